@@ -1,1 +1,68 @@
-fn main() {}
+//! The commands of this repository: reads the command line and hands each command to the file of its name.
+
+mod bench;
+mod demo;
+mod npm;
+mod pack;
+mod sandbox;
+mod shell;
+mod sizes;
+mod test;
+mod wasm;
+mod workspace;
+
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+
+use crate::workspace::Workspace;
+
+const USAGE: &str = "\
+cargo xtask <command>
+
+  demo [--port 8787] [-- SANDBOX-OPTION...]
+                       build the wasm, start the sandbox and serve the demo page
+  test [--all] [SUITE...]
+                       what every change must pass, or the suites that are named; `test --list` names them
+  pack                 build the npm package and print its sizes and its path
+  bench [size]         measure beside the peers, and write target/bench/report.json
+";
+
+fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    match run(&words) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(words: &[String]) -> Result<ExitCode> {
+    let Some((command, rest)) = words.split_first() else {
+        eprint!("{USAGE}");
+        return Ok(ExitCode::FAILURE);
+    };
+    match command.as_str() {
+        "demo" => demo::run(&Workspace::find()?, &demo::Options::parse(rest)?),
+        "test" => test::run(Workspace::find()?, &test::Options::parse(rest)?),
+        "pack" => {
+            if let Some(word) = rest.first() {
+                bail!("`cargo xtask pack` takes no argument, got `{word}`");
+            }
+            let tarball = pack::run(&Workspace::find()?)?;
+            println!("{}", tarball.display());
+            Ok(ExitCode::SUCCESS)
+        }
+        "bench" => bench::run(&Workspace::find()?, rest),
+        "help" | "--help" | "-h" => {
+            print!("{USAGE}");
+            Ok(ExitCode::SUCCESS)
+        }
+        other => {
+            eprint!("{USAGE}");
+            bail!("there is no command `{other}`");
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! `cargo xtask demo`: builds what the demo page loads, then serves it until Ctrl-C. It needs no Node.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::sandbox::{self, Sandbox};
+use crate::shell::{self, step};
+use crate::workspace::Workspace;
+use crate::{pack, wasm};
+
+#[derive(Debug)]
+pub struct Options {
+    port: u16,
+    /// Passed to the sandbox as they are.
+    rest: Vec<String>,
+}
+
+impl Options {
+    pub fn parse(words: &[String]) -> Result<Self> {
+        let mut options = Self {
+            port: 8787,
+            rest: Vec::new(),
+        };
+        let mut words = words.iter();
+        while let Some(word) = words.next() {
+            match word.as_str() {
+                "--" => {
+                    options.rest = words.cloned().collect();
+                    break;
+                }
+                "--port" => {
+                    let port = words
+                        .next()
+                        .context("`--port` needs a number, such as 8787")?;
+                    options.port = parse_port(port)?;
+                }
+                other => match other.strip_prefix("--port=") {
+                    Some(port) => options.port = parse_port(port)?,
+                    None => bail!(
+                        "`cargo xtask demo` does not know `{other}`; \
+                         options of the sandbox stand after `--`"
+                    ),
+                },
+            }
+        }
+        Ok(options)
+    }
+}
+
+fn parse_port(text: &str) -> Result<u16> {
+    text.parse()
+        .with_context(|| format!("`--port` needs a number up to 65535, got `{text}`"))
+}
+
+pub fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode> {
+    let start = Instant::now();
+    let built = wasm::build_with_glue(workspace)?;
+    let package = step("assemble the npm package", || {
+        pack::assemble(workspace, &built)
+    })?;
+    let directories = serve_directories(workspace, &package)?;
+    let program = step("build the sandbox", || sandbox::build(workspace))?;
+
+    let mut command = Command::new(program);
+    command.args(["--port", &options.port.to_string()]);
+    for directory in &directories {
+        command.arg("--www").arg(directory);
+    }
+    let sandbox = Sandbox::start(command.args(&options.rest))?;
+
+    let asked = Arc::new(AtomicBool::new(false));
+    let (flag, stop) = (Arc::clone(&asked), sandbox.stopper());
+    ctrlc::set_handler(move || {
+        flag.store(true, Ordering::SeqCst);
+        stop();
+    })
+    .context("Ctrl-C could not be watched")?;
+
+    println!("\nready in {}", shell::seconds(start.elapsed()));
+    println!("open {}   (Ctrl-C ends it)", sandbox.url);
+
+    let status = sandbox.wait()?;
+    if asked.load(Ordering::SeqCst) {
+        println!("the sandbox has ended");
+        return Ok(ExitCode::SUCCESS);
+    }
+    bail!("the sandbox ended by itself ({status}); its message stands above");
+}
+
+/// What the sandbox serves: the page, and beside it the package under the path that the page imports.
+pub fn serve_directories(workspace: &Workspace, package: &Path) -> Result<[PathBuf; 2]> {
+    let demo = workspace.target.join("demo");
+    shell::fresh_directory(&demo)?;
+    shell::copy_directory(package, &demo.join("custom-template-jobs"))?;
+    Ok([workspace.path("www"), demo])
+}

@@ -1,0 +1,140 @@
+//! `cargo xtask pack`: builds the npm package as people install it, and says what it costs those who load it.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result, bail};
+use serde_json::Value;
+
+use crate::npm;
+use crate::shell::{self, step};
+use crate::sizes::{self, Size};
+use crate::wasm::{self, Built};
+use crate::workspace::Workspace;
+
+/// Builds the tarball and returns where it is.
+pub fn run(workspace: &Workspace) -> Result<PathBuf> {
+    npm::install_tools(workspace)?;
+    let built = wasm::build_with_glue(workspace)?;
+    let scripts = template_scripts(workspace)?;
+    let built = step("shrink the wasm", || {
+        wasm::shrink(workspace, built, &scripts)
+    })?;
+    let package = step("assemble the npm package", || assemble(workspace, &built))?;
+    let tarball = step("npm pack", || pack(workspace, &package))?;
+    println!("\n{}", sizes::table(&measure(workspace, &package)?));
+    Ok(tarball)
+}
+
+/// Where [`assemble`] puts the package.
+pub fn package_directory(workspace: &Workspace) -> PathBuf {
+    workspace.target.join("npm").join("package")
+}
+
+/// Puts the package together: the template with this workspace's version, the generated files, the licences.
+pub fn assemble(workspace: &Workspace, built: &Built) -> Result<PathBuf> {
+    let package = package_directory(workspace);
+    shell::fresh_directory(&package)?;
+    shell::copy_directory(&workspace.path("pkg-template"), &package)?;
+    let manifest = package.join("package.json");
+    let text = with_version(&shell::read_text(&manifest)?, &workspace.version)?;
+    shell::write_file(&manifest, text)?;
+    shell::write_file(&package.join(wasm::GLUE), &built.glue)?;
+    shell::write_file(&package.join(wasm::WASM), &built.wasm)?;
+    for licence in ["LICENSE-MIT", "LICENSE-APACHE"] {
+        shell::copy_file(&workspace.path(licence), &package.join(licence))?;
+    }
+    Ok(package)
+}
+
+/// The manifest with this version in place of the template's, and not another byte changed.
+fn with_version(manifest: &str, version: &str) -> Result<String> {
+    let parsed: Value =
+        serde_json::from_str(manifest).context("pkg-template/package.json is no JSON")?;
+    let written = parsed["version"]
+        .as_str()
+        .context("pkg-template/package.json names no version")?;
+    let (from, to) = (
+        format!("\"version\": \"{written}\""),
+        format!("\"version\": \"{version}\""),
+    );
+    if manifest.matches(&from).count() != 1 {
+        bail!("pkg-template/package.json must hold {from} once");
+    }
+    Ok(manifest.replace(&from, &to))
+}
+
+/// The hand-written scripts of the package, whose names for things must not be changed.
+fn template_scripts(workspace: &Workspace) -> Result<Vec<String>> {
+    let directory = workspace.path("pkg-template");
+    let mut paths: Vec<PathBuf> = fs::read_dir(&directory)
+        .with_context(|| format!("{} is missing", directory.display()))?
+        .map(|entry| entry.map(|entry| entry.path()))
+        .collect::<Result<_, _>>()?;
+    paths.retain(|path| path.extension().is_some_and(|extension| extension == "js"));
+    paths.sort();
+    paths.iter().map(|path| shell::read_text(path)).collect()
+}
+
+/// npm gives every file the same time, so that the same files give the same tarball.
+fn pack(workspace: &Workspace, package: &Path) -> Result<PathBuf> {
+    let directory = workspace.target.join("npm");
+    let tarball = directory.join(format!("custom-template-jobs-{}.tgz", workspace.version));
+    let mut command = npm::npm(package);
+    command
+        .args(["pack", "--silent", "--pack-destination"])
+        .arg(&directory);
+    shell::read(&mut command)?;
+    if !tarball.is_file() {
+        bail!(
+            "npm made no {}; is the name in package.json right?",
+            tarball.display()
+        );
+    }
+    Ok(tarball)
+}
+
+/// What a page loads, part by part and in all. The total counts the scripts as a bundler sends them.
+fn measure(workspace: &Workspace, package: &Path) -> Result<Vec<(&'static str, Size)>> {
+    let size = |name: &str| Size::of(&shell::read_file(&package.join(name))?);
+    let wasm = size(wasm::WASM)?;
+    let mut rows = vec![("wasm", wasm), ("glue", size(wasm::GLUE)?)];
+    if package.join("client.js").is_file() {
+        rows.push(("facade", size("client.js")?));
+    }
+    let scripts = Size::of(&bundle(workspace, &package.join(web_entry(package)?))?)?;
+    rows.push(("scripts, bundled and minified", scripts));
+    rows.push(("TOTAL of a page: wasm and scripts", wasm + scripts));
+    Ok(rows)
+}
+
+/// The file that a page's bundler takes.
+fn web_entry(package: &Path) -> Result<PathBuf> {
+    let manifest: Value = serde_json::from_str(&shell::read_text(&package.join("package.json"))?)
+        .context("package.json is no JSON")?;
+    let entry = &manifest["exports"]["."]["default"];
+    Ok(entry
+        .as_str()
+        .context("package.json names no exports[\".\"].default")?
+        .into())
+}
+
+/// A script and all that it imports, as esbuild minifies it for a page.
+pub fn bundle(workspace: &Workspace, entry: &Path) -> Result<Vec<u8>> {
+    let tool = workspace.path("tests/node_modules/.bin/esbuild");
+    let text = shell::read(
+        Command::new(tool)
+            .arg(entry)
+            .args([
+                "--bundle",
+                "--minify",
+                "--format=esm",
+                "--target=es2022",
+                "--log-level=error",
+            ])
+            .args([OsStr::new("--external:*.wasm")]),
+    )?;
+    Ok(text.into_bytes())
+}

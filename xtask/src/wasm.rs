@@ -1,0 +1,394 @@
+//! What becomes of the library between rustc and the npm package: glue, fewer and shorter parts, optimisation.
+//!
+//! The order matters. rustc keeps the function names, wasm-bindgen writes the glue, [`snip_panics`] needs the names,
+//! [`shorten_names`] needs the glue, and `wasm-opt` drops the names together with all that nothing reaches any more.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result, bail};
+use walrus::{FunctionBuilder, FunctionId, FunctionKind, Module, ModuleConfig};
+
+use crate::shell::{self, step};
+use crate::workspace::Workspace;
+
+/// The name that cargo gives the library's file, and wasm-bindgen its outputs.
+const STEM: &str = "custom_template_jobs";
+
+/// The module name under which the wasm imports from the glue, and the glue's own file name.
+pub const GLUE: &str = "custom_template_jobs_bg.js";
+pub const WASM: &str = "custom_template_jobs_bg.wasm";
+
+/// The two generated files of the npm package.
+#[derive(Debug)]
+pub struct Built {
+    pub glue: String,
+    pub wasm: Vec<u8>,
+}
+
+/// Compiles the library and lets wasm-bindgen write the glue. Enough to run; [`shrink`] makes it small.
+pub fn build_with_glue(workspace: &Workspace) -> Result<Built> {
+    let linked = step("build the library for WebAssembly", || build(workspace))?;
+    let tool = step("build wasm-bindgen", || {
+        shell::run(
+            workspace
+                .cargo()
+                .args(["build", "--package", "wasm-bindgen-runner"]),
+        )?;
+        Ok(workspace.program("wasm-bindgen"))
+    })?;
+    step("write the glue", || bind(workspace, &tool, &linked))
+}
+
+/// Takes everything out that a visitor would load in vain. `scripts` are the package's hand-written files.
+pub fn shrink(workspace: &Workspace, built: Built, scripts: &[String]) -> Result<Built> {
+    let mut glue = built.glue;
+    let mut module = parse(&built.wasm)?;
+    let snipped = snip_panics(&mut module);
+    println!("   panic entry points cut: {snipped}");
+    let dropped = drop_exports(&mut module, &glue, scripts);
+    println!("   exports that no script names: {dropped}");
+    walrus::passes::gc::run(&mut module);
+    let renamed = shorten_names(&mut module, &mut glue, scripts);
+    println!("   names shortened in wasm and glue: {renamed}");
+    check_names(&module, &glue)?;
+    let wasm = optimise(workspace, &module.emit_wasm())?;
+    Ok(Built { glue, wasm })
+}
+
+fn build(workspace: &Workspace) -> Result<PathBuf> {
+    let status = workspace
+        .cargo()
+        .args(["build", "--package", "custom-template-jobs", "--lib"])
+        .args([
+            "--target",
+            "wasm32-unknown-unknown",
+            "--profile",
+            "npm",
+            "--features",
+            "npm",
+        ])
+        // Only the flags below count, so that the same commit gives the same bytes everywhere.
+        .env(
+            "CARGO_ENCODED_RUSTFLAGS",
+            remap_flags(workspace).join("\x1f"),
+        )
+        .status()
+        .context("cargo could not be started")?;
+    if !status.success() {
+        bail!(
+            "the library does not compile for WebAssembly; if rustc misses `core` or `std` for \
+             wasm32-unknown-unknown, run `rustup target add wasm32-unknown-unknown`"
+        );
+    }
+    let directory = workspace.target.join("wasm32-unknown-unknown").join("npm");
+    Ok(directory.join(STEM).with_extension("wasm"))
+}
+
+/// Panic messages hold the paths of source files: no path of the machine that built it may be read in the package.
+fn remap_flags(workspace: &Workspace) -> Vec<String> {
+    let sources = workspace
+        .sources
+        .iter()
+        .map(|directory| (directory.as_path(), "dependency"));
+    sources
+        .chain([(workspace.root.as_path(), "crate")])
+        .map(|(from, to)| format!("--remap-path-prefix={}={to}", from.display()))
+        .collect()
+}
+
+fn bind(workspace: &Workspace, tool: &Path, linked: &Path) -> Result<Built> {
+    let out = workspace.target.join("npm").join("bindgen");
+    shell::fresh_directory(&out)?;
+    shell::run(
+        Command::new(tool)
+            .args([
+                "--target",
+                "bundler",
+                "--no-typescript",
+                "--remove-producers-section",
+            ])
+            .args(["--out-name", STEM, "--out-dir"])
+            .arg(&out)
+            .arg(linked),
+    )?;
+    Ok(Built {
+        glue: shell::read_text(&out.join(GLUE))?,
+        wasm: shell::read_file(&out.join(WASM))?,
+    })
+}
+
+fn parse(wasm: &[u8]) -> Result<Module> {
+    let mut config = ModuleConfig::new();
+    config
+        .generate_name_section(true)
+        .generate_producers_section(false);
+    config
+        .parse(wasm)
+        .context("wasm-bindgen wrote a module that cannot be read")
+}
+
+/// Functions from which Rust never returns: they print a message where somebody listens, then trap. In a page nobody
+/// listens. Those that end in `::` or `_` stand for all that begin so.
+const PANICS: &[&str] = &[
+    "__rustc::__rust_alloc_error_handler",
+    "__rustc::__rust_start_panic",
+    "__rustc::rust_begin_unwind",
+    "__rustc::rust_panic",
+    "alloc::alloc::handle_alloc_error",
+    "alloc::raw_vec::capacity_overflow",
+    "alloc::raw_vec::handle_error",
+    "core::cell::panic_already_",
+    "core::option::expect_failed",
+    "core::option::unwrap_failed",
+    "core::panicking::",
+    "core::result::unwrap_failed",
+    "core::slice::copy_from_slice_impl::len_mismatch_fail",
+    "core::slice::index::slice_",
+    "core::slice::sort::shared::smallsort::panic_on_ord_violation",
+    "core::str::slice_error_fail",
+    "std::alloc::rust_oom",
+    "std::panicking::begin_panic_handler",
+    "std::panicking::panic_handler",
+    "std::panicking::panic_with_hook",
+    "std::thread::local::panic_access_error",
+];
+
+/// Whoever sets a panic hook wants to be told, so then nothing is cut.
+const HOOKS: &[&str] = &["std::panicking::set_hook", "std::panicking::update_hook"];
+
+/// Makes every panic a plain trap, which is what it ends in anyway, and returns how many functions were cut. What only
+/// they reached (messages, formatting) falls away when the module is optimised.
+fn snip_panics(module: &mut Module) -> usize {
+    let named: Vec<(FunctionId, String)> = module
+        .funcs
+        .iter_local()
+        .filter_map(|(id, _)| Some((id, plain_name(module.funcs.get(id).name.as_deref()?))))
+        .collect();
+    if named.iter().any(|(_, name)| HOOKS.contains(&name.as_str())) {
+        return 0;
+    }
+    let mut cut = 0;
+    for (id, name) in named {
+        let returns = !module
+            .types
+            .get(module.funcs.get(id).ty())
+            .results()
+            .is_empty();
+        if !returns && is_panic(&name) {
+            replace_by_trap(module, id);
+            cut += 1;
+        }
+    }
+    cut
+}
+
+fn is_panic(name: &str) -> bool {
+    PANICS.iter().any(|panic| {
+        if panic.ends_with("::") || panic.ends_with('_') {
+            name.starts_with(panic)
+        } else {
+            name.strip_prefix(panic)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
+        }
+    })
+}
+
+fn replace_by_trap(module: &mut Module, id: FunctionId) {
+    let function = module.types.get(module.funcs.get(id).ty());
+    let (params, results) = (function.params().to_vec(), function.results().to_vec());
+    let mut builder = FunctionBuilder::new(&mut module.types, &params, &results);
+    builder.func_body().unreachable();
+    let args = params
+        .iter()
+        .map(|&param| module.locals.add(param))
+        .collect();
+    module.funcs.get_mut(id).kind = FunctionKind::Local(builder.local_func(args));
+}
+
+/// A function's path without the hashes that both of rustc's manglings leave in it.
+fn plain_name(name: &str) -> String {
+    let is_hash = |text: &str| text.len() == 16 && text.bytes().all(|b| b.is_ascii_hexdigit());
+    let mut plain = String::new();
+    let mut rest = name;
+    while let Some((before, after)) = rest.split_once('[') {
+        plain.push_str(before);
+        rest = match after.split_once(']') {
+            Some((inside, after)) if is_hash(inside) => after,
+            _ => {
+                plain.push('[');
+                after
+            }
+        };
+    }
+    plain.push_str(rest);
+    match plain.rsplit_once("::h") {
+        Some((path, hash)) if is_hash(hash) => path.to_owned(),
+        _ => plain,
+    }
+}
+
+/// Removes the exports that neither the glue nor a hand-written file names, and returns how many.
+fn drop_exports(module: &mut Module, glue: &str, scripts: &[String]) -> usize {
+    let named: BTreeSet<&str> = scripts
+        .iter()
+        .map(String::as_str)
+        .chain([glue])
+        .flat_map(words)
+        .collect();
+    let unused: Vec<_> = module
+        .exports
+        .iter()
+        .filter(|export| !named.contains(export.name.as_str()))
+        .map(walrus::Export::id)
+        .collect();
+    for &id in &unused {
+        module.exports.delete(id);
+    }
+    unused.len()
+}
+
+/// Gives short names to all that passes between wasm and glue and that no hand-written file names: the imports
+/// (`__wbg_x_<16 hex digits>`, which do not compress) and the exports. Returns how many were renamed.
+fn shorten_names(module: &mut Module, glue: &mut String, scripts: &[String]) -> usize {
+    let known: BTreeSet<&str> = scripts.iter().flat_map(|script| words(script)).collect();
+    let mut taken: BTreeSet<String> = words(glue)
+        .chain(known.iter().copied())
+        .map(str::to_owned)
+        .collect();
+    let mut renamed = 0;
+
+    let mut imports = BTreeMap::new();
+    for import in module.imports.iter_mut() {
+        let from_glue = import.module.strip_prefix("./") == Some(GLUE);
+        if from_glue && !known.contains(import.name.as_str()) && count(glue, &import.name) == 1 {
+            let short = imports
+                .entry(import.name.clone())
+                .or_insert_with(|| short_name(&mut taken));
+            import.name.clone_from(short);
+        }
+    }
+    for (long, short) in &imports {
+        *glue = replace_word(glue, long, short);
+        renamed += 1;
+    }
+
+    for export in module.exports.iter_mut() {
+        let uses = count(glue, &export.name);
+        let through_wasm = count_member(glue, &export.name);
+        if !known.contains(export.name.as_str()) && uses > 0 && uses == through_wasm {
+            let short = short_name(&mut taken);
+            *glue = replace_word(glue, &export.name, &short);
+            export.name = short;
+            renamed += 1;
+        }
+    }
+    renamed
+}
+
+/// The next name of one letter, then of two, that nothing in the glue or the hand-written files bears.
+fn short_name(taken: &mut BTreeSet<String>) -> String {
+    let letters = || ('a'..='z').chain('A'..='Z');
+    let one = letters().map(String::from);
+    let two = letters().flat_map(|first| letters().map(move |second| format!("{first}{second}")));
+    let name = one
+        .chain(two)
+        .find(|name| !taken.contains(name))
+        .unwrap_or_else(|| {
+            // 2,756 names are more than any API client imports; a longer one is still right.
+            format!("x{}", taken.len())
+        });
+    taken.insert(name.clone());
+    name
+}
+
+/// Fails where the wasm asks the glue for something that it does not have, or the glue the wasm.
+fn check_names(module: &Module, glue: &str) -> Result<()> {
+    for import in module.imports.iter() {
+        let exported = format!("export function {}(", import.name);
+        if import.module.strip_prefix("./") == Some(GLUE) && !glue.contains(&exported) {
+            bail!(
+                "the wasm imports `{}`, which the glue does not export",
+                import.name
+            );
+        }
+    }
+    let exports: BTreeSet<&str> = module
+        .exports
+        .iter()
+        .map(|export| export.name.as_str())
+        .collect();
+    for (index, _) in glue.match_indices("wasm.") {
+        let starts = !glue[..index].ends_with(is_word);
+        let member = words(&glue[index + "wasm.".len()..])
+            .next()
+            .unwrap_or_default();
+        if starts && !exports.contains(member) {
+            bail!("the glue uses `wasm.{member}`, which the wasm does not export");
+        }
+    }
+    Ok(())
+}
+
+/// `wasm-opt` at its smallest. It reads the features from the module: `--all-features` would ask for more than Node 20
+/// can load. The names go with it, since only `-g` would keep them.
+fn optimise(workspace: &Workspace, wasm: &[u8]) -> Result<Vec<u8>> {
+    let directory = workspace.target.join("npm").join("bindgen");
+    let (from, to) = (
+        directory.join("linked.wasm"),
+        directory.join("optimised.wasm"),
+    );
+    shell::write_file(&from, wasm)?;
+    let tool = workspace.path("tests/node_modules/binaryen/bin/wasm-opt");
+    shell::run(
+        Command::new("node")
+            .arg(tool)
+            .args(["-Oz", "--strip-producers", "--strip-target-features"])
+            .arg(&from)
+            .arg("-o")
+            .arg(&to),
+    )?;
+    shell::read_file(&to)
+}
+
+fn is_word(character: char) -> bool {
+    character.is_ascii_alphanumeric() || character == '_' || character == '$'
+}
+
+/// The identifiers and numbers of a script, in order.
+fn words(script: &str) -> impl Iterator<Item = &str> {
+    script
+        .split(|character| !is_word(character))
+        .filter(|word| !word.is_empty())
+}
+
+fn count(script: &str, name: &str) -> usize {
+    words(script).filter(|word| *word == name).count()
+}
+
+/// How often the script says `wasm.name`.
+fn count_member(script: &str, name: &str) -> usize {
+    let member = format!("wasm.{name}");
+    script
+        .match_indices(&member)
+        .filter(|(index, _)| {
+            !script[..*index].ends_with(is_word)
+                && !script[index + member.len()..].starts_with(is_word)
+        })
+        .count()
+}
+
+fn replace_word(script: &str, name: &str, by: &str) -> String {
+    let mut replaced = String::with_capacity(script.len());
+    let mut rest = script;
+    while let Some(index) = rest.find(name) {
+        let (before, after) = (&rest[..index], &rest[index + name.len()..]);
+        let whole = !before.ends_with(is_word) && !after.starts_with(is_word);
+        replaced.push_str(before);
+        replaced.push_str(if whole { by } else { name });
+        rest = after;
+    }
+    replaced.push_str(rest);
+    replaced
+}

@@ -1,0 +1,11 @@
+//! The `wasm-bindgen` command at the version that the lock file names; decides nothing else.
+
+fn main() -> std::process::ExitCode {
+    match wasm_bindgen_cli::wasm_bindgen::run_cli_with_args(std::env::args_os()) {
+        Ok(()) => std::process::ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:?}");
+            std::process::ExitCode::FAILURE
+        }
+    }
+}
