@@ -1,0 +1,152 @@
+// Decides how the page starts: loads the library, the templates and the credits, and joins the form, the cards and the words said aloud.
+
+import { loadCatalog } from "./catalog.js";
+import { createCardView, isActive, statusOf } from "./card.js";
+import { el, setText } from "./dom.js";
+import { createForm } from "./form.js";
+import { notice } from "./notice.js";
+import { createTracker } from "./tracker.js";
+import { credits } from "./words.js";
+
+const byId = (id) => document.getElementById(id);
+const views = new Map();
+const said = new WeakMap();
+let library = null;
+let jobs = null;
+let tracker = null;
+let form = null;
+let remaining = null;
+
+setInterval(() => {
+  if (document.hidden || !tracker) return;
+  for (const card of tracker.cards) if (isActive(card)) views.get(card).tick();
+}, 1_000);
+
+open();
+
+/** Starts the page, or starts it again after the server could not be reached. What already works is kept. */
+async function open() {
+  byId("banner").replaceChildren();
+  showSkeleton();
+  try {
+    library ??= await loadLibrary();
+    jobs ??= new library.TemplateJobs({ baseUrl: "/relay" });
+    tracker ??= createTracker({ jobs, onChange: showCard, onRemove: dropCard, onCharge: showCredits, onSettled: showCredits });
+    // The cards of an earlier visit do not wait for the form, nor the form for them.
+    tracker.resume().catch(fail);
+    const [catalog] = await Promise.all([loadCatalog(jobs), jobs.remainingCredits().then(putCredits)]);
+    showForm(catalog);
+  } catch (error) {
+    fail(error);
+  }
+  showEmpty();
+}
+
+async function loadLibrary() {
+  try {
+    return await import("/custom-template-jobs/web.js");
+  } catch (cause) {
+    throw Object.assign(new Error("The browser could not load its files.", { cause }), { name: "LoadError" });
+  }
+}
+
+function fail(error) {
+  byId("banner").replaceChildren(notice(error, [el("button", { type: "button", class: "button button--small", onclick: open }, "Try again")]));
+  if (!form) byId("composer").replaceChildren(el("p", { class: "hint" }, "The templates appear here as soon as the server answers."));
+}
+
+function showSkeleton() {
+  if (form) return;
+  const blocks = (count, className) => Array.from({ length: count }, () => el("div", { class: `bone ${className}` }));
+  byId("composer").replaceChildren(el("div", { class: "skeleton", "aria-hidden": "true" },
+    el("div", { class: "templates" }, blocks(4, "bone--template")), blocks(3, "bone--field")));
+  say("Loading the templates");
+}
+
+function showForm({ sandbox, templates }) {
+  if (form) return;
+  if (templates.length === 0) {
+    byId("composer").replaceChildren(el("p", { class: "hint" }, "This account has no custom template yet. Make one in the editor, then reload this page."));
+    return;
+  }
+  form = createForm({ templates, helpers: library, estimate: (what) => jobs.estimate(what), onStart: start });
+  byId("composer").replaceChildren(form.node);
+  if (remaining !== null) form.setRemaining(remaining);
+  byId("foot").replaceChildren(el("p", null, sandbox
+    ? "Connected to the sandbox: jobs, credits and videos are made up on this machine."
+    : "Connected through a relay, which holds the keys. This page never sees them."),
+  sandbox && el("p", null, el("a", { class: "link", href: "/__sandbox/" }, "Look inside the sandbox")) || "");
+  say("Ready");
+}
+
+async function start(step, request, template) {
+  const card = await tracker.start(step, request, template);
+  const view = views.get(card);
+  const { top, bottom } = view.node.getBoundingClientRect();
+  // On a phone the cards lie below the form: show what the button did.
+  if (top < 0 || bottom > innerHeight) {
+    view.node.scrollIntoView({ block: "start", behavior: matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth" });
+  }
+}
+
+function putCredits(count) {
+  remaining = count;
+  setText(byId("credits-value"), credits(count).split(" ")[0]);
+  setText(byId("credits-label"), `${credits(count).split(" ")[1]} left`);
+  form?.setRemaining(count);
+}
+
+function showCredits() {
+  // An old number is better than none, and what was charged is on the card.
+  jobs.remainingCredits().then(putCredits, () => {});
+}
+
+function showCard(card) {
+  let view = views.get(card);
+  if (view) {
+    view.show();
+  } else {
+    view = createCardView(card, {
+      estimate: (what) => jobs.estimate(what),
+      onRender: tracker.render, onLookAgain: tracker.lookAgain, onWatchOn: tracker.watchOn, onDismiss: dismiss,
+    });
+    views.set(card, view);
+    byId("cards").prepend(view.node);
+    showEmpty();
+  }
+  sayStatus(card);
+}
+
+function dropCard(card) {
+  views.get(card)?.node.remove();
+  views.delete(card);
+  showEmpty();
+}
+
+function dismiss(card) {
+  const node = views.get(card).node;
+  const next = node.nextElementSibling ?? node.previousElementSibling;
+  tracker.dismiss(card);
+  // The button that had the focus is gone with its card.
+  (next?.querySelector(".icon-button") ?? byId("jobs-title")).focus();
+  say(`${card.title} dismissed`);
+}
+
+function showEmpty() {
+  const count = views.size;
+  byId("empty").hidden = count > 0;
+  setText(byId("jobs-count"), count === 0 ? "" : count === 1 ? "1 job" : `${count} jobs`);
+}
+
+/** Says a change of status aloud, once; the ticking clock and the moving bar stay silent. */
+function sayStatus(card) {
+  const { word } = statusOf(card);
+  const what = card.phase === "ready" ? (card.step === "preview" ? "preview ready" : "video ready") : word;
+  if (said.get(card) === what) return;
+  said.set(card, what);
+  say(`${card.title}: ${what}`);
+}
+
+function say(text) {
+  setText(byId("announcer"), text);
+}

@@ -1,0 +1,196 @@
+// Decides how a job looks: what is said of it, what is shown, and which buttons it offers.
+
+import { el, icon, setText } from "./dom.js";
+import { notice } from "./notice.js";
+import { safeUrl } from "./safe-url.js";
+import { sketch } from "./sketch.js";
+import { credits, elapsed, remaining, statusWord } from "./words.js";
+
+const PHASE_WORDS = { sending: "Sending", asking: "Looking", unknown: "Unknown", uncharged: "Not charged", stopped: "Paused", gone: "Gone" };
+const MAKING = { preview: "Making the preview", render: "Rendering the video", submit: "Making the video" };
+
+/** The view of one card. `show()` brings it up to date with the card, `tick()` only with the clock. */
+export function createCardView(card, { onRender, onLookAgain, onWatchOn, onDismiss, estimate }) {
+  const titleId = `title-${card.key}`;
+  const status = el("span", { class: "status" });
+  const stage = el("div", { class: "stage" });
+  const bar = el("div", { class: "progress__bar" });
+  const progress = el("div", { class: "progress", role: "progressbar", "aria-label": `Progress of ${card.title}`, "aria-valuemin": "0", "aria-valuemax": "100" }, bar);
+  const line = el("p", { class: "card__line" });
+  const messages = el("div", { class: "card__messages" });
+  const facts = el("p", { class: "card__facts" });
+  const links = el("div", { class: "card__links" });
+  const renderButton = el("button", { type: "button", class: "button button--primary", onclick: () => onRender(card) }, "Render");
+  const renderPrice = el("span", { class: "card__price", id: `price-${card.key}` });
+  renderButton.setAttribute("aria-describedby", renderPrice.id);
+  const renderRow = el("div", { class: "card__render" }, renderButton, renderPrice);
+  const foot = el("div", { class: "card__foot" }, facts, links);
+
+  const node = el("li", { class: "card", "data-key": card.key },
+    el("article", { "aria-labelledby": titleId },
+      el("header", { class: "card__head" },
+        el("div", { class: "card__thumb" }, sketch(card.template)),
+        el("div", { class: "card__names" },
+          el("h3", { id: titleId }, card.title),
+          el("p", { class: "card__template" }, [card.title === card.template.name ? null : card.template.name, card.template.aspect, stepName(card)].filter(Boolean).join(" · "))),
+        status,
+        el("button", { type: "button", class: "icon-button", "aria-label": `Dismiss ${card.title}`, title: "Dismiss", onclick: () => onDismiss(card) }, icon("close"))),
+      stage, progress, line, messages, renderRow, foot));
+
+  let shownMedia = null;
+  let shownMessage = null;
+  let priced = false;
+  show();
+  return { node, show, tick };
+
+  function show() {
+    const { word, tone } = statusOf(card);
+    setText(status, word);
+    status.dataset.tone = tone;
+    node.dataset.phase = card.phase;
+    setText(node.querySelector(".card__template"), [card.title === card.template.name ? null : card.template.name, card.template.aspect, stepName(card)].filter(Boolean).join(" · "));
+    const refused = showMedia();
+    showMessage(refused);
+    showProgress();
+    showRender();
+    showFoot();
+    tick();
+  }
+
+  function tick() {
+    const active = isActive(card);
+    line.hidden = !active && card.endedAt === null;
+    const took = elapsed((card.endedAt ?? Date.now()) - card.startedAt);
+    if (!active) {
+      setText(line, card.phase === "ready" ? `${card.step === "preview" ? "Preview" : "Video"} ready after ${took}` : `Ended after ${took}`);
+      return;
+    }
+    const left = card.remaining ? remaining(card.remaining.ms - (Date.now() - card.remaining.at)) : null;
+    const making = card.phase === "sending" ? "Sending the request" : card.phase === "asking" ? "Asking the server" : MAKING[card.step];
+    setText(line, [making, took, left].filter(Boolean).join(" · "));
+  }
+
+  /** Puts the newest thing there is on the stage, and returns the names of URLs that were refused. */
+  function showMedia() {
+    const refused = [];
+    const url = (name) => {
+      const value = card.job?.[name];
+      if (value === null || value === undefined || value === "") return null;
+      const safe = safeUrl(value);
+      if (safe === null) refused.push(name);
+      return safe;
+    };
+    const video = url("video_output");
+    const preview = video ? null : url("preview");
+    const source = video ?? preview;
+    // The player is left alone while its source stays the same: a person may be watching.
+    if (source !== shownMedia) {
+      shownMedia = source;
+      stage.replaceChildren(...(source ? [frame(video ? player(video) : page(preview))] : []));
+    }
+    return refused;
+  }
+
+  function frame(media) {
+    const box = el("div", { class: "stage__frame" }, media);
+    box.style.aspectRatio = `${card.template.width} / ${card.template.height}`;
+    return box;
+  }
+
+  function player(src) {
+    return el("video", { src, controls: true, playsinline: true, preload: "metadata", "aria-label": `Video of ${card.title}` });
+  }
+
+  /** The preview is a page from elsewhere. An empty `sandbox` gives it no script, no forms and no origin. */
+  function page(src) {
+    return el("iframe", { src, sandbox: "", referrerpolicy: "no-referrer", loading: "lazy", title: `Preview of ${card.title}` });
+  }
+
+  function showMessage(refused) {
+    const key = `${card.phase} ${card.error?.name} ${card.error?.message} ${refused.join()}`;
+    if (key === shownMessage) return;
+    shownMessage = key;
+    const parts = [];
+    if (card.error) parts.push(notice(card.error, recovery()));
+    if (card.phase === "uncharged") parts.push(el("p", { class: "card__plain" }, "The server never took this request, so nothing was charged. You can start it again from the form."));
+    if (refused.length > 0) parts.push(notice({ name: "UnsafeUrl", message: `The server gave an address that this page will not open (${refused.join(", ")}).` }));
+    messages.replaceChildren(...parts);
+  }
+
+  function recovery() {
+    const button = (label, onclick) => [el("button", { type: "button", class: "button button--small", onclick }, label)];
+    if (card.phase === "unknown") return button("Look again", () => onLookAgain(card));
+    if (card.phase === "stopped") return button("Keep watching", () => onWatchOn(card));
+    return [];
+  }
+
+  function showProgress() {
+    progress.hidden = !isActive(card);
+    const share = progressOf(card);
+    progress.classList.toggle("progress--unknown", share === null);
+    if (share === null) {
+      progress.removeAttribute("aria-valuenow");
+      bar.style.removeProperty("width");
+    } else {
+      progress.setAttribute("aria-valuenow", String(Math.round(share * 100)));
+      bar.style.width = `${share * 100}%`;
+    }
+  }
+
+  function showRender() {
+    const offered = card.step === "preview" && card.phase === "ready";
+    const sending = card.step === "render" && card.phase === "sending";
+    renderRow.hidden = !offered && !sending;
+    renderButton.setAttribute("aria-disabled", String(sending));
+    renderButton.setAttribute("aria-busy", String(sending));
+    if (renderRow.hidden || priced || !card.template.seconds) return;
+    priced = true;
+    estimate({ step: "render", seconds: card.template.seconds, model_version: card.job?.model_version ?? undefined })
+      .then((count) => setText(renderPrice, `for ${credits(count)}`), () => setText(renderPrice, ""));
+  }
+
+  function showFoot() {
+    const used = card.job?.credits_used;
+    setText(facts, typeof used === "number" && used > 0 ? `${credits(used)} used` : "");
+    const wanted = [
+      ["editor_url", "Open in the editor", "external", null],
+      ["video_output", "Download", "download", `${card.title}.webm`],
+    ].map(([name, label, symbol, download]) => ({ href: safeUrl(card.job?.[name]), label, symbol, download })).filter(({ href }) => href !== null);
+    const key = wanted.map(({ href }) => href).join(" ");
+    if (links.dataset.shown !== key) {
+      links.dataset.shown = key;
+      links.replaceChildren(...wanted.map(({ href, label, symbol, download }) => el("a", { class: "link", href, download, target: "_blank", rel: "noopener noreferrer" }, icon(symbol), label)));
+    }
+    foot.hidden = facts.textContent === "" && wanted.length === 0;
+  }
+}
+
+/** Whether the card's clock runs. */
+export function isActive(card) {
+  return card.phase === "sending" || card.phase === "asking" || card.phase === "watching";
+}
+
+/** The status in words, and the tone it is said in. */
+export function statusOf(card) {
+  const word = PHASE_WORDS[card.phase];
+  if (word) return { word, tone: card.phase === "unknown" || card.phase === "gone" ? "warn" : "quiet" };
+  const status = card.job?.status;
+  if (card.phase === "failed") return { word: statusWord(status ?? "failed"), tone: status === "rejected" ? "warn" : "bad" };
+  if (card.phase === "ready") return { word: "Done", tone: "good" };
+  // A job whose preview is done stays `done` until the server takes up its render: for the video that is still waiting.
+  if (!status || status === "done") return { word: "Pending", tone: "quiet" };
+  return { word: statusWord(status), tone: status === "running" ? "live" : "quiet" };
+}
+
+function stepName(card) {
+  return card.step === "preview" ? "Preview" : "Video";
+}
+
+/** The share that is done, from 0 to 1, or null where the server has not said anything that can be trusted. */
+function progressOf(card) {
+  const { status, progress } = card.job ?? {};
+  if (card.phase !== "watching" || status !== "running" || typeof progress !== "number") return null;
+  // The scale is not documented: a fraction, or a percentage. At exactly 1 it could be either.
+  if (progress <= 0 || progress === 1 || progress > 100) return null;
+  return progress < 1 ? progress : progress / 100;
+}

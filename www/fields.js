@@ -1,0 +1,76 @@
+// Decides how each type of variable is asked for, and what is accepted before anything is sent.
+
+import { el, setText } from "./dom.js";
+
+const TYPES = {
+  text: { hint: null, check: () => null },
+  image: { hint: "Address of a picture the server can fetch", check: webAddress },
+  video: { hint: "Address of a video the server can fetch", check: webAddress },
+  audio: { hint: "Address of a sound the server can fetch", check: webAddress },
+  avatar: { hint: "Id of the avatar who speaks", check: notEmpty },
+  voiceover: { hint: "Id of the voice’s accent", check: notEmpty },
+};
+
+const LONG_TEXT = 48;
+let lastId = 0;
+
+/** A labelled input for one variable. `value()` is what to send, `check()` shows and returns what is wrong, or null. */
+export function variableField({ name, type, label }, start, onInput) {
+  const kind = TYPES[type] ?? TYPES.text;
+  const address = kind.check === webAddress;
+  const props = {
+    name, spellcheck: type === "text" ? null : "false", autocomplete: "off",
+    ...(address ? { type: "url", inputmode: "url", placeholder: "https://" } : {}),
+  };
+  const control = type === "text" && String(start ?? "").length > LONG_TEXT
+    ? el("textarea", { ...props, rows: 3 })
+    : el("input", { type: "text", ...props });
+  control.value = start ?? "";
+  return field({ label, tag: type === "text" ? null : type, hint: kind.hint, control, onInput, check: () => kind.check(control.value.trim()) });
+}
+
+/** A label, a control, its hint, and the place where its error is said. Shared by every input of the form. */
+export function field({ label, tag, optional, hint, control, aside, onInput, check = () => null }) {
+  const id = `field-${(lastId += 1)}`;
+  const problem = el("p", { class: "field__error", id: `${id}-error` });
+  control.id = id;
+  control.classList.add("control");
+  control.setAttribute("aria-describedby", [hint && `${id}-hint`, aside && `${id}-aside`, `${id}-error`].filter(Boolean).join(" "));
+  if (aside) aside.id = `${id}-aside`;
+
+  const show = (message) => {
+    setText(problem, message ?? "");
+    if (message) control.setAttribute("aria-invalid", "true");
+    else control.removeAttribute("aria-invalid");
+    return message;
+  };
+  control.addEventListener("input", () => {
+    if (control.hasAttribute("aria-invalid")) show(check());
+    onInput?.(control.value);
+  });
+  control.addEventListener("change", () => show(check()));
+
+  const node = el("div", { class: "field" },
+    el("div", { class: "field__head" },
+      el("label", { for: id }, label, optional && el("span", { class: "field__optional" }, " optional")),
+      tag && el("span", { class: "tag" }, tag), aside),
+    control,
+    hint && el("p", { class: "field__hint", id: `${id}-hint` }, hint),
+    problem);
+  return { node, control, value: () => control.value.trim(), check: () => show(check()), show };
+}
+
+function webAddress(value) {
+  if (value === "") return "This template needs an address here, for example https://example.com/picture.jpg.";
+  let url;
+  try {
+    url = new URL(value);
+  } catch {
+    return "This is not a whole address. It starts with https://.";
+  }
+  return url.protocol === "https:" || url.protocol === "http:" ? null : "The server fetches only addresses that start with https:// or http://.";
+}
+
+function notEmpty(value) {
+  return value === "" ? "This template needs an id here." : null;
+}

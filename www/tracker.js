@@ -1,0 +1,176 @@
+// Decides what happens to a job after a button was pressed: one charge, then watching until it ends, on this visit or the next.
+
+import { forgetCard, loadCards, saveCard } from "./store.js";
+
+/**
+ * A card is what the page knows of one job. Its `phase`:
+ * sending → watching → ready | failed, or else
+ * unknown (charged or not, nobody knows yet), uncharged, stopped (this page no longer looks), gone (the server does not know the id).
+ */
+export function createTracker({ jobs, onChange, onRemove, onCharge, onSettled }) {
+  const cards = [];
+
+  return { cards, start, render, lookAgain, watchOn, dismiss, resume };
+
+  /** Submits or previews. Rejects where the server or the library refused, which charges nothing; then there is no card. */
+  async function start(step, request, template) {
+    const operation = crypto.randomUUID();
+    const card = {
+      key: operation, operation, jobId: null, step,
+      template: { id: template.id, name: template.name, aspect: template.aspect, width: template.width, height: template.height, seconds: template.seconds, hue: template.hue, variables: template.variables?.map(({ type }) => ({ type })) },
+      title: request.name ?? template.name,
+      startedAt: Date.now(), endedAt: null, phase: "sending", job: null, error: null, remaining: null,
+    };
+    add(card);
+    const send = step === "preview" ? jobs.previewAsync : jobs.submit;
+    try {
+      const job = await send.call(jobs, request, { operation, seconds: template.seconds ?? undefined });
+      bind(card, job);
+    } catch (error) {
+      if (error?.name !== "ChargeUnknownError") {
+        remove(card);
+        throw error;
+      }
+      leaveUnknown(card, error);
+    } finally {
+      onCharge();
+    }
+    return card;
+  }
+
+  /** Renders the video of a card whose preview is ready. A refusal leaves the preview as it was. */
+  async function render(card) {
+    if (card.phase !== "ready" || card.step !== "preview") return;
+    const before = { startedAt: card.startedAt, endedAt: card.endedAt };
+    Object.assign(card, { step: "render", operation: `render:${card.jobId}`, phase: "sending", error: null, startedAt: Date.now(), endedAt: null });
+    changed(card);
+    try {
+      const job = await jobs.render(card.job, undefined, { seconds: card.template.seconds ?? undefined });
+      bind(card, job);
+    } catch (error) {
+      if (error?.name === "ChargeUnknownError") {
+        leaveUnknown(card, error);
+      } else {
+        Object.assign(card, before, { step: "preview", operation: null, phase: "ready", error });
+        changed(card);
+      }
+    } finally {
+      onCharge();
+    }
+  }
+
+  /** Asks what became of a charge whose outcome is unknown. It is never sent again from here. */
+  async function lookAgain(card) {
+    if (card.phase !== "unknown") return;
+    card.phase = "asking";
+    changed(card);
+    try {
+      const operation = await jobs.settle(card.operation);
+      if (operation?.jobId && operation.state === "bound") {
+        bind(card, { id: operation.jobId });
+      } else if (operation && (operation.state === "rejected" || operation.state === "not_sent")) {
+        Object.assign(card, { phase: "uncharged", error: null, endedAt: Date.now() });
+        changed(card);
+      } else {
+        leaveUnknown(card, card.error);
+      }
+    } catch (error) {
+      leaveUnknown(card, error);
+    } finally {
+      onCharge();
+    }
+  }
+
+  /** Watches again after this page had stopped to. */
+  function watchOn(card) {
+    if (card.phase === "stopped") follow(card, card.job ?? card.jobId);
+  }
+
+  function dismiss(card) {
+    card.watch?.abort();
+    remove(card);
+  }
+
+  /** Takes up what earlier visits left: the page's own cards, and whatever the library's journal knows besides. */
+  async function resume() {
+    for (const kept of loadCards().reverse()) {
+      if (!cards.some((card) => card.key === kept.key)) add({ ...kept, phase: "watching", job: null, error: null, remaining: null });
+    }
+    const left = () => cards.filter((card) => card.phase === "watching" && !card.watch);
+    for (const card of left()) if (!card.operation) follow(card, card.jobId);
+    for (const operation of await jobs.pending()) adopt(operation);
+    for (const card of left()) {
+      if (card.operation) leaveUnknown(card, { name: "ChargeUnknownError" });
+      else follow(card, card.jobId);
+    }
+  }
+
+  function adopt({ operation, step, jobId }) {
+    const known = cards.find((card) => card.operation === operation || (jobId && card.jobId === jobId));
+    if (known) {
+      if (jobId && known.operation === operation) Object.assign(known, { jobId, operation: null });
+      return;
+    }
+    add({
+      key: operation, operation: jobId ? null : operation, jobId: jobId ?? null, step,
+      template: { name: "Template", width: 16, height: 9, hue: 0 }, title: "Job of an earlier visit",
+      startedAt: Date.now(), endedAt: null, phase: "watching", job: null, error: null, remaining: null,
+    });
+  }
+
+  function bind(card, job) {
+    Object.assign(card, { jobId: job.id, operation: null });
+    if (cards.includes(card)) follow(card, job.status ? job : job.id);
+  }
+
+  function leaveUnknown(card, error) {
+    Object.assign(card, { phase: "unknown", error, operation: error?.operation ?? card.operation });
+    changed(card);
+  }
+
+  async function follow(card, from) {
+    const watch = new AbortController();
+    Object.assign(card, { phase: "watching", error: null, watch });
+    if (typeof from === "object") card.job = from;
+    changed(card);
+    try {
+      const until = card.step === "preview" ? "preview" : "video";
+      for await (const update of jobs.watch(from, { until, signal: watch.signal })) {
+        card.job = update.job;
+        card.remaining = update.remainingMs === undefined ? null : { ms: update.remainingMs, at: Date.now() };
+        changed(card);
+      }
+      card.phase = "ready";
+    } catch (error) {
+      // Dismissed: the card is off the page already.
+      if (watch.signal.aborted) return;
+      Object.assign(card, { phase: ended(error), error, job: error?.job ?? card.job });
+    }
+    Object.assign(card, { remaining: null, watch: null });
+    if (card.phase !== "stopped") card.endedAt ??= Date.now();
+    changed(card);
+    onSettled(card);
+  }
+
+  function add(card) {
+    cards.unshift(card);
+    changed(card);
+  }
+
+  function changed(card) {
+    if (!cards.includes(card)) return;
+    saveCard(card);
+    onChange(card);
+  }
+
+  function remove(card) {
+    cards.splice(cards.indexOf(card), 1);
+    forgetCard(card);
+    onRemove(card);
+  }
+}
+
+function ended(error) {
+  if (error?.name === "JobFailedError") return "failed";
+  return error?.name === "ApiError" && error.kind === "not_found" ? "gone" : "stopped";
+}
