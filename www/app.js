@@ -91,8 +91,9 @@ async function start(step, request, template) {
 
 function putCredits(count) {
   remaining = count;
-  setText(byId("credits-value"), credits(count).split(" ")[0]);
-  setText(byId("credits-label"), `${credits(count).split(" ")[1]} left`);
+  const [value, unit] = credits(count).split(" ");
+  setText(byId("credits-value"), value);
+  setText(byId("credits-label"), `${unit} left`);
   form?.setRemaining(count);
 }
 

@@ -7,11 +7,13 @@ import { sketch } from "./sketch.js";
 import { credits, elapsed, remaining, statusWord } from "./words.js";
 
 const PHASE_WORDS = { sending: "Sending", asking: "Looking", unknown: "Unknown", uncharged: "Not charged", stopped: "Paused", gone: "Gone" };
+const TALLEST = 400;
 const MAKING = { preview: "Making the preview", render: "Rendering the video", submit: "Making the video" };
 
 /** The view of one card. `show()` brings it up to date with the card, `tick()` only with the clock. */
 export function createCardView(card, { onRender, onLookAgain, onWatchOn, onDismiss, estimate }) {
   const titleId = `title-${card.key}`;
+  const what = el("p", { class: "card__template" });
   const status = el("span", { class: "status" });
   const stage = el("div", { class: "stage" });
   const bar = el("div", { class: "progress__bar" });
@@ -32,7 +34,7 @@ export function createCardView(card, { onRender, onLookAgain, onWatchOn, onDismi
         el("div", { class: "card__thumb" }, sketch(card.template)),
         el("div", { class: "card__names" },
           el("h3", { id: titleId }, card.title),
-          el("p", { class: "card__template" }, [card.title === card.template.name ? null : card.template.name, card.template.aspect, stepName(card)].filter(Boolean).join(" · "))),
+          what),
         status,
         el("button", { type: "button", class: "icon-button", "aria-label": `Dismiss ${card.title}`, title: "Dismiss", onclick: () => onDismiss(card) }, icon("close"))),
       stage, progress, line, messages, renderRow, foot));
@@ -48,7 +50,7 @@ export function createCardView(card, { onRender, onLookAgain, onWatchOn, onDismi
     setText(status, word);
     status.dataset.tone = tone;
     node.dataset.phase = card.phase;
-    setText(node.querySelector(".card__template"), [card.title === card.template.name ? null : card.template.name, card.template.aspect, stepName(card)].filter(Boolean).join(" · "));
+    setText(what, [card.title === card.template.name ? null : card.template.name, card.template.aspect, stepName(card)].filter(Boolean).join(" · "));
     const refused = showMedia();
     showMessage(refused);
     showProgress();
@@ -62,7 +64,7 @@ export function createCardView(card, { onRender, onLookAgain, onWatchOn, onDismi
     line.hidden = !active && card.endedAt === null;
     const took = elapsed((card.endedAt ?? Date.now()) - card.startedAt);
     if (!active) {
-      setText(line, card.phase === "ready" ? `${card.step === "preview" ? "Preview" : "Video"} ready after ${took}` : `Ended after ${took}`);
+      setText(line, card.phase === "ready" ? `${stepName(card)} ready after ${took}` : `${status.textContent} after ${took}`);
       return;
     }
     const left = card.remaining ? remaining(card.remaining.ms - (Date.now() - card.remaining.at)) : null;
@@ -86,15 +88,17 @@ export function createCardView(card, { onRender, onLookAgain, onWatchOn, onDismi
     // The player is left alone while its source stays the same: a person may be watching.
     if (source !== shownMedia) {
       shownMedia = source;
-      stage.replaceChildren(...(source ? [frame(video ? player(video) : page(preview))] : []));
+      stage.replaceChildren(...(source ? [shaped(video ? player(video) : page(preview))] : []));
     }
     return refused;
   }
 
-  function frame(media) {
-    const box = el("div", { class: "stage__frame" }, media);
-    box.style.aspectRatio = `${card.template.width} / ${card.template.height}`;
-    return box;
+  /** Gives the media the template's shape before its own size is known, so that nothing jumps when it arrives. */
+  function shaped(media) {
+    const ratio = card.template.width / card.template.height;
+    media.style.aspectRatio = String(ratio);
+    media.style.width = `min(100%, ${TALLEST * ratio}px)`;
+    return media;
   }
 
   function player(src) {
@@ -103,7 +107,7 @@ export function createCardView(card, { onRender, onLookAgain, onWatchOn, onDismi
 
   /** The preview is a page from elsewhere. An empty `sandbox` gives it no script, no forms and no origin. */
   function page(src) {
-    return el("iframe", { src, sandbox: "", referrerpolicy: "no-referrer", loading: "lazy", title: `Preview of ${card.title}` });
+    return el("iframe", { src, sandbox: "", referrerpolicy: "no-referrer", title: `Preview of ${card.title}` });
   }
 
   function showMessage(refused) {

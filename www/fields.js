@@ -4,9 +4,9 @@ import { el, setText } from "./dom.js";
 
 const TYPES = {
   text: { hint: null, check: () => null },
-  image: { hint: "Address of a picture the server can fetch", check: webAddress },
-  video: { hint: "Address of a video the server can fetch", check: webAddress },
-  audio: { hint: "Address of a sound the server can fetch", check: webAddress },
+  image: { hint: "Web address of a picture", check: webAddress },
+  video: { hint: "Web address of a video", check: webAddress },
+  audio: { hint: "Web address of a sound file", check: webAddress },
   avatar: { hint: "Id of the avatar who speaks", check: notEmpty },
   voiceover: { hint: "Id of the voice’s accent", check: notEmpty },
 };
