@@ -46,7 +46,7 @@ fn run(words: &[String]) -> Result<ExitCode> {
     };
     match command.as_str() {
         "demo" => demo::run(&Workspace::find()?, &demo::Options::parse(rest)?),
-        "test" => test::run(Workspace::find()?, &test::Options::parse(rest)?),
+        "test" => Ok(test::run(Workspace::find()?, &test::Options::parse(rest)?)),
         "pack" => {
             if let Some(word) = rest.first() {
                 bail!("`cargo xtask pack` takes no argument, got `{word}`");

@@ -33,6 +33,14 @@ pub fn run(command: &mut Command) -> Result<()> {
     check(command, status)
 }
 
+/// Runs a command that may fail; its output goes where ours goes.
+pub fn succeeds(command: &mut Command) -> Result<bool> {
+    Ok(command
+        .status()
+        .with_context(|| cannot_start(command))?
+        .success())
+}
+
 /// Runs a command that must succeed and returns what it printed.
 pub fn read(command: &mut Command) -> Result<String> {
     let output = command
@@ -44,8 +52,15 @@ pub fn read(command: &mut Command) -> Result<String> {
         .with_context(|| format!("`{}` printed no UTF-8", shown(command)))
 }
 
-/// Runs a command, passes its lines on as they come, and returns them with its status.
-pub fn tee(command: &mut Command) -> Result<(ExitStatus, Vec<String>)> {
+/// How a command ended and what it printed.
+#[derive(Debug)]
+pub struct Run {
+    pub status: ExitStatus,
+    pub lines: Vec<String>,
+}
+
+/// Runs a command that may fail, and passes its lines on as they come.
+pub fn tee(command: &mut Command) -> Result<Run> {
     let mut child = command
         .stdout(Stdio::piped())
         .spawn()
@@ -58,7 +73,10 @@ pub fn tee(command: &mut Command) -> Result<(ExitStatus, Vec<String>)> {
             lines.push(line);
         }
     }
-    Ok((child.wait()?, lines))
+    Ok(Run {
+        status: child.wait()?,
+        lines,
+    })
 }
 
 fn check(command: &Command, status: ExitStatus) -> Result<()> {

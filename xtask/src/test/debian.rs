@@ -1,0 +1,83 @@
+//! Finds the programs that suites need, and installs them from Debian's packages where we may.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::Result;
+
+use crate::shell;
+
+/// A program that a suite needs: the names it goes by, and the Debian package that holds it.
+#[derive(Debug)]
+pub struct Program {
+    pub names: &'static [&'static str],
+    pub package: &'static str,
+}
+
+pub const NODE: Program = Program {
+    names: &["node"],
+    package: "nodejs",
+};
+pub const NPM: Program = Program {
+    names: &["npm"],
+    package: "npm",
+};
+pub const CHROMIUM: Program = Program {
+    names: &["chromium", "chromium-browser", "google-chrome"],
+    package: "chromium",
+};
+pub const CHROMEDRIVER: Program = Program {
+    names: &["chromedriver"],
+    package: "chromium-driver",
+};
+
+/// Where each of the programs is, installed first if need be; else what is missing, in words.
+pub fn find<const N: usize>(programs: [&Program; N]) -> Result<Result<[PathBuf; N], String>> {
+    let missing = || {
+        programs
+            .iter()
+            .filter(|program| shell::find_program(program.names).is_none())
+    };
+    let packages: Vec<&str> = missing().map(|program| program.package).collect();
+    if !packages.is_empty() && is_root_on_debian() {
+        install(&packages)?;
+    }
+    let names: Vec<&str> = missing()
+        .filter_map(|program| program.names.first().copied())
+        .collect();
+    if !names.is_empty() {
+        return Ok(Err(format!(
+            "this machine has no {}",
+            names.join(" and no ")
+        )));
+    }
+    Ok(Ok(programs.map(|program| {
+        shell::find_program(program.names).unwrap_or_default()
+    })))
+}
+
+fn is_root_on_debian() -> bool {
+    let root = || {
+        let id = Command::new("id").arg("-u").output();
+        id.is_ok_and(|id| id.stdout.trim_ascii() == b"0")
+    };
+    Path::new("/etc/debian_version").exists()
+        && shell::find_program(&["apt-get"]).is_some()
+        && root()
+}
+
+fn install(packages: &[&str]) -> Result<()> {
+    shell::step(&format!("install Debian's {}", packages.join(", ")), || {
+        let apt = || {
+            let mut command = Command::new("apt-get");
+            command.env("DEBIAN_FRONTEND", "noninteractive");
+            command
+        };
+        shell::run(apt().args(["update", "-qq"]))?;
+        shell::run(
+            apt()
+                .args(["install", "-qq", "-y", "--no-install-recommends"])
+                .args(packages),
+        )
+    })
+}
