@@ -22,10 +22,7 @@ pub struct Options {
 
 impl Options {
     pub fn parse(words: &[String]) -> Result<Self> {
-        let mut options = Self {
-            port: 8787,
-            rest: Vec::new(),
-        };
+        let mut options = Self { port: 8787, rest: Vec::new() };
         let mut words = words.iter();
         while let Some(word) = words.next() {
             match word.as_str() {
@@ -34,9 +31,7 @@ impl Options {
                     break;
                 }
                 "--port" => {
-                    let port = words
-                        .next()
-                        .context("`--port` needs a number, such as 8787")?;
+                    let port = words.next().context("`--port` needs a number, such as 8787")?;
                     options.port = parse_port(port)?;
                 }
                 other => match other.strip_prefix("--port=") {
@@ -53,16 +48,13 @@ impl Options {
 }
 
 fn parse_port(text: &str) -> Result<u16> {
-    text.parse()
-        .with_context(|| format!("`--port` needs a number up to 65535, got `{text}`"))
+    text.parse().with_context(|| format!("`--port` needs a number up to 65535, got `{text}`"))
 }
 
 pub fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode> {
     let start = Instant::now();
     let built = wasm::build_with_glue(workspace)?;
-    let package = step("assemble the npm package", || {
-        pack::assemble(workspace, &built)
-    })?;
+    let package = step("assemble the npm package", || pack::assemble(workspace, &built))?;
     let directories = serve_directories(workspace, &package)?;
     let program = step("build the sandbox", || sandbox::build(workspace))?;
 
@@ -98,4 +90,29 @@ pub fn serve_directories(workspace: &Workspace, package: &Path) -> Result<[PathB
     shell::fresh_directory(&demo)?;
     shell::copy_directory(package, &demo.join("custom-template-jobs"))?;
     Ok([workspace.path("www"), demo])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(words: &[&str]) -> Result<Options> {
+        Options::parse(&words.iter().map(|&word| word.to_owned()).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn what_stands_after_two_dashes_goes_to_the_sandbox() {
+        let options = parse(&["--port", "9000", "--", "--speed", "10"]).expect("it is right");
+        assert_eq!((options.port, options.rest), (9000, vec!["--speed".into(), "10".into()]));
+        assert_eq!(parse(&[]).expect("it is right").port, 8787);
+        assert_eq!(parse(&["--port=1"]).expect("it is right").port, 1);
+    }
+
+    #[test]
+    fn a_wrong_word_is_refused_with_what_to_do() {
+        let message = |words| parse(words).expect_err("it is wrong").to_string();
+        assert!(message(&["--speed", "10"]).contains("after `--`"));
+        assert!(message(&["--port", "70000"]).contains("65535"));
+        assert!(message(&["--port"]).contains("needs a number"));
+    }
 }

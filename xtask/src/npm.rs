@@ -11,9 +11,7 @@ use crate::workspace::Workspace;
 /// `npm`, quiet about anything but errors.
 pub fn npm(directory: &Path) -> Command {
     let mut command = Command::new("npm");
-    command
-        .current_dir(directory)
-        .args(["--no-audit", "--no-fund", "--loglevel=error"]);
+    command.current_dir(directory).args(["--no-audit", "--no-fund", "--loglevel=error"]);
     command
 }
 

@@ -19,9 +19,7 @@ pub fn run(workspace: &Workspace) -> Result<PathBuf> {
     npm::install_tools(workspace)?;
     let built = wasm::build_with_glue(workspace)?;
     let scripts = template_scripts(workspace)?;
-    let built = step("shrink the wasm", || {
-        wasm::shrink(workspace, built, &scripts)
-    })?;
+    let built = step("shrink the wasm", || wasm::shrink(workspace, built, &scripts))?;
     let package = step("assemble the npm package", || assemble(workspace, &built))?;
     let tarball = step("npm pack", || pack(workspace, &package))?;
     println!("\n{}", sizes::table(&measure(workspace, &package)?));
@@ -51,15 +49,9 @@ pub fn assemble(workspace: &Workspace, built: &Built) -> Result<PathBuf> {
 
 /// The manifest with this version in place of the template's, and not another byte changed.
 fn with_version(manifest: &str, version: &str) -> Result<String> {
-    let parsed: Value =
-        serde_json::from_str(manifest).context("pkg-template/package.json is no JSON")?;
-    let written = parsed["version"]
-        .as_str()
-        .context("pkg-template/package.json names no version")?;
-    let (from, to) = (
-        format!("\"version\": \"{written}\""),
-        format!("\"version\": \"{version}\""),
-    );
+    let parsed: Value = serde_json::from_str(manifest).context("pkg-template/package.json is no JSON")?;
+    let written = parsed["version"].as_str().context("pkg-template/package.json names no version")?;
+    let (from, to) = (format!("\"version\": \"{written}\""), format!("\"version\": \"{version}\""));
     if manifest.matches(&from).count() != 1 {
         bail!("pkg-template/package.json must hold {from} once");
     }
@@ -83,15 +75,10 @@ fn pack(workspace: &Workspace, package: &Path) -> Result<PathBuf> {
     let directory = workspace.target.join("npm");
     let tarball = directory.join(format!("custom-template-jobs-{}.tgz", workspace.version));
     let mut command = npm::npm(package);
-    command
-        .args(["pack", "--silent", "--pack-destination"])
-        .arg(&directory);
+    command.args(["pack", "--silent", "--pack-destination"]).arg(&directory);
     shell::read(&mut command)?;
     if !tarball.is_file() {
-        bail!(
-            "npm made no {}; is the name in package.json right?",
-            tarball.display()
-        );
+        bail!("npm made no {}; is the name in package.json right?", tarball.display());
     }
     Ok(tarball)
 }
@@ -112,13 +99,10 @@ fn measure(workspace: &Workspace, package: &Path) -> Result<Vec<(&'static str, S
 
 /// The file that a page's bundler takes.
 fn web_entry(package: &Path) -> Result<PathBuf> {
-    let manifest: Value = serde_json::from_str(&shell::read_text(&package.join("package.json"))?)
-        .context("package.json is no JSON")?;
+    let manifest: Value =
+        serde_json::from_str(&shell::read_text(&package.join("package.json"))?).context("package.json is no JSON")?;
     let entry = &manifest["exports"]["."]["default"];
-    Ok(entry
-        .as_str()
-        .context("package.json names no exports[\".\"].default")?
-        .into())
+    Ok(entry.as_str().context("package.json names no exports[\".\"].default")?.into())
 }
 
 /// A script and all that it imports, as esbuild minifies it for a page.
@@ -127,14 +111,22 @@ pub fn bundle(workspace: &Workspace, entry: &Path) -> Result<Vec<u8>> {
     let text = shell::read(
         Command::new(tool)
             .arg(entry)
-            .args([
-                "--bundle",
-                "--minify",
-                "--format=esm",
-                "--target=es2022",
-                "--log-level=error",
-            ])
+            .args(["--bundle", "--minify", "--format=esm", "--target=es2022", "--log-level=error"])
             .args([OsStr::new("--external:*.wasm")]),
     )?;
     Ok(text.into_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_package_takes_the_version_of_the_crate_and_keeps_every_other_byte() {
+        let template = "{\n  \"name\": \"x\",\n  \"version\": \"0.0.0\",\n  \"z\": 1, \"a\": 2\n}\n";
+        let filled = with_version(template, "1.2.3").expect("it holds a version");
+        assert_eq!(filled, template.replace("0.0.0", "1.2.3"));
+        assert!(with_version("{}", "1.2.3").is_err());
+        assert!(with_version("no json", "1.2.3").is_err());
+    }
 }

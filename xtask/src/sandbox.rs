@@ -30,11 +30,8 @@ pub struct Sandbox {
 impl Sandbox {
     /// Starts the sandbox and waits for its address. What it prints afterwards is passed on.
     pub fn start(command: &mut Command) -> Result<Self> {
-        let mut child = command
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .spawn()
-            .context("the sandbox could not be started")?;
+        let mut child =
+            command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().context("the sandbox could not be started")?;
         let stdout = child.stdout.take().context("the sandbox has no output")?;
         let mut lines = BufReader::new(stdout).lines();
         let url = loop {
@@ -53,10 +50,7 @@ impl Sandbox {
                 println!("{line}");
             }
         });
-        Ok(Self {
-            child: Arc::new(Mutex::new(child)),
-            url,
-        })
+        Ok(Self { child: Arc::new(Mutex::new(child)), url })
     }
 
     /// A handle that ends this sandbox from another thread.
@@ -68,11 +62,7 @@ impl Sandbox {
     /// Waits until the sandbox ends by itself or by its stopper.
     pub fn wait(&self) -> Result<ExitStatus> {
         loop {
-            let ended = self
-                .child
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .try_wait()?;
+            let ended = self.child.lock().unwrap_or_else(PoisonError::into_inner).try_wait()?;
             match ended {
                 Some(status) => return Ok(status),
                 None => std::thread::sleep(Duration::from_millis(100)),

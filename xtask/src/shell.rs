@@ -35,21 +35,14 @@ pub fn run(command: &mut Command) -> Result<()> {
 
 /// Runs a command that may fail; its output goes where ours goes.
 pub fn succeeds(command: &mut Command) -> Result<bool> {
-    Ok(command
-        .status()
-        .with_context(|| cannot_start(command))?
-        .success())
+    Ok(command.status().with_context(|| cannot_start(command))?.success())
 }
 
 /// Runs a command that must succeed and returns what it printed.
 pub fn read(command: &mut Command) -> Result<String> {
-    let output = command
-        .stderr(Stdio::inherit())
-        .output()
-        .with_context(|| cannot_start(command))?;
+    let output = command.stderr(Stdio::inherit()).output().with_context(|| cannot_start(command))?;
     check(command, output.status)?;
-    String::from_utf8(output.stdout)
-        .with_context(|| format!("`{}` printed no UTF-8", shown(command)))
+    String::from_utf8(output.stdout).with_context(|| format!("`{}` printed no UTF-8", shown(command)))
 }
 
 /// How a command ended and what it printed.
@@ -61,10 +54,7 @@ pub struct Run {
 
 /// Runs a command that may fail, and passes its lines on as they come.
 pub fn tee(command: &mut Command) -> Result<Run> {
-    let mut child = command
-        .stdout(Stdio::piped())
-        .spawn()
-        .with_context(|| cannot_start(command))?;
+    let mut child = command.stdout(Stdio::piped()).spawn().with_context(|| cannot_start(command))?;
     let mut lines = Vec::new();
     if let Some(stdout) = child.stdout.take() {
         for line in BufReader::new(stdout).split(b'\n') {
@@ -73,39 +63,25 @@ pub fn tee(command: &mut Command) -> Result<Run> {
             lines.push(line);
         }
     }
-    Ok(Run {
-        status: child.wait()?,
-        lines,
-    })
+    Ok(Run { status: child.wait()?, lines })
 }
 
 fn check(command: &Command, status: ExitStatus) -> Result<()> {
     if !status.success() {
-        bail!(
-            "`{}` failed ({status}); its own message stands above",
-            shown(command)
-        );
+        bail!("`{}` failed ({status}); its own message stands above", shown(command));
     }
     Ok(())
 }
 
 fn cannot_start(command: &Command) -> String {
-    format!(
-        "`{}` could not be started; is it installed?",
-        command.get_program().to_string_lossy()
-    )
+    format!("`{}` could not be started; is it installed?", command.get_program().to_string_lossy())
 }
 
 /// A command as a person would type it, shortened to its first words.
 fn shown(command: &Command) -> String {
-    let program = Path::new(command.get_program())
-        .file_name()
-        .unwrap_or(command.get_program());
+    let program = Path::new(command.get_program()).file_name().unwrap_or(command.get_program());
     let words = command.get_args().take(6).map(OsStr::to_string_lossy);
-    std::iter::once(program.to_string_lossy())
-        .chain(words)
-        .collect::<Vec<_>>()
-        .join(" ")
+    std::iter::once(program.to_string_lossy()).chain(words).collect::<Vec<_>>().join(" ")
 }
 
 /// The first of the named programs that `PATH` holds.
@@ -120,8 +96,7 @@ pub fn find_program(names: &[&str]) -> Option<PathBuf> {
 /// An empty directory at this path, whatever was there before.
 pub fn fresh_directory(path: &Path) -> Result<()> {
     if path.exists() {
-        fs::remove_dir_all(path)
-            .with_context(|| format!("{} could not be emptied", path.display()))?;
+        fs::remove_dir_all(path).with_context(|| format!("{} could not be emptied", path.display()))?;
     }
     fs::create_dir_all(path).with_context(|| format!("{} could not be made", path.display()))
 }
@@ -146,8 +121,7 @@ pub fn copy_directory(from: &Path, to: &Path) -> Result<()> {
 
 /// Copies one file.
 pub fn copy_file(from: &Path, to: &Path) -> Result<()> {
-    fs::copy(from, to)
-        .with_context(|| format!("{} could not be copied to {}", from.display(), to.display()))?;
+    fs::copy(from, to).with_context(|| format!("{} could not be copied to {}", from.display(), to.display()))?;
     Ok(())
 }
 

@@ -16,11 +16,7 @@ pub struct Size {
 
 impl Size {
     pub fn of(bytes: &[u8]) -> Result<Self> {
-        Ok(Self {
-            raw: bytes.len(),
-            gzip: gzip(bytes)?,
-            brotli: brotli(bytes)?,
-        })
+        Ok(Self { raw: bytes.len(), gzip: gzip(bytes)?, brotli: brotli(bytes)? })
     }
 }
 
@@ -28,11 +24,7 @@ impl std::ops::Add for Size {
     type Output = Self;
 
     fn add(self, other: Self) -> Self {
-        Self {
-            raw: self.raw + other.raw,
-            gzip: self.gzip + other.gzip,
-            brotli: self.brotli + other.brotli,
-        }
+        Self { raw: self.raw + other.raw, gzip: self.gzip + other.gzip, brotli: self.brotli + other.brotli }
     }
 }
 
@@ -43,12 +35,7 @@ fn gzip(bytes: &[u8]) -> Result<usize> {
 }
 
 fn brotli(bytes: &[u8]) -> Result<usize> {
-    let params = BrotliEncoderParams {
-        quality: 11,
-        lgwin: 22,
-        size_hint: bytes.len(),
-        ..Default::default()
-    };
+    let params = BrotliEncoderParams { quality: 11, lgwin: 22, size_hint: bytes.len(), ..Default::default() };
     let mut compressed = Vec::new();
     brotli::BrotliCompress(&mut &*bytes, &mut compressed, &params).context("brotli failed")?;
     Ok(compressed.len())
@@ -57,16 +44,23 @@ fn brotli(bytes: &[u8]) -> Result<usize> {
 /// A table with one line for each part.
 pub fn table(rows: &[(&str, Size)]) -> String {
     let width = rows.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
-    let mut text = format!(
-        "{:width$}  {:>8}  {:>8}  {:>8}\n",
-        "bytes", "raw", "gzip", "brotli"
-    );
+    let mut text = format!("{:width$}  {:>8}  {:>8}  {:>8}\n", "bytes", "raw", "gzip", "brotli");
     for (name, size) in rows {
-        let line = format!(
-            "{name:width$}  {:>8}  {:>8}  {:>8}\n",
-            size.raw, size.gzip, size.brotli
-        );
+        let line = format!("{name:width$}  {:>8}  {:>8}  {:>8}\n", size.raw, size.gzip, size.brotli);
         text.push_str(&line);
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_repeats_itself_is_sent_in_few_bytes() {
+        let size = Size::of(&b"custom template jobs ".repeat(1_000)).expect("it can be measured");
+        assert_eq!(size.raw, 21_000);
+        assert!(size.brotli < size.gzip && size.gzip < 300, "{size:?}");
+        assert!(table(&[("part", size)]).contains("21000"));
+    }
 }

@@ -25,10 +25,7 @@ pub struct Options {
 
 impl Options {
     pub fn parse(words: &[String]) -> Result<Self> {
-        let mut options = Self {
-            list: false,
-            named: Vec::new(),
-        };
+        let mut options = Self { list: false, named: Vec::new() };
         for word in words {
             match word.as_str() {
                 // Every suite that there is belongs to what every change must pass, so far.
@@ -49,10 +46,7 @@ impl Options {
 }
 
 pub fn run(workspace: Workspace, options: &Options) -> ExitCode {
-    let suites: Vec<&Suite> = SUITES
-        .iter()
-        .filter(|suite| (suite.exists)(&workspace) && options.asks_for(suite))
-        .collect();
+    let suites: Vec<&Suite> = SUITES.iter().filter(|suite| (suite.exists)(&workspace) && options.asks_for(suite)).collect();
     if options.list {
         for suite in suites {
             println!("{:14} {}", suite.name, suite.what);
@@ -69,11 +63,7 @@ pub fn run(workspace: Workspace, options: &Options) -> ExitCode {
             eprintln!("error: {error:#}");
             Counts::failed(1)
         });
-        let counts = if in_ci() {
-            counts.without_skips()
-        } else {
-            counts
-        };
+        let counts = if in_ci() { counts.without_skips() } else { counts };
         results.push((suite.name, counts, start.elapsed()));
     }
     report(&results)
@@ -88,11 +78,7 @@ fn report(results: &[(&str, Counts, Duration)]) -> ExitCode {
         total += *counts;
     }
     println!("\n{total}");
-    if total.failed == 0 {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    }
+    if total.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// Where nobody reads the output, a skipped suite would never be noticed.

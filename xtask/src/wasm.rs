@@ -31,11 +31,7 @@ pub struct Built {
 pub fn build_with_glue(workspace: &Workspace) -> Result<Built> {
     let linked = step("build the library for WebAssembly", || build(workspace))?;
     let tool = step("build wasm-bindgen", || {
-        shell::run(
-            workspace
-                .cargo()
-                .args(["build", "--package", "wasm-bindgen-runner"]),
-        )?;
+        shell::run(workspace.cargo().args(["build", "--package", "wasm-bindgen-runner"]))?;
         Ok(workspace.program("wasm-bindgen"))
     })?;
     step("write the glue", || bind(workspace, &tool, &linked))
@@ -61,19 +57,9 @@ fn build(workspace: &Workspace) -> Result<PathBuf> {
     let status = workspace
         .cargo()
         .args(["build", "--package", "custom-template-jobs", "--lib"])
-        .args([
-            "--target",
-            "wasm32-unknown-unknown",
-            "--profile",
-            "npm",
-            "--features",
-            "npm",
-        ])
+        .args(["--target", "wasm32-unknown-unknown", "--profile", "npm", "--features", "npm"])
         // Only the flags below count, so that the same commit gives the same bytes everywhere.
-        .env(
-            "CARGO_ENCODED_RUSTFLAGS",
-            remap_flags(workspace).join("\x1f"),
-        )
+        .env("CARGO_ENCODED_RUSTFLAGS", remap_flags(workspace).join("\x1f"))
         .status()
         .context("cargo could not be started")?;
     if !status.success() {
@@ -88,10 +74,7 @@ fn build(workspace: &Workspace) -> Result<PathBuf> {
 
 /// Panic messages hold the paths of source files: no path of the machine that built it may be read in the package.
 fn remap_flags(workspace: &Workspace) -> Vec<String> {
-    let sources = workspace
-        .sources
-        .iter()
-        .map(|directory| (directory.as_path(), "dependency"));
+    let sources = workspace.sources.iter().map(|directory| (directory.as_path(), "dependency"));
     sources
         .chain([(workspace.root.as_path(), "crate")])
         .map(|(from, to)| format!("--remap-path-prefix={}={to}", from.display()))
@@ -103,30 +86,18 @@ fn bind(workspace: &Workspace, tool: &Path, linked: &Path) -> Result<Built> {
     shell::fresh_directory(&out)?;
     shell::run(
         Command::new(tool)
-            .args([
-                "--target",
-                "bundler",
-                "--no-typescript",
-                "--remove-producers-section",
-            ])
+            .args(["--target", "bundler", "--no-typescript", "--remove-producers-section"])
             .args(["--out-name", STEM, "--out-dir"])
             .arg(&out)
             .arg(linked),
     )?;
-    Ok(Built {
-        glue: shell::read_text(&out.join(GLUE))?,
-        wasm: shell::read_file(&out.join(WASM))?,
-    })
+    Ok(Built { glue: shell::read_text(&out.join(GLUE))?, wasm: shell::read_file(&out.join(WASM))? })
 }
 
 fn parse(wasm: &[u8]) -> Result<Module> {
     let mut config = ModuleConfig::new();
-    config
-        .generate_name_section(true)
-        .generate_producers_section(false);
-    config
-        .parse(wasm)
-        .context("wasm-bindgen wrote a module that cannot be read")
+    config.generate_name_section(true).generate_producers_section(false);
+    config.parse(wasm).context("wasm-bindgen wrote a module that cannot be read")
 }
 
 /// Functions from which Rust never returns: they print a message where somebody listens, then trap. In a page nobody
@@ -171,11 +142,7 @@ fn snip_panics(module: &mut Module) -> usize {
     }
     let mut cut = 0;
     for (id, name) in named {
-        let returns = !module
-            .types
-            .get(module.funcs.get(id).ty())
-            .results()
-            .is_empty();
+        let returns = !module.types.get(module.funcs.get(id).ty()).results().is_empty();
         if !returns && is_panic(&name) {
             replace_by_trap(module, id);
             cut += 1;
@@ -189,8 +156,7 @@ fn is_panic(name: &str) -> bool {
         if panic.ends_with("::") || panic.ends_with('_') {
             name.starts_with(panic)
         } else {
-            name.strip_prefix(panic)
-                .is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
+            name.strip_prefix(panic).is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
         }
     })
 }
@@ -200,10 +166,7 @@ fn replace_by_trap(module: &mut Module, id: FunctionId) {
     let (params, results) = (function.params().to_vec(), function.results().to_vec());
     let mut builder = FunctionBuilder::new(&mut module.types, &params, &results);
     builder.func_body().unreachable();
-    let args = params
-        .iter()
-        .map(|&param| module.locals.add(param))
-        .collect();
+    let args = params.iter().map(|&param| module.locals.add(param)).collect();
     module.funcs.get_mut(id).kind = FunctionKind::Local(builder.local_func(args));
 }
 
@@ -231,18 +194,9 @@ fn plain_name(name: &str) -> String {
 
 /// Removes the exports that neither the glue nor a hand-written file names, and returns how many.
 fn drop_exports(module: &mut Module, glue: &str, scripts: &[String]) -> usize {
-    let named: BTreeSet<&str> = scripts
-        .iter()
-        .map(String::as_str)
-        .chain([glue])
-        .flat_map(words)
-        .collect();
-    let unused: Vec<_> = module
-        .exports
-        .iter()
-        .filter(|export| !named.contains(export.name.as_str()))
-        .map(walrus::Export::id)
-        .collect();
+    let named: BTreeSet<&str> = scripts.iter().map(String::as_str).chain([glue]).flat_map(words).collect();
+    let unused: Vec<_> =
+        module.exports.iter().filter(|export| !named.contains(export.name.as_str())).map(walrus::Export::id).collect();
     for &id in &unused {
         module.exports.delete(id);
     }
@@ -253,19 +207,14 @@ fn drop_exports(module: &mut Module, glue: &str, scripts: &[String]) -> usize {
 /// (`__wbg_x_<16 hex digits>`, which do not compress) and the exports. Returns how many were renamed.
 fn shorten_names(module: &mut Module, glue: &mut String, scripts: &[String]) -> usize {
     let known: BTreeSet<&str> = scripts.iter().flat_map(|script| words(script)).collect();
-    let mut taken: BTreeSet<String> = words(glue)
-        .chain(known.iter().copied())
-        .map(str::to_owned)
-        .collect();
+    let mut taken: BTreeSet<String> = words(glue).chain(known.iter().copied()).map(str::to_owned).collect();
     let mut renamed = 0;
 
     let mut imports = BTreeMap::new();
     for import in module.imports.iter_mut() {
         let from_glue = import.module.strip_prefix("./") == Some(GLUE);
         if from_glue && !known.contains(import.name.as_str()) && count(glue, &import.name) == 1 {
-            let short = imports
-                .entry(import.name.clone())
-                .or_insert_with(|| short_name(&mut taken));
+            let short = imports.entry(import.name.clone()).or_insert_with(|| short_name(&mut taken));
             import.name.clone_from(short);
         }
     }
@@ -292,13 +241,10 @@ fn short_name(taken: &mut BTreeSet<String>) -> String {
     let letters = || ('a'..='z').chain('A'..='Z');
     let one = letters().map(String::from);
     let two = letters().flat_map(|first| letters().map(move |second| format!("{first}{second}")));
-    let name = one
-        .chain(two)
-        .find(|name| !taken.contains(name))
-        .unwrap_or_else(|| {
-            // 2,756 names are more than any API client imports; a longer one is still right.
-            format!("x{}", taken.len())
-        });
+    let name = one.chain(two).find(|name| !taken.contains(name)).unwrap_or_else(|| {
+        // 2,756 names are more than any API client imports; a longer one is still right.
+        format!("x{}", taken.len())
+    });
     taken.insert(name.clone());
     name
 }
@@ -308,22 +254,13 @@ fn check_names(module: &Module, glue: &str) -> Result<()> {
     for import in module.imports.iter() {
         let exported = format!("export function {}(", import.name);
         if import.module.strip_prefix("./") == Some(GLUE) && !glue.contains(&exported) {
-            bail!(
-                "the wasm imports `{}`, which the glue does not export",
-                import.name
-            );
+            bail!("the wasm imports `{}`, which the glue does not export", import.name);
         }
     }
-    let exports: BTreeSet<&str> = module
-        .exports
-        .iter()
-        .map(|export| export.name.as_str())
-        .collect();
+    let exports: BTreeSet<&str> = module.exports.iter().map(|export| export.name.as_str()).collect();
     for (index, _) in glue.match_indices("wasm.") {
         let starts = !glue[..index].ends_with(is_word);
-        let member = words(&glue[index + "wasm.".len()..])
-            .next()
-            .unwrap_or_default();
+        let member = words(&glue[index + "wasm.".len()..]).next().unwrap_or_default();
         if starts && !exports.contains(member) {
             bail!("the glue uses `wasm.{member}`, which the wasm does not export");
         }
@@ -335,10 +272,7 @@ fn check_names(module: &Module, glue: &str) -> Result<()> {
 /// can load. The names go with it, since only `-g` would keep them.
 fn optimise(workspace: &Workspace, wasm: &[u8]) -> Result<Vec<u8>> {
     let directory = workspace.target.join("npm").join("bindgen");
-    let (from, to) = (
-        directory.join("linked.wasm"),
-        directory.join("optimised.wasm"),
-    );
+    let (from, to) = (directory.join("linked.wasm"), directory.join("optimised.wasm"));
     shell::write_file(&from, wasm)?;
     let tool = workspace.path("tests/node_modules/binaryen/bin/wasm-opt");
     shell::run(
@@ -358,9 +292,7 @@ fn is_word(character: char) -> bool {
 
 /// The identifiers and numbers of a script, in order.
 fn words(script: &str) -> impl Iterator<Item = &str> {
-    script
-        .split(|character| !is_word(character))
-        .filter(|word| !word.is_empty())
+    script.split(|character| !is_word(character)).filter(|word| !word.is_empty())
 }
 
 fn count(script: &str, name: &str) -> usize {
@@ -372,10 +304,7 @@ fn count_member(script: &str, name: &str) -> usize {
     let member = format!("wasm.{name}");
     script
         .match_indices(&member)
-        .filter(|(index, _)| {
-            !script[..*index].ends_with(is_word)
-                && !script[index + member.len()..].starts_with(is_word)
-        })
+        .filter(|(index, _)| !script[..*index].ends_with(is_word) && !script[index + member.len()..].starts_with(is_word))
         .count()
 }
 
@@ -391,4 +320,107 @@ fn replace_word(script: &str, name: &str, by: &str) -> String {
     }
     replaced.push_str(rest);
     replaced
+}
+
+#[cfg(test)]
+mod tests {
+    use walrus::ValType;
+
+    use super::*;
+
+    const FETCH: &str = "__wbg_fetch_0123456789abcdef";
+
+    /// A module that imports one function from the glue and exports two, as wasm-bindgen leaves it.
+    fn module() -> Module {
+        let mut module = Module::default();
+        let ty = module.types.add(&[ValType::I32], &[]);
+        let (fetch, _) = module.add_import_func(&format!("./{GLUE}"), FETCH, ty);
+        let mut functions = |name: &str, callee: FunctionId| {
+            let mut builder = FunctionBuilder::new(&mut module.types, &[ValType::I32], &[]);
+            let argument = module.locals.add(ValType::I32);
+            builder.name(name.to_owned()).func_body().local_get(argument).call(callee);
+            builder.finish(vec![argument], &mut module.funcs)
+        };
+        let panic = functions("core[c5930c85a12de822]::panicking::panic_fmt", fetch);
+        let start = functions("start", panic);
+        module.exports.add("start", start);
+        module.exports.add("__wbindgen_malloc", fetch);
+        module.exports.add("__unused", fetch);
+        module
+    }
+
+    fn glue() -> String {
+        [
+            &format!("export function {FETCH}(arg0) {{ return fetch(arg0, wasm.__wbindgen_malloc); }}"),
+            "export function start(a) { wasm.start(a); }",
+            "let wasm;",
+        ]
+        .join("\n")
+    }
+
+    #[test]
+    fn wasm_and_glue_agree_on_the_shortened_names() {
+        let (mut module, mut glue) = (module(), glue());
+        let scripts = ["exports.start(glue)".to_owned()];
+        assert_eq!(drop_exports(&mut module, &glue, &scripts), 1);
+        assert_eq!(shorten_names(&mut module, &mut glue, &scripts), 2);
+        check_names(&module, &glue).expect("the names match");
+        let names: Vec<&str> = module.imports.iter().map(|import| import.name.as_str()).collect();
+        // `a` is taken by the glue.
+        assert_eq!(names, ["b"]);
+        assert!(glue.starts_with("export function b(arg0) { return fetch(arg0, wasm.c); }"));
+        // A hand-written file says `start`, so it stays.
+        assert!(module.exports.iter().any(|export| export.name == "start"));
+        assert!(glue.contains("wasm.start(a)"));
+    }
+
+    #[test]
+    fn names_that_do_not_match_are_found() {
+        let module = module();
+        check_names(&module, &glue()).expect("the names match");
+        let without_import = glue().replace(FETCH, "other");
+        assert!(check_names(&module, &without_import).is_err());
+        let without_export = glue().replace("wasm.start", "wasm.stop");
+        assert!(check_names(&module, &without_export).is_err());
+    }
+
+    #[test]
+    fn a_panic_becomes_a_trap_and_what_only_it_reached_falls_away() {
+        let mut module = module();
+        module.exports.remove("__wbindgen_malloc").expect("it is there");
+        module.exports.remove("__unused").expect("it is there");
+        assert_eq!(snip_panics(&mut module), 1);
+        walrus::passes::gc::run(&mut module);
+        assert_eq!(module.imports.iter().count(), 0);
+        assert!(parse(&module.emit_wasm()).is_ok());
+    }
+
+    #[test]
+    fn nothing_is_cut_where_a_hook_wants_to_hear_of_panics() {
+        let mut module = module();
+        let start = module.funcs.by_name("start").expect("it is there");
+        module.funcs.get_mut(start).name = Some("std::panicking::set_hook::h0123456789abcdef".to_owned());
+        assert_eq!(snip_panics(&mut module), 0);
+    }
+
+    #[test]
+    fn panics_are_known_under_both_manglings() {
+        for name in [
+            "core::panicking::panic_bounds_check::h0123456789abcdef",
+            "core[c5930c85a12de822]::panicking::assert_failed::<u64, u64>",
+            "core[c5930c85a12de822]::slice::index::slice_index_fail",
+            "std[a543996e6e7dbf1e]::panicking::panic_handler::{closure#0}",
+        ] {
+            assert!(is_panic(&plain_name(name)), "{name}");
+        }
+        for name in ["core::panic::Location::caller", "alloc::raw_vec::handle_errors", "start"] {
+            assert!(!is_panic(&plain_name(name)), "{name}");
+        }
+        assert_eq!(plain_name("<[u8] as a[0123456789abcdef]::B>::c"), "<[u8] as a::B>::c");
+    }
+
+    #[test]
+    fn only_whole_words_are_replaced() {
+        assert_eq!(replace_word("ab a.ab(abc, $ab, ab)", "ab", "x"), "x a.x(abc, $ab, x)");
+    }
 }

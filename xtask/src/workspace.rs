@@ -34,18 +34,13 @@ impl Workspace {
         if !output.status.success() {
             bail!("`cargo metadata` failed; run this command inside the checkout");
         }
-        let metadata: Value =
-            serde_json::from_slice(&output.stdout).context("`cargo metadata` printed no JSON")?;
+        let metadata: Value = serde_json::from_slice(&output.stdout).context("`cargo metadata` printed no JSON")?;
         let directory = |name: &str| -> Result<PathBuf> {
             let path = metadata[name].as_str();
-            Ok(path
-                .with_context(|| format!("`cargo metadata` names no {name}"))?
-                .into())
+            Ok(path.with_context(|| format!("`cargo metadata` names no {name}"))?.into())
         };
         let root = directory("workspace_root")?;
-        let packages = metadata["packages"]
-            .as_array()
-            .map_or(&[][..], Vec::as_slice);
+        let packages = metadata["packages"].as_array().map_or(&[][..], Vec::as_slice);
         let library = packages
             .iter()
             .find(|package| package["name"] == LIBRARY && package["source"].is_null())
@@ -73,9 +68,7 @@ impl Workspace {
 
     /// A native program that cargo built in the dev profile.
     pub fn program(&self, name: &str) -> PathBuf {
-        self.target
-            .join("debug")
-            .join(format!("{name}{}", std::env::consts::EXE_SUFFIX))
+        self.target.join("debug").join(format!("{name}{}", std::env::consts::EXE_SUFFIX))
     }
 }
 

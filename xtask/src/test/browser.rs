@@ -24,10 +24,7 @@ pub fn capabilities(workspace: &Workspace, chromium: &Path) -> Result<PathBuf> {
     let directory = workspace.target.join("test");
     let profile = directory.join("chromium-profile");
     shell::fresh_directory(&profile)?;
-    let mut arguments: Vec<String> = ARGUMENTS
-        .iter()
-        .map(|&argument| argument.to_owned())
-        .collect();
+    let mut arguments: Vec<String> = ARGUMENTS.iter().map(|&argument| argument.to_owned()).collect();
     arguments.push(format!("--user-data-dir={}", profile.display()));
     let path = directory.join("webdriver.json");
     let options = json!({ "binary": chromium, "args": arguments });

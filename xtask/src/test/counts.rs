@@ -14,45 +14,28 @@ pub struct Counts {
 
 impl Counts {
     pub fn passed(passed: usize) -> Self {
-        Self {
-            passed,
-            ..Self::default()
-        }
+        Self { passed, ..Self::default() }
     }
 
     pub fn failed(failed: usize) -> Self {
-        Self {
-            failed,
-            ..Self::default()
-        }
+        Self { failed, ..Self::default() }
     }
 
     /// Counts a suite that cannot run here, and says why.
     pub fn skipped(why: &str) -> Self {
         println!("skipped: {why}");
-        Self {
-            skipped: 1,
-            ..Self::default()
-        }
+        Self { skipped: 1, ..Self::default() }
     }
 
     /// The same, with every skip a failure.
     pub fn without_skips(self) -> Self {
-        Self {
-            failed: self.failed + self.skipped,
-            skipped: 0,
-            ..self
-        }
+        Self { failed: self.failed + self.skipped, skipped: 0, ..self }
     }
 
     /// Adds up the `test result:` lines of cargo's test binaries, ours or wasm-bindgen's.
     pub fn of_cargo(run: &shell::Run) -> Self {
         let mut counts = Self::default();
-        for line in run
-            .lines
-            .iter()
-            .filter(|line| line.contains("test result: "))
-        {
+        for line in run.lines.iter().filter(|line| line.contains("test result: ")) {
             counts.passed += number_before(line, " passed");
             counts.failed += number_before(line, " failed");
         }
@@ -62,19 +45,11 @@ impl Counts {
     /// Reads the last lines of Node's TAP: `# pass 3`, `# fail 0`. A cancelled test has failed.
     pub fn of_node(run: &shell::Run, tap: &str) -> Self {
         let number = |name: &str| -> usize {
-            let value = tap
-                .lines()
-                .rev()
-                .find_map(|line| line.strip_prefix("# ")?.strip_prefix(name));
-            value
-                .and_then(|value| value.trim().parse().ok())
-                .unwrap_or(0)
+            let value = tap.lines().rev().find_map(|line| line.strip_prefix("# ")?.strip_prefix(name));
+            value.and_then(|value| value.trim().parse().ok()).unwrap_or(0)
         };
-        let counts = Self {
-            passed: number("pass "),
-            failed: number("fail ") + number("cancelled "),
-            skipped: number("skipped "),
-        };
+        let counts =
+            Self { passed: number("pass "), failed: number("fail ") + number("cancelled "), skipped: number("skipped ") };
         counts.with_status(run)
     }
 
@@ -108,19 +83,8 @@ impl fmt::Display for Counts {
 
 /// The number that stands before these words, else 0.
 fn number_before(line: &str, words: &str) -> usize {
-    let before = line
-        .split(words)
-        .next()
-        .filter(|before| before.len() < line.len());
-    before
-        .and_then(|before| {
-            before
-                .rsplit(|c: char| !c.is_ascii_digit())
-                .next()?
-                .parse()
-                .ok()
-        })
-        .unwrap_or(0)
+    let before = line.split(words).next().filter(|before| before.len() < line.len());
+    before.and_then(|before| before.rsplit(|c: char| !c.is_ascii_digit()).next()?.parse().ok()).unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -129,10 +93,7 @@ mod tests {
 
     fn run(code: &str, lines: &[&str]) -> shell::Run {
         let status = std::process::Command::new(code).status();
-        shell::Run {
-            status: status.unwrap_or_default(),
-            lines: lines.iter().map(|&line| line.to_owned()).collect(),
-        }
+        shell::Run { status: status.unwrap_or_default(), lines: lines.iter().map(|&line| line.to_owned()).collect() }
     }
 
     #[test]
@@ -145,14 +106,7 @@ mod tests {
                 "test result: FAILED. 3 passed; 2 failed; 0 ignored",
             ],
         );
-        assert_eq!(
-            Counts::of_cargo(&run),
-            Counts {
-                passed: 15,
-                failed: 2,
-                skipped: 0
-            }
-        );
+        assert_eq!(Counts::of_cargo(&run), Counts { passed: 15, failed: 2, skipped: 0 });
     }
 
     #[test]
@@ -165,14 +119,7 @@ mod tests {
     fn the_summary_of_node_is_read_from_its_end() {
         let tap = "# pass 99\nok 1\n# tests 6\n# pass 3\n# fail 1\n# cancelled 1\n# skipped 1\n";
         let counts = Counts::of_node(&run("false", &[]), tap);
-        assert_eq!(
-            counts,
-            Counts {
-                passed: 3,
-                failed: 2,
-                skipped: 1
-            }
-        );
+        assert_eq!(counts, Counts { passed: 3, failed: 2, skipped: 1 });
         assert_eq!(counts.to_string(), "3 passed, 2 failed, 1 skipped");
         assert_eq!(counts.without_skips().to_string(), "3 passed, 3 failed");
     }

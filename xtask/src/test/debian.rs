@@ -14,46 +14,23 @@ pub struct Program {
     pub package: &'static str,
 }
 
-pub const NODE: Program = Program {
-    names: &["node"],
-    package: "nodejs",
-};
-pub const NPM: Program = Program {
-    names: &["npm"],
-    package: "npm",
-};
-pub const CHROMIUM: Program = Program {
-    names: &["chromium", "chromium-browser", "google-chrome"],
-    package: "chromium",
-};
-pub const CHROMEDRIVER: Program = Program {
-    names: &["chromedriver"],
-    package: "chromium-driver",
-};
+pub const NODE: Program = Program { names: &["node"], package: "nodejs" };
+pub const NPM: Program = Program { names: &["npm"], package: "npm" };
+pub const CHROMIUM: Program = Program { names: &["chromium", "chromium-browser", "google-chrome"], package: "chromium" };
+pub const CHROMEDRIVER: Program = Program { names: &["chromedriver"], package: "chromium-driver" };
 
 /// Where each of the programs is, installed first if need be; else what is missing, in words.
 pub fn find<const N: usize>(programs: [&Program; N]) -> Result<Result<[PathBuf; N], String>> {
-    let missing = || {
-        programs
-            .iter()
-            .filter(|program| shell::find_program(program.names).is_none())
-    };
+    let missing = || programs.iter().filter(|program| shell::find_program(program.names).is_none());
     let packages: Vec<&str> = missing().map(|program| program.package).collect();
     if !packages.is_empty() && is_root_on_debian() {
         install(&packages)?;
     }
-    let names: Vec<&str> = missing()
-        .filter_map(|program| program.names.first().copied())
-        .collect();
+    let names: Vec<&str> = missing().filter_map(|program| program.names.first().copied()).collect();
     if !names.is_empty() {
-        return Ok(Err(format!(
-            "this machine has no {}",
-            names.join(" and no ")
-        )));
+        return Ok(Err(format!("this machine has no {}", names.join(" and no "))));
     }
-    Ok(Ok(programs.map(|program| {
-        shell::find_program(program.names).unwrap_or_default()
-    })))
+    Ok(Ok(programs.map(|program| shell::find_program(program.names).unwrap_or_default())))
 }
 
 fn is_root_on_debian() -> bool {
@@ -61,9 +38,7 @@ fn is_root_on_debian() -> bool {
         let id = Command::new("id").arg("-u").output();
         id.is_ok_and(|id| id.stdout.trim_ascii() == b"0")
     };
-    Path::new("/etc/debian_version").exists()
-        && shell::find_program(&["apt-get"]).is_some()
-        && root()
+    Path::new("/etc/debian_version").exists() && shell::find_program(&["apt-get"]).is_some() && root()
 }
 
 fn install(packages: &[&str]) -> Result<()> {
@@ -74,10 +49,6 @@ fn install(packages: &[&str]) -> Result<()> {
             command
         };
         shell::run(apt().args(["update", "-qq"]))?;
-        shell::run(
-            apt()
-                .args(["install", "-qq", "-y", "--no-install-recommends"])
-                .args(packages),
-        )
+        shell::run(apt().args(["install", "-qq", "-y", "--no-install-recommends"]).args(packages))
     })
 }

@@ -25,68 +25,18 @@ pub struct Suite {
 
 /// In the order in which they run: what fails fastest comes first.
 pub const SUITES: &[Suite] = &[
-    Suite {
-        name: "format",
-        what: "cargo fmt --check",
-        exists: always,
-        run: format,
-    },
-    Suite {
-        name: "lint",
-        what: "clippy, natively and for wasm",
-        exists: always,
-        run: lint,
-    },
-    Suite {
-        name: "native",
-        what: "cargo test --workspace",
-        exists: always,
-        run: native,
-    },
-    Suite {
-        name: "docs",
-        what: "cargo doc without a warning",
-        exists: always,
-        run: docs,
-    },
-    Suite {
-        name: "wasm-node",
-        what: "wasm tests in Node",
-        exists: has_wasm,
-        run: wasm_node,
-    },
-    Suite {
-        name: "wasm-chromium",
-        what: "wasm tests in headless Chromium",
-        exists: has_wasm,
-        run: wasm_chromium,
-    },
-    Suite {
-        name: "pack",
-        what: "the npm package builds",
-        exists: always,
-        run: pack_suite,
-    },
-    Suite {
-        name: "node",
-        what: "the packed package in Node",
-        exists: has_node,
-        run: node,
-    },
-    Suite {
-        name: "demo",
-        what: "the demo page in Chromium",
-        exists: has_demo,
-        run: demo_suite,
-    },
+    Suite { name: "format", what: "cargo fmt --check", exists: always, run: format },
+    Suite { name: "lint", what: "clippy, natively and for wasm", exists: always, run: lint },
+    Suite { name: "native", what: "cargo test --workspace", exists: always, run: native },
+    Suite { name: "docs", what: "cargo doc without a warning", exists: always, run: docs },
+    Suite { name: "wasm-node", what: "wasm tests in Node", exists: has_wasm, run: wasm_node },
+    Suite { name: "wasm-chromium", what: "wasm tests in headless Chromium", exists: has_wasm, run: wasm_chromium },
+    Suite { name: "pack", what: "the npm package builds", exists: always, run: pack_suite },
+    Suite { name: "node", what: "the packed package in Node", exists: has_node, run: node },
+    Suite { name: "demo", what: "the demo page in Chromium", exists: has_demo, run: demo_suite },
 ];
 
-const WASM: [&str; 4] = [
-    "--package",
-    "custom-template-jobs",
-    "--target",
-    "wasm32-unknown-unknown",
-];
+const WASM: [&str; 4] = ["--package", "custom-template-jobs", "--target", "wasm32-unknown-unknown"];
 
 /// What several suites share, made when the first of them needs it.
 #[derive(Debug)]
@@ -98,11 +48,7 @@ pub struct Lab {
 
 impl Lab {
     pub fn new(workspace: Workspace) -> Self {
-        Self {
-            workspace,
-            sandbox: None,
-            tarball: None,
-        }
+        Self { workspace, sandbox: None, tarball: None }
     }
 
     /// The address of a sandbox that serves every suite. It runs faster than life and lets pages of any origin in.
@@ -166,23 +112,13 @@ fn lint(lab: &mut Lab) -> Result<Counts> {
     let deny = ["--", "-D", "warnings"];
     all_pass(&mut [
         clippy().args(["--workspace", "--all-targets"]).args(deny),
-        clippy()
-            .args(WASM)
-            .args(["--lib", "--features", "npm"])
-            .args(deny),
-        clippy()
-            .args(WASM)
-            .args(["--all-targets", "--features", "serde"])
-            .args(deny),
+        clippy().args(WASM).args(["--lib", "--features", "npm"]).args(deny),
+        clippy().args(WASM).args(["--all-targets", "--features", "serde"]).args(deny),
     ])
 }
 
 fn native(lab: &mut Lab) -> Result<Counts> {
-    let run = shell::tee(
-        lab.workspace
-            .cargo()
-            .args(["test", "--workspace", "--no-fail-fast"]),
-    )?;
+    let run = shell::tee(lab.workspace.cargo().args(["test", "--workspace", "--no-fail-fast"]))?;
     Ok(Counts::of_cargo(&run))
 }
 
@@ -190,15 +126,10 @@ fn docs(lab: &mut Lab) -> Result<Counts> {
     install_wasm_target()?;
     let doc = || {
         let mut command = lab.workspace.cargo();
-        command
-            .args(["doc", "--no-deps"])
-            .env("RUSTDOCFLAGS", "-D warnings");
+        command.args(["doc", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings");
         command
     };
-    all_pass(&mut [
-        doc().arg("--workspace"),
-        doc().args(WASM).args(["--features", "serde"]),
-    ])
+    all_pass(&mut [doc().arg("--workspace"), doc().args(WASM).args(["--features", "serde"])])
 }
 
 fn wasm_node(lab: &mut Lab) -> Result<Counts> {
@@ -206,9 +137,7 @@ fn wasm_node(lab: &mut Lab) -> Result<Counts> {
         return Ok(Counts::skipped(&missing));
     }
     let mut command = wasm_tests(lab)?;
-    Ok(Counts::of_cargo(&shell::tee(
-        command.env("WASM_BINDGEN_TEST_ONLY_NODE", "1"),
-    )?))
+    Ok(Counts::of_cargo(&shell::tee(command.env("WASM_BINDGEN_TEST_ONLY_NODE", "1"))?))
 }
 
 fn wasm_chromium(lab: &mut Lab) -> Result<Counts> {
@@ -230,11 +159,7 @@ fn wasm_tests(lab: &mut Lab) -> Result<Command> {
     install_wasm_target()?;
     let url = lab.sandbox_url()?;
     step("build wasm-bindgen's test runner", || {
-        shell::run(
-            lab.workspace
-                .cargo()
-                .args(["build", "--package", "wasm-bindgen-runner"]),
-        )
+        shell::run(lab.workspace.cargo().args(["build", "--package", "wasm-bindgen-runner"]))
     })?;
     let runner = lab.workspace.program("wasm-bindgen-test-runner");
     let mut command = lab.workspace.cargo();
@@ -266,12 +191,7 @@ fn node(lab: &mut Lab) -> Result<Counts> {
     let project = install_package(&lab.workspace, &tarball)?;
     let url = lab.sandbox_url()?;
     let mut command = node_tests(&lab.workspace, "node")?;
-    command
-        .env(
-            "PACKAGE_DIR",
-            project.join("node_modules").join("custom-template-jobs"),
-        )
-        .env("SANDBOX_URL", url);
+    command.env("PACKAGE_DIR", project.join("node_modules").join("custom-template-jobs")).env("SANDBOX_URL", url);
     run_node_tests(&lab.workspace, "node", &mut command)
 }
 
@@ -304,10 +224,7 @@ fn node_tests(workspace: &Workspace, folder: &str) -> Result<Command> {
         .current_dir(&workspace.root)
         .args(["--test", "--test-timeout=300000"])
         .args(["--test-reporter=spec", "--test-reporter-destination=stdout"])
-        .args([
-            OsString::from("--test-reporter=tap"),
-            destination(workspace, folder),
-        ])
+        .args([OsString::from("--test-reporter=tap"), destination(workspace, folder)])
         .args(test_files(workspace, folder))
         .env("SANDBOX_BIN", sandbox_program(workspace)?);
     Ok(command)
@@ -337,15 +254,8 @@ fn install_package(workspace: &Workspace, tarball: &Path) -> Result<PathBuf> {
     let project = workspace.target.join("test").join("node-project");
     step("install the tarball into an empty project", || {
         shell::fresh_directory(&project)?;
-        shell::write_file(
-            &project.join("package.json"),
-            r#"{"private": true, "type": "module"}"#,
-        )?;
-        shell::run(
-            npm::npm(&project)
-                .args(["install", "--no-package-lock"])
-                .arg(tarball),
-        )
+        shell::write_file(&project.join("package.json"), r#"{"private": true, "type": "module"}"#)?;
+        shell::run(npm::npm(&project).args(["install", "--no-package-lock"]).arg(tarball))
     })?;
     Ok(project)
 }
@@ -357,12 +267,7 @@ fn sandbox_program(workspace: &Workspace) -> Result<PathBuf> {
 /// rust-toolchain.toml names the target, yet not every rustup acts on it.
 fn install_wasm_target() -> Result<()> {
     let mut rustc = Command::new("rustc");
-    rustc.args([
-        "--print",
-        "target-libdir",
-        "--target",
-        "wasm32-unknown-unknown",
-    ]);
+    rustc.args(["--print", "target-libdir", "--target", "wasm32-unknown-unknown"]);
     if Path::new(shell::read(&mut rustc)?.trim()).is_dir() {
         return Ok(());
     }
@@ -375,11 +280,7 @@ fn install_wasm_target() -> Result<()> {
 fn all_pass(commands: &mut [&mut Command]) -> Result<Counts> {
     let mut counts = Counts::default();
     for command in commands {
-        counts += if shell::succeeds(command)? {
-            Counts::passed(1)
-        } else {
-            Counts::failed(1)
-        };
+        counts += if shell::succeeds(command)? { Counts::passed(1) } else { Counts::failed(1) };
     }
     Ok(counts)
 }
@@ -387,10 +288,7 @@ fn all_pass(commands: &mut [&mut Command]) -> Result<Counts> {
 /// The test files of a folder under `tests/`: `x.test.js`, `x.test.mjs`.
 fn test_files(workspace: &Workspace, folder: &str) -> Vec<PathBuf> {
     let mut found = files(&workspace.path("tests").join(folder), &["js", "mjs"]);
-    found.retain(|path| {
-        path.file_stem()
-            .is_some_and(|stem| Path::new(stem).extension() == Some("test".as_ref()))
-    });
+    found.retain(|path| path.file_stem().is_some_and(|stem| Path::new(stem).extension() == Some("test".as_ref())));
     found
 }
 
@@ -399,10 +297,7 @@ fn files(directory: &Path, extensions: &[&str]) -> Vec<PathBuf> {
     let entries = fs::read_dir(directory).into_iter().flatten().flatten();
     let mut found: Vec<PathBuf> = entries
         .map(|entry| entry.path())
-        .filter(|path| {
-            path.extension()
-                .is_some_and(|end| extensions.iter().any(|&extension| end == extension))
-        })
+        .filter(|path| path.extension().is_some_and(|end| extensions.iter().any(|&extension| end == extension)))
         .collect();
     found.sort();
     found
