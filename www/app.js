@@ -5,6 +5,7 @@ import { createCardView, isActive, statusOf } from "./card.js";
 import { el, setText } from "./dom.js";
 import { createForm } from "./form.js";
 import { notice } from "./notice.js";
+import { sandboxCharge } from "./sandbox.js";
 import { createTracker } from "./tracker.js";
 import { credits } from "./words.js";
 
@@ -15,6 +16,7 @@ let library = null;
 let jobs = null;
 let tracker = null;
 let form = null;
+let resumed = null;
 let remaining = null;
 
 setInterval(() => {
@@ -31,9 +33,9 @@ async function open() {
   try {
     library ??= await loadLibrary();
     jobs ??= new library.TemplateJobs({ baseUrl: "/relay" });
-    tracker ??= createTracker({ jobs, onChange: showCard, onRemove: dropCard, onCharge: showCredits, onSettled: showCredits });
+    tracker ??= createTracker({ jobs, findCharge: sandboxCharge, onChange: showCard, onRemove: dropCard, onCharge: showCredits, onSettled: showCredits });
     // The cards of an earlier visit do not wait for the form, nor the form for them.
-    tracker.resume().catch(fail);
+    resumed ??= tracker.resume().catch(fail);
     const [catalog] = await Promise.all([loadCatalog(jobs), jobs.remainingCredits().then(putCredits)]);
     showForm(catalog);
   } catch (error) {

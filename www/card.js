@@ -61,8 +61,12 @@ export function createCardView(card, { onRender, onLookAgain, onWatchOn, onDismi
 
   function tick() {
     const active = isActive(card);
-    line.hidden = !active && card.endedAt === null;
+    line.hidden = !active && card.endedAt === null && !card.askedAt;
     const took = elapsed((card.endedAt ?? Date.now()) - card.startedAt);
+    if (card.phase === "unknown") {
+      setText(line, card.askedAt ? `Still unknown, asked at ${new Date(card.askedAt).toLocaleTimeString()}` : "");
+      return;
+    }
     if (!active) {
       setText(line, card.phase === "ready" ? `${stepName(card)} ready after ${took}` : `${status.textContent} after ${took}`);
       return;

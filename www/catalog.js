@@ -1,22 +1,12 @@
 // Decides where templates come from: the sandbox, which knows their variables, or else the API's own list, which does not.
 
+import { sandboxTemplates } from "./sandbox.js";
+
 /** `{ templates, sandbox }`. A template without `variables` is filled in as JSON. */
 export async function loadCatalog(jobs) {
   const known = await sandboxTemplates();
   if (known) return { sandbox: true, templates: known.map(fromSandbox) };
   return { sandbox: false, templates: (await jobs.templates()).map(fromApi) };
-}
-
-async function sandboxTemplates() {
-  try {
-    const response = await fetch("/__sandbox/templates", { signal: AbortSignal.timeout(10_000) });
-    if (!response.ok) return null;
-    const list = await response.json();
-    return Array.isArray(list) ? list : null;
-  } catch {
-    // A person's own relay has no such address, and may answer anything. The API's list then says whether the server is there.
-    return null;
-  }
 }
 
 function fromSandbox(template, index) {

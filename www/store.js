@@ -51,6 +51,7 @@ function parse(text) {
   }
   const whole = card !== null && typeof card === "object"
     && typeof card.key === "string" && ["preview", "render", "submit"].includes(card.step)
+    && (typeof card.jobId === "string" || typeof card.operation === "string")
     && typeof card.startedAt === "number" && typeof card.template?.name === "string";
   return whole ? card : null;
 }

@@ -6,8 +6,9 @@ import { forgetCard, loadCards, saveCard } from "./store.js";
  * A card is what the page knows of one job. Its `phase`:
  * sending → watching → ready | failed, or else
  * unknown (charged or not, nobody knows yet), uncharged, stopped (this page no longer looks), gone (the server does not know the id).
+ * `findCharge(operation)` looks outside the library for what an operation was charged for; it answers null where it cannot.
  */
-export function createTracker({ jobs, onChange, onRemove, onCharge, onSettled }) {
+export function createTracker({ jobs, findCharge, onChange, onRemove, onCharge, onSettled }) {
   const cards = [];
 
   return { cards, start, render, lookAgain, watchOn, dismiss, resume };
@@ -64,20 +65,28 @@ export function createTracker({ jobs, onChange, onRemove, onCharge, onSettled })
     if (card.phase !== "unknown") return;
     card.phase = "asking";
     changed(card);
+    let jobId = null;
+    let { error } = card;
     try {
-      const operation = await jobs.settle(card.operation);
-      if (operation?.jobId && operation.state === "bound") {
-        bind(card, { id: operation.jobId });
-      } else if (operation && (operation.state === "rejected" || operation.state === "not_sent")) {
-        Object.assign(card, { phase: "uncharged", error: null, endedAt: Date.now() });
-        changed(card);
-      } else {
-        leaveUnknown(card, card.error);
+      // A render's charge is settled by a look at its job alone.
+      const charge = card.step === "render" ? null : await findCharge(card.operation);
+      if (charge && charge.jobId === null) {
+        finish(card, "uncharged");
+        return;
       }
-    } catch (error) {
-      leaveUnknown(card, error);
+      jobId = charge?.jobId ?? null;
+      jobId = (await jobs.settle(card.operation, jobId ? { jobId } : undefined)).jobId ?? null;
+    } catch (problem) {
+      // The journal may have forgotten the operation since; what was found besides it still stands.
+      if (problem?.name !== "InvalidRequestError") error = problem;
     } finally {
       onCharge();
+    }
+    if (jobId) {
+      bind(card, { id: jobId });
+    } else {
+      card.askedAt = Date.now();
+      leaveUnknown(card, error);
     }
   }
 
@@ -134,20 +143,27 @@ export function createTracker({ jobs, onChange, onRemove, onCharge, onSettled })
     if (typeof from === "object") card.job = from;
     changed(card);
     try {
+      // A job of an earlier visit may have ended long ago: it is asked for at once, where watching would wait for a good moment.
+      if (typeof from === "string") card.job = await jobs.get(from, { signal: watch.signal });
+      changed(card);
       const until = card.step === "preview" ? "preview" : "video";
-      for await (const update of jobs.watch(from, { until, signal: watch.signal })) {
+      for await (const update of jobs.watch(card.job, { until, signal: watch.signal })) {
         card.job = update.job;
         card.remaining = update.remainingMs === undefined ? null : { ms: update.remainingMs, at: Date.now() };
         changed(card);
       }
-      card.phase = "ready";
+      finish(card, "ready");
     } catch (error) {
       // Dismissed: the card is off the page already.
       if (watch.signal.aborted) return;
-      Object.assign(card, { phase: ended(error), error, job: error?.job ?? card.job });
+      Object.assign(card, { error, job: error?.job ?? card.job });
+      finish(card, ended(error));
     }
-    Object.assign(card, { remaining: null, watch: null });
-    if (card.phase !== "stopped") card.endedAt ??= Date.now();
+  }
+
+  function finish(card, phase) {
+    Object.assign(card, { phase, remaining: null, watch: null });
+    if (phase !== "stopped") card.endedAt ??= Date.now();
     changed(card);
     onSettled(card);
   }
@@ -159,7 +175,8 @@ export function createTracker({ jobs, onChange, onRemove, onCharge, onSettled })
 
   function changed(card) {
     if (!cards.includes(card)) return;
-    saveCard(card);
+    if (card.phase === "uncharged") forgetCard(card);
+    else saveCard(card);
     onChange(card);
   }
 
