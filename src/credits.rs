@@ -1,0 +1,171 @@
+//! What a call costs: the price table, the estimate before a charge, and the budget that a client may not pass.
+
+use crate::api::{ModelVersion, Step};
+use crate::error::{Error, Reason};
+
+/// Credits for every started block of video.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Price {
+    /// Credits a block.
+    pub credits: f64,
+    /// Seconds a block.
+    pub seconds: f64,
+}
+
+impl Price {
+    const fn new(credits: f64, seconds: f64) -> Self {
+        Self { credits, seconds }
+    }
+
+    /// For `seconds` of video; a started block is paid whole, and so is the first of an empty video.
+    pub fn of(self, seconds: f64) -> f64 {
+        (seconds / self.seconds).ceil().max(1.0) * self.credits
+    }
+}
+
+/// What each step costs with each model.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct PriceTable {
+    /// Any preview, whatever the model (assumed: no page says how they combine).
+    pub preview: Price,
+    /// `submit` with the standard model.
+    pub submit: Price,
+    /// `render` with the standard model.
+    pub render: Price,
+    /// `submit` or `render` with `aurora_v1`.
+    pub aurora_v1: Price,
+    /// `submit` or `render` with `aurora_v1_fast`.
+    pub aurora_v1_fast: Price,
+}
+
+impl PriceTable {
+    /// The provider's pages before May 2026: blocks of 30 and 15 seconds.
+    pub const SEED: Self = Self {
+        preview: Price::new(1.0, 30.0),
+        submit: Price::new(5.0, 30.0),
+        render: Price::new(4.0, 30.0),
+        aurora_v1: Price::new(20.0, 15.0),
+        aurora_v1_fast: Price::new(10.0, 15.0),
+    };
+
+    /// Since May 2026: the Aurora models by the started second.
+    pub const PER_SECOND: Self =
+        Self { aurora_v1: Price::new(1.0, 1.0), aurora_v1_fast: Price::new(0.5, 1.0), ..Self::SEED };
+
+    /// What a step is expected to cost, in credits.
+    ///
+    /// # Errors
+    /// `InvalidRequestError{field: "seconds"}` where the length is not a positive number.
+    pub fn estimate(&self, step: Step, seconds: f64, model: ModelVersion) -> Result<f64, Error> {
+        if !(seconds > 0.0 && seconds <= 86_400.0) {
+            return Err(Error::invalid("seconds", &["must be the length of the video, more than 0 and at most 86400"]));
+        }
+        let price = match (step, model) {
+            (Step::Preview, _) => self.preview,
+            (Step::Submit, ModelVersion::Standard) => self.submit,
+            (Step::Render, ModelVersion::Standard) => self.render,
+            (_, ModelVersion::AuroraV1) => self.aurora_v1,
+            (_, ModelVersion::AuroraV1Fast) => self.aurora_v1_fast,
+        };
+        Ok(price.of(seconds))
+    }
+}
+
+/// What a client may spend. A charge reserves its estimate before it is sent, so that parallel calls
+/// cannot pass the limit together; a refusal gives it back, and the job's `credits_used` corrects it.
+#[derive(Clone, Debug)]
+pub struct Budget {
+    limit: f64,
+    charges: Vec<(String, f64)>,
+}
+
+impl Budget {
+    /// Of `limit` credits.
+    pub const fn new(limit: f64) -> Self {
+        Self { limit, charges: Vec::new() }
+    }
+
+    /// What is left, in credits.
+    pub fn remaining(&self) -> f64 {
+        let mut spent = 0.0;
+        for (_, credits) in &self.charges {
+            spent += credits;
+        }
+        (self.limit - spent).max(0.0)
+    }
+
+    /// Sets `credits` aside for an operation.
+    ///
+    /// # Errors
+    /// `BudgetExceededError` where less is left.
+    pub fn reserve(&mut self, operation: &str, credits: f64) -> Result<(), Error> {
+        let remaining = self.remaining();
+        if credits > remaining {
+            let reason = Reason::BudgetExceeded { estimate: credits, remaining };
+            return Err(Error::new(
+                reason,
+                &["This call would pass maxCredits; nothing was sent. Raise maxCredits or start a new client."],
+            )
+            .with_operation(operation));
+        }
+        self.charges.push((operation.into(), credits));
+        Ok(())
+    }
+
+    /// Corrects what an operation cost once that is known; 0 gives it all back.
+    pub fn settle(&mut self, operation: &str, credits: f64) {
+        for charge in &mut self.charges {
+            if charge.0 == operation {
+                charge.1 = credits;
+            }
+        }
+        self.charges.retain(|charge| charge.1 > 0.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ModelVersion::{AuroraV1, AuroraV1Fast, Standard};
+    use Step::{Preview, Render, Submit};
+
+    #[test]
+    fn a_started_block_is_paid_whole() {
+        let seed = PriceTable::SEED;
+        for (step, seconds, model, credits) in [
+            (Submit, 3.0, Standard, 5.0),
+            (Submit, 30.0, Standard, 5.0),
+            (Submit, 30.1, Standard, 10.0),
+            (Preview, 31.0, Standard, 2.0),
+            (Preview, 31.0, AuroraV1, 2.0),
+            (Render, 60.0, Standard, 8.0),
+            (Submit, 16.0, AuroraV1Fast, 20.0),
+            (Render, 15.0, AuroraV1, 20.0),
+        ] {
+            assert_eq!(seed.estimate(step, seconds, model), Ok(credits), "{step:?} {seconds} {model:?}");
+        }
+        assert_eq!(PriceTable::PER_SECOND.estimate(Submit, 10.4, AuroraV1), Ok(11.0));
+        assert_eq!(PriceTable::PER_SECOND.estimate(Submit, 10.4, AuroraV1Fast), Ok(5.5));
+        assert_eq!(PriceTable::PER_SECOND.estimate(Submit, 10.4, Standard), Ok(5.0));
+    }
+
+    #[test]
+    fn a_length_that_is_none_is_refused() {
+        for seconds in [0.0, -1.0, f64::NAN, f64::INFINITY] {
+            assert_eq!(PriceTable::SEED.estimate(Submit, seconds, Standard).unwrap_err().field(), Some("seconds"));
+        }
+    }
+
+    #[test]
+    fn reservations_together_never_pass_the_limit() {
+        let mut budget = Budget::new(10.0);
+        assert!(budget.reserve("a", 5.0).is_ok());
+        assert!(budget.reserve("b", 5.0).is_ok());
+        let error = budget.reserve("c", 1.0).unwrap_err();
+        assert_eq!(error.reason(), &Reason::BudgetExceeded { estimate: 1.0, remaining: 0.0 });
+        budget.settle("a", 0.0);
+        assert!(budget.reserve("c", 5.0).is_ok(), "a refused charge gives its credits back");
+        budget.settle("b", 7.0);
+        assert_eq!(budget.remaining(), 0.0, "what was really charged counts, even above the estimate");
+    }
+}

@@ -1,0 +1,71 @@
+//! Reads: which failures are worth another try, and how long to wait before it. Nothing here charges.
+
+/// The longest wait before another try of a read, in milliseconds.
+const CAP: f64 = 8_000.0;
+/// The first one.
+const BASE: f64 = 500.0;
+/// What a `Retry-After` may ask for, in milliseconds. Less is a storm, more is a typing error.
+const ASKED: (f64, f64) = (1_000.0, 60_000.0);
+
+/// Whether a read that was answered with this status may be tried again.
+pub const fn is_transient(status: u16) -> bool {
+    matches!(status, 408 | 425 | 429 | 500..=599)
+}
+
+/// How long the server wants to be left alone, in milliseconds, from what `Retry-After` said; whatever it said.
+pub const fn clamp_retry_after(asked: f64) -> f64 {
+    // `clamp` would print its arguments when they are wrong, and a float printer is 8 KB. `max` also ends a NaN.
+    asked.max(ASKED.0).min(ASKED.1)
+}
+
+/// How long to wait before try number `attempt` (the first is 0), in milliseconds: capped exponential
+/// backoff with full jitter, so that clients that failed together do not come back together. What the
+/// server asked for is a floor. `chance` is from 0 to 1.
+pub fn backoff(attempt: u32, chance: f64, retry_after: Option<f64>) -> f64 {
+    let mut ceiling = BASE;
+    for _ in 0..attempt.min(16) {
+        ceiling *= 2.0;
+    }
+    let wait = ceiling.min(CAP) * chance;
+    match retry_after {
+        Some(asked) => clamp_retry_after(asked) + wait,
+        None => wait,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_grows_to_its_cap_and_no_further() {
+        for (attempt, ceiling) in [(0, 500.0), (1, 1_000.0), (2, 2_000.0), (4, 8_000.0), (40, 8_000.0), (u32::MAX, 8_000.0)] {
+            assert_eq!(backoff(attempt, 1.0, None), ceiling, "attempt {attempt}");
+            assert_eq!(backoff(attempt, 0.0, None), 0.0, "full jitter");
+        }
+    }
+
+    #[test]
+    fn what_the_server_asks_for_is_a_floor_within_reason() {
+        for (asked, floor) in [
+            (0.0, 1_000.0),
+            (-5_000.0, 1_000.0),
+            (7_000.0, 7_000.0),
+            (31_536_000_000.0, 60_000.0),
+            (f64::NAN, 1_000.0),
+            (f64::INFINITY, 60_000.0),
+        ] {
+            assert_eq!(backoff(0, 0.0, Some(asked)), floor, "{asked}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_is_not_tried_again() {
+        for status in [200, 301, 400, 401, 402, 403, 404, 405, 409, 413, 422] {
+            assert!(!is_transient(status), "{status}");
+        }
+        for status in [408, 425, 429, 500, 502, 503, 504, 520] {
+            assert!(is_transient(status), "{status}");
+        }
+    }
+}
