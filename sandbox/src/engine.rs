@@ -1,0 +1,1016 @@
+//! Decides every answer of the sandbox: a deterministic state machine over `(now, command)`.
+//!
+//! It opens no socket, reads no clock, starts no thread and draws chance from its seed alone, so that a server and
+//! a simulation can drive the same lines:
+//!
+//! ```
+//! use sandbox::engine::{Command, Config, Engine, Request};
+//! use serde_json::json;
+//!
+//! let mut engine = Engine::new(Config::default());
+//! let template = engine.templates()[0].id.to_string();
+//! let body = json!({"template_id": template, "variables": {}});
+//! let request = Request::post("/api/custom_template_jobs/preview_async/").keys("sandbox", "sandbox").json(&body);
+//! let (reply, _effects) = engine.handle(0, Command::Request(request));
+//! assert_eq!(reply.status, 201);
+//! let url = format!("/api/custom_template_jobs/{}/", reply.json()["id"].as_str().unwrap());
+//! let (reply, _effects) = engine.handle(60_000, Command::Request(Request::get(&url).keys("sandbox", "sandbox")));
+//! assert_eq!(reply.json()["status"], "done");
+//! ```
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap, VecDeque};
+
+use serde_json::{Map, Value, json};
+use uuid::Uuid;
+
+use crate::faults::{Faults, Kind, Plan, Rule};
+use crate::job::{Ending, Job, Phase, Surroundings, number, rfc3339};
+use crate::ledger::{Charge, Ledger};
+use crate::prices::{Prices, Step};
+use crate::random::{Random, fingerprint};
+use crate::route::{Call, Route, route};
+use crate::templates::{Behaviour, Template};
+use crate::validate::{self, Needs};
+
+/// The largest body that is read.
+// assumed: the framework's default of 2.5 MB, refused by a proxy in front of it.
+pub const BODY_LIMIT: usize = 2_621_440;
+
+const LOG_LIMIT: usize = 2_000;
+
+const FAILED: &str = "The video could not be made: a media file of scene 2 could not be downloaded.";
+const REJECTED: &str = "The job was rejected by content moderation: the text of scene 1 breaks the usage policy.";
+
+/// What the sandbox is started with.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// All chance comes from here.
+    pub seed: u64,
+    /// Divides every wait.
+    pub speed: f64,
+    /// The account's credits at the start.
+    pub credits: f64,
+    /// `X-API-ID`.
+    pub api_id: String,
+    /// `X-API-KEY`.
+    pub api_key: String,
+    /// The templates of the account.
+    pub templates: Vec<Template>,
+    /// Which price list applies.
+    pub prices: Prices,
+    /// Whether jobs have an `editor_url`.
+    pub editor_access: bool,
+    /// Whether a repeated `Idempotency-Key` is answered from memory.
+    pub honour_idempotency_key: bool,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            seed: 1,
+            speed: 1.0,
+            credits: 500.0,
+            api_id: "sandbox".to_owned(),
+            api_key: "sandbox".to_owned(),
+            templates: crate::templates::built_in(),
+            prices: Prices::Seed,
+            editor_access: false,
+            honour_idempotency_key: false,
+        }
+    }
+}
+
+/// A request to the upstream's API.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// `GET`, `POST` and so on.
+    pub method: String,
+    /// The path, with its query if it has one.
+    pub path: String,
+    /// The media type of the body.
+    pub content_type: Option<String>,
+    /// `X-API-ID`.
+    pub api_id: Option<String>,
+    /// `X-API-KEY`.
+    pub api_key: Option<String>,
+    /// `Idempotency-Key`.
+    pub idempotency_key: Option<String>,
+    /// The body.
+    pub body: Vec<u8>,
+    /// The address that URLs in the answer begin with.
+    pub origin: String,
+    /// The connection that it came on, for the log.
+    pub connection: u64,
+    /// Whether the relay sent it. The relay adds the keys, and honours an `Idempotency-Key`.
+    pub relayed: bool,
+}
+
+impl Request {
+    /// A request without keys and body.
+    pub fn new(method: &str, path: &str) -> Self {
+        Self {
+            method: method.to_owned(),
+            path: path.to_owned(),
+            content_type: None,
+            api_id: None,
+            api_key: None,
+            idempotency_key: None,
+            body: Vec::new(),
+            origin: "http://127.0.0.1:8787".to_owned(),
+            connection: 0,
+            relayed: false,
+        }
+    }
+
+    /// A `GET` without keys.
+    pub fn get(path: &str) -> Self {
+        Self::new("GET", path)
+    }
+
+    /// A `POST` without keys and body.
+    pub fn post(path: &str) -> Self {
+        Self::new("POST", path)
+    }
+
+    /// The same with keys.
+    #[must_use]
+    pub fn keys(mut self, api_id: &str, api_key: &str) -> Self {
+        self.api_id = Some(api_id.to_owned());
+        self.api_key = Some(api_key.to_owned());
+        self
+    }
+
+    /// The same with a JSON body.
+    #[must_use]
+    pub fn json(mut self, body: &Value) -> Self {
+        self.content_type = Some("application/json".to_owned());
+        self.body = body.to_string().into_bytes();
+        self
+    }
+
+    /// The same with an `Idempotency-Key`.
+    #[must_use]
+    pub fn idempotency_key(mut self, key: &str) -> Self {
+        self.idempotency_key = Some(key.to_owned());
+        self
+    }
+}
+
+/// What happens to the bytes of an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Wire {
+    /// They arrive.
+    #[default]
+    Deliver,
+    /// The connection closes without an answer.
+    Drop {
+        /// By a TCP reset.
+        reset: bool,
+    },
+    /// Headers and so many bytes of the body arrive, then nothing more.
+    Stall {
+        /// Bytes of the body.
+        bytes: usize,
+    },
+    /// Headers and so many bytes of the body arrive, then the connection closes.
+    Truncate {
+        /// Bytes of the body.
+        bytes: usize,
+        /// By a TCP reset.
+        reset: bool,
+    },
+}
+
+/// An answer.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Reply {
+    /// The HTTP status.
+    pub status: u16,
+    /// Its headers, `content-length` excepted.
+    pub headers: Vec<(String, String)>,
+    /// The body.
+    pub body: Vec<u8>,
+    /// When it leaves, in the engine's time (see [`Engine::time`]); `u64::MAX` for never.
+    pub ready_at: u64,
+    /// What happens to its bytes.
+    pub wire: Wire,
+}
+
+impl Reply {
+    fn new(status: u16, content_type: &str, body: Vec<u8>) -> Self {
+        Self {
+            status,
+            headers: vec![("content-type".to_owned(), content_type.to_owned())],
+            body,
+            ready_at: 0,
+            wire: Wire::Deliver,
+        }
+    }
+
+    fn of_json(status: u16, body: &Value) -> Self {
+        Self::new(status, "application/json", body.to_string().into_bytes())
+    }
+
+    fn of_html(status: u16, body: &str) -> Self {
+        Self::new(status, "text/html; charset=utf-8", body.as_bytes().to_vec())
+    }
+
+    fn detail(status: u16, detail: &str) -> Self {
+        Self::of_json(status, &json!({ "detail": detail }))
+    }
+
+    fn with(mut self, name: &str, value: &str) -> Self {
+        self.headers.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// The body as JSON; null where it is none.
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_default()
+    }
+
+    /// The value of a header.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+    }
+}
+
+/// What can be asked of the engine.
+#[derive(Debug, Clone)]
+pub enum Command {
+    /// A request to the upstream's API.
+    Request(Request),
+    /// Nothing but that time has passed: effects that are due come out.
+    Tick,
+    /// Moves the virtual clock forward.
+    Advance {
+        /// By so many milliseconds.
+        ms: u64,
+    },
+    /// Replaces the fault rules.
+    SetFaults(Vec<Rule>),
+    /// Starts anew: no jobs, no charges, no faults, an empty log, the clock set right.
+    Reset {
+        /// Another seed, if given.
+        seed: Option<u64>,
+        /// Other credits, if given.
+        credits: Option<f64>,
+    },
+}
+
+/// What the outside has to do.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Effect {
+    /// Send a webhook.
+    Webhook {
+        /// Where to.
+        url: String,
+        /// The JSON body.
+        body: Value,
+        /// Which job it is about.
+        job: Uuid,
+        /// When the status changed, in the engine's time.
+        at: u64,
+    },
+    /// Somebody will soon want the video of this job.
+    PrepareVideo {
+        /// The secret part of the video's URL.
+        token: Uuid,
+    },
+}
+
+/// What a page or a video of a job shows.
+#[derive(Debug, Clone)]
+pub struct Showing {
+    /// The job's id; none for the preview of a template.
+    pub job: Option<Uuid>,
+    /// The job's name.
+    pub name: Option<String>,
+    /// Its template.
+    pub template: Template,
+    /// Its variables.
+    pub variables: Map<String, Value>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Turn {
+    Queued,
+    Running,
+    Ended,
+}
+
+/// A change of status that is due: time, order of arrival, job, phase, turn.
+type Due = Reverse<(u64, u64, usize, usize, Turn)>;
+
+#[derive(Debug, Clone)]
+struct Remembered {
+    body: u64,
+    reply: Reply,
+}
+
+/// The state machine.
+#[derive(Debug, Clone)]
+pub struct Engine {
+    config: Config,
+    offset: u64,
+    last: u64,
+    jobs: Vec<Job>,
+    by_id: HashMap<Uuid, usize>,
+    by_token: HashMap<Uuid, usize>,
+    ledger: Ledger,
+    due: BinaryHeap<Due>,
+    dues: u64,
+    faults: Faults,
+    remembered: HashMap<(Call, String, String), Remembered>,
+    log: VecDeque<Value>,
+    requests: u64,
+    origins: HashMap<usize, String>,
+}
+
+impl Engine {
+    /// A fresh sandbox.
+    pub fn new(config: Config) -> Self {
+        Self {
+            offset: 0,
+            last: 0,
+            jobs: Vec::new(),
+            by_id: HashMap::new(),
+            by_token: HashMap::new(),
+            ledger: Ledger::new(config.credits),
+            due: BinaryHeap::new(),
+            dues: 0,
+            faults: Faults::new(config.seed),
+            remembered: HashMap::new(),
+            log: VecDeque::new(),
+            requests: 0,
+            origins: HashMap::new(),
+            config,
+        }
+    }
+
+    /// Answers a command. `now_ms` is the caller's clock, in milliseconds since the epoch; it never goes back.
+    pub fn handle(&mut self, now_ms: u64, command: Command) -> (Reply, Vec<Effect>) {
+        let mut effects = Vec::new();
+        let mut request = None;
+        match command {
+            Command::Reset { seed, credits } => {
+                let mut config = self.config.clone();
+                config.seed = seed.unwrap_or(config.seed);
+                config.credits = credits.unwrap_or(config.credits);
+                *self = Self::new(config);
+            }
+            Command::Advance { ms } => self.offset = self.offset.saturating_add(ms),
+            Command::SetFaults(rules) => self.faults.set(rules),
+            Command::Tick => {}
+            Command::Request(given) => request = Some(given),
+        }
+        self.last = self.last.max(self.time(now_ms));
+        let now = self.last;
+        self.settle(now, &mut effects);
+        let reply = match request {
+            Some(request) => self.answer(now, &request, &mut effects),
+            None => Reply::of_json(200, &json!({})),
+        };
+        (reply, effects)
+    }
+
+    /// The engine's time: the caller's clock and what the virtual clock was moved by.
+    pub fn time(&self, now_ms: u64) -> u64 {
+        now_ms.saturating_add(self.offset).max(self.last)
+    }
+
+    /// When the next effect is due, in the engine's time.
+    pub fn next_due(&self) -> Option<u64> {
+        self.due.peek().map(|Reverse((moment, ..))| *moment)
+    }
+
+    /// The account's templates.
+    pub fn templates(&self) -> &[Template] {
+        &self.config.templates
+    }
+
+    /// The account and its history.
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// All jobs, oldest first.
+    pub fn jobs(&self) -> &[Job] {
+        &self.jobs
+    }
+
+    /// The fault rules with their counters.
+    pub fn faults(&self) -> Value {
+        self.faults.list()
+    }
+
+    /// What the preview page of a job or a template shows.
+    pub fn preview(&self, now_ms: u64, token: Uuid) -> Option<Showing> {
+        let job = self.jobs.get(*self.by_token.get(&token)?)?;
+        (job.preview_token == token && job.has_preview(self.time(now_ms))).then(|| self.showing(job)).flatten()
+    }
+
+    /// What the preview page of a template shows: its own defaults.
+    pub fn template_preview(&self, id: Uuid, origin: &str) -> Option<Showing> {
+        let template = self.config.templates.iter().find(|template| template.id == id)?;
+        Some(Showing { job: None, name: None, template: template.clone(), variables: template.defaults(origin) })
+    }
+
+    /// What the video of a job shows, and whether it can be had yet.
+    pub fn video(&self, now_ms: u64, token: Uuid) -> Option<(Showing, bool)> {
+        let job = self.jobs.get(*self.by_token.get(&token)?)?;
+        let ready = job.has_video(self.time(now_ms));
+        (job.video_token == token).then(|| self.showing(job).map(|showing| (showing, ready))).flatten()
+    }
+
+    fn showing(&self, job: &Job) -> Option<Showing> {
+        Some(Showing {
+            job: Some(job.id),
+            name: job.name.clone(),
+            template: self.config.templates.get(job.template)?.clone(),
+            variables: job.variables.clone(),
+        })
+    }
+
+    /// The body of `GET /__sandbox/jobs`: every job, newest first, as the API answers it, and `template_id`.
+    pub fn jobs_body(&self, now_ms: u64, origin: &str) -> Value {
+        let now = self.time(now_ms);
+        self.jobs
+            .iter()
+            .rev()
+            .map(|job| {
+                let mut body = self.view(now, job, origin, None);
+                let template = self.config.templates.get(job.template);
+                body["template_id"] = json!(template.map(|template| template.id.to_string()));
+                body["template_name"] = json!(template.map(|template| template.name.clone()));
+                body
+            })
+            .collect()
+    }
+
+    /// The body of `GET /__sandbox/requests`.
+    pub fn requests_body(&self) -> Value {
+        json!({"total": self.requests, "requests": self.log})
+    }
+
+    /// The body of `GET /__sandbox/clock`.
+    pub fn clock_body(&self, now_ms: u64) -> Value {
+        json!({
+            "now": rfc3339(self.time(now_ms), 0),
+            "offset_seconds": self.offset as f64 / 1000.0,
+            "speed": self.config.speed,
+        })
+    }
+
+    fn settle(&mut self, now: u64, effects: &mut Vec<Effect>) {
+        while let Some(Reverse((moment, _, index, place, turn))) = self.due.peek().copied() {
+            if moment > now {
+                break;
+            }
+            self.due.pop();
+            let Some(job) = self.jobs.get(index) else {
+                continue;
+            };
+            let Some(phase) = job.phases.get(place) else {
+                continue;
+            };
+            // A fault may have moved the end after it was entered here.
+            let entered = match turn {
+                Turn::Queued => phase.queued,
+                Turn::Running => phase.running,
+                Turn::Ended => phase.end,
+            };
+            if entered != moment {
+                continue;
+            }
+            match turn {
+                Turn::Queued => {}
+                Turn::Running => self.ledger.debit(phase.charge, moment),
+                Turn::Ended if phase.is_lost(moment) => self.ledger.refund(phase.charge, moment),
+                Turn::Ended => {}
+            }
+            // A phase that ends as it starts to run has one change of status, not two.
+            let overtaken = turn == Turn::Running && phase.end == moment;
+            if place + 1 == job.phases.len()
+                && !overtaken
+                && let Some(url) = &job.webhook_url
+            {
+                let origin = self.origins.get(&index).map_or("", String::as_str);
+                effects.push(Effect::Webhook {
+                    url: url.clone(),
+                    body: job.webhook(moment, origin),
+                    job: job.id,
+                    at: moment,
+                });
+            }
+        }
+    }
+
+    fn enter(&mut self, moment: u64, job: usize, phase: usize, turn: Turn) {
+        if moment != u64::MAX {
+            self.dues += 1;
+            self.due.push(Reverse((moment, self.dues, job, phase, turn)));
+        }
+    }
+
+    fn answer(&mut self, now: u64, request: &Request, effects: &mut Vec<Effect>) -> Reply {
+        let path = request.path.split('?').next().unwrap_or_default();
+        let route = route(path);
+        let plan = match route {
+            Route::Call(call, _) => self.faults.strike(call),
+            Route::Slash | Route::Unknown => Plan::default(),
+        };
+        let mut job = None;
+        let mut reply = match (spared(plan.answer.as_ref()), route) {
+            (Some(reply), _) => reply,
+            (None, Route::Call(call, id)) => {
+                let (reply, touched) = self.call(now, request, call, id, plan.job.as_ref(), effects);
+                job = touched;
+                spoiled(reply, plan.answer.as_ref())
+            }
+            // assumed: as Django does. A client that follows the redirect of a POST sends a GET.
+            (None, Route::Slash) => {
+                let query = request.path.get(path.len()..).unwrap_or_default();
+                Reply::of_html(301, "").with("location", &format!("{path}/{query}"))
+            }
+            (None, Route::Unknown) => not_found(),
+        };
+        reply.ready_at = reply.ready_at.max(now);
+        if let Some(rule) = &plan.delay {
+            reply.ready_at = reply.ready_at.saturating_add(rule.ms.unwrap_or(5000));
+        }
+        self.requests += 1;
+        if self.log.len() == LOG_LIMIT {
+            self.log.pop_front();
+        }
+        let dropped = matches!(reply.wire, Wire::Drop { .. });
+        self.log.push_back(json!({
+            "n": self.requests,
+            "at": rfc3339(now, 0),
+            "via": if request.relayed { "relay" } else { "api" },
+            "connection": request.connection,
+            "method": request.method,
+            "path": request.path,
+            "call": match route { Route::Call(call, _) => Some(call.name()), Route::Slash | Route::Unknown => None },
+            "status": (!dropped).then_some(reply.status),
+            "faults": plan.kinds(),
+            "job_id": job.map(|id| id.to_string()),
+            "idempotency_key": request.idempotency_key,
+            "body_bytes": request.body.len(),
+        }));
+        reply
+    }
+
+    fn call(
+        &mut self,
+        now: u64,
+        request: &Request,
+        call: Call,
+        id: &str,
+        fault: Option<&Rule>,
+        effects: &mut Vec<Effect>,
+    ) -> (Reply, Option<Uuid>) {
+        if request.body.len() > BODY_LIMIT {
+            return (too_large(), None);
+        }
+        if let Some(reply) = self.refuse_keys(request) {
+            return (reply, None);
+        }
+        let method = if request.method == "HEAD" { "GET" } else { request.method.as_str() };
+        if method != call.method() {
+            let detail = format!("Method \"{}\" not allowed.", request.method);
+            return (Reply::detail(405, &detail).with("allow", call.method()), None);
+        }
+        match call {
+            Call::Templates => {
+                let list: Vec<Value> =
+                    self.config.templates.iter().map(|template| template.public(&request.origin)).collect();
+                (Reply::of_json(200, &Value::Array(list)), None)
+            }
+            // documented: a double.
+            Call::Credits => {
+                let body = json!({"remaining_credits": self.ledger.remaining()});
+                (Reply::of_json(200, &body), None)
+            }
+            Call::Get => self.get(now, request, id, fault),
+            Call::Submit | Call::Preview | Call::PreviewAsync | Call::Render => {
+                self.charging(now, request, call, id, fault, effects)
+            }
+        }
+    }
+
+    fn refuse_keys(&self, request: &Request) -> Option<Reply> {
+        if request.relayed {
+            return None;
+        }
+        let detail = match (&request.api_id, &request.api_key) {
+            (Some(id), Some(key)) if *id == self.config.api_id && *key == self.config.api_key => {
+                return None;
+            }
+            // observed: these words where the headers are missing.
+            (None, _) | (_, None) => "Authentication credentials were not provided.",
+            // assumed: the framework's words, and 401 rather than 403.
+            _ => "Incorrect authentication credentials.",
+        };
+        Some(Reply::detail(401, detail).with("www-authenticate", "Api-Key"))
+    }
+
+    fn get(&mut self, now: u64, request: &Request, id: &str, fault: Option<&Rule>) -> (Reply, Option<Uuid>) {
+        let index = match self.find(id) {
+            Ok(index) => index,
+            Err(reply) => return (reply, None),
+        };
+        let mut status = None;
+        match fault {
+            Some(rule) if rule.kind == Kind::UnknownStatus => status = Some(odd_status(rule)),
+            Some(rule) => self.spoil_running(now, index, rule),
+            None => {}
+        }
+        let Some(job) = self.jobs.get(index) else {
+            return (no_such_job(), None);
+        };
+        let body = self.view(now, job, &request.origin, status.as_deref());
+        (Reply::of_json(200, &body), Some(job.id))
+    }
+
+    /// A fault that strikes a look at a job: its current step ends badly now, or never.
+    fn spoil_running(&mut self, now: u64, index: usize, rule: &Rule) {
+        let Some(job) = self.jobs.get_mut(index) else {
+            return;
+        };
+        let place = job.phases.len().saturating_sub(1);
+        let Some(phase) = job.phases.last_mut().filter(|phase| now < phase.end) else {
+            return;
+        };
+        let ending = ending_of(rule);
+        phase.end = if ending == Ending::Never { u64::MAX } else { now };
+        phase.ending = ending;
+        let (charge, lost, end) = (phase.charge, phase.is_lost(now), phase.end);
+        if lost {
+            self.ledger.refund(charge, now);
+        }
+        self.enter(end, index, place, Turn::Ended);
+    }
+
+    fn find(&self, id: &str) -> Result<usize, Reply> {
+        // assumed: the framework's short words for an id that is no UUID.
+        let id = Uuid::try_parse(id).map_err(|_| Reply::detail(404, "Not found."))?;
+        self.by_id.get(&id).copied().ok_or_else(no_such_job)
+    }
+
+    fn view(&self, now: u64, job: &Job, origin: &str, status: Option<&str>) -> Value {
+        let around = Surroundings {
+            origin,
+            seconds: self.config.templates.get(job.template).map_or(0.0, |template| template.seconds),
+            editor_access: self.config.editor_access,
+        };
+        job.body(now, around, status)
+    }
+
+    fn charging(
+        &mut self,
+        now: u64,
+        request: &Request,
+        call: Call,
+        id: &str,
+        fault: Option<&Rule>,
+        effects: &mut Vec<Effect>,
+    ) -> (Reply, Option<Uuid>) {
+        if let Some(reply) = refuse_media_type(request) {
+            return (reply, None);
+        }
+        let body = fingerprint(&request.body);
+        // assumed: the upstream ignores the header; nothing is documented.
+        let key = request
+            .idempotency_key
+            .clone()
+            .filter(|_| self.config.honour_idempotency_key || request.relayed)
+            .map(|key| (call, id.to_owned(), key));
+        if let Some(before) = key.as_ref().and_then(|key| self.remembered.get(key)) {
+            let reply = if before.body == body {
+                before.reply.clone().with("idempotent-replayed", "true")
+            } else {
+                Reply::detail(422, "This Idempotency-Key was used with another request body.")
+            };
+            return (reply, None);
+        }
+        let made = if call == Call::Render {
+            self.render(now, request, id, fault, effects)
+        } else {
+            self.create(now, request, call, fault, effects)
+        };
+        match made {
+            Err(reply) => (reply, None),
+            Ok((reply, job)) => {
+                if let Some(key) = key {
+                    let reply = reply.clone();
+                    self.remembered.insert(key, Remembered { body, reply });
+                }
+                (reply, Some(job))
+            }
+        }
+    }
+
+    fn create(
+        &mut self,
+        now: u64,
+        request: &Request,
+        call: Call,
+        fault: Option<&Rule>,
+        effects: &mut Vec<Effect>,
+    ) -> Result<(Reply, Uuid), Reply> {
+        let refused = |body: &Value| Reply::of_json(400, body);
+        let fields = validate::read(&request.body, Needs::TemplateAndVariables).map_err(|error| refused(&error))?;
+        let template_id = fields.template_id.unwrap_or_default();
+        // assumed: an id of no template is refused with a bare array, as siblings answer for what they cannot find.
+        let template = self
+            .config
+            .templates
+            .iter()
+            .position(|template| template.id == template_id)
+            .ok_or_else(|| refused(&json!(["Custom template not found"])))?;
+        let step = if call == Call::Submit { Step::Submit } else { Step::Preview };
+        let model = fields.model_version.unwrap_or_default();
+        let number = self.jobs.len() as u64;
+        // The time is part of the ids, so that a sandbox that starts anew does not give an old id to a new job.
+        let mut ids = Random::new(&[self.config.seed, number, now]);
+        let mut job = Job {
+            id: ids.uuid(),
+            number,
+            template,
+            name: fields.name.flatten(),
+            variables: fields.variables.unwrap_or_default(),
+            webhook_url: fields.webhook_url.flatten().filter(|url| !url.is_empty()),
+            model,
+            is_hidden: fields.is_hidden.unwrap_or(false),
+            media_job: ids.uuid(),
+            preview_token: ids.uuid(),
+            video_token: ids.uuid(),
+            created: now,
+            micros: ids.next() % 1000,
+            phases: Vec::new(),
+        };
+        let (phase, charge) = self.charge(now, request, call, &job, step, fault)?;
+        let end = phase.end;
+        job.phases.push(phase.clone());
+        let index = self.jobs.len();
+        let id = job.id;
+        self.by_id.insert(id, index);
+        self.by_token.insert(job.preview_token, index);
+        self.by_token.insert(job.video_token, index);
+        self.jobs.push(job);
+        self.begin(index, 0, phase, charge, &request.origin, effects);
+        let (status, moment) = match call {
+            // documented: blocks until the preview is ready and answers the finished job.
+            // assumed: the status 200, also where the job fails.
+            Call::Preview => (200, end),
+            // documented: 201.
+            _ => (201, now),
+        };
+        let body = self.jobs.get(index).map(|job| self.view(moment, job, &request.origin, None));
+        let mut reply = Reply::of_json(status, &body.unwrap_or_default());
+        reply.ready_at = moment;
+        Ok((reply, id))
+    }
+
+    fn render(
+        &mut self,
+        now: u64,
+        request: &Request,
+        id: &str,
+        fault: Option<&Rule>,
+        effects: &mut Vec<Effect>,
+    ) -> Result<(Reply, Uuid), Reply> {
+        let index = self.find(id)?;
+        // assumed: the body is optional here, what is given is checked, and only a webhook URL is taken from it.
+        let fields = validate::read(&request.body, Needs::Nothing).map_err(|error| Reply::of_json(400, &error))?;
+        let job = self.jobs.get(index).ok_or_else(no_such_job)?.clone();
+        // assumed: a bare array, as siblings answer for a job that is not in the right state.
+        let refused = |words: &str| Reply::of_json(400, &json!([words]));
+        let previewed = job.phases.iter().any(|phase| phase.step == Step::Preview && phase.is_done(now));
+        if !previewed {
+            return Err(refused(match job.phase() {
+                Some(phase) if phase.step == Step::Submit => {
+                    "This job was not made as a preview. Generate a preview before rendering."
+                }
+                Some(phase) if phase.is_lost(now) => {
+                    "The preview of this job failed. Generate a new preview before rendering."
+                }
+                _ => "The preview is not ready. Wait until the job is done before rendering.",
+            }));
+        }
+        // assumed: nothing keeps a second render from being charged again; the ledger calls it a duplicate.
+        let (phase, charge) = self.charge(now, request, Call::Render, &job, Step::Render, fault)?;
+        let place = job.phases.len();
+        if let Some(job) = self.jobs.get_mut(index) {
+            if let Some(url) = fields.webhook_url {
+                job.webhook_url = url.filter(|url| !url.is_empty());
+            }
+            // assumed: the same job goes back to `pending` and keeps its preview.
+            job.phases.push(phase.clone());
+        }
+        self.begin(index, place, phase, charge, &request.origin, effects);
+        let body = self.jobs.get(index).map(|job| self.view(now, job, &request.origin, None));
+        // assumed: 200, as the framework's default for an action on one object.
+        Ok((Reply::of_json(200, &body.unwrap_or_default()), job.id))
+    }
+
+    /// Draws the schedule of a step and its charge, or refuses it for want of credits. Nothing is changed yet.
+    fn charge(
+        &self,
+        now: u64,
+        request: &Request,
+        call: Call,
+        job: &Job,
+        step: Step,
+        fault: Option<&Rule>,
+    ) -> Result<(Phase, Charge), Reply> {
+        let Some(template) = self.config.templates.get(job.template) else {
+            return Err(no_such_job());
+        };
+        let credits = self.config.prices.of(step, job.model, template.seconds);
+        let available = self.ledger.available();
+        if credits > available {
+            // documented: creation answers an "insufficient credits error". assumed: its status 400 and its form.
+            let words = format!(
+                "Insufficient credits: this call needs {}, and {} are left.",
+                number_words(credits),
+                number_words(available)
+            );
+            return Err(Reply::of_json(400, &json!([words])));
+        }
+        let mut random = Random::new(&[self.config.seed, job.number, job.phases.len() as u64, 0x70]);
+        let mut phase = Phase::draw(step, now, template.seconds, self.config.speed, credits, &mut random);
+        match template.behaviour {
+            Behaviour::Done => {}
+            Behaviour::Failed => phase.spoil(Ending::Failed(FAILED.to_owned()), 0),
+            Behaviour::Rejected => phase.spoil(Ending::Rejected(REJECTED.to_owned()), 0),
+        }
+        match fault {
+            Some(rule) if rule.kind == Kind::UnknownStatus => phase.odd_status = Some(odd_status(rule)),
+            Some(rule) => phase.spoil(ending_of(rule), 0),
+            None => {}
+        }
+        let charge = Charge {
+            job: job.id,
+            step,
+            call,
+            credits,
+            at: now,
+            debited_at: None,
+            refunded_at: None,
+            key: request.idempotency_key.clone(),
+            body: fingerprint(&request.body),
+        };
+        Ok((phase, charge))
+    }
+
+    fn begin(&mut self, index: usize, place: usize, phase: Phase, charge: Charge, origin: &str, effects: &mut Vec<Effect>) {
+        let entry = self.ledger.charge(charge);
+        let mut token = None;
+        if let Some(job) = self.jobs.get_mut(index) {
+            token = Some(job.video_token);
+            if let Some(phase) = job.phases.get_mut(place) {
+                phase.charge = entry;
+            }
+        }
+        self.origins.insert(index, origin.to_owned());
+        self.enter(phase.queued, index, place, Turn::Queued);
+        self.enter(phase.running, index, place, Turn::Running);
+        self.enter(phase.end, index, place, Turn::Ended);
+        if phase.step != Step::Preview
+            && phase.ending == Ending::Done
+            && let Some(token) = token
+        {
+            effects.push(Effect::PrepareVideo { token });
+        }
+    }
+}
+
+fn number_words(credits: f64) -> String {
+    number(credits).to_string()
+}
+
+fn odd_status(rule: &Rule) -> String {
+    rule.value.clone().unwrap_or_else(|| "archiving".to_owned())
+}
+
+fn ending_of(rule: &Rule) -> Ending {
+    let reason = |default: &str| rule.reason.clone().unwrap_or_else(|| default.to_owned());
+    match rule.kind {
+        Kind::FailJob => Ending::Failed(reason(FAILED)),
+        Kind::RejectJob => Ending::Rejected(reason(REJECTED)),
+        _ => Ending::Never,
+    }
+}
+
+/// The answer of a fault that keeps a call from taking effect.
+fn spared(rule: Option<&Rule>) -> Option<Reply> {
+    let rule = rule?;
+    match rule.kind {
+        Kind::DropBeforeCommit | Kind::StatusBeforeCommit => {}
+        Kind::Html | Kind::Redirect if rule.commit != Some(true) => {}
+        _ => return None,
+    }
+    Some(spoiled(Reply::of_json(200, &json!({})), Some(rule)))
+}
+
+/// What a fault makes of an answer.
+fn spoiled(mut reply: Reply, rule: Option<&Rule>) -> Reply {
+    let Some(rule) = rule else { return reply };
+    let reset = rule.reset.unwrap_or(false);
+    let ready_at = reply.ready_at;
+    match rule.kind {
+        Kind::DropBeforeCommit | Kind::DropAfterCommit => reply.wire = Wire::Drop { reset },
+        Kind::Stall => {
+            reply.wire = Wire::Stall { bytes: rule.bytes.unwrap_or(0).min(reply.body.len()) };
+        }
+        Kind::Truncate => {
+            let bytes = rule.bytes.unwrap_or(reply.body.len() / 2).min(reply.body.len());
+            reply.wire = Wire::Truncate { bytes, reset };
+        }
+        Kind::StatusBeforeCommit => reply = error_page(rule, rule.status.unwrap_or(503)),
+        Kind::StatusAfterCommit => reply = error_page(rule, rule.status.unwrap_or(502)),
+        Kind::Html => {
+            let page = "<!doctype html><title>Sign in</title><h1>Sign in to the network</h1>";
+            let page = rule.body.as_ref().and_then(Value::as_str).unwrap_or(page);
+            reply = Reply::of_html(200, page);
+        }
+        Kind::Redirect => {
+            let location = rule.location.as_deref().unwrap_or("https://example.com/");
+            reply = Reply::of_html(rule.status.unwrap_or(302), "").with("location", location);
+        }
+        Kind::Delay | Kind::Stuck | Kind::UnknownStatus | Kind::FailJob | Kind::RejectJob => {}
+    }
+    reply.ready_at = ready_at;
+    reply
+}
+
+fn error_page(rule: &Rule, status: u16) -> Reply {
+    let mut reply = match &rule.body {
+        Some(Value::String(page)) => Reply::of_html(status, page),
+        Some(body) => Reply::of_json(status, body),
+        None => match status {
+            500 => Reply::of_html(500, "<!doctype html><title>Server Error</title><h1>Server Error (500)</h1>"),
+            502 => proxy_page(502, "Bad Gateway"),
+            503 => proxy_page(503, "Service Temporarily Unavailable"),
+            504 => proxy_page(504, "Gateway Time-out"),
+            429 => Reply::detail(429, "Request was throttled. Expected available in 5 seconds."),
+            402 => Reply::detail(402, "Insufficient credits."),
+            404 => no_such_job(),
+            _ => Reply::detail(status, "A fault rule made this answer."),
+        },
+    };
+    let given = |name: &str| rule.headers.iter().flatten().any(|(key, _)| key.eq_ignore_ascii_case(name));
+    if status == 429 && rule.body.is_none() && !given("retry-after") {
+        reply = reply.with("retry-after", "5");
+    }
+    for (name, value) in rule.headers.iter().flatten() {
+        reply.headers.retain(|(key, _)| !key.eq_ignore_ascii_case(name));
+        reply = reply.with(name, value.as_str().unwrap_or_default());
+    }
+    reply
+}
+
+fn proxy_page(status: u16, words: &str) -> Reply {
+    let title = format!("{status} {words}");
+    Reply::of_html(
+        status,
+        &format!("<html><head><title>{title}</title></head><body><center><h1>{title}</h1></center></body></html>"),
+    )
+}
+
+/// The answer to a body above [`BODY_LIMIT`].
+pub fn too_large() -> Reply {
+    proxy_page(413, "Request Entity Too Large")
+}
+
+/// The answer to a path that does not exist.
+// assumed: Django's own page.
+pub fn not_found() -> Reply {
+    Reply::of_html(
+        404,
+        "<!doctype html>\n<html lang=\"en\">\n<head>\n  <title>Not Found</title>\n</head>\n<body>\n  \
+         <h1>Not Found</h1><p>The requested resource was not found on this server.</p>\n</body>\n</html>\n",
+    )
+}
+
+// assumed: the framework's words with this model's name; a sibling was seen to answer so with its own.
+fn no_such_job() -> Reply {
+    Reply::detail(404, "No CustomTemplateJob matches the given query.")
+}
+
+// documented: JSON, forms and multipart bodies are taken. The sandbox takes JSON alone and says so.
+fn refuse_media_type(request: &Request) -> Option<Reply> {
+    let given = request.content_type.as_deref().unwrap_or_default();
+    let kind = given.split(';').next().unwrap_or_default().trim();
+    if request.body.is_empty() || kind.eq_ignore_ascii_case("application/json") {
+        return None;
+    }
+    Some(Reply::detail(415, &format!("Unsupported media type \"{given}\" in request.")))
+}
+
+#[cfg(test)]
+#[path = "engine_tests.rs"]
+mod tests;

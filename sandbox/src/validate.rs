@@ -1,0 +1,315 @@
+//! Decides whether a request body is acceptable, and answers in the shapes of Django REST Framework.
+
+use serde_json::{Map, Value, json};
+use uuid::Uuid;
+
+// documented: the greatest lengths of `name` and of `webhook_url`.
+const NAME_LIMIT: usize = 255;
+const URL_LIMIT: usize = 200;
+
+// assumed: the framework's own words for each refusal; the documentation declares no 4xx answer.
+const REQUIRED: &str = "This field is required.";
+const NOT_NULL: &str = "This field may not be null.";
+
+/// The avatar model of a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum ModelVersion {
+    /// `standard`, the default.
+    #[default]
+    Standard,
+    /// `aurora_v1`.
+    AuroraV1,
+    /// `aurora_v1_fast`.
+    AuroraV1Fast,
+}
+
+impl ModelVersion {
+    /// The wire's name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Standard => "standard",
+            Self::AuroraV1 => "aurora_v1",
+            Self::AuroraV1Fast => "aurora_v1_fast",
+        }
+    }
+
+    fn parse(name: &str) -> Option<Self> {
+        [Self::Standard, Self::AuroraV1, Self::AuroraV1Fast].into_iter().find(|model| model.name() == name)
+    }
+}
+
+/// What a request body holds; a field is `None` where the body has none.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Fields {
+    /// The template to fill.
+    pub template_id: Option<Uuid>,
+    /// The template's variables, untouched.
+    pub variables: Option<Map<String, Value>>,
+    /// The video's name; `Some(None)` for an explicit null.
+    pub name: Option<Option<String>>,
+    /// Where status changes are sent; `Some(None)` for an explicit null.
+    pub webhook_url: Option<Option<String>>,
+    /// The avatar model.
+    pub model_version: Option<ModelVersion>,
+    /// Whether the job is hidden in the provider's own pages.
+    pub is_hidden: Option<bool>,
+}
+
+/// Which fields a call insists on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Needs {
+    /// `template_id` and `variables`, as a new job does.
+    TemplateAndVariables,
+    /// Nothing: only what is given is checked.
+    Nothing,
+}
+
+/// Reads a JSON body. The error is the body of a 400 answer.
+pub fn read(body: &[u8], needs: Needs) -> Result<Fields, Value> {
+    // assumed: as the framework does, an empty body counts as an object without fields.
+    let value = if body.is_empty() { json!({}) } else { parse(body)? };
+    let object = match value {
+        Value::Object(object) => object,
+        Value::Null => return Err(json!({"non_field_errors": ["No data provided"]})),
+        other => {
+            let message = format!("Invalid data. Expected a dictionary, but got {}.", python_type(&other));
+            return Err(json!({"non_field_errors": [message]}));
+        }
+    };
+    let mut errors = Map::new();
+    let mut refuse = |field: &str, message: &str| {
+        errors.insert(field.to_owned(), json!([message]));
+    };
+    let mut fields = Fields::default();
+    let wanted = needs == Needs::TemplateAndVariables;
+
+    match object.get("name") {
+        None => {}
+        Some(Value::Null) => fields.name = Some(None),
+        Some(value) => match text(value) {
+            Err(message) => refuse("name", message),
+            Ok(name) if name.chars().count() > NAME_LIMIT => {
+                refuse("name", &too_long(NAME_LIMIT));
+            }
+            Ok(name) => fields.name = Some(Some(name)),
+        },
+    }
+    match object.get("template_id") {
+        None if wanted => refuse("template_id", REQUIRED),
+        None => {}
+        Some(Value::Null) => refuse("template_id", NOT_NULL),
+        Some(value) => match value.as_str().and_then(|id| Uuid::try_parse(id).ok()) {
+            Some(id) => fields.template_id = Some(id),
+            None => refuse("template_id", "Must be a valid UUID."),
+        },
+    }
+    match object.get("variables") {
+        None if wanted => refuse("variables", REQUIRED),
+        None => {}
+        Some(Value::Null) => refuse("variables", NOT_NULL),
+        Some(Value::Object(variables)) => fields.variables = Some(variables.clone()),
+        Some(other) => {
+            refuse("variables", &format!("Expected a dictionary of items but got type \"{}\".", python_type(other)))
+        }
+    }
+    match object.get("webhook_url") {
+        None => {}
+        Some(Value::Null) => fields.webhook_url = Some(None),
+        Some(value) => match text(value) {
+            Err(message) => refuse("webhook_url", message),
+            Ok(address) if address.chars().count() > URL_LIMIT => {
+                refuse("webhook_url", &too_long(URL_LIMIT));
+            }
+            Ok(address) if !is_url(&address) => refuse("webhook_url", "Enter a valid URL."),
+            Ok(address) => fields.webhook_url = Some(Some(address)),
+        },
+    }
+    match object.get("model_version") {
+        None => {}
+        Some(Value::Null) => refuse("model_version", NOT_NULL),
+        Some(value) => {
+            let given = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            match ModelVersion::parse(&given) {
+                Some(model) => fields.model_version = Some(model),
+                None => refuse("model_version", &format!("\"{given}\" is not a valid choice.")),
+            }
+        }
+    }
+    match object.get("is_hidden") {
+        None => {}
+        Some(Value::Null) => refuse("is_hidden", NOT_NULL),
+        Some(value) => match boolean(value) {
+            Some(hidden) => fields.is_hidden = Some(hidden),
+            None => refuse("is_hidden", "Must be a valid boolean."),
+        },
+    }
+    if errors.is_empty() { Ok(fields) } else { Err(Value::Object(errors)) }
+}
+
+fn parse(body: &[u8]) -> Result<Value, Value> {
+    let reason = match std::str::from_utf8(body) {
+        Err(error) => {
+            let at = error.valid_up_to();
+            let byte = body.get(at).copied().unwrap_or_default();
+            format!("'utf-8' codec can't decode byte 0x{byte:02x} in position {at}: invalid start byte")
+        }
+        Ok(text) => match serde_json::from_str(text) {
+            Ok(value) => return Ok(value),
+            Err(error) => {
+                let before: usize =
+                    text.split_inclusive('\n').take(error.line().saturating_sub(1)).map(|line| line.chars().count()).sum();
+                let column = error.column().max(1);
+                format!("Expecting value: line {} column {column} (char {})", error.line(), before + column - 1)
+            }
+        },
+    };
+    Err(json!({"detail": format!("JSON parse error - {reason}")}))
+}
+
+fn too_long(limit: usize) -> String {
+    format!("Ensure this field has no more than {limit} characters.")
+}
+
+fn python_type(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "NoneType",
+        Value::Bool(_) => "bool",
+        Value::Number(number) if number.is_f64() => "float",
+        Value::Number(_) => "int",
+        Value::String(_) => "str",
+        Value::Array(_) => "list",
+        Value::Object(_) => "dict",
+    }
+}
+
+/// The framework takes numbers for text and trims white space.
+fn text(value: &Value) -> Result<String, &'static str> {
+    let text = match value {
+        Value::String(text) => text.trim().to_owned(),
+        Value::Number(number) => number.to_string(),
+        _ => return Err("Not a valid string."),
+    };
+    if text.contains('\0') {
+        return Err("Null characters are not allowed.");
+    }
+    Ok(text)
+}
+
+fn boolean(value: &Value) -> Option<bool> {
+    match value {
+        Value::Bool(flag) => Some(*flag),
+        Value::Number(number) => match number.as_f64() {
+            Some(0.0) => Some(false),
+            Some(1.0) => Some(true),
+            _ => None,
+        },
+        Value::String(word) => match word.to_ascii_lowercase().as_str() {
+            "true" | "t" | "yes" | "y" | "on" | "1" => Some(true),
+            "false" | "f" | "no" | "n" | "off" | "0" => Some(false),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+fn is_url(address: &str) -> bool {
+    if address.chars().any(char::is_whitespace) {
+        return false;
+    }
+    let Ok(url) = url::Url::parse(address) else {
+        return false;
+    };
+    if !matches!(url.scheme(), "http" | "https" | "ftp" | "ftps") || !address.contains("://") {
+        return false;
+    }
+    match url.host() {
+        Some(url::Host::Domain(name)) => name == "localhost" || name.contains('.'),
+        Some(_) => true,
+        None => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEMPLATE: &str = "3c90c3cc-0d44-4b50-8888-8dd25736052a";
+
+    fn refused(body: &str) -> Value {
+        read(body.as_bytes(), Needs::TemplateAndVariables).expect_err(body)
+    }
+
+    fn with(field: &str, value: Value) -> Result<Fields, Value> {
+        let mut body = json!({"template_id": TEMPLATE, "variables": {}});
+        body[field] = value;
+        read(body.to_string().as_bytes(), Needs::TemplateAndVariables)
+    }
+
+    #[test]
+    fn a_missing_field_is_named_in_a_map() {
+        assert_eq!(refused("{}"), json!({"template_id": [REQUIRED], "variables": [REQUIRED]}));
+        assert_eq!(refused(""), json!({"template_id": [REQUIRED], "variables": [REQUIRED]}));
+    }
+
+    #[test]
+    fn a_body_that_is_no_object_is_refused_with_its_type() {
+        for (body, kind) in [("[]", "list"), ("3", "int"), ("1.5", "float"), ("\"a\"", "str")] {
+            let message = format!("Invalid data. Expected a dictionary, but got {kind}.");
+            assert_eq!(refused(body), json!({"non_field_errors": [message]}));
+        }
+        assert_eq!(refused("null"), json!({"non_field_errors": ["No data provided"]}));
+    }
+
+    #[test]
+    fn broken_json_says_where() {
+        assert_eq!(refused("{\"a\": }"), json!({"detail": "JSON parse error - Expecting value: line 1 column 7 (char 6)"}));
+        let error = read(b"{\"a\": \"\xff\"}", Needs::Nothing).expect_err("not UTF-8");
+        assert!(error["detail"].as_str().unwrap().contains("0xff"), "{error}");
+        let deep = "[".repeat(100_000);
+        assert!(refused(&deep)["detail"].is_string());
+    }
+
+    #[test]
+    fn lengths_are_counted_in_characters_and_limited() {
+        assert!(with("name", json!("é".repeat(255))).is_ok());
+        assert_eq!(
+            with("name", json!("é".repeat(256))),
+            Err(json!({"name": ["Ensure this field has no more than 255 characters."]}))
+        );
+        let long = format!("https://example.com/{}", "a".repeat(180));
+        assert!(with("webhook_url", json!(long)).is_ok());
+        assert_eq!(
+            with("webhook_url", json!(format!("{long}a"))),
+            Err(json!({"webhook_url": ["Ensure this field has no more than 200 characters."]}))
+        );
+    }
+
+    #[test]
+    fn each_field_has_its_own_refusal() {
+        let cases = [
+            ("template_id", json!("nope"), "Must be a valid UUID."),
+            ("template_id", json!(5), "Must be a valid UUID."),
+            ("template_id", json!(null), NOT_NULL),
+            ("variables", json!([]), "Expected a dictionary of items but got type \"list\"."),
+            ("variables", json!("{}"), "Expected a dictionary of items but got type \"str\"."),
+            ("name", json!({}), "Not a valid string."),
+            ("webhook_url", json!("nope"), "Enter a valid URL."),
+            ("webhook_url", json!("javascript:alert(1)"), "Enter a valid URL."),
+            ("model_version", json!("x"), "\"x\" is not a valid choice."),
+            ("model_version", json!(null), NOT_NULL),
+            ("is_hidden", json!("perhaps"), "Must be a valid boolean."),
+            ("is_hidden", json!(null), NOT_NULL),
+        ];
+        for (field, value, message) in cases {
+            assert_eq!(with(field, value), Err(json!({field: [message]})));
+        }
+    }
+
+    #[test]
+    fn what_is_optional_may_be_null_or_absent() {
+        assert_eq!(with("name", json!(null)).unwrap().name, Some(None));
+        assert_eq!(with("webhook_url", json!(null)).unwrap().webhook_url, Some(None));
+        assert_eq!(with("is_hidden", json!("true")).unwrap().is_hidden, Some(true));
+        assert_eq!(read(b"{}", Needs::Nothing), Ok(Fields::default()));
+    }
+}
