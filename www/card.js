@@ -162,7 +162,7 @@ export function createCardView(card, { onRender, onLookAgain, onWatchOn, onDismi
     setText(facts, typeof used === "number" && used > 0 ? `${credits(used)} used` : "");
     const wanted = [
       ["editor_url", "Open in the editor", "external", null],
-      ["video_output", "Download", "download", `${card.title}.webm`],
+      ["video_output", "Download", "download", ""],
     ].map(([name, label, symbol, download]) => ({ href: safeUrl(card.job?.[name]), label, symbol, download })).filter(({ href }) => href !== null);
     const key = wanted.map(({ href }) => href).join(" ");
     if (links.dataset.shown !== key) {

@@ -44,11 +44,12 @@ export function field({ label, tag, optional, hint, control, aside, onInput, che
     else control.removeAttribute("aria-invalid");
     return message;
   };
+  // An error is taken back while it is being corrected, but never shown on leaving the input: the button below would
+  // move away from under the pointer that is about to press it.
   control.addEventListener("input", () => {
     if (control.hasAttribute("aria-invalid")) show(check());
     onInput?.(control.value);
   });
-  control.addEventListener("change", () => show(check()));
 
   const node = el("div", { class: "field" },
     el("div", { class: "field__head" },

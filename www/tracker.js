@@ -75,7 +75,7 @@ export function createTracker({ jobs, findCharge, onChange, onRemove, onCharge, 
         return;
       }
       jobId = charge?.jobId ?? null;
-      jobId = (await jobs.settle(card.operation, jobId ? { jobId } : undefined)).jobId ?? null;
+      jobId = (await jobs.settle(card.operation, jobId ? { jobId } : undefined)).jobId ?? jobId;
     } catch (problem) {
       // The journal may have forgotten the operation since; what was found besides it still stands.
       if (problem?.name !== "InvalidRequestError") error = problem;

@@ -1,0 +1,358 @@
+// Decides whether the demo page keeps its word, in a real browser against a real sandbox: one test for each property.
+
+import assert from "node:assert/strict";
+import { writeFile } from "node:fs/promises";
+import { after, before, beforeEach, test } from "node:test";
+import {
+  button, choose, newest, picture, playable, press, readmeScreenshot, startBrowser, startSandbox, status, violations, withPage,
+} from "./harness.mjs";
+
+// Fast enough that no test waits long, slow enough that a job is seen on its way.
+const SPEED = "8";
+const PHONE = { width: 390, height: 844 };
+
+let browser;
+let sandbox;
+let templates;
+let short;
+
+before(async () => {
+  [browser, sandbox] = await Promise.all([startBrowser(), startSandbox("--speed", SPEED, "--editor-access")]);
+  templates = await sandbox.templates();
+  short = templates.filter(({ behaviour }) => behaviour === "done").sort((a, b) => a.duration_seconds - b.duration_seconds)[0];
+});
+
+after(async () => {
+  await Promise.all([browser?.close(), sandbox?.stop()]);
+});
+
+beforeEach(async () => {
+  await sandbox.reset();
+  await sandbox.faults([]);
+});
+
+const open = (use, options) => withPage(browser, sandbox, use, options);
+const ending = (behaviour) => templates.find((template) => template.behaviour === behaviour);
+const firstText = (template) => template.variables.find(({ type }) => type === "text");
+const charges = async () => (await sandbox.ledger()).charges;
+
+test("a preview shows the text that was filled in, and its render is a video that plays", () => open(async (page) => {
+  const words = "Written by the test & <b>shown</b> as text";
+  await choose(page, short);
+  await page.getByLabel(firstText(short).label, { exact: true }).fill(words);
+  await page.getByLabel("Name of the video").fill("My first video");
+  assert.match(await page.locator("#credits").innerText(), /\d+ credits left/);
+  const price = page.locator(".price");
+  await price.getByText(/credit/).first().waitFor();
+
+  const card = await press(page, "Preview");
+  await status(card, "Done");
+  await page.frameLocator("iframe").getByText(words).first().waitFor();
+  const frame = card.locator("iframe");
+  assert.equal(await frame.getAttribute("sandbox"), "");
+  assert.equal(await frame.getAttribute("referrerpolicy"), "no-referrer");
+  assert.equal(await frame.getAttribute("title"), "Preview of My first video");
+  assert.equal(await card.locator("video").count(), 0);
+
+  await button(card, "Render").click();
+  const video = await playable(card);
+  await status(card, "Done");
+  assert.deepEqual([video.width, video.height], [short.width, short.height]);
+  assert.ok(Math.abs(video.duration - short.duration_seconds) < 0.5, `the video lasts ${video.duration} s`);
+  assert.equal(await button(card, "Render").count(), 0);
+  assert.match(await card.innerText(), /credits used/);
+  assert.ok(await card.getByRole("link", { name: "Download" }).getAttribute("href"));
+  assert.ok(await card.getByRole("link", { name: "Open in the editor" }).getAttribute("href"));
+  assert.deepEqual((await charges()).map(({ step }) => step), ["preview", "render"]);
+}));
+
+test("submit goes straight to the video", () => open(async (page) => {
+  await choose(page, short);
+  const card = await press(page, "Submit");
+  const video = await playable(card);
+  assert.deepEqual([video.width, video.height], [short.width, short.height]);
+  assert.deepEqual((await charges()).map(({ step }) => step), ["submit"]);
+}));
+
+test("a running job says its status, its progress and its time", () => open(async (page) => {
+  const long = templates.filter(({ behaviour }) => behaviour === "done").sort((a, b) => b.duration_seconds - a.duration_seconds)[0];
+  await choose(page, long);
+  const card = await press(page, "Submit");
+  const bar = card.getByRole("progressbar");
+  await status(card, "Running");
+  await page.waitForFunction((node) => Number(node.getAttribute("aria-valuenow")) > 0, await bar.elementHandle());
+  assert.match(await card.locator(".card__line").innerText(), /^Making the video · \d+:\d\d/);
+  await playable(card);
+  await bar.waitFor({ state: "hidden" });
+}));
+
+for (const [behaviour, word] of [["failed", "Failed"], ["rejected", "Rejected"]]) {
+  test(`a job that ends as ${behaviour} shows the reason, and the page stays usable`, () => open(async (page) => {
+    await choose(page, ending(behaviour));
+    const card = await press(page, "Preview");
+    await status(card, word);
+    const { charges: [{ job_id: id }] } = await sandbox.ledger();
+    const job = await (await fetch(`${sandbox.url}/relay/api/custom_template_jobs/${id}/`)).json();
+    assert.ok(job.failed_reason);
+    await card.getByText(job.failed_reason).waitFor();
+    assert.match(await card.innerText(), /JobFailedError/);
+    await choose(page, short);
+    await status(await press(page, "Preview"), "Done");
+  }));
+}
+
+test("a reload in the middle finds the job again, and it ends", () => open(async (page) => {
+  await choose(page, short);
+  const finished = await press(page, "Preview");
+  await status(finished, "Done");
+  await choose(page, ending("failed"));
+  await status(await press(page, "Preview"), "Failed");
+  await choose(page, short);
+  await page.getByLabel("Name of the video").fill("Seen after the reload");
+  await press(page, "Submit");
+  await page.reload();
+
+  const cards = page.locator(".card");
+  await page.waitForFunction(() => document.querySelectorAll(".card").length === 3);
+  const running = cards.filter({ hasText: "Seen after the reload" });
+  await playable(running);
+  await status(running, "Done");
+  await status(cards.nth(1), "Failed");
+  await status(cards.nth(2), "Done");
+  await cards.nth(2).locator("iframe").waitFor();
+  await button(cards.nth(2), "Render").waitFor();
+  assert.equal((await charges()).length, 3);
+}));
+
+test("a job that the server no longer knows is said to be gone, and can be dismissed", () => open(async (page) => {
+  await choose(page, short);
+  await press(page, "Preview");
+  await sandbox.reset();
+  await page.reload();
+  await status(newest(page), "Gone");
+  await page.getByRole("button", { name: /^Dismiss/ }).click();
+  await page.locator("#empty").waitFor();
+  await page.reload();
+  await button(page, "Preview").waitFor();
+  assert.equal(await page.locator(".card").count(), 0);
+}, { expected: /404/ }));
+
+test("a double click is one charge", () => open(async (page) => {
+  const posts = [];
+  page.on("request", (request) => {
+    if (request.method() === "POST") posts.push(request.url());
+  });
+  await choose(page, short);
+  await button(page, "Preview").dblclick();
+  await status(newest(page), "Done");
+  await button(newest(page), "Render").dblclick();
+  await playable(newest(page));
+  assert.equal(posts.length, 2);
+  const ledger = await sandbox.ledger();
+  assert.deepEqual(ledger.charges.map(({ step }) => step), ["preview", "render"]);
+  assert.deepEqual(ledger.duplicates, []);
+}));
+
+test("the keyboard alone chooses a template and starts a job", () => open(async (page) => {
+  await button(page, "Preview").waitFor();
+  const focused = () => page.evaluate(() => document.activeElement.value || document.activeElement.textContent);
+  await page.getByRole("radio", { name: templates[0].name }).focus();
+  await page.keyboard.press("ArrowRight");
+  assert.equal(await focused(), templates[1].template_id);
+  const outline = await page.locator(".template", { has: page.locator(":focus-visible") }).evaluate((node) => getComputedStyle(node).outlineStyle);
+  assert.equal(outline, "solid");
+  // Every variable, the model and the name lie between the template and the first button.
+  for (let i = 0; i < templates[1].variables.length + 3; i += 1) await page.keyboard.press("Tab");
+  assert.equal(await focused(), "Preview");
+  await page.keyboard.press("Enter");
+  await page.locator('.card:not([data-phase="sending"])').waitFor();
+  assert.equal(await focused(), "Preview");
+  await status(newest(page), "Done");
+}));
+
+test("what is wrong in the form is said beside it, and nothing is sent", () => open(async (page) => {
+  const template = templates.find(({ variables }) => variables.some(({ type }) => type === "image"));
+  await choose(page, template);
+  const picture = page.getByLabel(template.variables.find(({ type }) => type === "image").label);
+  for (const wrong of ["", "not an address", "javascript:alert(1)"]) {
+    await picture.fill(wrong);
+    await button(page, "Preview").click();
+    assert.equal(await picture.getAttribute("aria-invalid"), "true", wrong);
+    assert.ok(await picture.evaluate((node) => node === document.activeElement));
+  }
+  await picture.fill("https://example.com/picture.png");
+  const name = page.getByLabel("Name of the video");
+  await name.fill("n".repeat(256));
+  await page.getByText("256 / 255").waitFor();
+  await button(page, "Preview").click();
+  await page.getByText("A name has at most 255 characters.").waitFor();
+  assert.deepEqual(await charges(), []);
+  await name.fill("n".repeat(255));
+  await status(await press(page, "Preview"), "Done");
+}));
+
+test("an HTML page in place of an answer leaves the charge unknown, and a look settles it", () => open(async (page) => {
+  await sandbox.faults([{ on: "preview_async", kind: "html", times: 1 }]);
+  await choose(page, short);
+  const card = await press(page, "Preview");
+  await status(card, "Unknown");
+  assert.match(await card.innerText(), /ChargeUnknownError/);
+  await button(card, "Look again").click();
+  await status(card, "Not charged");
+  assert.deepEqual(await charges(), []);
+  await status(await press(page, "Preview"), "Done");
+}));
+
+test("an answer that was lost after the charge is found by a look, and charged once", () => open(async (page) => {
+  await sandbox.faults([{ on: "submit", kind: "status_after_commit", status: 502, times: 1 }]);
+  await choose(page, short);
+  const card = await press(page, "Submit");
+  await status(card, "Unknown");
+  await page.reload();
+  await status(card, "Unknown");
+  await button(card, "Look again").click();
+  await playable(card);
+  assert.equal((await charges()).length, 1);
+}, { expected: /502/ }));
+
+test("an HTML page in place of the balance or a look does not stop the page", () => open(async (page) => {
+  await choose(page, short);
+  await sandbox.faults([{ on: "credits", kind: "html", times: 1 }, { on: "get", kind: "html", times: 2 }]);
+  await status(await press(page, "Preview"), "Done");
+}));
+
+test("a template that the server does not know is refused in words", () => open(async (page) => {
+  const unknown = templates.find(({ behaviour }) => behaviour === "done");
+  await choose(page, unknown);
+  await button(page, "Preview").click();
+  const alert = page.locator(".composer__failure .notice");
+  await alert.waitFor();
+  assert.match(await alert.innerText(), /ApiError 40\d/);
+  assert.equal(await page.locator(".card").count(), 0);
+  await choose(page, ending("failed"));
+  assert.equal(await alert.count(), 0);
+  await status(await press(page, "Preview"), "Failed");
+}, {
+  expected: /40\d/,
+  before: (page) => page.route("**/__sandbox/templates", async (route) => {
+    const list = await (await route.fetch()).json();
+    for (const template of list) {
+      if (template.behaviour === "done") template.template_id = template.template_id.replace(/.{4}$/, "ffff");
+    }
+    await route.fulfill({ json: list });
+  }),
+}));
+
+test("too few credits are said beforehand and refused in words, and the page stays usable", async () => {
+  const poor = await startSandbox("--speed", SPEED, "--credits", "2");
+  try {
+    await withPage(browser, poor, async (page) => {
+      await choose(page, short);
+      await page.getByText("Submit asks for more than the 2 credits left.").waitFor();
+      await button(page, "Submit").click();
+      const alert = page.locator(".composer__failure .notice");
+      await alert.waitFor();
+      assert.match(await alert.innerText(), /Not enough credits\s+ApiError/);
+      assert.deepEqual((await poor.ledger()).charges, []);
+      const card = await press(page, "Preview");
+      await status(card, "Done");
+      await button(card, "Render").click();
+      await card.locator(".notice").waitFor();
+      assert.match(await card.innerText(), /Not enough credits/);
+      await button(card, "Render").waitFor();
+      await card.locator("iframe").waitFor();
+    }, { expected: /40\d/ });
+  } finally {
+    await poor.stop();
+  }
+});
+
+test("a server that cannot be reached is said, and Try again brings the page back", () => open(async (page) => {
+  const banner = page.locator("#banner");
+  await banner.getByText("ConnectionError").waitFor();
+  assert.deepEqual(await violations(page), []);
+  await page.unroute(/relay|__sandbox/);
+  await button(banner, "Try again").click();
+  await choose(page, short);
+  assert.equal(await banner.locator(".notice").count(), 0);
+  await status(await press(page, "Preview"), "Done");
+}, { expected: /ERR_FAILED/, before: (page) => page.route(/relay|__sandbox/, (route) => route.abort()) }));
+
+test("without the sandbox's own addresses the variables are written as JSON", () => open(async (page) => {
+  await choose(page, short);
+  const json = page.getByLabel("Variables as JSON");
+  await json.fill("{ not json");
+  await button(page, "Preview").click();
+  assert.equal(await json.getAttribute("aria-invalid"), "true");
+  const values = short.variables.map(({ name, type, default: value }) => {
+    const property = { text: "content", avatar: "avatar_id", voiceover: "voice_id" }[type] ?? "url";
+    return [name, { type, properties: { [property]: value } }];
+  });
+  await json.fill(JSON.stringify(Object.fromEntries(values)));
+  await page.getByLabel("Length of the video in seconds").fill("31");
+  await page.getByText("2 credits", { exact: true }).waitFor();
+  assert.deepEqual(await violations(page), []);
+  await status(await press(page, "Preview"), "Done");
+  await button(newest(page), "Render").click();
+  await playable(newest(page));
+}, { expected: /404/, before: (page) => page.route("**/__sandbox/**", (route) => route.fulfill({ status: 404, body: "" })) }));
+
+test("a URL that is not safe never reaches the page", () => open(async (page) => {
+  const hostile = {
+    preview: "javascript:alert(1)//preview", video_output: " javascript:alert(1)//video", editor_url: "http://elsewhere.example/editor",
+  };
+  await page.route(/relay\/api\/custom_template_jobs\/[0-9a-f-]{36}\/$/, async (route) => {
+    const response = await route.fetch();
+    await route.fulfill({ response, json: { ...(await response.json()), ...hostile, status: "done" } });
+  });
+  await choose(page, short);
+  const card = await press(page, "Submit");
+  await card.getByText("An address was refused").waitFor();
+  const urls = await page.evaluate(() => [...document.querySelectorAll("[src], [href]")].map((node) => node.getAttribute("src") ?? node.getAttribute("href")));
+  assert.deepEqual(urls.filter((url) => /javascript|elsewhere/.test(url)), []);
+  assert.equal(await card.locator("video, iframe").count(), 0);
+}));
+
+for (const scheme of ["light", "dark"]) {
+  for (const [name, size] of [["desktop", { width: 1280, height: 900 }], ["phone", PHONE]]) {
+    test(`axe finds no violation, empty and filled, and nothing is wider than the window: ${name}, ${scheme}`, () => open(async (page) => {
+      await button(page, "Preview").waitFor();
+      assert.deepEqual(await violations(page), [], "empty");
+
+      await choose(page, ending("failed"));
+      await status(await press(page, "Preview"), "Failed");
+      await choose(page, templates.find((each) => each.aspect_ratio === "1:1") ?? short);
+      const video = await press(page, "Submit");
+      await playable(video);
+      await seek(video);
+      await choose(page, short);
+      await page.getByLabel(firstText(short).label, { exact: true }).fill("Hello, Sunday");
+      const preview = await press(page, "Preview");
+      await status(preview, "Done");
+      await page.frameLocator("iframe").getByText("Hello, Sunday").first().waitFor();
+      await choose(page, templates.find(({ duration_seconds: seconds, behaviour }) => seconds >= 15 && behaviour === "done"));
+      const running = await press(page, "Submit");
+      await status(running, "Running");
+      await page.waitForFunction((node) => node.hasAttribute("aria-valuenow"), await running.getByRole("progressbar").elementHandle());
+      assert.deepEqual(await violations(page), [], "filled");
+      await photograph(page, name, scheme);
+    }, { ...size, colorScheme: scheme }));
+  }
+}
+
+async function seek(card) {
+  await card.locator("video").evaluate((video) => new Promise((resolve) => {
+    video.addEventListener("seeked", resolve, { once: true });
+    video.currentTime = Math.min(2, video.duration / 2);
+  }));
+}
+
+async function photograph(page, name, scheme) {
+  const file = scheme === "light" ? `${name}.png` : `${name}-${scheme}.png`;
+  await picture(page, `full-${file}`);
+  const png = await picture(page, file, name === "phone" ? PHONE.height : 960);
+  if (process.env.UPDATE_SCREENSHOT && name === "desktop" && scheme === "light") {
+    assert.ok(png.length < 300_000, `the screenshot has ${png.length} bytes`);
+    await writeFile(readmeScreenshot, png);
+  }
+}

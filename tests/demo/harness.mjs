@@ -1,0 +1,160 @@
+// Decides how the demo page is brought up for a test: a sandbox of its own, a real Chromium, and guards that hold for every page.
+
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { mkdir } from "node:fs/promises";
+import { createRequire } from "node:module";
+import path from "node:path";
+import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
+import { chromium } from "playwright-core";
+
+const require = createRequire(import.meta.url);
+const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), "../..");
+const axePath = require.resolve("axe-core/axe.min.js");
+
+export const screenshots = path.resolve(process.env.SCREENSHOT_DIR ?? path.join(root, "target/screenshots"));
+export const readmeScreenshot = path.join(root, "www/screenshot.png");
+
+/** How long a job may take on a busy machine. Nothing waits this long when all is well. */
+export const PATIENCE = 60_000;
+
+/** Starts a sandbox that serves the page. `args` are the sandbox's own options. */
+export async function startSandbox(...args) {
+  const bin = process.env.SANDBOX_BIN;
+  assert.ok(bin, "SANDBOX_BIN names the sandbox's program");
+  const www = (process.env.WWW_DIRS ?? `${root}/www${path.delimiter}${root}/target/demo`).split(path.delimiter);
+  const child = spawn(bin, ["--port", "0", ...www.flatMap((dir) => ["--www", dir]), ...args], { stdio: ["ignore", "pipe", "inherit"] });
+  const url = await new Promise((resolve, reject) => {
+    child.once("error", reject);
+    child.once("exit", (code) => reject(new Error(`the sandbox ended before it listened (code ${code})`)));
+    createInterface({ input: child.stdout }).on("line", (line) => {
+      const found = /listening on (http:\/\/\S+)/.exec(line);
+      if (found) resolve(found[1].replace(/\/$/, ""));
+    });
+  });
+  const control = async (method, name, body) => {
+    const response = await fetch(`${url}/__sandbox/${name}`, {
+      method, headers: body === undefined ? {} : { "content-type": "application/json" },
+      body: body === undefined ? undefined : JSON.stringify(body),
+    });
+    assert.ok(response.ok, `${method} /__sandbox/${name} answered ${response.status}`);
+    const text = await response.text();
+    return text ? JSON.parse(text) : null;
+  };
+  return {
+    url,
+    templates: () => control("GET", "templates"),
+    ledger: () => control("GET", "ledger"),
+    faults: (rules) => control("PUT", "faults", rules),
+    reset: () => control("POST", "reset"),
+    stop: () => new Promise((resolve) => {
+      child.removeAllListeners("exit").once("exit", resolve);
+      child.kill();
+    }),
+  };
+}
+
+export function startBrowser() {
+  return chromium.launch({
+    executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
+    args: ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"],
+  });
+}
+
+/**
+ * Opens the page, hands it to `use`, and then holds it to what is true of every page: no error on the console, no request to
+ * another host, nothing wider than the window. `expected` matches the console errors that a test provokes on purpose.
+ */
+export async function withPage(browser, sandbox, use, { expected = null, width = 1280, height = 900, colorScheme = "light", before } = {}) {
+  const context = await browser.newContext({ viewport: { width, height }, colorScheme });
+  const page = await context.newPage();
+  page.setDefaultTimeout(PATIENCE);
+  const errors = [];
+  const strangers = [];
+  page.on("pageerror", (error) => errors.push(String(error.stack ?? error)));
+  page.on("console", (message) => {
+    if (message.type() === "error" && !expected?.test(message.text())) errors.push(`${message.text()} (${message.location().url})`);
+  });
+  page.on("request", (request) => {
+    const { protocol, origin } = new URL(request.url());
+    if (protocol.startsWith("http") && origin !== sandbox.url) strangers.push(request.url());
+  });
+  try {
+    await before?.(page);
+    await page.goto(sandbox.url);
+    await use(page);
+    assert.deepEqual(errors, [], "errors on the console");
+    assert.deepEqual(strangers, [], "requests to other hosts");
+    assert.equal(await overflow(page), 0, "pixels wider than the window");
+  } finally {
+    await context.close();
+  }
+}
+
+function overflow(page) {
+  return page.evaluate(() => Math.max(0, document.documentElement.scrollWidth - document.documentElement.clientWidth));
+}
+
+/** Every violation that axe finds on the page, in a line each. What an embedded page looks like is not this page's doing. */
+export async function violations(page) {
+  // Evaluated rather than added as a script: the page's own policy allows none.
+  await page.evaluate(await axeSource());
+  const found = await page.evaluate(() => globalThis.axe.run(document, { iframes: false }));
+  assert.ok(found.passes.length > 20, "axe ran its rules");
+  return found.violations.map(({ id, help, nodes }) => `${id}: ${help}: ${nodes.map((node) => node.html.slice(0, 160)).join(" | ")}`);
+}
+
+async function axeSource() {
+  const { readFile } = await import("node:fs/promises");
+  return readFile(axePath, "utf8");
+}
+
+/** A picture of the page as a person sees it, grown to `height` so that embedded pages are painted too. */
+export async function picture(page, name, height) {
+  await mkdir(screenshots, { recursive: true });
+  const { width } = page.viewportSize();
+  await page.setViewportSize({ width, height: height ?? await page.evaluate(() => document.documentElement.scrollHeight) });
+  await page.evaluate(() => scrollTo(0, 0));
+  return page.screenshot({ path: path.join(screenshots, name) });
+}
+
+export const button = (scope, name) => scope.getByRole("button", { name, exact: true });
+
+export async function choose(page, template) {
+  await page.getByRole("radio", { name: template.name }).check();
+}
+
+/** The newest card. */
+export const newest = (page) => page.locator(".card").first();
+
+/** Presses a button of the form and gives the card of the job that it started, once the server has taken it. */
+export async function press(page, name) {
+  const before = await page.locator(".card").count();
+  await button(page, name).click();
+  await page.waitForFunction((count) => document.querySelectorAll(".card").length > count, before);
+  const key = await newest(page).getAttribute("data-key");
+  const card = page.locator(`.card[data-key="${key}"]`);
+  await page.locator(`.card[data-key="${key}"]:not([data-phase="sending"])`).waitFor();
+  return card;
+}
+
+/** Waits until a card's status reads `word`. */
+export async function status(card, word) {
+  await card.locator(".status", { hasText: new RegExp(`^${word}$`) }).waitFor();
+}
+
+/** Waits until the card's video can be played, and gives what it is. */
+export async function playable(card) {
+  const video = card.locator("video");
+  await video.waitFor();
+  return video.evaluate(async (element) => {
+    while (element.readyState < 2) {
+      if (element.error) throw new Error(`the video does not play: ${element.error.message}`);
+      await new Promise((resolve) => {
+        for (const event of ["loadeddata", "canplay", "error"]) element.addEventListener(event, resolve, { once: true });
+      });
+    }
+    return { width: element.videoWidth, height: element.videoHeight, duration: element.duration };
+  });
+}
