@@ -60,20 +60,8 @@ export function createCardView(card, { onRender, onLookAgain, onWatchOn, onDismi
   }
 
   function tick() {
-    const active = isActive(card);
-    line.hidden = !active && card.endedAt === null && !card.askedAt;
-    const took = elapsed((card.endedAt ?? Date.now()) - card.startedAt);
-    if (card.phase === "unknown") {
-      setText(line, card.askedAt ? `Still unknown, asked at ${new Date(card.askedAt).toLocaleTimeString()}` : "");
-      return;
-    }
-    if (!active) {
-      setText(line, card.phase === "ready" ? `${stepName(card)} ready after ${took}` : `${status.textContent} after ${took}`);
-      return;
-    }
-    const left = card.remaining ? remaining(card.remaining.ms - (Date.now() - card.remaining.at)) : null;
-    const making = card.phase === "sending" ? "Sending the request" : card.phase === "asking" ? "Asking the server" : MAKING[card.step];
-    setText(line, [making, took, left].filter(Boolean).join(" · "));
+    setText(line, lineOf(card, status.textContent));
+    line.hidden = line.textContent === "";
   }
 
   /** Puts the newest thing there is on the stage, and returns the names of URLs that were refused. */
@@ -188,6 +176,23 @@ export function statusOf(card) {
   // A job whose preview is done stays `done` until the server takes up its render: for the video that is still waiting.
   if (!status || status === "done") return { word: "Pending", tone: "quiet" };
   return { word: statusWord(status), tone: status === "running" ? "live" : "quiet" };
+}
+
+/** What is under way and since when, or how long it took. */
+function lineOf(card, word) {
+  const took = elapsed((card.endedAt ?? Date.now()) - card.startedAt);
+  switch (card.phase) {
+    case "sending": return `Sending the request · ${took}`;
+    case "asking": return "Asking the server";
+    case "watching": {
+      const left = card.remaining ? remaining(card.remaining.ms - (Date.now() - card.remaining.at)) : null;
+      return [MAKING[card.step], took, left].filter(Boolean).join(" · ");
+    }
+    case "ready": return `${stepName(card)} ready after ${took}`;
+    case "failed": return `${word} after ${took}`;
+    case "unknown": return card.askedAt ? `Still unknown, asked at ${new Date(card.askedAt).toLocaleTimeString()}` : "";
+    default: return "";
+  }
 }
 
 function stepName(card) {

@@ -3,12 +3,12 @@
 import { el, setText } from "./dom.js";
 
 const TYPES = {
-  text: { hint: null, check: () => null },
-  image: { hint: "Web address of a picture", check: webAddress },
-  video: { hint: "Web address of a video", check: webAddress },
-  audio: { hint: "Web address of a sound file", check: webAddress },
-  avatar: { hint: "Id of the avatar who speaks", check: notEmpty },
-  voiceover: { hint: "Id of the voice’s accent", check: notEmpty },
+  text: { tag: null, check: () => null },
+  image: { tag: "image URL", check: webAddress },
+  video: { tag: "video URL", check: webAddress },
+  audio: { tag: "audio URL", check: webAddress },
+  avatar: { tag: "avatar id", check: notEmpty },
+  voiceover: { tag: "voice id", check: notEmpty },
 };
 
 const LONG_TEXT = 48;
@@ -26,16 +26,16 @@ export function variableField({ name, type, label }, start, onInput) {
     ? el("textarea", { ...props, rows: 3 })
     : el("input", { type: "text", ...props });
   control.value = start ?? "";
-  return field({ label, tag: type === "text" ? null : type, hint: kind.hint, control, onInput, check: () => kind.check(control.value.trim()) });
+  return field({ label, tag: kind.tag, control, onInput, check: () => kind.check(control.value.trim()) });
 }
 
-/** A label, a control, its hint, and the place where its error is said. Shared by every input of the form. */
+/** A label, a control, what describes it, and the place where its error is said. Shared by every input of the form. */
 export function field({ label, tag, optional, hint, control, aside, onInput, check = () => null }) {
   const id = `field-${(lastId += 1)}`;
   const problem = el("p", { class: "field__error", id: `${id}-error` });
   control.id = id;
   control.classList.add("control");
-  control.setAttribute("aria-describedby", [hint && `${id}-hint`, aside && `${id}-aside`, `${id}-error`].filter(Boolean).join(" "));
+  control.setAttribute("aria-describedby", [tag && `${id}-tag`, hint && `${id}-hint`, aside && `${id}-aside`, `${id}-error`].filter(Boolean).join(" "));
   if (aside) aside.id = `${id}-aside`;
 
   const show = (message) => {
@@ -54,7 +54,7 @@ export function field({ label, tag, optional, hint, control, aside, onInput, che
   const node = el("div", { class: "field" },
     el("div", { class: "field__head" },
       el("label", { for: id }, label, optional && el("span", { class: "field__optional" }, " optional")),
-      tag && el("span", { class: "tag" }, tag), aside),
+      tag && el("span", { class: "tag", id: `${id}-tag` }, tag), aside),
     control,
     hint && el("p", { class: "field__hint", id: `${id}-hint` }, hint),
     problem);

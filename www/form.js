@@ -40,7 +40,7 @@ export function createForm({ templates, helpers, estimate, onStart }) {
       el("div", { class: "templates" }, templates.map((each, index) => templateCard(each, index === 0)))),
     el("fieldset", { class: "group" }, el("legend", null, "Variables"), variables),
     el("fieldset", { class: "group" },
-      el("legend", null, "Options"),
+      el("legend", { class: "visually-hidden" }, "Options"),
       el("div", { class: "fields fields--options" }, modelChoice(), name.node)),
     el("div", { class: "actions" },
       el("div", { class: "action" },

@@ -1,6 +1,7 @@
 // Decides what this page remembers between visits: one small entry per card, so that two open tabs do not overwrite each other's.
 
 const PREFIX = "custom-template-jobs/card/";
+const DISMISSED = "custom-template-jobs/dismissed";
 const LIMIT = 40;
 
 /** The fields that outlive the page. The job itself is asked for again: the server knows it better. */
@@ -39,6 +40,28 @@ export function forgetCard(card) {
     localStorage.removeItem(PREFIX + card.key);
   } catch {
     // Nothing was kept, so nothing is left behind.
+  }
+}
+
+/**
+ * What was dismissed here while the library's journal still speaks of it, by job id, or by operation where no job is known.
+ * The journal forgets nothing that was paid for; what is looked at is this page's affair.
+ */
+export function loadDismissed() {
+  try {
+    const list = JSON.parse(localStorage.getItem(DISMISSED));
+    return new Set(Array.isArray(list) ? list : []);
+  } catch {
+    return new Set();
+  }
+}
+
+/** Remembers what was dismissed. */
+export function saveDismissed(ids) {
+  try {
+    localStorage.setItem(DISMISSED, JSON.stringify([...ids]));
+  } catch {
+    // Full or turned off: it comes back with the next visit.
   }
 }
 

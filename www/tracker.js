@@ -1,6 +1,6 @@
 // Decides what happens to a job after a button was pressed: one charge, then watching until it ends, on this visit or the next.
 
-import { forgetCard, loadCards, saveCard } from "./store.js";
+import { forgetCard, loadCards, loadDismissed, saveCard, saveDismissed } from "./store.js";
 
 /**
  * A card is what the page knows of one job. Its `phase`:
@@ -97,6 +97,7 @@ export function createTracker({ jobs, findCharge, onChange, onRemove, onCharge, 
 
   function dismiss(card) {
     card.watch?.abort();
+    saveDismissed(loadDismissed().add(card.jobId ?? card.operation));
     remove(card);
   }
 
@@ -107,7 +108,10 @@ export function createTracker({ jobs, findCharge, onChange, onRemove, onCharge, 
     }
     const left = () => cards.filter((card) => card.phase === "watching" && !card.watch);
     for (const card of left()) if (!card.operation) follow(card, card.jobId);
-    for (const operation of await jobs.pending()) adopt(operation);
+    const pending = await jobs.pending();
+    const dismissed = loadDismissed();
+    for (const operation of pending) if (!dismissed.has(operation.jobId ?? operation.operation)) adopt(operation);
+    saveDismissed(pending.map(({ jobId, operation }) => jobId ?? operation).filter((id) => dismissed.has(id)));
     for (const card of left()) {
       if (card.operation) leaveUnknown(card, { name: "ChargeUnknownError" });
       else follow(card, card.jobId);
