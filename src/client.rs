@@ -1163,7 +1163,7 @@ impl<T> Future for Arrival<'_, T> {
 }
 
 /// What the first future ends with, or `None` where the second ends earlier.
-async fn either<A: Future + Unpin, B: Future + Unpin>(mut first: A, mut second: B) -> Option<A::Output> {
+pub(crate) async fn either<A: Future + Unpin, B: Future + Unpin>(mut first: A, mut second: B) -> Option<A::Output> {
     std::future::poll_fn(move |context| {
         if let Poll::Ready(output) = Pin::new(&mut first).poll(context) {
             return Poll::Ready(Some(output));

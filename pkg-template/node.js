@@ -1,0 +1,7 @@
+// The entry for Node, Deno and Bun: reads the .wasm from the disk on first use, because none of them fetches files alike.
+import { readFile } from "node:fs/promises";
+import { use } from "./client.js";
+
+use(() => readFile(new URL("./custom_template_jobs_bg.wasm", import.meta.url)));
+
+export * from "./client.js";

@@ -1,0 +1,312 @@
+//! The host in a browser, a worker, Node, Deno or Bun: requests through gloo-net and `fetch`, and the rest through plain objects.
+
+use std::future::Future;
+use std::pin::Pin;
+
+use gloo_net::http::{Headers, Request as GlooRequest};
+use js_sys::{Array, Date, Function, JSON, Object};
+use wasm_bindgen::prelude::*;
+use web_sys::{AbortController, RequestInit};
+
+use super::drive;
+use super::js::{method, parse_json, set, text};
+use crate::host::{Body, Env, Event, Host, JournalFault, Now, Reply, Request};
+use crate::value::{Kind, Value};
+
+/// Most UTF-16 units of an answer that are taken apart. A job has a few thousand.
+const ANSWER_MAX: f64 = 4_194_304.0;
+
+#[wasm_bindgen]
+extern "C" {
+    // gloo-net's own `send` does not catch, and then leaves its caller waiting for ever.
+    #[wasm_bindgen(catch, js_name = fetch)]
+    fn global_fetch(request: &web_sys::Request) -> Result<JsValue, JsValue>;
+}
+
+/// A host over one plain object, `plumbing`, with what the caller configured and what JavaScript does
+/// better: `scope` (the global object), `headers()`, `fetch`, `journal`, `shares`, `event(event)`.
+#[derive(Clone, Debug)]
+pub struct WebHost {
+    plumbing: JsValue,
+}
+
+const NONE: JsValue = JsValue::UNDEFINED;
+
+impl WebHost {
+    /// Over that object.
+    pub fn new(plumbing: JsValue) -> Self {
+        Self { plumbing }
+    }
+
+    fn part(&self, name: &str) -> JsValue {
+        self.plumbing.get(name).unwrap_or(NONE)
+    }
+
+    fn scope(&self, name: &str) -> Option<JsValue> {
+        self.plumbing.get("scope")?.get(name)
+    }
+
+    async fn settle(&self, promise: Result<JsValue, JsValue>) -> drive::Settled {
+        drive::settle(&self.plumbing, promise?).await
+    }
+
+    /// The caller's headers and ours, or which option to blame.
+    async fn headers(&self, request: &Request<JsValue>) -> Result<Headers, Reply<JsValue>> {
+        let blame = |field, message, cause| Reply::Unusable { field, message, cause };
+        let given = self.settle(method(&self.plumbing, "headers", &NONE, &NONE)).await;
+        let given = given.map_err(|thrown| blame("headers", "could not be made: the function for headers or apiKey failed", Some(thrown)))?;
+        let headers = Headers::new();
+        for at in given.keys() {
+            let pair = given.get(&at).unwrap_or(NONE);
+            let (Some(name), Some(value)) = (pair.text("0"), pair.text("1")) else {
+                return Err(blame("headers", "must be names with string values", None));
+            };
+            if !is_header(&name, &value) {
+                // Never the value itself: it may be the key.
+                let field = if name == "x-api-key" { "apiKey" } else if name == "x-api-id" { "apiId" } else { "headers" };
+                return Err(blame(field, "holds a byte that no HTTP header may hold, such as a line break", None));
+            }
+            headers.set(&name, &value);
+        }
+        headers.set("accept", "application/json");
+        if request.body.is_some() {
+            headers.set("content-type", "application/json");
+        }
+        if let Some(key) = request.idempotency_key.as_ref().filter(|key| is_header("idempotency-key", key)) {
+            headers.set("idempotency-key", key);
+        }
+        Ok(headers)
+    }
+
+    /// Sends, and reads the whole answer.
+    async fn exchange(&self, request: &Request<JsValue>, init: &JsValue) -> Reply<JsValue> {
+        let lost = |cause: JsValue| {
+            let code = cause.text("code").or_else(|| cause.get("cause")?.text("code"));
+            Reply::Lost { code: code.unwrap_or_default(), cause: Some(cause) }
+        };
+        let injected = self.part("fetch");
+        let answer = if injected.is_undefined() {
+            match web_sys::Request::new_with_str_and_init(&request.url, init.unchecked_ref::<RequestInit>()) {
+                Ok(raw) => global_fetch(&GlooRequest::from(raw).into()),
+                Err(cause) => {
+                    let message = "is no URL that can be fetched; outside a page it must be absolute, and hold no login";
+                    return Reply::Unusable { field: "baseUrl", message, cause: Some(cause) };
+                }
+            }
+        } else {
+            // No receiver: a global `fetch` that is called as a method of ours is an illegal invocation.
+            injected.unchecked_ref::<Function>().call2(&NONE, &text(&request.url), init)
+        };
+        let answer = match self.settle(answer).await {
+            Ok(answer) => answer,
+            Err(thrown) => return lost(thrown),
+        };
+        let Some(status) = answer.number("status") else { return lost(NONE) };
+        let retry_after = answer
+            .get("headers")
+            .and_then(|headers| method(&headers, "get", &text("retry-after"), &NONE).ok())
+            .and_then(|asked| self.retry_after(&asked));
+        let body = match self.settle(method(&answer, "text", &NONE, &NONE)).await {
+            Ok(whole) => parse(&whole),
+            Err(_) => Body::Broken(String::new()),
+        };
+        Reply::Answered { status: status as u16, retry_after, body }
+    }
+
+    /// Seconds, or a date, as milliseconds from now.
+    fn retry_after(&self, asked: &JsValue) -> Option<f64> {
+        let asked_text = asked.as_string()?;
+        // Seconds read like a number in a field; a date does not.
+        let list = Array::of1(asked);
+        list.number("0").map(|seconds| seconds * 1_000.0).or_else(|| {
+            let date = Date::parse(&asked_text);
+            date.is_finite().then(|| date - self.now().wall)
+        })
+    }
+
+    async fn journal(&self, name: &str, id: &str, entry: &JsValue) -> Result<JsValue, JournalFault<JsValue>> {
+        self.settle(method(&self.part("journal"), name, &text(id), entry)).await.map_err(|thrown| JournalFault(Some(thrown)))
+    }
+}
+
+/// A whole answer.
+fn parse(whole: &JsValue) -> Body<JsValue> {
+    if whole.number("length").is_some_and(|length| length > ANSWER_MAX) {
+        return Body::Text("(more than 4 MB)".into());
+    }
+    parse_json(whole).map_or_else(|_| Body::Text(whole.as_string().unwrap_or_default()), Body::Json)
+}
+
+/// Whether a header can be sent: a token, then no control and nothing above Latin-1.
+fn is_header(name: &str, value: &str) -> bool {
+    !name.is_empty()
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~' | b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'^' | b'`' | b'|'))
+        && value.chars().all(|letter| letter == '\t' || (' '..='\u{ff}').contains(&letter) && letter != '\u{7f}')
+}
+
+/// Stops a request when the future that waits for it goes away.
+struct AbortOnDrop(AbortController);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl Host for WebHost {
+    type Value = JsValue;
+
+    async fn send(&self, request: Request<JsValue>) -> Reply<JsValue> {
+        let exchange = async {
+            let headers = match self.headers(&request).await {
+                Ok(headers) => headers,
+                Err(unusable) => return unusable,
+            };
+            let Ok(controller) = AbortController::new() else {
+                return Reply::Lost { code: String::new(), cause: None };
+            };
+            let init: JsValue = Object::new().into();
+            set(&init, "method", &text(request.endpoint.method()));
+            set(&init, "headers", &headers.into_raw());
+            set(&init, "redirect", &text("manual"));
+            set(&init, "signal", &controller.signal());
+            if self.shares() {
+                // workerd refuses the word at older compatibility dates, and caches nothing anyway.
+                set(&init, "cache", &text("no-store"));
+            }
+            if let Some(body) = &request.body {
+                match JSON::stringify(body) {
+                    Ok(body) => set(&init, "body", &body),
+                    Err(cause) => {
+                        return Reply::Unusable { field: "variables", message: "cannot be written as JSON", cause: Some(cause) };
+                    }
+                }
+            }
+            // Aborting a request that is over does nothing.
+            let _abort = AbortOnDrop(controller);
+            self.exchange(&request, &init).await
+        };
+        let timer = drive::sleep_through(&self.plumbing, request.timeout, || self.now().monotonic);
+        crate::client::either(std::pin::pin!(exchange), std::pin::pin!(timer)).await.unwrap_or(Reply::TimedOut)
+    }
+
+    async fn sleep_or_wake(&self, ms: f64) {
+        drive::sleep(&self.plumbing, ms).await;
+    }
+
+    fn wake(&self) {
+        drive::wake(&self.plumbing);
+    }
+
+    fn spawn(&self, task: Pin<Box<dyn Future<Output = ()>>>) {
+        #[cfg(feature = "npm")]
+        let _ = method(&self.plumbing, "detached", &super::npm::spawn(task).into(), &NONE);
+        #[cfg(all(feature = "serde", not(feature = "npm")))]
+        wasm_bindgen_futures::spawn_local(task);
+        #[cfg(not(any(feature = "npm", feature = "serde")))]
+        drop(task);
+    }
+
+    fn now(&self) -> Now {
+        let wall = Date::now();
+        let clock = self.scope("performance").and_then(|clock| method(&clock, "now", &NONE, &NONE).ok());
+        Now { monotonic: clock.and_then(|now| now.as_f64()).unwrap_or(wall), wall }
+    }
+
+    fn random(&self) -> [u8; 16] {
+        let drawn = self.scope("crypto").and_then(|crypto| method(&crypto, "randomUUID", &NONE, &NONE).ok()).and_then(|uuid| uuid.as_string());
+        let mut bytes = [0; 16];
+        match drawn {
+            Some(uuid) => {
+                let mut digits = uuid.chars().filter_map(|digit| digit.to_digit(16));
+                for byte in &mut bytes {
+                    *byte = (digits.next().unwrap_or(0) << 4 | digits.next().unwrap_or(0)) as u8;
+                }
+            }
+            // Pages without TLS have no `randomUUID`. These bits keep operations apart; they guard no secret.
+            None => bytes.fill_with(|| (js_sys::Math::random() * 256.0) as u8),
+        }
+        bytes
+    }
+
+    fn env(&self) -> Env {
+        let hidden = self.scope("document").and_then(|document| document.text("visibilityState")).is_some_and(|state| state == "hidden");
+        let offline = self.scope("navigator").and_then(|navigator| navigator.get("onLine")).is_some_and(|online| online.is_falsy());
+        Env { visible: !hidden, online: !offline }
+    }
+
+    fn shares(&self) -> bool {
+        self.part("shares").is_truthy()
+    }
+
+    async fn journal_create(&self, id: &str, entry: &str) -> Result<bool, JournalFault<JsValue>> {
+        Ok(self.journal("create", id, &text(entry)).await?.is_truthy())
+    }
+
+    async fn journal_read(&self, id: &str) -> Result<Option<String>, JournalFault<JsValue>> {
+        Ok(self.journal("read", id, &NONE).await?.as_string())
+    }
+
+    async fn journal_write(&self, id: &str, entry: &str) -> Result<(), JournalFault<JsValue>> {
+        self.journal("write", id, &text(entry)).await.map(drop)
+    }
+
+    async fn journal_delete(&self, id: &str) -> Result<(), JournalFault<JsValue>> {
+        self.journal("delete", id, &NONE).await.map(drop)
+    }
+
+    async fn journal_list(&self, prefix: &str) -> Result<Vec<String>, JournalFault<JsValue>> {
+        let ids = self.journal("list", prefix, &NONE).await?;
+        let mut list = Vec::new();
+        for at in ids.keys() {
+            list.extend(ids.text(&at));
+        }
+        Ok(list)
+    }
+
+    async fn list_jobs(&self, since: f64) -> Option<JsValue> {
+        let list = self.part("listJobs");
+        if list.is_undefined() {
+            return None;
+        }
+        let jobs = self.settle(method(&self.plumbing, "listJobs", &since.into(), &NONE)).await.ok()?;
+        (jobs.kind() == Kind::List).then_some(jobs)
+    }
+
+    fn event(&self, event: Event<'_>) {
+        if self.part("event").is_undefined() {
+            return;
+        }
+        let record: JsValue = Object::new().into();
+        let put = |key: &str, value: &str| set(&record, key, &text(value));
+        match event {
+            Event::Request { method, path, operation } => {
+                put("type", "request");
+                put("method", method);
+                put("path", path);
+                if let Some(operation) = operation {
+                    put("operation", operation);
+                }
+            }
+            Event::Retry { path, in_ms } => {
+                put("type", "retry");
+                put("path", path);
+                set(&record, "inMs", &in_ms.into());
+            }
+            Event::Look { job, in_ms } => {
+                put("type", "look");
+                put("jobId", job);
+                set(&record, "inMs", &in_ms.into());
+            }
+            Event::Verdict { operation, verdict, job } => {
+                put("type", "verdict");
+                put("operation", operation);
+                put("verdict", verdict);
+                if let Some(job) = job {
+                    put("jobId", job);
+                }
+            }
+        }
+        let _ = method(&self.plumbing, "event", &record, &NONE);
+    }
+}

@@ -1,0 +1,95 @@
+//! JavaScript values as the core sees them, and the few words in which we speak to them.
+
+use js_sys::{Array, Function, Object};
+use wasm_bindgen::prelude::*;
+
+use crate::value::{Kind, Value};
+
+#[wasm_bindgen]
+extern "C" {
+    type Any;
+
+    // Catches, because a getter of the caller's may throw; and an index, because it works on every kind of value.
+    #[wasm_bindgen(method, structural, indexing_getter, catch)]
+    fn at(this: &Any, key: &str) -> Result<JsValue, JsValue>;
+
+    /// js-sys takes the text as a `&str`, which copies an answer into our memory and out again.
+    #[wasm_bindgen(js_namespace = JSON, js_name = parse, catch)]
+    pub fn parse_json(text: &JsValue) -> Result<JsValue, JsValue>;
+
+    #[wasm_bindgen(method, structural, indexing_setter, catch)]
+    fn put(this: &Any, key: &str, value: &JsValue) -> Result<(), JsValue>;
+}
+
+/// Sets a field of an object of our own.
+pub fn set(object: &JsValue, key: &str, value: &JsValue) {
+    // Only frozen and exotic objects refuse, and ours are neither.
+    let _ = object.unchecked_ref::<Any>().put(key, value);
+}
+
+/// Calls a method, found by name: the object need not be of any class.
+///
+/// # Errors
+/// What the method threw, or the `TypeError` that there is none.
+pub fn method(object: &JsValue, name: &str, first: &JsValue, second: &JsValue) -> Result<JsValue, JsValue> {
+    let method = object.unchecked_ref::<Any>().at(name)?;
+    method.unchecked_ref::<Function>().call2(object, first, second)
+}
+
+/// A string of JavaScript.
+pub fn text(text: &str) -> JsValue {
+    JsValue::from_str(text)
+}
+
+impl Value for JsValue {
+    fn kind(&self) -> Kind {
+        if let Some(text) = self.as_string() {
+            return Kind::Text(text);
+        }
+        if let Some(number) = self.as_f64() {
+            return Kind::Number(number);
+        }
+        if let Some(yes) = self.as_bool() {
+            return Kind::Bool(yes);
+        }
+        if self.is_null() || self.is_undefined() {
+            return Kind::Null;
+        }
+        if Array::is_array(self) {
+            return Kind::List;
+        }
+        if self.is_object() && is_plain(self) {
+            return Kind::Object;
+        }
+        let class = self.get("constructor").and_then(|class| class.text("name"));
+        Kind::Other(class.unwrap_or_else(|| "unknown".into()))
+    }
+
+    fn get(&self, key: &str) -> Option<Self> {
+        if self.is_null() || self.is_undefined() {
+            return None;
+        }
+        self.unchecked_ref::<Any>().at(key).ok().filter(|value| !value.is_undefined())
+    }
+
+    fn keys(&self) -> Vec<String> {
+        let names: Array = Object::keys(self.unchecked_ref::<Object>()).unchecked_into();
+        let mut keys = Vec::new();
+        for at in 0..names.length() {
+            keys.extend(names.get(at).as_string());
+        }
+        keys
+    }
+
+    fn with_text(&self, key: &str, value: &str) -> Self {
+        let copy = Object::assign(&Object::new(), self.unchecked_ref::<Object>());
+        set(&copy, key, &text(value));
+        copy.into()
+    }
+}
+
+/// Whether an object is of no class: its prototype is `Object.prototype` of whichever realm, or none.
+fn is_plain(value: &JsValue) -> bool {
+    let prototype: JsValue = Object::get_prototype_of(value).into();
+    prototype.is_null() || Object::get_prototype_of(&prototype).is_null()
+}
