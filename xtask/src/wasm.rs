@@ -1,7 +1,9 @@
 //! What becomes of the library between rustc and the npm package: glue, fewer and shorter parts, optimisation.
 //!
-//! The order matters. rustc keeps the function names, wasm-bindgen writes the glue, [`snip_panics`] needs the names,
-//! [`shorten_names`] needs the glue, and `wasm-opt` drops the names together with all that nothing reaches any more.
+//! The order matters. rustc keeps the function names and the linker its relocations, which [`cut`] needs; wasm-bindgen
+//! writes the glue, which [`shorten_names`] needs; and `wasm-opt` drops the names together with all that is dead by then.
+
+mod reach;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -30,6 +32,13 @@ pub struct Built {
 /// Compiles the library and lets wasm-bindgen write the glue. Enough to run; [`shrink`] makes it small.
 pub fn build_with_glue(workspace: &Workspace) -> Result<Built> {
     let linked = step("build the library for WebAssembly", || build(workspace))?;
+    let linked = step("cut what only panics reach", || {
+        let directory = workspace.target.join("npm");
+        std::fs::create_dir_all(&directory)?;
+        let path = directory.join(STEM).with_extension("wasm");
+        shell::write_file(&path, cut(&shell::read_file(&linked)?)?)?;
+        Ok(path)
+    })?;
     let tool = step("build wasm-bindgen", || {
         shell::run(workspace.cargo().args(["build", "--package", "wasm-bindgen-runner"]))?;
         Ok(workspace.program("wasm-bindgen"))
@@ -41,8 +50,6 @@ pub fn build_with_glue(workspace: &Workspace) -> Result<Built> {
 pub fn shrink(workspace: &Workspace, built: Built, scripts: &[String]) -> Result<Built> {
     let mut glue = built.glue;
     let mut module = parse(&built.wasm)?;
-    let snipped = snip_panics(&mut module);
-    println!("   panic entry points cut: {snipped}");
     let dropped = drop_exports(&mut module, &glue, scripts);
     println!("   exports that no script names: {dropped}");
     walrus::passes::gc::run(&mut module);
@@ -59,7 +66,7 @@ fn build(workspace: &Workspace) -> Result<PathBuf> {
         .args(["build", "--package", "custom-template-jobs", "--lib"])
         .args(["--target", "wasm32-unknown-unknown", "--profile", "npm", "--features", "npm"])
         // Only the flags below count, so that the same commit gives the same bytes everywhere.
-        .env("CARGO_ENCODED_RUSTFLAGS", remap_flags(workspace).join("\x1f"))
+        .env("CARGO_ENCODED_RUSTFLAGS", flags(workspace).join("\x1f"))
         .status()
         .context("cargo could not be started")?;
     if !status.success() {
@@ -72,12 +79,14 @@ fn build(workspace: &Workspace) -> Result<PathBuf> {
     Ok(directory.join(STEM).with_extension("wasm"))
 }
 
-/// Panic messages hold the paths of source files: no path of the machine that built it may be read in the package.
-fn remap_flags(workspace: &Workspace) -> Vec<String> {
+/// Panic messages hold the paths of source files: no path of the machine that built it may be read in the package. The
+/// relocations are what [`reach`] reads.
+fn flags(workspace: &Workspace) -> Vec<String> {
     let sources = workspace.sources.iter().map(|directory| (directory.as_path(), "dependency"));
     sources
         .chain([(workspace.root.as_path(), "crate")])
         .map(|(from, to)| format!("--remap-path-prefix={}={to}", from.display()))
+        .chain(["-Clink-arg=--emit-relocs".to_owned()])
         .collect()
 }
 
@@ -119,6 +128,7 @@ const PANICS: &[&str] = &[
     "core::slice::index::slice_",
     "core::slice::sort::shared::smallsort::panic_on_ord_violation",
     "core::str::slice_error_fail",
+    "core::str::slice_error_fail_rt",
     "std::alloc::rust_oom",
     "std::panicking::begin_panic_handler",
     "std::panicking::panic_handler",
@@ -129,29 +139,77 @@ const PANICS: &[&str] = &[
 /// Whoever sets a panic hook wants to be told, so then nothing is cut.
 const HOOKS: &[&str] = &["std::panicking::set_hook", "std::panicking::update_hook"];
 
-/// Makes every panic a plain trap, which is what it ends in anyway, and returns how many functions were cut. What only
-/// they reached (messages, formatting) falls away when the module is optimised.
-fn snip_panics(module: &mut Module) -> usize {
-    let named: Vec<(FunctionId, String)> = module
-        .funcs
-        .iter_local()
-        .filter_map(|(id, _)| Some((id, plain_name(module.funcs.get(id).name.as_deref()?))))
+/// Makes every panic a plain trap, which is what it ends in anyway, and takes out what only panics reached: functions
+/// become traps, data becomes zeros, and the later steps drop both.
+fn cut(linked: &[u8]) -> Result<Vec<u8>> {
+    let panics = panics(linked)?;
+    let dead = reach::unreached(linked, |index| panics.contains(&index))?;
+    println!(
+        "   panic entry points: {}, functions: {}, bytes of data: {}",
+        panics.len(),
+        dead.functions.len(),
+        dead.data.iter().map(|(_, bytes)| bytes.len()).sum::<usize>(),
+    );
+
+    let mut config = ModuleConfig::new();
+    config.generate_name_section(true).generate_producers_section(false).on_parse(move |module, indices| {
+        for &index in panics.union(&dead.functions) {
+            replace_by_trap(module, indices.get_func(index)?);
+        }
+        for (segment, range) in &dead.data {
+            let data = module.data.get_mut(indices.get_data(*segment)?);
+            data.value.get_mut(range.clone()).context("a symbol leaves its segment")?.fill(0);
+        }
+        Ok(())
+    });
+    let mut module = config.parse(linked).context("rustc wrote a module that cannot be read")?;
+    let notes: Vec<String> = module
+        .customs
+        .iter()
+        .map(|(_, section)| section.name().to_owned())
+        .filter(|name| name == "linking" || name.starts_with("reloc.") || name.starts_with(".debug"))
         .collect();
-    if named.iter().any(|(_, name)| HOOKS.contains(&name.as_str())) {
-        return 0;
+    for name in notes {
+        module.customs.remove_raw(&name);
     }
-    let mut cut = 0;
-    for (id, name) in named {
-        let returns = !module.types.get(module.funcs.get(id).ty()).results().is_empty();
-        if !returns && is_panic(&name) {
-            replace_by_trap(module, id);
-            cut += 1;
+    Ok(module.emit_wasm())
+}
+
+/// The numbers of the functions in which panics begin; none where somebody asked to hear of them.
+fn panics(linked: &[u8]) -> Result<BTreeSet<u32>> {
+    let names = function_names(linked)?;
+    if names.values().any(|name| HOOKS.contains(&name.as_str())) {
+        return Ok(BTreeSet::new());
+    }
+    Ok(names.into_iter().filter(|(_, name)| is_panic(name)).map(|(index, _)| index).collect())
+}
+
+/// What the name section calls the functions, as a person would write it.
+fn function_names(wasm: &[u8]) -> Result<BTreeMap<u32, String>> {
+    let mut names = BTreeMap::new();
+    for payload in wasmparser::Parser::new(0).parse_all(wasm) {
+        let wasmparser::Payload::CustomSection(section) = payload? else { continue };
+        let wasmparser::KnownCustom::Name(subsections) = section.as_known() else { continue };
+        for subsection in subsections {
+            if let wasmparser::Name::Function(functions) = subsection? {
+                for naming in functions {
+                    let naming = naming?;
+                    names.insert(naming.index, plain_name(naming.name));
+                }
+            }
         }
     }
-    cut
+    if names.is_empty() {
+        bail!("rustc wrote no function names; the profile `npm` must not strip them");
+    }
+    Ok(names)
 }
 
 fn is_panic(name: &str) -> bool {
+    // Each method of `Vec` that panics has one of its own.
+    if name.contains("alloc::vec::Vec<") && name.ends_with("::assert_failed") {
+        return true;
+    }
     PANICS.iter().any(|panic| {
         if panic.ends_with("::") || panic.ends_with('_') {
             name.starts_with(panic)
@@ -170,26 +228,9 @@ fn replace_by_trap(module: &mut Module, id: FunctionId) {
     module.funcs.get_mut(id).kind = FunctionKind::Local(builder.local_func(args));
 }
 
-/// A function's path without the hashes that both of rustc's manglings leave in it.
-fn plain_name(name: &str) -> String {
-    let is_hash = |text: &str| text.len() == 16 && text.bytes().all(|b| b.is_ascii_hexdigit());
-    let mut plain = String::new();
-    let mut rest = name;
-    while let Some((before, after)) = rest.split_once('[') {
-        plain.push_str(before);
-        rest = match after.split_once(']') {
-            Some((inside, after)) if is_hash(inside) => after,
-            _ => {
-                plain.push('[');
-                after
-            }
-        };
-    }
-    plain.push_str(rest);
-    match plain.rsplit_once("::h") {
-        Some((path, hash)) if is_hash(hash) => path.to_owned(),
-        _ => plain,
-    }
+/// A function's path without the hash that tells one compilation from another.
+fn plain_name(mangled: &str) -> String {
+    format!("{:#}", rustc_demangle::demangle(mangled))
 }
 
 /// Removes the exports that neither the glue nor a hand-written file names, and returns how many.
@@ -335,14 +376,13 @@ mod tests {
         let mut module = Module::default();
         let ty = module.types.add(&[ValType::I32], &[]);
         let (fetch, _) = module.add_import_func(&format!("./{GLUE}"), FETCH, ty);
-        let mut functions = |name: &str, callee: FunctionId| {
+        let mut function = |callee: FunctionId| {
             let mut builder = FunctionBuilder::new(&mut module.types, &[ValType::I32], &[]);
             let argument = module.locals.add(ValType::I32);
-            builder.name(name.to_owned()).func_body().local_get(argument).call(callee);
+            builder.func_body().local_get(argument).call(callee);
             builder.finish(vec![argument], &mut module.funcs)
         };
-        let panic = functions("core[c5930c85a12de822]::panicking::panic_fmt", fetch);
-        let start = functions("start", panic);
+        let start = function(fetch);
         module.exports.add("start", start);
         module.exports.add("__wbindgen_malloc", fetch);
         module.exports.add("__unused", fetch);
@@ -385,38 +425,18 @@ mod tests {
     }
 
     #[test]
-    fn a_panic_becomes_a_trap_and_what_only_it_reached_falls_away() {
-        let mut module = module();
-        module.exports.remove("__wbindgen_malloc").expect("it is there");
-        module.exports.remove("__unused").expect("it is there");
-        assert_eq!(snip_panics(&mut module), 1);
-        walrus::passes::gc::run(&mut module);
-        assert_eq!(module.imports.iter().count(), 0);
-        assert!(parse(&module.emit_wasm()).is_ok());
-    }
-
-    #[test]
-    fn nothing_is_cut_where_a_hook_wants_to_hear_of_panics() {
-        let mut module = module();
-        let start = module.funcs.by_name("start").expect("it is there");
-        module.funcs.get_mut(start).name = Some("std::panicking::set_hook::h0123456789abcdef".to_owned());
-        assert_eq!(snip_panics(&mut module), 0);
-    }
-
-    #[test]
     fn panics_are_known_under_both_manglings() {
         for name in [
-            "core::panicking::panic_bounds_check::h0123456789abcdef",
-            "core[c5930c85a12de822]::panicking::assert_failed::<u64, u64>",
-            "core[c5930c85a12de822]::slice::index::slice_index_fail",
-            "std[a543996e6e7dbf1e]::panicking::panic_handler::{closure#0}",
+            "_ZN4core9panicking18panic_bounds_check17h0123456789abcdefE",
+            "_RNvNvMs_NtCs5cOc02OMXlo_5alloc3vecINtB6_3VecppE6remove13assert_failed",
+            "core::slice::index::slice_index_fail",
+            "std::panicking::panic_handler::{closure#0}",
         ] {
             assert!(is_panic(&plain_name(name)), "{name}");
         }
         for name in ["core::panic::Location::caller", "alloc::raw_vec::handle_errors", "start"] {
             assert!(!is_panic(&plain_name(name)), "{name}");
         }
-        assert_eq!(plain_name("<[u8] as a[0123456789abcdef]::B>::c"), "<[u8] as a::B>::c");
     }
 
     #[test]
