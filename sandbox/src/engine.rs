@@ -485,10 +485,9 @@ impl Engine {
                 continue;
             }
             match turn {
-                Turn::Queued => {}
                 Turn::Running => self.ledger.debit(phase.charge, moment),
                 Turn::Ended if phase.is_lost(moment) => self.ledger.refund(phase.charge, moment),
-                Turn::Ended => {}
+                Turn::Queued | Turn::Ended => {}
             }
             // A phase that ends as it starts to run has one change of status, not two.
             let overtaken = turn == Turn::Running && phase.end == moment;
@@ -760,7 +759,7 @@ impl Engine {
         self.by_token.insert(job.preview_token, index);
         self.by_token.insert(job.video_token, index);
         self.jobs.push(job);
-        self.begin(index, 0, phase, charge, &request.origin, effects);
+        self.begin(index, 0, &phase, charge, &request.origin, effects);
         let (status, moment) = match call {
             // documented: blocks until the preview is ready and answers the finished job.
             // assumed: the status 200, also where the job fails.
@@ -810,7 +809,7 @@ impl Engine {
             // assumed: the same job goes back to `pending` and keeps its preview.
             job.phases.push(phase.clone());
         }
-        self.begin(index, place, phase, charge, &request.origin, effects);
+        self.begin(index, place, &phase, charge, &request.origin, effects);
         let body = self.jobs.get(index).map(|job| self.view(now, job, &request.origin, None));
         // assumed: 200, as the framework's default for an action on one object.
         Ok((Reply::of_json(200, &body.unwrap_or_default()), job.id))
@@ -866,7 +865,7 @@ impl Engine {
         Ok((phase, charge))
     }
 
-    fn begin(&mut self, index: usize, place: usize, phase: Phase, charge: Charge, origin: &str, effects: &mut Vec<Effect>) {
+    fn begin(&mut self, index: usize, place: usize, phase: &Phase, charge: Charge, origin: &str, effects: &mut Vec<Effect>) {
         let entry = self.ledger.charge(charge);
         let mut token = None;
         if let Some(job) = self.jobs.get_mut(index) {

@@ -122,9 +122,7 @@ impl Ledger {
         let mut same_body: HashMap<(Call, u64), (usize, Option<usize>)> = HashMap::new();
         for (place, charge) in self.charges.iter().enumerate() {
             let mut note = |earlier: Option<&mut (usize, Option<usize>)>, reason, same: &dyn Fn(&Charge) -> bool| {
-                let Some((before, group)) = earlier else {
-                    return None;
-                };
+                let (before, group) = earlier?;
                 let first = self.charges.get(*before)?;
                 let free = first.refunded_at.is_some_and(|moment| moment <= charge.at);
                 if free || !same(first) {

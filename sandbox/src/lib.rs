@@ -2,12 +2,21 @@
 //!
 //! [`engine`] decides every answer and does no I/O; [`server`] gives it sockets and time.
 
+pub mod canvas;
+pub mod control;
 pub mod engine;
 pub mod faults;
 pub mod job;
 pub mod ledger;
+pub mod pages;
 pub mod prices;
 pub mod random;
+pub mod relay;
 pub mod route;
+pub mod server;
+pub mod statics;
+pub mod storyboard;
 pub mod templates;
 pub mod validate;
+pub mod video;
+pub mod webhooks;

@@ -109,7 +109,7 @@ pub fn read(body: &[u8], needs: Needs) -> Result<Fields, Value> {
         Some(Value::Null) => refuse("variables", NOT_NULL),
         Some(Value::Object(variables)) => fields.variables = Some(variables.clone()),
         Some(other) => {
-            refuse("variables", &format!("Expected a dictionary of items but got type \"{}\".", python_type(other)))
+            refuse("variables", &format!("Expected a dictionary of items but got type \"{}\".", python_type(other)));
         }
     }
     match object.get("webhook_url") {

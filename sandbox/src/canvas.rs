@@ -1,0 +1,235 @@
+//! Decides how shapes and text become pixels of a planar YUV 4:2:0 frame.
+
+use fontdue::{Font, FontSettings, Metrics};
+use rusty_h264_common::YuvFrame;
+use std::collections::HashMap;
+
+/// A colour in the encoder's own terms.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Color {
+    y: f32,
+    u: f32,
+    v: f32,
+}
+
+impl Color {
+    /// From `0xRRGGBB`, by BT.709 in video range, which players assume for sizes like these.
+    pub fn new(rgb: u32) -> Self {
+        let part = |shift: u32| f32::from((rgb >> shift) as u8) / 255.0;
+        let (red, green, blue) = (part(16), part(8), part(0));
+        let luma = 0.2126 * red + 0.7152 * green + 0.0722 * blue;
+        Self { y: 16.0 + 219.0 * luma, u: 128.0 + 224.0 * (blue - luma) / 1.8556, v: 128.0 + 224.0 * (red - luma) / 1.5748 }
+    }
+
+    /// A colour between this one (0) and another (1).
+    #[must_use]
+    pub fn mix(self, other: Self, part: f32) -> Self {
+        let mix = |a: f32, b: f32| a + (b - a) * part;
+        Self { y: mix(self.y, other.y), u: mix(self.u, other.u), v: mix(self.v, other.v) }
+    }
+}
+
+/// A rectangle in pixels; it may reach beyond the frame.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Area {
+    /// Left edge.
+    pub x: f32,
+    /// Upper edge.
+    pub y: f32,
+    /// Width.
+    pub w: f32,
+    /// Height.
+    pub h: f32,
+}
+
+fn toward(from: u8, to: f32, part: f32) -> u8 {
+    let from = f32::from(from);
+    (from + (to - from) * part + 0.5) as u8
+}
+
+/// Lays `color` over the frame where `cover` (0 to 1, called with whole pixels) says so.
+fn blend(frame: &mut YuvFrame, area: Area, color: Color, cover: impl Fn(usize, usize) -> f32) {
+    let clamp = |value: f32, limit: usize| (value.max(0.0) as usize).min(limit);
+    // Whole 2x2 blocks, as the chroma planes have one sample for each.
+    let left = clamp(area.x.floor(), frame.width) & !1;
+    let top = clamp(area.y.floor(), frame.height) & !1;
+    let right = clamp((area.x + area.w).ceil() + 1.0, frame.width) & !1;
+    let bottom = clamp((area.y + area.h).ceil() + 1.0, frame.height) & !1;
+    let (width, half) = (frame.width, frame.width / 2);
+    for y in (top..bottom).step_by(2) {
+        for x in (left..right).step_by(2) {
+            let mut sum = 0.0;
+            for (dx, dy) in [(0, 0), (1, 0), (0, 1), (1, 1)] {
+                let part = cover(x + dx, y + dy);
+                if part > 0.0 {
+                    sum += part;
+                    if let Some(sample) = frame.y.get_mut((y + dy) * width + x + dx) {
+                        *sample = toward(*sample, color.y, part);
+                    }
+                }
+            }
+            if sum > 0.0 {
+                let place = y / 2 * half + x / 2;
+                if let (Some(u), Some(v)) = (frame.u.get_mut(place), frame.v.get_mut(place)) {
+                    *u = toward(*u, color.u, sum / 4.0);
+                    *v = toward(*v, color.v, sum / 4.0);
+                }
+            }
+        }
+    }
+}
+
+/// Fills a rectangle with round corners.
+pub fn fill(frame: &mut YuvFrame, area: Area, radius: f32, color: Color, alpha: f32) {
+    let radius = radius.min(area.w / 2.0).min(area.h / 2.0);
+    let (cx, cy) = (area.x + area.w / 2.0, area.y + area.h / 2.0);
+    let (hw, hh) = (area.w / 2.0 - radius, area.h / 2.0 - radius);
+    blend(frame, area, color, |x, y| {
+        let dx = ((x as f32 + 0.5 - cx).abs() - hw).max(0.0);
+        let dy = ((y as f32 + 0.5 - cy).abs() - hh).max(0.0);
+        let outside = (dx * dx + dy * dy).sqrt() - radius;
+        (0.5 - outside).clamp(0.0, 1.0) * alpha
+    });
+}
+
+/// Fills what lies below the line from `(area.x, left)` to the right edge at `right`, within `area`.
+pub fn slope(frame: &mut YuvFrame, area: Area, left: f32, right: f32, color: Color) {
+    blend(frame, area, color, |x, y| {
+        let (x, y) = (x as f32 + 0.5, y as f32 + 0.5);
+        if x < area.x || x > area.x + area.w || y > area.y + area.h {
+            return 0.0;
+        }
+        let edge = left + (right - left) * (x - area.x) / area.w;
+        (y - edge + 0.5).clamp(0.0, 1.0)
+    });
+}
+
+/// Fills the frame from one colour in the upper left to another in the lower right, with a glow in the upper right.
+pub fn background(frame: &mut YuvFrame, from: Color, to: Color, glow: Color) {
+    let (w, h) = (frame.width as f32, frame.height as f32);
+    let at = |x: f32, y: f32| {
+        let part = (0.3 * x / w + 0.7 * y / h).clamp(0.0, 1.0);
+        let (dx, dy) = ((x / w - 0.9) / 1.1, (y / h) / 0.75);
+        let near = (1.0 - (dx * dx + dy * dy).sqrt()).max(0.0);
+        from.mix(to, part).mix(glow, near * near * 0.3)
+    };
+    // Noise of one step keeps the gradient from showing bands.
+    let mut noise = crate::random::Random::new(&[0xba5e]);
+    let width = frame.width;
+    for (place, sample) in frame.y.iter_mut().enumerate() {
+        let color = at((place % width) as f32, (place / width) as f32);
+        *sample = (color.y + noise.fraction() as f32) as u8;
+    }
+    let half = width / 2;
+    for (place, (u, v)) in frame.u.iter_mut().zip(&mut frame.v).enumerate() {
+        let color = at((place % half * 2) as f32, (place / half * 2) as f32);
+        *u = (color.u + 0.5) as u8;
+        *v = (color.v + 0.5) as u8;
+    }
+}
+
+/// One weight of the typeface, with the glyphs that were drawn before.
+pub struct Face {
+    font: Font,
+    glyphs: HashMap<(char, u32), (Metrics, Vec<u8>)>,
+}
+
+impl std::fmt::Debug for Face {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Face").finish_non_exhaustive()
+    }
+}
+
+impl Face {
+    /// Reads an OpenType file.
+    pub fn new(bytes: &[u8]) -> Result<Self, String> {
+        let font = Font::from_bytes(bytes, FontSettings::default())?;
+        Ok(Self { font, glyphs: HashMap::new() })
+    }
+
+    /// Width of `text` at `size` pixels.
+    pub fn width(&self, text: &str, size: f32) -> f32 {
+        text.chars().map(|c| self.font.metrics(c, size).advance_width).sum()
+    }
+
+    /// The lines of `text` that fit into `width` at `size`; words that are too long are cut.
+    pub fn wrap(&self, text: &str, size: f32, width: f32) -> Vec<String> {
+        let mut lines = Vec::new();
+        let mut line = String::new();
+        for word in text.split(' ') {
+            let longer = if line.is_empty() { word.to_owned() } else { format!("{line} {word}") };
+            if self.width(&longer, size) <= width {
+                line = longer;
+                continue;
+            }
+            if !line.is_empty() {
+                lines.push(std::mem::take(&mut line));
+            }
+            for c in word.chars() {
+                line.push(c);
+                if self.width(&line, size) > width && line.chars().count() > 1 {
+                    line.pop();
+                    lines.push(std::mem::replace(&mut line, c.to_string()));
+                }
+            }
+        }
+        if !line.is_empty() {
+            lines.push(line);
+        }
+        lines
+    }
+
+    /// Draws `text` with its baseline at `y`; every glyph takes `cell` pixels where that is given.
+    pub fn draw(
+        &mut self,
+        frame: &mut YuvFrame,
+        text: &str,
+        place: (f32, f32),
+        size: f32,
+        color: Color,
+        alpha: f32,
+        cell: Option<f32>,
+    ) {
+        let (mut x, y) = place;
+        for c in text.chars() {
+            let font = &self.font;
+            let (metrics, bitmap) = self.glyphs.entry((c, size.to_bits())).or_insert_with(|| font.rasterize(c, size));
+            let left = (x + metrics.bounds.xmin).round() as i64;
+            let top = (y - metrics.bounds.ymin - metrics.height as f32).round() as i64;
+            let (w, h) = (metrics.width as i64, metrics.height as i64);
+            let area = Area { x: left as f32, y: top as f32, w: w as f32, h: h as f32 };
+            blend(frame, area, color, |px, py| {
+                let (dx, dy) = (px as i64 - left, py as i64 - top);
+                if dx < 0 || dy < 0 || dx >= w || dy >= h {
+                    return 0.0;
+                }
+                bitmap.get((dy * w + dx) as usize).map_or(0.0, |cover| f32::from(*cover) / 255.0 * alpha)
+            });
+            x += cell.unwrap_or(metrics.advance_width);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_drawn_beyond_the_frame() {
+        let mut frame = YuvFrame::black(64, 64);
+        let color = Color::new(0x00ff_ffff);
+        fill(&mut frame, Area { x: -50.0, y: -50.0, w: 500.0, h: 500.0 }, 8.0, color, 1.0);
+        assert!(frame.is_valid());
+        assert!(frame.y.iter().all(|sample| *sample == 235));
+        assert!(frame.u.iter().all(|sample| *sample == 128));
+    }
+
+    #[test]
+    fn long_words_are_cut_and_every_line_fits() {
+        let face = Face::new(include_bytes!("../assets/Inter-Bold.otf")).unwrap();
+        let text = format!("one two {} three", "w".repeat(100));
+        let lines = face.wrap(&text, 20.0, 200.0);
+        assert!(lines.iter().all(|line| face.width(line, 20.0) <= 200.0), "{lines:?}");
+        assert_eq!(lines.concat().replace(' ', ""), text.replace(' ', ""));
+    }
+}

@@ -1,0 +1,180 @@
+//! Decides what tests and people may ask of the sandbox itself, under `/__sandbox/`.
+//!
+//! | request | body | answer |
+//! | --- | --- | --- |
+//! | `GET /` | | a page for people |
+//! | `GET templates` | | `[{template_id, name, aspect_ratio, width, height, duration_seconds, behaviour, variables}]` |
+//! | `GET jobs` | | every job as the API answers it, newest first, with `template_id` and `template_name` |
+//! | `GET ledger` | | `{granted, remaining, reserved, charges, duplicates}` |
+//! | `GET requests` | | `{total, requests}`, the last 2000, oldest first |
+//! | `GET webhooks` | | the last 500 deliveries, oldest first |
+//! | `GET faults` | | the rules, each with `seen` and `struck` |
+//! | `PUT faults` | an array of rules (see [`crate::faults`]) | the same |
+//! | `GET clock` | | `{now, offset_seconds, speed}` |
+//! | `POST clock` | `{"advance_seconds": 90}` | the same |
+//! | `POST reset` | none, or `{"seed": 1, "credits": 500}` | `{"reset": true}` |
+//!
+//! Every error is a 4xx with `{"detail": "..."}`. Pages of other origins are refused, unless `--cors` names theirs.
+
+use std::sync::{Arc, PoisonError};
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::engine::Command;
+use crate::server::{App, header, read};
+use crate::{faults, pages};
+
+/// The routes, guarded.
+pub fn router(app: &Arc<App>) -> Router<Arc<App>> {
+    Router::new()
+        .route("/", get(pages::console))
+        .route("/templates", get(templates))
+        .route("/jobs", get(jobs))
+        .route("/ledger", get(ledger))
+        .route("/requests", get(requests))
+        .route("/webhooks", get(webhooks))
+        .route("/faults", get(list_faults).put(set_faults))
+        .route("/clock", get(clock).post(advance))
+        .route("/reset", post(reset))
+        .fallback(|| async { refuse(StatusCode::NOT_FOUND, "There is no such control call.") })
+        .method_not_allowed_fallback(|| async { refuse(StatusCode::METHOD_NOT_ALLOWED, "Method not allowed.") })
+        .layer(middleware::from_fn_with_state(Arc::clone(app), guard))
+}
+
+/// Lets in programs on this machine, pages of this server, and pages of the origins that `--cors` names one by one.
+async fn guard(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    let headers = request.headers();
+    let own_host = header(headers, header::HOST).is_some_and(|host| app.is_own_host(host));
+    let origin = header(headers, header::ORIGIN).map(str::to_owned);
+    let listed = origin.as_ref().is_some_and(|origin| app.cors.contains(origin));
+    // Following a link to the console shows it; it gives the other page nothing.
+    let visit = request.method() == Method::GET
+        && origin.is_none()
+        && headers.get("sec-fetch-dest").is_some_and(|dest| dest == "document");
+    if !own_host || !(listed || visit || app.is_own_page(headers)) {
+        return refuse(StatusCode::FORBIDDEN, "The control interface answers only this machine and its own pages.");
+    }
+    let mut response = if listed && request.method() == Method::OPTIONS {
+        StatusCode::NO_CONTENT.into_response()
+    } else {
+        next.run(request).await
+    };
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
+    if let Some(origin) = origin.filter(|_| listed).and_then(|origin| HeaderValue::try_from(origin).ok()) {
+        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+        headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST, PUT"));
+        headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("Content-Type"));
+        headers.insert(header::VARY, HeaderValue::from_static("Origin"));
+    }
+    response
+}
+
+fn refuse(status: StatusCode, detail: &str) -> Response {
+    (status, axum::Json(json!({ "detail": detail }))).into_response()
+}
+
+fn ok(body: Value) -> Response {
+    axum::Json(body).into_response()
+}
+
+/// Reads a JSON body; nothing at all counts as `{}`.
+async fn body<T: for<'de> Deserialize<'de>>(body: Body) -> Result<T, Response> {
+    let wrong = |detail: &str| refuse(StatusCode::BAD_REQUEST, detail);
+    let bytes = read(body).await.map_err(|_| wrong("The body could not be read."))?;
+    let bytes = if bytes.is_empty() { b"{}".as_slice() } else { &bytes };
+    serde_json::from_slice(bytes).map_err(|error| wrong(&format!("The body is wrong: {error}.")))
+}
+
+async fn templates(State(app): State<Arc<App>>, headers: HeaderMap) -> Response {
+    let origin = app.origin(&headers);
+    ok(app.engine().templates().iter().map(|template| template.detail(&origin)).collect())
+}
+
+async fn jobs(State(app): State<Arc<App>>, headers: HeaderMap) -> Response {
+    let origin = app.origin(&headers);
+    ok(app.engine().jobs_body(app.now(), &origin))
+}
+
+async fn ledger(State(app): State<Arc<App>>) -> Response {
+    app.handle(Command::Tick);
+    ok(app.engine().ledger().body())
+}
+
+async fn requests(State(app): State<Arc<App>>) -> Response {
+    ok(app.engine().requests_body())
+}
+
+async fn webhooks(State(app): State<Arc<App>>) -> Response {
+    let deliveries = app.deliveries.lock().unwrap_or_else(PoisonError::into_inner);
+    ok(deliveries.iter().cloned().collect())
+}
+
+async fn list_faults(State(app): State<Arc<App>>) -> Response {
+    ok(app.engine().faults())
+}
+
+async fn set_faults(State(app): State<Arc<App>>, given: Body) -> Response {
+    let rules = match body::<Value>(given).await {
+        Ok(rules) => rules,
+        Err(response) => return response,
+    };
+    match faults::parse(&rules) {
+        Ok(rules) => {
+            app.handle(Command::SetFaults(rules));
+            ok(app.engine().faults())
+        }
+        Err(error) => refuse(StatusCode::BAD_REQUEST, &error),
+    }
+}
+
+async fn clock(State(app): State<Arc<App>>) -> Response {
+    ok(app.engine().clock_body(app.now()))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Advance {
+    advance_seconds: f64,
+}
+
+async fn advance(State(app): State<Arc<App>>, given: Body) -> Response {
+    let Advance { advance_seconds: seconds } = match body(given).await {
+        Ok(advance) => advance,
+        Err(response) => return response,
+    };
+    if !(0.0..=1e9).contains(&seconds) {
+        return refuse(StatusCode::BAD_REQUEST, "advance_seconds must be from 0 to 1000000000.");
+    }
+    app.handle(Command::Advance { ms: (seconds * 1000.0).round() as u64 });
+    ok(app.engine().clock_body(app.now()))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Reset {
+    seed: Option<u64>,
+    credits: Option<f64>,
+}
+
+async fn reset(State(app): State<Arc<App>>, given: Body) -> Response {
+    let Reset { seed, credits } = match body(given).await {
+        Ok(reset) => reset,
+        Err(response) => return response,
+    };
+    if credits.is_some_and(|credits| !(0.0..=1e9).contains(&credits)) {
+        return refuse(StatusCode::BAD_REQUEST, "credits must be from 0 to 1000000000.");
+    }
+    app.handle(Command::Reset { seed, credits });
+    app.deliveries.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    ok(json!({"reset": true}))
+}

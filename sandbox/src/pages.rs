@@ -1,0 +1,340 @@
+//! Decides how previews, sample images, the editor's stand-in and the console look.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use axum::extract::{Path, Query, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{Html, IntoResponse as _, Response};
+use serde::Deserialize;
+use uuid::Uuid;
+
+use crate::engine;
+use crate::job::number;
+use crate::server::{App, plain};
+use crate::storyboard::{Storyboard, kind_words};
+
+/// `GET /preview/{token}`: the storyboard of a job. The unguessable token is the only key.
+pub async fn preview(State(app): State<Arc<App>>, Path(token): Path<String>, headers: HeaderMap) -> Response {
+    let showing = Uuid::try_parse(&token).ok().and_then(|token| app.engine().preview(app.now(), token));
+    match showing {
+        Some(showing) => page(&Storyboard::new(&showing), &app.origin(&headers)),
+        None => plain(engine::not_found()),
+    }
+}
+
+/// `GET /preview/template/{id}`: the storyboard of a template with its own defaults.
+pub async fn template_preview(State(app): State<Arc<App>>, Path(id): Path<String>, headers: HeaderMap) -> Response {
+    let origin = app.origin(&headers);
+    let showing = Uuid::try_parse(&id).ok().and_then(|id| app.engine().template_preview(id, &origin));
+    match showing {
+        Some(showing) => page(&Storyboard::new(&showing), &origin),
+        None => plain(engine::not_found()),
+    }
+}
+
+/// `GET /samples/{name}`: images that the built-in templates use.
+pub async fn sample(Path(name): Path<String>) -> Response {
+    let image = match name.as_str() {
+        "coffee.svg" => include_str!("../assets/samples/coffee.svg"),
+        "skyline.svg" => include_str!("../assets/samples/skyline.svg"),
+        "shoe.svg" => include_str!("../assets/samples/shoe.svg"),
+        "house.svg" => include_str!("../assets/samples/house.svg"),
+        "garden.svg" => include_str!("../assets/samples/garden.svg"),
+        _ => return plain(engine::not_found()),
+    };
+    let headers = [
+        (header::CONTENT_TYPE, "image/svg+xml"),
+        (header::CACHE_CONTROL, "public, max-age=3600"),
+        (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
+        (header::CONTENT_SECURITY_POLICY, "default-src 'none'; style-src 'unsafe-inline'"),
+    ];
+    (headers, image).into_response()
+}
+
+#[derive(Debug, Deserialize)]
+pub struct Expiry {
+    expires: Option<u64>,
+}
+
+/// `GET /editor/{token}?expires=`: says what the link would open, until it expires.
+pub async fn editor(State(app): State<Arc<App>>, Path(token): Path<String>, Query(expiry): Query<Expiry>) -> Response {
+    let (showing, now) = {
+        let engine = app.engine();
+        let now = engine.time(app.now()) / 1000;
+        let showing = Uuid::try_parse(&token).ok().and_then(|token| engine.preview(app.now(), token));
+        (showing, now)
+    };
+    let Some(showing) = showing else {
+        return plain(engine::not_found());
+    };
+    if expiry.expires.is_none_or(|expires| now >= expires) {
+        return (StatusCode::FORBIDDEN, Html("<!doctype html><title>Expired</title><h1>This editor link has expired</h1>"))
+            .into_response();
+    }
+    let job = showing.job.map(|id| id.to_string()).unwrap_or_default();
+    Html(format!(
+        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">\
+         <title>Editor</title><style>{PLAIN}</style><main><h1>The editor would open here</h1>\
+         <p>The sandbox has no editor. This link belongs to job <code>{}</code> of the template {}.</p></main></html>",
+        escape(&job),
+        escape(&showing.template.name)
+    ))
+    .into_response()
+}
+
+const PLAIN: &str = "body{font:16px/1.6 system-ui,sans-serif;margin:0;color-scheme:light dark}\
+main{max-width:40rem;margin:15vh auto;padding:0 1.5rem}code{overflow-wrap:anywhere}";
+
+/// Text for HTML, in content and in quoted attributes.
+fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '"' => escaped.push_str("&quot;"),
+            '\'' => escaped.push_str("&#39;"),
+            _ => escaped.push(c),
+        }
+    }
+    escaped
+}
+
+/// The storyboard as one page: no script, nothing loaded from elsewhere, fit for a sandboxed frame.
+fn page(board: &Storyboard, origin: &str) -> Response {
+    let policy = format!(
+        "default-src 'none'; style-src 'unsafe-inline'; img-src {origin}; base-uri 'none'; form-action 'none'; \
+         frame-ancestors *"
+    );
+    let headers = [
+        (header::CONTENT_TYPE, "text/html; charset=utf-8".to_owned()),
+        (header::CONTENT_SECURITY_POLICY, policy),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff".to_owned()),
+        (header::REFERRER_POLICY, "no-referrer".to_owned()),
+        (header::CACHE_CONTROL, "private, max-age=60".to_owned()),
+    ];
+    (headers, html(board, origin)).into_response()
+}
+
+fn html(board: &Storyboard, origin: &str) -> String {
+    let [from, to, accent] = board.colors;
+    let mut keyframes = String::new();
+    let mut scenes = String::new();
+    let several = board.scenes.len() > 1;
+    for (index, scene) in board.scenes.iter().enumerate() {
+        let percent = |second: f64| second / board.seconds * 100.0;
+        let fade = percent(0.45_f64.min((scene.end - scene.start) / 4.0));
+        let (start, end) = (percent(scene.start), percent(scene.end));
+        if several {
+            // The first scene is there at once: nobody should meet an empty frame.
+            let enter = if index == 0 {
+                "0%{opacity:1;transform:none}".to_owned()
+            } else {
+                format!(
+                    "0%,{start:.3}%{{opacity:0;transform:translateY(4%)}}{:.3}%{{opacity:1;transform:none}}",
+                    start + fade
+                )
+            };
+            let leave = if index + 1 == board.scenes.len() {
+                "100%{opacity:1;transform:none}".to_owned()
+            } else {
+                format!(
+                    "{:.3}%{{opacity:1;transform:none}}{end:.3}%,100%{{opacity:0;transform:translateY(-3%)}}",
+                    end - fade
+                )
+            };
+            let _ = write!(keyframes, "@keyframes s{index}{{{enter}{leave}}}#s{index}{{animation-name:s{index}}}");
+        }
+        let size = match scene.text.chars().count() {
+            0..=18 => "xl",
+            19..=45 => "l",
+            46..=110 => "m",
+            _ => "s",
+        };
+        let label = if scene.label.is_empty() { String::new() } else { format!("<h2>{}</h2>", escape(&scene.label)) };
+        let _ = write!(
+            scenes,
+            "<section id=\"s{index}\" class=\"{size}\">{label}<p dir=\"auto\">{}</p></section>",
+            escape(&scene.text)
+        );
+    }
+    let own = format!("{origin}/samples/");
+    let mut pictures = String::new();
+    let mut chips = String::new();
+    for card in &board.cards {
+        let picture = card.url.as_deref().filter(|url| card.kind == "image" && url.starts_with(&own));
+        if let Some(url) = picture {
+            let _ = write!(pictures, "<img src=\"{}\" alt=\"{}\">", escape(url), escape(&card.label));
+        } else {
+            let _ = write!(chips, "<li><b>{}</b><span>{}</span></li>", escape(kind_words(&card.kind)), escape(&card.value));
+        }
+    }
+    if !pictures.is_empty() {
+        pictures = format!("<div class=\"pictures\">{pictures}</div>");
+    }
+    if !chips.is_empty() {
+        chips = format!("<ul>{chips}</ul>");
+    }
+    let title = board.name.as_deref().unwrap_or(&board.template);
+    format!(
+        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>Preview: {title}</title>\n\
+         <style>:root{{--w:{width};--h:{height};--from:#{from:06x};--to:#{to:06x};--accent:#{accent:06x};--time:{seconds}s}}\
+         {STYLE}{keyframes}</style>\n</head>\n<body>\n<main>\n<header><h1>{template}</h1><span>Preview</span></header>\n\
+         {pictures}<div class=\"scenes\">{scenes}</div>\n{chips}<footer><i></i></footer>\n</main>\n</body>\n</html>\n",
+        title = escape(title),
+        template = escape(&board.template),
+        width = board.width,
+        height = board.height,
+        seconds = board.seconds,
+    )
+}
+
+const STYLE: &str = "\
+*{box-sizing:border-box;margin:0}\
+html,body{height:100%;background:#0b0d12;overflow:hidden}\
+body{display:grid;place-items:center;font-family:Inter,system-ui,-apple-system,'Segoe UI',sans-serif;color:#fff}\
+main{position:relative;width:min(100vw,calc(100vh*var(--w)/var(--h)));aspect-ratio:var(--w)/var(--h);overflow:hidden;\
+container-type:size;display:flex;flex-direction:column;padding:7cqmin 7cqmin 9cqmin;gap:4cqmin;\
+background:radial-gradient(120% 90% at 85% 0%,color-mix(in srgb,var(--accent) 26%,transparent),transparent 60%),\
+linear-gradient(160deg,var(--from),var(--to))}\
+header{display:flex;justify-content:space-between;align-items:center;font-size:3.4cqmin}\
+h1{font-size:inherit;font-weight:600;letter-spacing:.01em}\
+header span{border:1px solid rgb(255 255 255/.4);border-radius:9cqmin;padding:.35em .9em;font-size:.85em}\
+.pictures{display:flex;gap:3cqmin;flex:0 1 auto;min-height:0;height:46cqh}\
+.pictures img{flex:1;min-width:0;height:100%;object-fit:cover;border-radius:3.5cqmin;box-shadow:0 2cqmin 6cqmin rgb(0 0 0/.35)}\
+.scenes{position:relative;flex:1;display:grid;align-items:end}\
+section{grid-area:1/1;animation:linear infinite both;animation-duration:var(--time)}\
+h2{font-size:3.2cqmin;font-weight:600;color:var(--accent);letter-spacing:.04em;margin-bottom:.7em}\
+p{font-weight:750;line-height:1.12;letter-spacing:-.02em;text-wrap:balance;overflow-wrap:anywhere}\
+.xl p{font-size:14cqmin}.l p{font-size:10cqmin}.m p{font-size:7cqmin;line-height:1.2}.s p{font-size:4.6cqmin;line-height:1.3;letter-spacing:0}\
+ul{list-style:none;padding:0;display:flex;flex-wrap:wrap;gap:2cqmin;font-size:2.9cqmin}\
+li{display:flex;gap:.6em;background:rgb(0 0 0/.28);border-radius:2cqmin;padding:.55em .9em;max-width:100%}\
+li b{color:var(--accent);font-weight:600}li span{overflow:hidden;text-overflow:ellipsis;white-space:nowrap}\
+footer{position:absolute;inset:auto 0 0;height:1.4cqmin;background:rgb(255 255 255/.18)}\
+footer i{display:block;height:100%;background:var(--accent);transform-origin:left;animation:run var(--time) linear infinite}\
+@keyframes run{from{transform:scaleX(0)}}\
+@container (aspect-ratio>1){.pictures{position:absolute;right:7cqmin;top:18cqmin;width:42cqw;height:58cqh;flex-direction:column}\
+.pictures~.scenes{width:46cqw}.pictures~.scenes .xl p{font-size:11cqmin}.pictures~.scenes .l p{font-size:9cqmin}}\
+@media (prefers-reduced-motion:reduce){section{animation:none!important}footer i{animation:none}\
+.scenes{display:flex;flex-direction:column;justify-content:end;gap:3cqmin}.scenes p{font-size:5cqmin!important}}";
+
+/// `GET /__sandbox/`: what goes on, for people.
+pub async fn console(State(app): State<Arc<App>>) -> Response {
+    app.handle(engine::Command::Tick);
+    let engine = app.engine();
+    let now = engine.time(app.now());
+    let mut jobs = String::new();
+    for job in engine.jobs().iter().rev().take(200) {
+        let template = engine.templates().get(job.template).map_or("", |template| template.name.as_str());
+        let status = job.status(now).name();
+        let mut links = String::new();
+        if job.has_preview(now) {
+            let _ = write!(links, "<a href=\"{}\">preview</a> ", job.preview_url(""));
+        }
+        if job.has_video(now) {
+            let _ = write!(links, "<a href=\"{}\">video</a>", job.video_url(""));
+        }
+        let progress = job.phase().map_or(0.0, |phase| phase.progress(now));
+        let _ = write!(
+            jobs,
+            "<tr><td><code>{}</code></td><td>{}</td><td class=\"{status}\">{status}</td>\
+             <td><progress value=\"{progress}\" aria-label=\"progress\"></progress></td><td>{}</td><td>{links}</td></tr>",
+            job.id,
+            escape(template),
+            number(job.credits_used(now))
+        );
+    }
+    let mut requests = String::new();
+    let log = engine.requests_body();
+    for request in log["requests"].as_array().into_iter().flatten().rev().take(60) {
+        let word = |field: &str| match &request[field] {
+            serde_json::Value::Null => "none".to_owned(),
+            serde_json::Value::String(text) => text.clone(),
+            other => other.to_string(),
+        };
+        let faults: Vec<&str> =
+            request["faults"].as_array().into_iter().flatten().filter_map(|kind| kind.as_str()).collect();
+        let _ = write!(
+            requests,
+            "<tr><td>{}</td><td>{}</td><td><code>{}</code></td><td>{}</td><td>{}</td></tr>",
+            escape(word("at").get(11..23).unwrap_or_default()),
+            escape(&word("method")),
+            escape(&word("path")),
+            escape(&word("status")),
+            escape(&faults.join(", "))
+        );
+    }
+    let ledger = engine.ledger();
+    let charged: f64 = ledger.charges().iter().map(|charge| charge.credits).sum();
+    let page = format!(
+        "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><meta http-equiv=\"refresh\" content=\"3\">\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"><title>Sandbox</title><style>{CONSOLE}</style>\
+         </head><body><main><h1>Sandbox</h1><dl><div><dt>Credits left</dt><dd>{left}</dd></div>\
+         <div><dt>Charges</dt><dd>{count} for {charged}</dd></div><div><dt>Duplicates</dt><dd>{duplicates}</dd></div>\
+         <div><dt>Jobs</dt><dd>{all}</dd></div></dl>\
+         <p>As JSON: <a href=\"jobs\">jobs</a>, <a href=\"ledger\">ledger</a>, <a href=\"requests\">requests</a>, \
+         <a href=\"templates\">templates</a>, <a href=\"faults\">faults</a>, <a href=\"clock\">clock</a>, \
+         <a href=\"webhooks\">webhooks</a>.</p>\
+         <h2>Jobs</h2><div class=\"wide\" tabindex=\"0\"><table><thead><tr><th>Job</th><th>Template</th><th>Status</th>\
+         <th>Progress</th><th>Credits</th><th>Results</th></tr></thead><tbody>{jobs}</tbody></table></div>\
+         <h2>Requests</h2><div class=\"wide\" tabindex=\"0\"><table><thead><tr><th>Time</th><th>Method</th><th>Path</th>\
+         <th>Status</th><th>Faults</th></tr></thead><tbody>{requests}</tbody></table></div></main></body></html>",
+        left = number(ledger.remaining()),
+        count = ledger.charges().len(),
+        charged = number(charged),
+        duplicates = ledger.duplicates().len(),
+        all = engine.jobs().len(),
+    );
+    let policy = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'";
+    ([(header::CONTENT_SECURITY_POLICY, policy)], Html(page)).into_response()
+}
+
+const CONSOLE: &str = "\
+:root{color-scheme:light dark;--line:light-dark(#e3e5ea,#2b2f38);--soft:light-dark(#5b6270,#a2a9b8)}\
+body{margin:0;font:15px/1.5 system-ui,sans-serif}main{max-width:72rem;margin:0 auto;padding:2rem 1.25rem 4rem}\
+h1{font-size:1.6rem;margin:0 0 1rem}h2{font-size:1.05rem;margin:2rem 0 .5rem}\
+dl{display:flex;flex-wrap:wrap;gap:.75rem;margin:0}dl div{border:1px solid var(--line);border-radius:.6rem;padding:.6rem 1rem;min-width:8rem}\
+dt{color:var(--soft);font-size:.85rem}dd{margin:0;font-size:1.25rem;font-weight:600}\
+.wide{overflow-x:auto}table{border-collapse:collapse;width:100%}th{text-align:left;font-weight:500;color:var(--soft)}\
+th,td{padding:.4rem .75rem .4rem 0;border-bottom:1px solid var(--line);white-space:nowrap}code{font-size:.85em}\
+.failed,.rejected{color:light-dark(#b3261e,#ff9c94)}.done{color:light-dark(#17693a,#7ddc9f)}";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::Showing;
+    use crate::storyboard::text_variable;
+    use crate::templates::built_in;
+
+    #[test]
+    fn nothing_that_a_caller_sends_becomes_markup() {
+        let evil = "</p><script>alert(1)</script>\"'><img src=x onerror=alert(1)>";
+        let template = built_in()[0].clone();
+        let variables = serde_json::from_value(serde_json::json!({
+            "headline": text_variable(evil),
+            evil: text_variable(evil),
+            "product_image": {"type": "image", "properties": {"url": format!("http://127.0.0.1:1/samples/{evil}")}},
+            "x": {"type": evil, "properties": {"url": format!("https://example.com/{evil}")}},
+        }))
+        .unwrap();
+        let showing = Showing { job: None, name: Some(evil.to_owned()), template, variables };
+        let page = html(&Storyboard::new(&showing), "http://127.0.0.1:1");
+        assert!(!page.contains("<script") && !page.contains("<img src=x"), "{page}");
+        assert!(page.contains("&lt;script&gt;"));
+        assert!(!page.contains("/samples/</p>"));
+    }
+
+    #[test]
+    fn the_page_shows_every_text_and_names_every_medium() {
+        let template = built_in()[4].clone();
+        let variables = template.defaults("http://127.0.0.1:1");
+        let showing = Showing { job: None, name: None, template, variables };
+        let page = html(&Storyboard::new(&showing), "http://127.0.0.1:1");
+        for text in ["14 Juniper Lane, Bristol", "£640,000", "calm.mp3", "/samples/house.svg"] {
+            assert!(page.contains(text), "{text}");
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! Decides what the pages served with `--www` may reach: the seven upstream calls, with the server's own keys.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::http::{HeaderMap, Method, StatusCode};
+use axum::response::{IntoResponse as _, Response};
+use serde_json::json;
+
+use crate::route::{Route, route};
+use crate::server::{App, Connection, answer, request};
+
+/// Forwards `/relay/api/...`, which is `target` without its first part. Keys that a page sends are not looked at.
+pub async fn forward(
+    app: &Arc<App>,
+    connection: &Connection,
+    method: &Method,
+    target: &str,
+    headers: &HeaderMap,
+    body: Body,
+) -> Response {
+    if !app.is_own_page(headers) {
+        return refuse(StatusCode::FORBIDDEN, "The relay answers only pages of its own origin.");
+    }
+    let path = target.split('?').next().unwrap_or_default();
+    let Route::Call(call, _) = route(path) else {
+        return refuse(StatusCode::NOT_FOUND, "The relay forwards only the calls of custom template jobs.");
+    };
+    if method.as_str() != call.method() && method != Method::HEAD {
+        return refuse(StatusCode::METHOD_NOT_ALLOWED, &format!("Method \"{method}\" not allowed."));
+    }
+    let request = request(app, connection, method, target, headers, body).await.map(|mut request| {
+        request.relayed = true;
+        request.api_id = None;
+        request.api_key = None;
+        request
+    });
+    answer(app, connection, request).await
+}
+
+fn refuse(status: StatusCode, detail: &str) -> Response {
+    (status, axum::Json(json!({ "detail": detail }))).into_response()
+}

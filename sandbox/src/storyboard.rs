@@ -1,0 +1,194 @@
+//! Decides what a preview and a video of a job show, and when; how it is drawn is left to `pages` and `video`.
+
+use serde_json::Value;
+
+use crate::engine::Showing;
+
+const SCENES: usize = 16;
+const CARDS: usize = 8;
+const TEXT: usize = 360;
+
+/// One text on the screen for a while.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Scene {
+    /// When it appears, in seconds.
+    pub start: f64,
+    /// When it goes.
+    pub end: f64,
+    /// What the template calls the variable.
+    pub label: String,
+    /// The text; not empty.
+    pub text: String,
+}
+
+/// A variable that is not text.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Card {
+    /// Its type, as the wire names it.
+    pub kind: String,
+    /// What the template calls it.
+    pub label: String,
+    /// A short form of its value: a file's name, or the start of an id.
+    pub value: String,
+    /// Its URL, where it has one.
+    pub url: Option<String>,
+}
+
+/// All that is shown.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Storyboard {
+    /// The template's name.
+    pub template: String,
+    /// The job's own name.
+    pub name: Option<String>,
+    /// The job's id.
+    pub job: Option<String>,
+    /// Length in seconds.
+    pub seconds: f64,
+    /// Width in pixels.
+    pub width: u32,
+    /// Height in pixels.
+    pub height: u32,
+    /// Background from, background to, accent: `0xRRGGBB`.
+    pub colors: [u32; 3],
+    /// Its scenes, one after another, from 0 to the end; never empty.
+    pub scenes: Vec<Scene>,
+    /// Its media and voices.
+    pub cards: Vec<Card>,
+}
+
+impl Storyboard {
+    /// The storyboard of a job: its text variables in the template's order, then those that the template does not know.
+    pub fn new(showing: &Showing) -> Self {
+        let template = &showing.template;
+        let known = template.variables.iter().map(|variable| (variable.name.as_str(), variable.label.as_str()));
+        let unknown = showing
+            .variables
+            .keys()
+            .filter(|name| template.variables.iter().all(|variable| variable.name != **name))
+            .map(|name| (name.as_str(), name.as_str()));
+        let mut texts = Vec::new();
+        let mut cards = Vec::new();
+        // documented: a text variable that is not given is an empty string; there is nothing to show then.
+        for (name, label) in known.chain(unknown) {
+            let Some(value) = showing.variables.get(name) else { continue };
+            let properties = &value["properties"];
+            let kind = value["type"].as_str().unwrap_or("text");
+            let label = clip(label, 40);
+            if kind == "text" {
+                let content = properties["content"].as_str().or_else(|| value.as_str()).unwrap_or_default();
+                let content = clip(&visible(content), TEXT);
+                if !content.is_empty() && texts.len() < SCENES {
+                    texts.push((label, content));
+                }
+                continue;
+            }
+            let url = properties["url"].as_str();
+            let id = properties["avatar_id"].as_str().or_else(|| properties["voice_id"].as_str());
+            let value = match (url, id) {
+                (Some(url), _) => clip(file_name(url), 32),
+                (None, Some(id)) => clip(id, 14),
+                (None, None) => continue,
+            };
+            if cards.len() < CARDS {
+                cards.push(Card { kind: clip(kind, 12), label, value: visible(&value), url: url.map(str::to_owned) });
+            }
+        }
+        if texts.is_empty() {
+            let title = showing.name.as_deref().unwrap_or(&template.name);
+            texts.push((String::new(), clip(&visible(title), TEXT)));
+        }
+        let each = template.seconds / texts.len() as f64;
+        let scenes = texts
+            .into_iter()
+            .enumerate()
+            .map(|(index, (label, text))| Scene { start: each * index as f64, end: each * (index + 1) as f64, label, text })
+            .collect();
+        Self {
+            template: clip(&visible(&template.name), 60),
+            name: showing.name.as_deref().map(|name| clip(&visible(name), 80)),
+            job: showing.job.map(|id| id.to_string()),
+            seconds: template.seconds,
+            width: template.width,
+            height: template.height,
+            colors: template.colors,
+            scenes,
+            cards,
+        }
+    }
+}
+
+/// Text without control characters, white space run together.
+fn visible(text: &str) -> String {
+    let words: Vec<&str> =
+        text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty()).collect();
+    words.join(" ")
+}
+
+fn clip(text: &str, limit: usize) -> String {
+    if text.chars().count() <= limit {
+        return text.to_owned();
+    }
+    let start: String = text.chars().take(limit.saturating_sub(1)).collect();
+    format!("{}…", start.trim_end())
+}
+
+fn file_name(url: &str) -> &str {
+    let path = url.split(['?', '#']).next().unwrap_or_default();
+    path.trim_end_matches('/').rsplit('/').next().unwrap_or_default()
+}
+
+/// A type of variable as a person reads it.
+pub fn kind_words(kind: &str) -> &str {
+    match kind {
+        "image" => "Image",
+        "video" => "Video",
+        "audio" => "Music",
+        "avatar" => "Presenter",
+        "voiceover" => "Voice",
+        other => other,
+    }
+}
+
+/// The value of a JSON text, for tests of what is shown.
+pub fn text_variable(content: &str) -> Value {
+    serde_json::json!({"type": "text", "properties": {"content": content}})
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::templates::built_in;
+
+    fn showing(template: usize) -> Showing {
+        let template = built_in()[template].clone();
+        Showing { job: None, name: None, variables: template.defaults("http://127.0.0.1:1"), template }
+    }
+
+    #[test]
+    fn scenes_fill_the_whole_length_without_gaps() {
+        for template in 0..built_in().len() {
+            let board = Storyboard::new(&showing(template));
+            assert!(board.scenes[0].start.abs() < 1e-9);
+            assert!((board.scenes.last().unwrap().end - board.seconds).abs() < 1e-9);
+            assert!(board.scenes.windows(2).all(|pair| (pair[0].end - pair[1].start).abs() < 1e-9));
+        }
+    }
+
+    #[test]
+    fn variables_of_any_shape_are_shown_or_skipped_but_never_trip() {
+        let mut showing = showing(0);
+        showing.variables = serde_json::from_value(serde_json::json!({
+            "headline": text_variable(&"long ".repeat(1000)),
+            "offer": text_variable(" \n\t "),
+            "a": null, "b": 5, "c": [], "d": {"type": 7}, "e": {"type": "image"}, "f": "plain",
+            "g": {"type": "image", "properties": {"url": "https://example.com/a/photo.jpg?x=1"}},
+        }))
+        .unwrap();
+        let board = Storyboard::new(&showing);
+        let texts: Vec<_> = board.scenes.iter().map(|scene| scene.text.chars().count()).collect();
+        assert!(texts.iter().all(|length| *length <= TEXT), "{texts:?}");
+        assert_eq!(board.scenes.len(), 2);
+        assert_eq!(board.cards[0].value, "photo.jpg");
+    }
+}
