@@ -85,9 +85,9 @@ pub fn fill(frame: &mut YuvFrame, area: Area, radius: f32, color: Color, alpha: 
     let (cx, cy) = (area.x + area.w / 2.0, area.y + area.h / 2.0);
     let (hw, hh) = (area.w / 2.0 - radius, area.h / 2.0 - radius);
     blend(frame, area, color, |x, y| {
-        let dx = ((x as f32 + 0.5 - cx).abs() - hw).max(0.0);
-        let dy = ((y as f32 + 0.5 - cy).abs() - hh).max(0.0);
-        let outside = (dx * dx + dy * dy).sqrt() - radius;
+        let dx = (x as f32 + 0.5 - cx).abs() - hw;
+        let dy = (y as f32 + 0.5 - cy).abs() - hh;
+        let outside = dx.max(0.0).hypot(dy.max(0.0)) + dx.max(dy).min(0.0) - radius;
         (0.5 - outside).clamp(0.0, 1.0) * alpha
     });
 }
@@ -179,33 +179,24 @@ impl Face {
         lines
     }
 
-    /// Draws `text` with its baseline at `y`; every glyph takes `cell` pixels where that is given.
-    pub fn draw(
-        &mut self,
-        frame: &mut YuvFrame,
-        text: &str,
-        place: (f32, f32),
-        size: f32,
-        color: Color,
-        alpha: f32,
-        cell: Option<f32>,
-    ) {
+    /// Draws `text` from `place`, which is the left end of its baseline.
+    pub fn draw(&mut self, frame: &mut YuvFrame, text: &str, place: (f32, f32), size: f32, color: Color, alpha: f32) {
         let (mut x, y) = place;
         for c in text.chars() {
             let font = &self.font;
             let (metrics, bitmap) = self.glyphs.entry((c, size.to_bits())).or_insert_with(|| font.rasterize(c, size));
-            let left = (x + metrics.bounds.xmin).round() as i64;
-            let top = (y - metrics.bounds.ymin - metrics.height as f32).round() as i64;
-            let (w, h) = (metrics.width as i64, metrics.height as i64);
-            let area = Area { x: left as f32, y: top as f32, w: w as f32, h: h as f32 };
-            blend(frame, area, color, |px, py| {
-                let (dx, dy) = (px as i64 - left, py as i64 - top);
-                if dx < 0 || dy < 0 || dx >= w || dy >= h {
+            let left = (x + metrics.bounds.xmin).round();
+            let top = (y - metrics.bounds.ymin - metrics.height as f32).round();
+            let (w, h) = (metrics.width as f32, metrics.height as f32);
+            blend(frame, Area { x: left, y: top, w, h }, color, |px, py| {
+                let (dx, dy) = (px as f32 - left, py as f32 - top);
+                if dx < 0.0 || dy < 0.0 || dx >= w || dy >= h {
                     return 0.0;
                 }
-                bitmap.get((dy * w + dx) as usize).map_or(0.0, |cover| f32::from(*cover) / 255.0 * alpha)
+                let place = dy as usize * metrics.width + dx as usize;
+                bitmap.get(place).map_or(0.0, |cover| f32::from(*cover) / 255.0 * alpha)
             });
-            x += cell.unwrap_or(metrics.advance_width);
+            x += metrics.advance_width;
         }
     }
 }
@@ -218,10 +209,13 @@ mod tests {
     fn nothing_is_drawn_beyond_the_frame() {
         let mut frame = YuvFrame::black(64, 64);
         let color = Color::new(0x00ff_ffff);
-        fill(&mut frame, Area { x: -50.0, y: -50.0, w: 500.0, h: 500.0 }, 8.0, color, 1.0);
-        assert!(frame.is_valid());
-        assert!(frame.y.iter().all(|sample| *sample == 235));
-        assert!(frame.u.iter().all(|sample| *sample == 128));
+        for radius in [0.0, 8.0] {
+            fill(&mut frame, Area { x: -50.0, y: -50.0, w: 500.0, h: 500.0 }, radius, color, 1.0);
+            assert!(frame.is_valid());
+            assert!(frame.y.iter().all(|sample| *sample == 235));
+            assert!(frame.u.iter().all(|sample| *sample == 128));
+            frame = YuvFrame::black(64, 64);
+        }
     }
 
     #[test]

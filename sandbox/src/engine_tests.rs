@@ -78,7 +78,7 @@ fn a_job_passes_through_every_status_with_progress_and_times_that_move() {
     let done = look(&mut engine, 40_000, &job);
     assert_eq!(done["credits_used"], 5);
     assert_eq!(done["failed_reason"], "");
-    assert!(done["video_output"].as_str().unwrap().ends_with(".mp4"));
+    assert!(done["video_output"].as_str().unwrap().contains("/media/"));
     assert!(done["preview"].is_string());
 }
 
@@ -211,7 +211,7 @@ fn a_second_render_is_charged_and_called_a_duplicate() {
     let ledger = engine.ledger().body();
     assert_eq!(ledger["duplicates"][0]["reason"], "same_step");
     assert_eq!(ledger["duplicates"][0]["excess_credits"], 4);
-    assert_eq!(remaining(&mut engine, 120_000).round(), 491.0);
+    assert!((remaining(&mut engine, 120_000) - 491.0).abs() < 1e-9);
 }
 
 #[test]
@@ -503,7 +503,7 @@ fn a_webhook_is_sent_for_each_change_of_status_in_both_shapes() {
     let second = hooks(engine.handle(120_000, Command::Tick).1);
     let last = second.last().unwrap();
     assert_eq!(last["id"], job["id"]);
-    assert!(last["output"].as_str().unwrap().ends_with(".mp4"));
+    assert!(last["output"].as_str().unwrap().contains("/media/"));
     assert!(engine.next_due().is_none());
 }
 

@@ -304,15 +304,15 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn faults(rules: Value) -> Faults {
+    fn faults(rules: &Value) -> Faults {
         let mut faults = Faults::new(1);
-        faults.set(parse(&rules).unwrap());
+        faults.set(parse(rules).unwrap());
         faults
     }
 
     #[test]
     fn a_rule_strikes_after_so_many_and_so_many_times() {
-        let mut faults = faults(json!([
+        let mut faults = faults(&json!([
             {"on": "get", "kind": "html", "after": 1, "times": 2}
         ]));
         let struck: Vec<bool> = (0..5).map(|_| faults.strike(Call::Get).answer.is_some()).collect();
@@ -324,7 +324,7 @@ mod tests {
     fn chance_is_drawn_from_the_seed() {
         let rules = json!([{"on": "*", "kind": "delay", "probability": 0.5}]);
         let draw = || {
-            let mut faults = faults(rules.clone());
+            let mut faults = faults(&rules);
             (0..100).map(|_| faults.strike(Call::Get).delay.is_some()).collect::<Vec<_>>()
         };
         assert_eq!(draw(), draw());
@@ -334,7 +334,7 @@ mod tests {
 
     #[test]
     fn rules_about_different_parts_work_together() {
-        let mut faults = faults(json!([
+        let mut faults = faults(&json!([
             {"on": "submit", "kind": "fail_job"},
             {"on": "submit", "kind": "delay", "ms": 5},
             {"on": "submit", "kind": "truncate"},

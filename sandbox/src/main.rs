@@ -38,7 +38,7 @@ struct Flags {
     /// A directory of pages to serve, with a relay for them; may be repeated, the first match wins
     #[arg(long, value_name = "DIR")]
     www: Vec<PathBuf>,
-    /// Jobs have an editor_url, as accounts with editor access see it
+    /// Jobs have an editor URL, as accounts with editor access see it
     #[arg(long)]
     editor_access: bool,
     /// Which published price list applies

@@ -101,16 +101,16 @@ pub fn ranged(content: &Bytes, mime: &'static str, headers: &HeaderMap) -> Respo
     let asked = crate::server::header(headers, header::RANGE);
     // A range that was asked for on condition of another version is not answered in part.
     let same = crate::server::header(headers, header::IF_RANGE).is_none_or(|version| version == tag);
-    let mut response = match asked.filter(|_| same).and_then(|asked| range(asked, total)) {
-        None => Response::new(Body::from(content.clone())),
-        Some(None) => {
+    let mut response = match asked.filter(|_| same).map_or(Asked::Whole, |asked| range(asked, total)) {
+        Asked::Whole => Response::new(Body::from(content.clone())),
+        Asked::Nothing => {
             let mut response = StatusCode::RANGE_NOT_SATISFIABLE.into_response();
             if let Ok(value) = HeaderValue::try_from(format!("bytes */{total}")) {
                 response.headers_mut().insert(header::CONTENT_RANGE, value);
             }
             return response;
         }
-        Some(Some((first, last))) => {
+        Asked::Part(first, last) => {
             let mut response = Response::new(Body::from(content.slice(first..=last)));
             *response.status_mut() = StatusCode::PARTIAL_CONTENT;
             if let Ok(value) = HeaderValue::try_from(format!("bytes {first}-{last}/{total}")) {
@@ -128,27 +128,40 @@ pub fn ranged(content: &Bytes, mime: &'static str, headers: &HeaderMap) -> Respo
     response
 }
 
-/// A single byte range: `None` where the header asks for no such thing, `Some(None)` where no byte fits.
-fn range(asked: &str, total: usize) -> Option<Option<(usize, usize)>> {
-    let (first, last) = asked.strip_prefix("bytes=")?.trim().split_once('-')?;
+/// What a `Range` header asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Asked {
+    /// Everything, or something that is answered with everything.
+    Whole,
+    /// From the first to the last byte named.
+    Part(usize, usize),
+    /// Bytes that do not exist.
+    Nothing,
+}
+
+/// Reads a single byte range.
+fn range(asked: &str, total: usize) -> Asked {
+    let Some((first, last)) = asked.strip_prefix("bytes=").and_then(|range| range.trim().split_once('-')) else {
+        return Asked::Whole;
+    };
     let number = |digits: &str| digits.trim().parse::<usize>().ok();
-    match (first.trim(), last.trim()) {
-        ("", count) => {
-            let count = number(count)?;
-            Some((count > 0 && total > 0).then(|| (total.saturating_sub(count), total - 1)))
-        }
-        (first, "") => {
-            let first = number(first)?;
-            Some((first < total).then(|| (first, total - 1)))
-        }
-        (first, last) => {
-            let (first, last) = (number(first)?, number(last)?);
-            if last < first {
-                return None;
-            }
-            Some((first < total).then(|| (first, last.min(total - 1))))
-        }
-    }
+    let end = total.saturating_sub(1);
+    let (first, last) = match (first.trim(), last.trim()) {
+        ("", count) => match number(count) {
+            Some(0) => (total, end),
+            Some(count) => (total.saturating_sub(count), end),
+            None => return Asked::Whole,
+        },
+        (first, "") => match number(first) {
+            Some(first) => (first, end),
+            None => return Asked::Whole,
+        },
+        (first, last) => match (number(first), number(last)) {
+            (Some(first), Some(last)) if first <= last => (first, last.min(end)),
+            _ => return Asked::Whole,
+        },
+    };
+    if first < total { Asked::Part(first, last) } else { Asked::Nothing }
 }
 
 #[cfg(test)]
@@ -167,15 +180,16 @@ mod tests {
     #[test]
     fn ranges_are_read_as_http_writes_them() {
         for (asked, wanted) in [
-            ("bytes=0-9", Some(Some((0, 9)))),
-            ("bytes=90-", Some(Some((90, 99)))),
-            ("bytes=-10", Some(Some((90, 99)))),
-            ("bytes=-500", Some(Some((0, 99)))),
-            ("bytes=50-500", Some(Some((50, 99)))),
-            ("bytes=100-", Some(None)),
-            ("bytes=9-0", None),
-            ("bytes=0-1,5-6", None),
-            ("items=0-1", None),
+            ("bytes=0-9", Asked::Part(0, 9)),
+            ("bytes=90-", Asked::Part(90, 99)),
+            ("bytes=-10", Asked::Part(90, 99)),
+            ("bytes=-500", Asked::Part(0, 99)),
+            ("bytes=50-500", Asked::Part(50, 99)),
+            ("bytes=100-", Asked::Nothing),
+            ("bytes=-0", Asked::Nothing),
+            ("bytes=9-0", Asked::Whole),
+            ("bytes=0-1,5-6", Asked::Whole),
+            ("items=0-1", Asked::Whole),
         ] {
             assert_eq!(range(asked, 100), wanted, "{asked}");
         }

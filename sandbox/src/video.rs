@@ -132,7 +132,8 @@ fn config(board: &Storyboard, gop: u32) -> EncoderConfig {
     config.preset = Preset::Fast;
     config.gop_size = gop;
     config.framerate = RATE as f32;
-    config.qp = 24;
+    config.qp = 18;
+    config.i_qp_offset = -4;
     // One frame in, one out: a look ahead would buy little for pictures that stand still.
     config.mbtree = false;
     config.level_idc = match config.mb_width() * config.mb_height() {
@@ -165,7 +166,7 @@ struct Painter<'a> {
 
 #[derive(Default)]
 struct Lines {
-    lines: Vec<String>,
+    rows: Vec<String>,
     size: f32,
     /// Baseline of the first line, and the distance between lines.
     first: f32,
@@ -217,18 +218,18 @@ impl<'a> Painter<'a> {
         let mut still = std::mem::replace(&mut self.still, YuvFrame::black(2, 2));
         // Above: the template, and what this video is.
         let size = 3.6 * unit;
-        self.bold.draw(&mut still, &self.board.template, (7.0 * unit, 10.2 * unit), size, white, 1.0, None);
+        self.bold.draw(&mut still, &self.board.template, (7.0 * unit, 10.2 * unit), size, white, 1.0);
         let words = "Sandbox";
         let wide = self.medium.width(words, 2.9 * unit);
         let pill = Area { x: w - 7.0 * unit - wide - 4.0 * unit, y: 6.2 * unit, w: wide + 4.0 * unit, h: 5.6 * unit };
         fill(&mut still, pill, 9.0 * unit, white, 0.16);
-        self.medium.draw(&mut still, words, (pill.x + 2.0 * unit, pill.y + 3.85 * unit), 2.9 * unit, white, 0.95, None);
+        self.medium.draw(&mut still, words, (pill.x + 2.0 * unit, pill.y + 3.85 * unit), 2.9 * unit, white, 0.95);
         // Below: the job, and the track of the progress bar.
         if let Some(job) = &self.board.job {
             let line = format!("Job {job}");
             let room = w - 14.0 * unit - 25.0 * unit;
             let size = (3.0 * unit).min(3.0 * unit * room / self.medium.width(&line, 3.0 * unit));
-            self.medium.draw(&mut still, &line, (7.0 * unit, h - 5.6 * unit), size, white, 0.9, None);
+            self.medium.draw(&mut still, &line, (7.0 * unit, h - 5.6 * unit), size, white, 0.9);
         }
         fill(&mut still, self.bar(1.0), 0.0, white, 0.18);
         self.draw_chips(&mut still);
@@ -246,7 +247,7 @@ impl<'a> Painter<'a> {
         let (w, h) = self.size();
         let size = 2.8 * unit;
         let mut x = 7.0 * unit;
-        let top = h - 16.5 * unit;
+        let top = h - 17.5 * unit;
         let accent = self.accent();
         for card in self.board.cards.iter().filter(|card| card.kind != "image") {
             let kind = kind_words(&card.kind);
@@ -257,9 +258,9 @@ impl<'a> Painter<'a> {
             }
             fill(frame, chip, 1.8 * unit, Color::new(BLACK), 0.3);
             let base = top + 3.9 * unit;
-            self.bold.draw(frame, kind, (x + 2.0 * unit, base), size, accent, 1.0, None);
+            self.bold.draw(frame, kind, (x + 2.0 * unit, base), size, accent, 1.0);
             let place = (x + 3.2 * unit + kind_wide, base);
-            self.medium.draw(frame, &card.value, place, size, Color::new(WHITE), 0.9, None);
+            self.medium.draw(frame, &card.value, place, size, Color::new(WHITE), 0.9);
             x += chip.w + 1.8 * unit;
         }
     }
@@ -307,10 +308,10 @@ impl<'a> Painter<'a> {
         );
         let base = area.y + area.h - 4.1 * unit;
         let size = 3.2 * unit;
-        self.bold.draw(frame, &card.label, (area.x + 3.6 * unit, base), size, white, 1.0, None);
+        self.bold.draw(frame, &card.label, (area.x + 3.6 * unit, base), size, white, 1.0);
         let after = area.x + 5.4 * unit + self.bold.width(&card.label, size);
         if after + self.medium.width(&card.value, size) < area.x + area.w - 3.0 * unit {
-            self.medium.draw(frame, &card.value, (after, base), size, white, 0.8, None);
+            self.medium.draw(frame, &card.value, (after, base), size, white, 0.8);
         }
     }
 
@@ -320,17 +321,19 @@ impl<'a> Painter<'a> {
         let (w, h) = self.size();
         let beside = self.wide() && self.has_picture();
         let width = if beside { w * 0.54 - 12.0 * unit } else { w - 14.0 * unit };
-        let bottom = h - 22.0 * unit;
+        let bottom = h - 23.0 * unit;
         let above = self.has_picture() && !self.wide();
         let top = if above { self.picture().y + self.picture().h + 12.0 * unit } else { 26.0 * unit };
-        for percent in [14.0, 12.0, 10.5, 9.0, 7.8, 6.6, 5.6, 4.8, 4.2_f32] {
+        // A sentence reads better in type that leaves it some air.
+        let largest = if text.chars().count() > 48 { 9.0 } else { 14.0 };
+        for percent in [14.0, 12.0, 10.5, 9.0, 7.8, 6.6, 5.6, 4.8, 4.2_f32].into_iter().filter(|size| *size <= largest) {
             let size = percent * unit;
             let step = size * if percent > 8.0 { 1.14 } else { 1.26 };
             let lines = self.bold.wrap(text, size, width);
             let tall = step * lines.len() as f32;
             if tall <= bottom - top || percent < 4.3 {
                 let first = (bottom - tall).max(top) + size;
-                return Lines { lines, size, first, step };
+                return Lines { rows: lines, size, first, step };
             }
         }
         Lines::default()
@@ -342,13 +345,13 @@ impl<'a> Painter<'a> {
         let accent = self.accent();
         let (size, first, step) = (self.lines.size, self.lines.first, self.lines.step);
         let label = (x, first - size - 2.6 * unit + shift);
-        self.bold.draw(frame, &scene.label, label, 3.3 * unit, accent, alpha, None);
-        let lines = std::mem::take(&mut self.lines.lines);
+        self.bold.draw(frame, &scene.label, label, 3.3 * unit, accent, alpha);
+        let lines = std::mem::take(&mut self.lines.rows);
         for (number, line) in lines.iter().enumerate() {
             let y = first + step * number as f32 + shift;
-            self.bold.draw(frame, line, (x, y), size, Color::new(WHITE), alpha, None);
+            self.bold.draw(frame, line, (x, y), size, Color::new(WHITE), alpha);
         }
-        self.lines.lines = lines;
+        self.lines.rows = lines;
     }
 
     /// The frame at a moment.
@@ -393,10 +396,17 @@ impl<'a> Painter<'a> {
             let tenths = (second * 10.0).round() as u64;
             format!("{:02}:{:02}.{}", tenths / 600, tenths / 10 % 60, tenths % 10)
         };
-        let (size, cell) = (3.0 * unit, 2.0 * unit);
+        // Digits stand in cells of one width, so that they do not dance.
+        let size = 3.0 * unit;
+        let cell = |c: char| if c.is_ascii_digit() { 2.0 * unit } else { 0.9 * unit };
         let text = clock(second);
-        let x = w - 7.0 * unit - cell * text.chars().count() as f32;
-        self.medium.draw(&mut self.frame, &text, (x, h - 5.6 * unit), size, Color::new(WHITE), 0.95, Some(cell));
+        let mut x = w - 7.0 * unit - text.chars().map(cell).sum::<f32>();
+        for c in text.chars() {
+            let letter = c.to_string();
+            let place = x + (cell(c) - self.medium.width(&letter, size)) / 2.0;
+            self.medium.draw(&mut self.frame, &letter, (place, h - 5.6 * unit), size, Color::new(WHITE), 0.95);
+            x += cell(c);
+        }
     }
 }
 
