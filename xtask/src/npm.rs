@@ -15,16 +15,21 @@ pub fn npm(directory: &Path) -> Command {
     command
 }
 
-/// Installs the pinned tools when they are missing or when the pins have changed since.
+/// Installs the tools that tests and `pack` use.
 pub fn install_tools(workspace: &Workspace) -> Result<()> {
-    let tests = workspace.path("tests");
-    let wanted = shell::read_text(&tests.join("package-lock.json"))?;
-    let stamp = tests.join("node_modules").join(".installed-lock.json");
+    install(workspace, "tests")
+}
+
+/// Installs what a directory of the workspace pins, when it is missing or when the pins have changed since.
+pub fn install(workspace: &Workspace, relative: &str) -> Result<()> {
+    let directory = workspace.path(relative);
+    let wanted = shell::read_text(&directory.join("package-lock.json"))?;
+    let stamp = directory.join("node_modules").join(".installed-lock.json");
     if shell::read_text(&stamp).is_ok_and(|installed| installed == wanted) {
         return Ok(());
     }
-    shell::step("install the npm tools that tests/package.json pins", || {
-        shell::run(npm(&tests).arg("ci"))?;
+    shell::step(&format!("install the npm packages that {relative}/package.json pins"), || {
+        shell::run(npm(&directory).arg("ci"))?;
         shell::write_file(&stamp, &wanted)
     })
 }

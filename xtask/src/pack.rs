@@ -14,6 +14,9 @@ use crate::sizes::{self, Size};
 use crate::wasm::{self, Built};
 use crate::workspace::Workspace;
 
+/// The hand-written class that people use.
+const FACADE: &str = "client.js";
+
 /// Builds the tarball and returns where it is.
 pub fn run(workspace: &Workspace) -> Result<PathBuf> {
     npm::install_tools(workspace)?;
@@ -87,14 +90,21 @@ fn pack(workspace: &Workspace, package: &Path) -> Result<PathBuf> {
 fn measure(workspace: &Workspace, package: &Path) -> Result<Vec<(&'static str, Size)>> {
     let size = |name: &str| Size::of(&shell::read_file(&package.join(name))?);
     let wasm = size(wasm::WASM)?;
-    let mut rows = vec![("wasm", wasm), ("glue", size(wasm::GLUE)?)];
-    if package.join("client.js").is_file() {
-        rows.push(("facade", size("client.js")?));
-    }
     let scripts = Size::of(&bundle(workspace, &package.join(web_entry(package)?))?)?;
+    let mut rows = vec![("wasm", wasm), ("glue", size(wasm::GLUE)?)];
+    if package.join(FACADE).is_file() {
+        rows.push(("facade", size(FACADE)?));
+    }
     rows.push(("scripts, bundled and minified", scripts));
     rows.push(("TOTAL of a page: wasm and scripts", wasm + scripts));
     Ok(rows)
+}
+
+/// What a page loads in all, of the package that was packed last.
+pub fn page_size(workspace: &Workspace) -> Result<Size> {
+    let rows = measure(workspace, &package_directory(workspace))?;
+    let (_, total) = rows.last().context("nothing was measured")?;
+    Ok(*total)
 }
 
 /// The file that a page's bundler takes.
