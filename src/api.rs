@@ -1,6 +1,6 @@
 //! The upstream's contract: its seven calls, the names and limits of its fields, and what is read from a job.
 //!
-//! Source: the provider's pages on `custom_template_jobs`, as gathered in the OpenAPI document under `tests`.
+//! Source: the provider's pages on `custom_template_jobs`, as gathered in the `OpenAPI` document under `tests`.
 
 use crate::error::{Error, digits, join};
 use crate::value::{Fingerprint, Kind, Value, inspect};
@@ -321,7 +321,8 @@ pub fn check_request<V: Value>(step: Step, request: &V) -> Result<Checked, Error
 /// Checks an absolute `http` or `https` URL of at most 200 characters.
 fn check_webhook_url(url: &str) -> Result<(), Error> {
     let host = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
-    let valid = host.is_some_and(|rest| rest.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric() || byte == b'['))
+    let valid = host
+        .is_some_and(|rest| rest.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric() || byte == b'['))
         && url.bytes().all(|byte| byte > b' ' && byte != 0x7f);
     if !valid {
         return Err(Error::invalid("webhook_url", &["must be an absolute http or https URL"]));

@@ -61,7 +61,7 @@ impl Memory {
         Self {
             since,
             running_since: None,
-            expected: expected.max(FLOOR).min(LONGEST),
+            expected: between(expected, FLOOR, LONGEST),
             progress_first: None,
             progress: None,
             percent: false,
@@ -119,7 +119,7 @@ pub fn next(facts: &JobFacts, memory: &Memory, now: Now) -> Look {
         Status::Unknown => Look { in_ms: CAP, remaining_ms: None },
         _ => {
             if let Some(remaining) = memory.remaining(now) {
-                return Look { in_ms: (remaining / 2.0).max(FLOOR).min(CAP), remaining_ms: Some(remaining) };
+                return Look { in_ms: between(remaining / 2.0, FLOOR, CAP), remaining_ms: Some(remaining) };
             }
             let remaining = memory.expected - waited;
             Look {
@@ -144,7 +144,13 @@ fn by_hazard(memory: &Memory, waited: f64) -> f64 {
     let hazard = 4.0 / memory.expected * cube / (1.0 + cube * x);
     let distance = (2.0 * REQUEST_WORTH / hazard).sqrt();
     let overdue = if waited > 2.0 * memory.expected { waited * OVERDUE_STEP } else { 0.0 };
-    distance.max(overdue).max(FLOOR).min(CAP)
+    between(distance.max(overdue), FLOOR, CAP)
+}
+
+/// `clamp` can panic, and its message prints a float: 8 KB for every visitor.
+#[expect(clippy::manual_clamp, reason = "see above")]
+const fn between(value: f64, least: f64, most: f64) -> f64 {
+    value.max(least).min(most)
 }
 
 fn doubling(start: f64, times: u32) -> f64 {

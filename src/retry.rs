@@ -39,7 +39,8 @@ mod tests {
 
     #[test]
     fn a_wait_grows_to_its_cap_and_no_further() {
-        for (attempt, ceiling) in [(0, 500.0), (1, 1_000.0), (2, 2_000.0), (4, 8_000.0), (40, 8_000.0), (u32::MAX, 8_000.0)] {
+        for (attempt, ceiling) in [(0, 500.0), (1, 1_000.0), (2, 2_000.0), (4, 8_000.0), (40, 8_000.0), (u32::MAX, 8_000.0)]
+        {
             assert_eq!(backoff(attempt, 1.0, None), ceiling, "attempt {attempt}");
             assert_eq!(backoff(attempt, 0.0, None), 0.0, "full jitter");
         }

@@ -24,7 +24,7 @@ extern "C" {
 }
 
 /// A host over one plain object, `plumbing`, with what the caller configured and what JavaScript does
-/// better: `scope` (the global object), `headers()`, `fetch`, `journal`, `shares`, `event(event)`.
+/// better: `scope` (the global object), `headers` (pairs, or a function that makes them), `fetch`, `journal`, `shares`, `event(event)`.
 #[derive(Clone, Debug)]
 pub struct WebHost {
     plumbing: JsValue,
@@ -53,8 +53,12 @@ impl WebHost {
     /// The caller's headers and ours, or which option to blame.
     async fn headers(&self, request: &Request<JsValue>) -> Result<Headers, Reply<JsValue>> {
         let blame = |field, message, cause| Reply::Unusable { field, message, cause };
-        let given = self.settle(method(&self.plumbing, "headers", &NONE, &NONE)).await;
-        let given = given.map_err(|thrown| blame("headers", "could not be made: the function for headers or apiKey failed", Some(thrown)))?;
+        let given = self.part("headers");
+        let given = if given.is_function() { method(&self.plumbing, "headers", &NONE, &NONE) } else { Ok(given) };
+        let given = self.settle(given).await;
+        let given = given.map_err(|thrown| {
+            blame("headers", "could not be made: the function for headers or apiKey failed", Some(thrown))
+        })?;
         let headers = Headers::new();
         for at in given.keys() {
             let pair = given.get(&at).unwrap_or(NONE);
@@ -63,7 +67,13 @@ impl WebHost {
             };
             if !is_header(&name, &value) {
                 // Never the value itself: it may be the key.
-                let field = if name == "x-api-key" { "apiKey" } else if name == "x-api-id" { "apiId" } else { "headers" };
+                let field = if name == "x-api-key" {
+                    "apiKey"
+                } else if name == "x-api-id" {
+                    "apiId"
+                } else {
+                    "headers"
+                };
                 return Err(blame(field, "holds a byte that no HTTP header may hold, such as a line break", None));
             }
             headers.set(&name, &value);
@@ -125,8 +135,35 @@ impl WebHost {
     }
 
     async fn journal(&self, name: &str, id: &str, entry: &JsValue) -> Result<JsValue, JournalFault<JsValue>> {
+        #[cfg(feature = "serde")]
+        if self.part("journal").is_undefined() {
+            return Ok(in_memory(name, id, entry));
+        }
         self.settle(method(&self.part("journal"), name, &text(id), entry)).await.map_err(|thrown| JournalFault(Some(thrown)))
     }
+}
+
+/// The journal of a Rust front end that brings none.
+#[cfg(feature = "serde")]
+fn in_memory(name: &str, id: &str, entry: &JsValue) -> JsValue {
+    use crate::charge::MemoryJournal;
+    thread_local! {
+        static JOURNAL: std::cell::RefCell<MemoryJournal> = std::cell::RefCell::default();
+    }
+    let entry = entry.as_string().unwrap_or_default();
+    JOURNAL.with_borrow_mut(|journal| match name {
+        "create" => journal.create(id, &entry).into(),
+        "read" => journal.read(id).map_or(NONE, text),
+        "list" => journal.list(id).iter().map(|id| text(id)).collect::<js_sys::Array>().into(),
+        "write" => {
+            journal.write(id, &entry);
+            NONE
+        }
+        _ => {
+            journal.delete(id);
+            NONE
+        }
+    })
 }
 
 /// A whole answer.
@@ -140,7 +177,13 @@ fn parse(whole: &JsValue) -> Body<JsValue> {
 /// Whether a header can be sent: a token, then no control and nothing above Latin-1.
 fn is_header(name: &str, value: &str) -> bool {
     !name.is_empty()
-        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~' | b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'^' | b'`' | b'|'))
+        && name.bytes().all(|byte| {
+            byte.is_ascii_alphanumeric()
+                || matches!(
+                    byte,
+                    b'-' | b'_' | b'.' | b'~' | b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'^' | b'`' | b'|'
+                )
+        })
         && value.chars().all(|letter| letter == '\t' || (' '..='\u{ff}').contains(&letter) && letter != '\u{7f}')
 }
 
@@ -178,7 +221,11 @@ impl Host for WebHost {
                 match JSON::stringify(body) {
                     Ok(body) => set(&init, "body", &body),
                     Err(cause) => {
-                        return Reply::Unusable { field: "variables", message: "cannot be written as JSON", cause: Some(cause) };
+                        return Reply::Unusable {
+                            field: "variables",
+                            message: "cannot be written as JSON",
+                            cause: Some(cause),
+                        };
                     }
                 }
             }
@@ -214,7 +261,10 @@ impl Host for WebHost {
     }
 
     fn random(&self) -> [u8; 16] {
-        let drawn = self.scope("crypto").and_then(|crypto| method(&crypto, "randomUUID", &NONE, &NONE).ok()).and_then(|uuid| uuid.as_string());
+        let drawn = self
+            .scope("crypto")
+            .and_then(|crypto| method(&crypto, "randomUUID", &NONE, &NONE).ok())
+            .and_then(|uuid| uuid.as_string());
         let mut bytes = [0; 16];
         match drawn {
             Some(uuid) => {
@@ -230,8 +280,12 @@ impl Host for WebHost {
     }
 
     fn env(&self) -> Env {
-        let hidden = self.scope("document").and_then(|document| document.text("visibilityState")).is_some_and(|state| state == "hidden");
-        let offline = self.scope("navigator").and_then(|navigator| navigator.get("onLine")).is_some_and(|online| online.is_falsy());
+        let hidden = self
+            .scope("document")
+            .and_then(|document| document.text("visibilityState"))
+            .is_some_and(|state| state == "hidden");
+        let offline =
+            self.scope("navigator").and_then(|navigator| navigator.get("onLine")).is_some_and(|online| online.is_falsy());
         Env { visible: !hidden, online: !offline }
     }
 

@@ -138,7 +138,10 @@ fn prices(table: &JsValue) -> PriceTable {
     let price = |key: &str, default: Price| {
         let given = table.get(key);
         let number = |name: &str| given.as_ref().and_then(|price| price.number(name)).filter(|number| *number > 0.0);
-        Price { credits: number("credits").unwrap_or(default.credits), seconds: number("seconds").unwrap_or(default.seconds) }
+        Price {
+            credits: number("credits").unwrap_or(default.credits),
+            seconds: number("seconds").unwrap_or(default.seconds),
+        }
     };
     PriceTable {
         preview: price("preview", seed.preview),
@@ -180,8 +183,11 @@ async fn perform(client: &Client<WebHost>, operation: u32, call: &JsValue) -> Re
     let id = call.text("id").unwrap_or_default();
     let request = call.get("request");
     let timeout = call.number("timeout").filter(|ms| *ms > 0.0);
-    let charge =
-        || ChargeOptions { operation: call.text("operation"), seconds: call.number("seconds"), timeout: call.number("timeout") };
+    let charge = || ChargeOptions {
+        operation: call.text("operation"),
+        seconds: call.number("seconds"),
+        timeout: call.number("timeout"),
+    };
     let demanded = || request.clone().unwrap_or(JsValue::NULL);
     match operation {
         SUBMIT => client.submit(demanded(), charge()).await,
@@ -203,7 +209,7 @@ async fn perform(client: &Client<WebHost>, operation: u32, call: &JsValue) -> Re
         POLL => {
             let watches = Watches::default();
             let sink = Rc::new(CallSink(call.clone()));
-            client.watch(&watches, &id, call.get("job"), poll_options(call), sink)?;
+            client.watch(&watches, &id, call.get("job").as_ref(), poll_options(call), sink)?;
             client.run(&watches).await;
             // The sink has told the facade already; the second word is not heard.
             Ok(JsValue::UNDEFINED)
@@ -238,9 +244,11 @@ fn poll_options(call: &JsValue) -> PollOptions {
 #[wasm_bindgen]
 pub fn watch(client: u32, call: JsValue) -> u32 {
     let Some(client) = client_of(client) else { return 0 };
-    let sink = Rc::new(CallSink(call.clone()));
     let id = call.text("id").unwrap_or_default();
-    match client.watch(client.watches(), &id, call.get("job"), poll_options(&call), Rc::clone(&sink) as Rc<dyn Sink<JsValue>>) {
+    let (job, options) = (call.get("job"), poll_options(&call));
+    let sink = Rc::new(CallSink(call));
+    let told = Rc::clone(&sink) as Rc<dyn Sink<JsValue>>;
+    match client.watch(client.watches(), &id, job.as_ref(), options, told) {
         Ok(0) => 0,
         Ok(key) => {
             spawn(Box::pin(async move {
@@ -320,7 +328,9 @@ fn failure_record(failure: &Failure<JsValue>) -> JsValue {
     let error = failure.error();
     put("name", &text(error.name()));
     put("message", &text(error.message()));
-    for (key, value) in [("operation", error.operation()), ("jobId", error.job_id()), ("field", error.field()), ("text", failure.text())] {
+    for (key, value) in
+        [("operation", error.operation()), ("jobId", error.job_id()), ("field", error.field()), ("text", failure.text())]
+    {
         if let Some(value) = value {
             put(key, &text(value));
         }

@@ -1,0 +1,731 @@
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use super::*;
+use crate::api::Status;
+use crate::client::{ChargeOptions, PollOptions};
+use crate::error::{ApiKind, Reason};
+use crate::host::Env;
+use crate::poll::Look;
+use crate::testing::{Scripted, answer, json, lost};
+
+type Json = serde_json::Value;
+type Reaction = (f64, Reply<Json>);
+
+const ID: &str = "11111111-2222-4333-8444-555555555555";
+const OTHER: &str = "99999999-2222-4333-8444-555555555555";
+
+fn job(status: &str, more: &str) -> String {
+    format!(r#"{{"id":"{ID}","status":"{status}"{more}}}"#)
+}
+
+fn request() -> Json {
+    json(r#"{"template_id":"3c90c3cc-0d44-4b50-8888-8dd25736052a","variables":{"t":{"type":"text"}}}"#)
+}
+
+fn client_of(script: impl FnMut(&Request<Json>) -> Reaction + 'static) -> (Client<Scripted>, Scripted) {
+    let host = Scripted::new(script);
+    (Client::new(host.clone(), Config::new("https://api.test/", "me")), host)
+}
+
+/// Answers in order; the last one again and again.
+fn in_order(replies: Vec<Reaction>) -> impl FnMut(&Request<Json>) -> Reaction {
+    let mut replies = replies.into_iter().peekable();
+    let mut last = None;
+    move |_| {
+        if let Some(next) = replies.next() {
+            last = Some(next);
+        }
+        last.clone().expect("a reply")
+    }
+}
+
+fn named(operation: &str) -> ChargeOptions {
+    ChargeOptions { operation: Some(operation.into()), ..ChargeOptions::default() }
+}
+
+fn kind_of(failure: &Failure<Json>) -> Option<ApiKind> {
+    match failure.error().reason() {
+        Reason::Api { kind, .. } => Some(*kind),
+        _ => None,
+    }
+}
+
+// ---- charges ---------------------------------------------------------------------------------------
+
+#[test]
+fn whatever_happens_to_a_charge_it_is_posted_once() {
+    let html = Reply::Answered { status: 200, retry_after: None, body: Body::Text("<html>".into()) };
+    let broken = Reply::Answered { status: 201, retry_after: None, body: Body::Broken(r#"{"id":"1111"#.into()) };
+    let cases = [
+        ("reset", lost("ECONNRESET"), "ChargeUnknownError", 1),
+        ("opaque", lost(""), "ChargeUnknownError", 1),
+        ("timeout", Reply::TimedOut, "ChargeUnknownError", 1),
+        ("html", html, "ChargeUnknownError", 1),
+        ("broken", broken, "ChargeUnknownError", 1),
+        ("no id", answer(201, "{}"), "ChargeUnknownError", 1),
+        ("a list", answer(201, "[]"), "ChargeUnknownError", 1),
+        ("redirect", answer(302, "{}"), "ChargeUnknownError", 1),
+        ("hidden redirect", answer(0, "null"), "ChargeUnknownError", 1),
+        ("500", answer(500, "{}"), "ChargeUnknownError", 1),
+        ("502", answer(502, "{}"), "ChargeUnknownError", 1),
+        ("409", answer(409, "{}"), "ChargeUnknownError", 1),
+        ("400", answer(400, r#"{"name":["Too long."]}"#), "ApiError", 0),
+        ("429", answer(429, r#"{"detail":"Slow down."}"#), "ApiError", 0),
+    ];
+    for (case, reply, error, entries) in cases {
+        let (client, host) = client_of(in_order(vec![(10.0, reply)]));
+        let failure = host.run(client.submit(request(), named("op"))).expect_err(case);
+        assert_eq!(failure.error().name(), error, "{case}");
+        assert_eq!(failure.error().operation(), Some("op"), "{case}");
+        assert_eq!(host.posts(), 1, "{case}");
+        assert_eq!(host.journal().len(), entries, "{case}: only what may have been charged is kept");
+    }
+}
+
+#[test]
+fn an_unknown_charge_is_refused_until_it_is_settled() {
+    let (client, host) = client_of(in_order(vec![(1.0, lost("")), (1.0, answer(200, &job("running", "")))]));
+    host.run(client.submit(request(), named("op"))).expect_err("lost");
+    let again = host.run(client.submit(request(), named("op"))).expect_err("unknown");
+    assert_eq!(again.error().name(), "ChargeUnknownError");
+    assert_eq!(host.posts(), 1);
+
+    let settled = host.run(client.settle("op", None)).expect("no id is known");
+    assert_eq!(settled.entry.state, State::Unknown);
+    let settled = host.run(client.settle("op", Some(ID))).expect("settled");
+    assert_eq!(settled.entry.state, State::Bound(ID.into()));
+    let job = host.run(client.submit(request(), named("op"))).expect("the job that it is bound to");
+    assert_eq!(job.text("id").as_deref(), Some(ID));
+    assert_eq!(host.posts(), 1);
+}
+
+#[test]
+fn a_request_that_was_proven_unsent_is_sent_at_most_twice_more() {
+    let (client, host) = client_of(in_order(vec![(1.0, lost("ECONNREFUSED"))]));
+    let failure = host.run(client.submit(request(), named("op"))).expect_err("refused");
+    assert_eq!(failure.error().reason(), &Reason::Connection { sent: false });
+    assert_eq!(host.posts(), 3);
+    assert!(host.journal().is_empty(), "nothing was charged");
+
+    let replies = vec![(1.0, lost("ECONNREFUSED")), (1.0, answer(201, &job("pending", "")))];
+    let (client, host) = client_of(in_order(replies));
+    host.run(client.submit(request(), named("op"))).expect("the second try is answered");
+    assert_eq!(host.posts(), 2);
+}
+
+#[test]
+fn a_resend_after_an_unsent_try_stops_at_the_first_doubt() {
+    let (client, host) = client_of(in_order(vec![(1.0, lost("ENOTFOUND")), (1.0, lost("ECONNRESET"))]));
+    let failure = host.run(client.submit(request(), named("op"))).expect_err("reset");
+    assert_eq!(failure.error().name(), "ChargeUnknownError");
+    assert_eq!(host.posts(), 2);
+}
+
+#[test]
+fn two_calls_with_one_operation_id_are_one_post() {
+    let (client, host) = client_of(|request| match request.endpoint {
+        Endpoint::PreviewAsync => (500.0, answer(201, &job("pending", ""))),
+        _ => (10.0, answer(200, &job("running", ""))),
+    });
+    let second = Rc::new(RefCell::new(None));
+    let (slot, other) = (Rc::clone(&second), client.clone());
+    host.spawn(Box::pin(async move {
+        let result = other.preview_async(request(), named("click")).await;
+        *slot.borrow_mut() = Some(result);
+    }));
+    let first = host.run(client.preview_async(request(), named("click"))).expect("posted or joined");
+    host.finish();
+    let second = second.take().expect("settled").expect("posted or joined");
+    assert_eq!(first.text("id"), second.text("id"));
+    assert_eq!(host.posts(), 1);
+}
+
+#[test]
+fn one_operation_id_for_two_requests_is_a_conflict() {
+    let (client, host) = client_of(in_order(vec![(1.0, answer(201, &job("pending", "")))]));
+    host.run(client.submit(request(), named("op"))).expect("posted");
+    let failure = host.run(client.submit(request().with_text("name", "other"), named("op"))).expect_err("conflict");
+    assert_eq!(failure.error().name(), "OperationConflictError");
+    let failure = host.run(client.preview_async(request(), named("op"))).expect_err("another step");
+    assert_eq!(failure.error().name(), "OperationConflictError");
+    assert_eq!(host.posts(), 1);
+}
+
+#[test]
+fn two_submits_without_an_id_are_two_jobs() {
+    let (client, host) = client_of(in_order(vec![(1.0, answer(201, &job("pending", "")))]));
+    for _ in 0..2 {
+        host.run(client.submit(request(), ChargeOptions::default())).expect("posted");
+    }
+    assert_eq!(host.posts(), 2);
+    assert_eq!(host.journal().len(), 2);
+}
+
+#[test]
+fn a_refused_operation_may_be_tried_again_under_its_id() {
+    let refusal = answer(400, r#"["Template is not ready."]"#);
+    let (client, host) = client_of(in_order(vec![(1.0, refusal), (1.0, answer(201, &job("pending", "")))]));
+    host.run(client.submit(request(), named("op"))).expect_err("refused");
+    host.run(client.submit(request(), named("op"))).expect("accepted");
+    assert_eq!(host.posts(), 2);
+}
+
+#[test]
+fn a_caller_that_stops_waiting_does_not_stop_the_charge() {
+    // By its timeout,
+    let (client, host) = client_of(in_order(vec![(60_000.0, answer(201, &job("pending", "")))]));
+    let options = ChargeOptions { timeout: Some(1_000.0), ..named("op") };
+    let failure = host.run(client.submit(request(), options)).expect_err("too slow");
+    assert_eq!(failure.error().name(), "ChargeUnknownError");
+    assert!(host.now().monotonic < 1_100.0, "the caller does not wait longer");
+    host.finish();
+    let pending = host.run(client.pending()).expect("the journal");
+    assert_eq!(pending.first().map(|operation| operation.entry.state.clone()), Some(State::Bound(ID.into())));
+
+    // and by dropping the call.
+    let (client, host) = client_of(in_order(vec![(60_000.0, answer(201, &job("pending", "")))]));
+    let call = client.submit(request(), named("op"));
+    let gone = host.run(either(std::pin::pin!(call), std::pin::pin!(host.sleep_or_wake(5.0))));
+    assert!(gone.is_none());
+    host.finish();
+    assert_eq!(host.posts(), 1);
+    let pending = host.run(client.pending()).expect("the journal");
+    assert_eq!(pending.first().map(|operation| operation.entry.state.clone()), Some(State::Bound(ID.into())));
+}
+
+#[test]
+fn a_crash_in_the_middle_of_a_post_leaves_an_operation_that_is_never_sent_again() {
+    let (client, host) = client_of(in_order(vec![(60_000.0, answer(201, &job("pending", "")))]));
+    let call = client.submit(request(), named("op"));
+    host.run(either(std::pin::pin!(call), std::pin::pin!(host.sleep_or_wake(5.0))));
+    let host = host.crash();
+    let client = Client::new(host.clone(), Config::new("https://api.test", "me"));
+    let pending = host.run(client.pending()).expect("the journal survives");
+    assert_eq!(pending.first().map(|operation| operation.entry.state.clone()), Some(State::Posting));
+    let failure = host.run(client.submit(request(), named("op"))).expect_err("unknown");
+    assert_eq!(failure.error().name(), "ChargeUnknownError");
+    assert_eq!(host.posts(), 0);
+}
+
+#[test]
+fn another_account_does_not_see_the_operations() {
+    let (client, host) = client_of(in_order(vec![(1.0, answer(201, &job("pending", "")))]));
+    host.run(client.submit(request(), named("op"))).expect("posted");
+    let other = Client::new(host.clone(), Config::new("https://api.test", "somebody else"));
+    assert!(host.run(other.pending()).expect("the journal").is_empty());
+}
+
+#[test]
+fn nothing_is_sent_that_cannot_be_written_down() {
+    let (client, host) = client_of(in_order(vec![(1.0, answer(201, &job("pending", "")))]));
+    host.break_journal();
+    let failure = host.run(client.submit(request(), ChargeOptions::default())).expect_err("no journal");
+    assert_eq!(failure.error().name(), "JournalError");
+    assert_eq!(host.posts(), 0);
+}
+
+#[test]
+fn a_verdict_that_cannot_be_written_does_not_take_the_answer_away() {
+    let (client, host) = client_of(in_order(vec![(1_000.0, answer(201, &job("pending", "")))]));
+    host.later(500.0, Scripted::break_journal);
+    let job = host.run(client.submit(request(), ChargeOptions::default())).expect("the job");
+    assert_eq!(job.text("id").as_deref(), Some(ID));
+}
+
+#[test]
+fn an_offline_machine_sends_no_charge() {
+    let (client, host) = client_of(in_order(vec![(1.0, answer(201, &job("pending", "")))]));
+    host.set_env(Env { visible: true, online: false });
+    let failure = host.run(client.submit(request(), named("op"))).expect_err("offline");
+    assert_eq!(failure.error().reason(), &Reason::Connection { sent: false });
+    assert_eq!(host.posts(), 0);
+    assert!(host.journal().is_empty());
+}
+
+#[test]
+fn a_job_that_is_rendered_or_being_rendered_is_not_paid_for_again() {
+    for state in [
+        job("running", r#","preview":"https://p""#),
+        job("in_queue", r#","preview":"https://p""#),
+        job("done", r#","preview":"https://p","video_output":"https://v""#),
+    ] {
+        let (client, host) = client_of(in_order(vec![(1.0, answer(200, &state))]));
+        host.run(client.render(ID, None, ChargeOptions::default())).expect("the job as it is");
+        assert_eq!(host.posts(), 0, "{state}");
+    }
+}
+
+#[test]
+fn a_render_is_posted_once_and_its_lost_answer_is_looked_up() {
+    let posted = Rc::new(RefCell::new(false));
+    let (client, host) = client_of(move |request| {
+        let rendering = *posted.borrow();
+        match request.endpoint {
+            Endpoint::Render => {
+                *posted.borrow_mut() = true;
+                (1.0, lost("ECONNRESET"))
+            }
+            _ if rendering => (1.0, answer(200, &job("pending", r#","preview":"https://p""#))),
+            _ => (1.0, answer(200, &job("done", r#","preview":"https://p""#))),
+        }
+    });
+    host.run(client.render(ID, None, ChargeOptions::default())).expect("it is being rendered");
+    assert_eq!(host.posts(), 1);
+    let pending = host.run(client.pending()).expect("the journal");
+    assert_eq!(pending.first().map(|operation| operation.operation.clone()), Some(format!("render:{ID}")));
+    assert_eq!(pending.first().and_then(|operation| operation.entry.job().map(String::from)).as_deref(), Some(ID));
+}
+
+#[test]
+fn a_render_whose_fate_stays_in_doubt_is_not_posted_again() {
+    let (client, host) = client_of(|request| match request.endpoint {
+        Endpoint::Render => (1.0, answer(502, "{}")),
+        _ => (1.0, answer(200, &job("done", r#","preview":"https://p""#))),
+    });
+    for _ in 0..3 {
+        let failure = host.run(client.render(ID, None, ChargeOptions::default())).expect_err("unknown");
+        assert_eq!(failure.error().name(), "ChargeUnknownError");
+        assert_eq!(failure.error().job_id(), Some(ID));
+    }
+    assert_eq!(host.posts(), 1);
+}
+
+#[test]
+fn a_render_that_failed_may_be_asked_for_again() {
+    let stage = Rc::new(RefCell::new("done"));
+    let set = Rc::clone(&stage);
+    let (client, host) = client_of(move |request| {
+        if request.endpoint == Endpoint::Render {
+            *stage.borrow_mut() = "failed";
+            return (1.0, answer(200, &job("pending", r#","preview":"https://p""#)));
+        }
+        (1.0, answer(200, &job(*stage.borrow(), r#","preview":"https://p""#)))
+    });
+    host.run(client.render(ID, None, ChargeOptions::default())).expect("posted");
+    host.run(client.poll(ID, None, PollOptions::default())).expect_err("failed");
+    host.run(client.render(ID, None, ChargeOptions::default())).expect("posted again");
+    assert_eq!(host.posts(), 2);
+    *set.borrow_mut() = "done";
+}
+
+#[test]
+fn a_webhook_url_carries_the_operation_id() {
+    let (client, host) = client_of(|request| {
+        let body = request.body.clone().expect("a body");
+        assert_eq!(body.text("webhook_url").as_deref(), Some("https://me.test/hook/op-7?x=1"));
+        (1.0, answer(201, &job("pending", "")))
+    });
+    let request = request().with_text("webhook_url", "https://me.test/hook/{operation}?x=1");
+    host.run(client.submit(request, named("op-7"))).expect("posted");
+}
+
+#[test]
+fn calls_in_parallel_cannot_pass_the_budget_together() {
+    let host = Scripted::new(|_| (100.0, answer(201, &job("pending", ""))));
+    let mut config = Config::new("https://api.test", "me");
+    config.max_credits = Some(9.0);
+    let client = Client::new(host.clone(), config);
+    let options = || ChargeOptions { seconds: Some(30.0), ..ChargeOptions::default() };
+    let other = client.clone();
+    host.spawn(Box::pin(async move {
+        let _ = other.submit(request(), options()).await;
+    }));
+    let mine = host.run(client.submit(request(), options()));
+    host.finish();
+    assert_eq!(host.posts(), 1);
+    if let Err(failure) = mine {
+        assert_eq!(failure.error().reason(), &Reason::BudgetExceeded { estimate: 5.0, remaining: 4.0 });
+    }
+    let failure = host.run(client.submit(request(), ChargeOptions::default())).expect_err("no length");
+    assert_eq!(failure.error().field(), Some("seconds"));
+}
+
+// ---- checks ----------------------------------------------------------------------------------------
+
+#[test]
+fn a_request_that_cannot_work_is_refused_before_it_is_sent() {
+    let long = "x".repeat(256);
+    let good = request();
+    let with = |key: &str, value: &str| {
+        let mut request = good.clone();
+        request[key] = json(value);
+        request
+    };
+    for (bad, field) in [
+        (json("null"), "request"),
+        (json("[]"), "request"),
+        (with("template_id", r#""x""#), "template_id"),
+        (with("template_id", "null"), "template_id"),
+        (with("variables", "[]"), "variables"),
+        (with("variables", "null"), "variables"),
+        (with("name", &format!("\"{long}\"")), "name"),
+        (with("name", "1"), "name"),
+        (with("webhook_url", r#""ftp://x""#), "webhook_url"),
+        (with("webhook_url", r#""https://""#), "webhook_url"),
+        (with("webhook_url", &format!("\"https://{long}\"")), "webhook_url"),
+        (with("model_version", r#""aurora""#), "model_version"),
+        (with("is_hidden", r#""yes""#), "is_hidden"),
+    ] {
+        let (client, host) = client_of(|_| panic!("sent"));
+        let failure = host.run(client.submit(bad, ChargeOptions::default())).expect_err(field);
+        assert_eq!(failure.error().field(), Some(field));
+        assert!(failure.error().message().starts_with(field), "the message names the field");
+        assert!(host.journal().is_empty());
+    }
+    let (client, host) = client_of(|_| panic!("sent"));
+    for bad in ["", "x", "../templates", "11111111-2222-4333-8444-55555555555g"] {
+        assert_eq!(host.run(client.get(bad, None)).expect_err(bad).error().field(), Some("id"));
+        let failure = host.run(client.render(bad, None, ChargeOptions::default())).expect_err(bad);
+        assert_eq!(failure.error().field(), Some("id"));
+        let failure = host.run(client.poll(bad, None, PollOptions::default())).expect_err(bad);
+        assert_eq!(failure.error().field(), Some("id"));
+    }
+}
+
+#[test]
+fn a_name_of_255_characters_passes_whatever_its_bytes() {
+    let (client, host) = client_of(in_order(vec![(1.0, answer(201, &job("pending", "")))]));
+    let name = "é".repeat(255);
+    host.run(client.submit(request().with_text("name", &name), ChargeOptions::default())).expect("posted");
+}
+
+#[test]
+fn every_error_shape_is_told_in_words_and_by_kind() {
+    use ApiKind::{Authentication, InsufficientCredits, Invalid, NotFound, RateLimited, Server, Unexpected};
+    for (status, body, kind, words) in [
+        (401, r#"{"detail":"Authentication credentials were not provided."}"#, Authentication, "not provided"),
+        (403, r#"{"detail":"You do not have permission."}"#, Authentication, "permission"),
+        (402, "{}", InsufficientCredits, "credits"),
+        (400, r#"["Insufficient credits."]"#, InsufficientCredits, "Insufficient"),
+        (403, r#"{"detail":"Not enough credits"}"#, InsufficientCredits, "Not enough"),
+        (404, r#"{"detail":"No CustomTemplateJob matches the given query."}"#, NotFound, "matches"),
+        (429, r#"{"detail":"Request was throttled."}"#, RateLimited, "throttled"),
+        (400, r#"{"variables":["This field is required."]}"#, Invalid, "variables: This field is required."),
+        (400, r#"{"variables":{"title":["Bad."]}}"#, Invalid, "variables: title: Bad."),
+        (400, r#"["Link must have at least one image."]"#, Invalid, "Link must have"),
+        (400, r#""plain words""#, Invalid, "plain words"),
+        (413, "null", Invalid, "too large"),
+        (500, "{}", Server, "500"),
+        (503, "[]", Server, "503"),
+        (302, "null", Unexpected, "redirect"),
+        (0, "null", Unexpected, "redirect"),
+        (200, "[]", Unexpected, "not the job"),
+    ] {
+        let (client, host) = client_of(in_order(vec![(1.0, answer(status, body))]));
+        let failure = host.run(client.get(ID, None)).expect_err(words);
+        assert_eq!(kind_of(&failure), Some(kind), "{status} {body}");
+        assert!(failure.error().message().contains(words), "{}", failure.error().message());
+        assert!(failure.body().is_some(), "{status}");
+    }
+    let html = Reply::Answered { status: 502, retry_after: None, body: Body::Text("\n<html>Bad gateway".into()) };
+    let (client, host) = client_of(in_order(vec![(1.0, html)]));
+    let failure = host.run(client.get(ID, None)).expect_err("html");
+    assert!(failure.error().message().contains("HTML page"), "{}", failure.error().message());
+    assert_eq!(failure.text(), Some("\n<html>Bad gateway"));
+}
+
+// ---- reads -----------------------------------------------------------------------------------------
+
+#[test]
+fn a_read_is_tried_again_where_that_may_help_and_only_there() {
+    let ok = || (1.0, answer(200, &job("done", "")));
+    for (first, requests) in [
+        (answer(503, "{}"), 2),
+        (answer(429, "{}"), 2),
+        (lost("ECONNRESET"), 2),
+        (Reply::TimedOut, 2),
+        (Reply::Answered { status: 200, retry_after: None, body: Body::Text("<html>".into()) }, 2),
+        (answer(200, &job("done", "").replace(ID, OTHER)), 2),
+        (answer(400, "{}"), 1),
+        (answer(401, "{}"), 1),
+        (answer(404, "{}"), 1),
+        (answer(302, "{}"), 1),
+    ] {
+        let name = format!("{first:?}");
+        let (client, host) = client_of(in_order(vec![(1.0, first), ok()]));
+        let result = host.run(client.get(ID, None));
+        assert_eq!(host.requests().len(), requests, "{name}");
+        assert_eq!(result.is_ok(), requests == 2, "{name}");
+    }
+    let (client, host) = client_of(in_order(vec![(1.0, answer(500, "{}"))]));
+    host.run(client.get(ID, None)).expect_err("500");
+    assert_eq!(host.requests().len(), 4, "the first and three more");
+}
+
+#[test]
+fn a_retry_waits_as_long_as_the_server_asks() {
+    let busy = Reply::Answered { status: 429, retry_after: Some(7_000.0), body: Body::Json(json("{}")) };
+    let (client, host) = client_of(in_order(vec![(0.0, busy), (0.0, answer(200, &job("done", "")))]));
+    host.run(client.get(ID, None)).expect("then it answers");
+    assert!(host.times().get(1).is_some_and(|at| (7_000.0..7_600.0).contains(at)), "{:?}", host.times());
+}
+
+#[test]
+fn templates_are_a_list_even_in_a_page_of_results() {
+    for body in ["[{}]", r#"{"results":[{}],"next":null}"#] {
+        let (client, host) = client_of(in_order(vec![(1.0, answer(200, body))]));
+        assert_eq!(host.run(client.templates(None)).expect("a list"), json("[{}]"));
+    }
+    let (client, host) = client_of(in_order(vec![(1.0, answer(200, r#"{"oops":1}"#))]));
+    assert_eq!(kind_of(&host.run(client.templates(None)).expect_err("no list")), Some(ApiKind::Unexpected));
+}
+
+#[test]
+fn remaining_credits_are_a_number() {
+    let (client, host) = client_of(in_order(vec![(1.0, answer(200, r#"{"remaining_credits":12.5}"#))]));
+    assert_eq!(host.run(client.remaining_credits(None)).expect("a number"), 12.5);
+}
+
+// ---- waiting ---------------------------------------------------------------------------------------
+
+fn video() -> PollOptions {
+    PollOptions { until: Some(Goal::Video), ..PollOptions::default() }
+}
+
+#[test]
+fn every_status_ends_a_wait_or_goes_on_as_documented() {
+    for status in ["pending", "in_queue", "running", "a new word"] {
+        let (client, host) = client_of(in_order(vec![
+            (1.0, answer(200, &job(status, ""))),
+            (1.0, answer(200, &job("done", r#","video_output":"https://v""#))),
+        ]));
+        host.run(client.poll(ID, None, video())).expect("done in the end");
+        assert_eq!(host.requests().len(), 2, "{status}");
+    }
+    for (status, more, reason) in [
+        ("failed", r#","failed_reason":"No face was found.""#, "No face was found."),
+        ("failed", r#","failed_reason":"""#, "the job failed and the provider gave no reason"),
+        ("failed", r#","failed_reason":null"#, "the job failed and the provider gave no reason"),
+        ("rejected", "", "the provider rejected the job and gave no reason"),
+    ] {
+        let (client, host) = client_of(in_order(vec![(1.0, answer(200, &job(status, more)))]));
+        let failure = host.run(client.poll(ID, None, video())).expect_err(status);
+        assert_eq!(failure.error().reason(), &Reason::JobFailed { reason: reason.into() });
+        assert_eq!(failure.error().job_id(), Some(ID));
+        assert!(failure.job().is_some());
+        assert_eq!(host.requests().len(), 1);
+    }
+}
+
+#[test]
+fn a_job_that_is_there_already_costs_no_request() {
+    let (client, host) = client_of(|_| panic!("sent"));
+    let done = json(&job("done", r#","preview":"https://p","video_output":"https://v""#));
+    for until in [Goal::Preview, Goal::Video, Goal::Done] {
+        let options = PollOptions { until: Some(until), ..PollOptions::default() };
+        host.run(client.poll(ID, Some(done.clone()), options)).expect("at once");
+    }
+}
+
+#[test]
+fn after_a_render_the_done_of_the_preview_is_not_the_end() {
+    let looks = Rc::new(RefCell::new(0));
+    let (client, host) = client_of(move |request| {
+        let preview = r#","preview":"https://p""#;
+        if request.endpoint == Endpoint::Render {
+            *looks.borrow_mut() = 1;
+            return (1.0, answer(200, &job("done", preview)));
+        }
+        let mut looks = looks.borrow_mut();
+        if *looks > 0 {
+            *looks += 1;
+        }
+        let state = match *looks {
+            0 | 2 => job("done", preview),
+            3 => job("running", preview),
+            _ => job("done", r#","preview":"https://p","video_output":"https://v""#),
+        };
+        (1.0, answer(200, &state))
+    });
+    let rendering = host.run(client.render(ID, None, ChargeOptions::default())).expect("posted");
+    let job = host.run(client.poll(ID, Some(rendering), PollOptions::default())).expect("the video");
+    assert_eq!(job.text("video_output").as_deref(), Some("https://v"));
+}
+
+#[test]
+fn a_job_that_is_done_without_its_url_is_given_up_after_a_few_looks() {
+    let (client, host) = client_of(in_order(vec![(1.0, answer(200, &job("done", "")))]));
+    let failure = host.run(client.poll(ID, None, video())).expect_err("no URL");
+    assert_eq!(failure.error().name(), "IncompleteResultError");
+    assert!((4..=7).contains(&host.requests().len()), "{}", host.requests().len());
+}
+
+#[test]
+fn an_outage_that_is_shorter_than_the_deadline_ends_nothing() {
+    for outage in [answer(502, "{}"), lost("ECONNREFUSED"), Reply::TimedOut, answer(429, "{}")] {
+        let name = format!("{outage:?}");
+        let mut replies = vec![(1.0, answer(200, &job("running", "")))];
+        replies.extend(std::iter::repeat_n((1.0, outage), 8));
+        replies.push((1.0, answer(200, &job("done", r#","video_output":"https://v""#))));
+        let (client, host) = client_of(in_order(replies));
+        host.run(client.poll(ID, None, video())).unwrap_or_else(|failure| panic!("{name}: {failure:?}"));
+    }
+}
+
+#[test]
+fn a_refusal_ends_a_wait_at_once() {
+    for (status, kind) in [(401, ApiKind::Authentication), (403, ApiKind::Authentication), (404, ApiKind::NotFound)] {
+        let (client, host) = client_of(in_order(vec![(1.0, answer(status, "{}"))]));
+        let failure = host.run(client.poll(ID, None, video())).expect_err("refused");
+        assert_eq!(kind_of(&failure), Some(kind));
+        assert_eq!(host.requests().len(), 1);
+    }
+}
+
+#[test]
+fn a_deadline_gives_the_job_as_last_seen_and_leaves_nothing_running() {
+    let (client, host) = client_of(in_order(vec![(1.0, answer(200, &job("running", r#","progress":0.4"#)))]));
+    let options = PollOptions { timeout: Some(60_000.0), ..video() };
+    let failure = host.run(client.poll(ID, None, options)).expect_err("too slow");
+    assert_eq!(failure.error().name(), "PollTimeoutError");
+    assert_eq!(failure.job().and_then(|job| job.number("progress")), Some(0.4));
+    assert!((60_000.0..60_100.0).contains(&host.now().monotonic), "{}", host.now().monotonic);
+}
+
+#[test]
+fn a_stuck_job_is_looked_at_ever_less_often() {
+    let (client, host) = client_of(in_order(vec![(1.0, answer(200, &job("running", r#","progress":0.99"#)))]));
+    let options = PollOptions { timeout: Some(3_600_000.0), ..video() };
+    host.run(client.poll(ID, None, options)).expect_err("stuck");
+    let times = host.times();
+    assert!(times.len() < 170, "{} requests in an hour", times.len());
+    let gaps: Vec<f64> = times.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    assert!(gaps.iter().all(|gap| (1_499.0..30_500.0).contains(gap)), "{gaps:?}");
+}
+
+#[test]
+fn offline_is_waited_out_without_a_request() {
+    let (client, host) = client_of(in_order(vec![
+        (1.0, answer(200, &job("running", ""))),
+        (1.0, answer(200, &job("done", r#","video_output":"https://v""#))),
+    ]));
+    host.later(10.0, |host| host.set_env(Env { visible: true, online: false }));
+    host.later(300_000.0, |host| host.set_env(Env { visible: true, online: true }));
+    host.run(client.poll(ID, None, video())).expect("done");
+    let times = host.times();
+    assert_eq!(times.len(), 2, "{times:?}");
+    assert!((299_990.0..300_100.0).contains(&times[1]), "one look when the network is back: {times:?}");
+}
+
+#[test]
+fn a_hidden_page_looks_at_most_once_a_minute_and_at_once_when_shown() {
+    let (client, host) = client_of(|_| (1.0, answer(200, &job("running", ""))));
+    host.later(10.0, |host| host.set_env(Env { visible: false, online: true }));
+    host.later(250_000.0, |host| host.set_env(Env { visible: true, online: true }));
+    let options = PollOptions { timeout: Some(251_000.0), attentive: true, ..video() };
+    host.run(client.poll(ID, None, options)).expect_err("deadline");
+    let hidden = host.times().iter().filter(|at| (10.0..249_000.0).contains(*at)).count();
+    assert!(hidden <= 4, "{:?}", host.times());
+    assert!(host.times().iter().any(|at| (249_990.0..250_100.0).contains(at)), "{:?}", host.times());
+}
+
+struct Log(RefCell<Vec<String>>);
+
+impl Sink<Json> for Log {
+    fn update(&self, job: &Json, look: Look) {
+        assert!(look.in_ms >= 0.0);
+        let status = Status::parse(&job.text("status").unwrap_or_default());
+        self.0.borrow_mut().push(format!("{status:?} {}", job.number("progress").unwrap_or(-1.0)));
+    }
+
+    fn end(&self, result: Outcome<Json>) {
+        self.0.borrow_mut().push(result.map_or_else(|failure| failure.error().name().into(), |_| "end".to_string()));
+    }
+}
+
+#[test]
+fn many_watchers_of_one_job_share_its_requests_and_all_hear_the_end() {
+    let replies = |looks: usize| {
+        let mut replies: Vec<Reaction> = (1..=looks)
+            .map(|look| (1.0, answer(200, &job("running", &format!(r#","progress":{}"#, look as f64 / 10.0)))))
+            .collect();
+        replies.push((1.0, answer(200, &job("done", r#","progress":1,"video_output":"https://v""#))));
+        replies
+    };
+    let requests_of = |watchers: usize| {
+        let (client, host) = client_of(in_order(replies(4)));
+        let watches = Watches::default();
+        let logs: Vec<Rc<Log>> = (0..watchers).map(|_| Rc::new(Log(RefCell::default()))).collect();
+        for log in &logs {
+            client.watch(&watches, ID, None, video(), Rc::clone(log) as Rc<dyn Sink<Json>>).expect("watched");
+        }
+        host.run(client.run(&watches));
+        let expected = ["Running 0.1", "Running 0.2", "Running 0.3", "Running 0.4", "Done 1", "end"];
+        for log in &logs {
+            assert_eq!(*log.0.borrow(), expected);
+        }
+        host.requests().len()
+    };
+    assert_eq!(requests_of(10), requests_of(1));
+}
+
+#[test]
+fn a_watcher_that_is_forgotten_hears_nothing_more_and_the_last_one_ends_the_run() {
+    let (client, host) = client_of(|_| (1.0, answer(200, &job("running", ""))));
+    let watches = Watches::default();
+    let log = Rc::new(Log(RefCell::default()));
+    let key = client.watch(&watches, ID, None, video(), Rc::clone(&log) as Rc<dyn Sink<Json>>).expect("watched");
+    let forget = watches.clone();
+    host.later(5_000.0, move |host| {
+        forget.unwatch(key);
+        host.wake();
+    });
+    host.run(client.run(&watches));
+    assert!(host.now().monotonic <= 5_001.0);
+    assert_eq!(*log.0.borrow(), ["Running -1"]);
+}
+
+#[test]
+fn what_a_step_took_is_learned_for_the_next_job_of_the_template() {
+    let started = Rc::new(RefCell::new(0.0));
+    let clock = Rc::new(RefCell::new(None::<Scripted>));
+    let (begin, now) = (Rc::clone(&started), Rc::clone(&clock));
+    let (client, host) = client_of(move |request| {
+        let at = now.borrow().as_ref().map_or(0.0, |host| host.now().monotonic);
+        if request.endpoint == Endpoint::Submit {
+            *begin.borrow_mut() = at;
+            return (0.0, answer(201, &job("pending", "")));
+        }
+        let done = at - *begin.borrow() > 12_000.0;
+        let state = if done { job("done", r#","video_output":"https://v","duration":30"#) } else { job("running", "") };
+        (0.0, answer(200, &state))
+    });
+    *clock.borrow_mut() = Some(host.clone());
+    let mut lags = Vec::new();
+    for _ in 0..2 {
+        let before = host.requests().len();
+        let begun = host.now().monotonic;
+        let pending = host.run(client.submit(request(), ChargeOptions::default())).expect("posted");
+        host.run(client.poll(ID, Some(pending), PollOptions::default())).expect("done");
+        lags.push((host.now().monotonic - begun - 12_000.0, host.requests().len() - before));
+    }
+    assert!(lags[1].0 < lags[0].0, "the second wait ends sooner after the job: {lags:?}");
+    *clock.borrow_mut() = None;
+}
+
+#[test]
+fn an_ended_job_is_not_pending_any_more() {
+    let (client, host) = client_of(|request| match request.endpoint {
+        Endpoint::Submit => (1.0, answer(201, &job("pending", ""))),
+        _ => (1.0, answer(200, &job("done", r#","video_output":"https://v""#))),
+    });
+    let pending = host.run(client.submit(request(), named("op"))).expect("posted");
+    assert_eq!(host.run(client.pending()).expect("the journal").len(), 1);
+    host.run(client.poll(ID, Some(pending), PollOptions::default())).expect("done");
+    assert!(host.run(client.pending()).expect("the journal").is_empty());
+    host.run(client.submit(request(), named("op"))).expect("the same operation is the same job");
+    assert_eq!(host.posts(), 1);
+}
+
+#[test]
+fn a_preview_is_one_charge_and_a_wait() {
+    let (client, host) = client_of(|request| match request.endpoint {
+        Endpoint::PreviewAsync => (1.0, answer(201, &job("pending", ""))),
+        _ => (1.0, answer(200, &job("done", r#","preview":"https://p""#))),
+    });
+    let job = host.run(client.preview(request(), ChargeOptions::default(), PollOptions::default())).expect("ready");
+    assert_eq!(job.text("preview").as_deref(), Some("https://p"));
+    assert_eq!(host.posts(), 1);
+    assert!(host.events().iter().any(|event| event.contains("bound")));
+}
