@@ -23,8 +23,8 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::{self, Next};
-use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::response::{IntoResponse, Redirect, Response};
+use axum::routing::{any, get, post};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -35,16 +35,17 @@ use crate::{faults, pages};
 /// The routes, guarded.
 pub fn router(app: &Arc<App>) -> Router<Arc<App>> {
     Router::new()
-        .route("/", get(pages::console))
-        .route("/templates", get(templates))
-        .route("/jobs", get(jobs))
-        .route("/ledger", get(ledger))
-        .route("/requests", get(requests))
-        .route("/webhooks", get(webhooks))
-        .route("/faults", get(list_faults).put(set_faults))
-        .route("/clock", get(clock).post(advance))
-        .route("/reset", post(reset))
-        .fallback(|| async { refuse(StatusCode::NOT_FOUND, "There is no such control call.") })
+        .route("/__sandbox", get(|| async { Redirect::temporary("/__sandbox/") }))
+        .route("/__sandbox/", get(pages::console))
+        .route("/__sandbox/templates", get(templates))
+        .route("/__sandbox/jobs", get(jobs))
+        .route("/__sandbox/ledger", get(ledger))
+        .route("/__sandbox/requests", get(requests))
+        .route("/__sandbox/webhooks", get(webhooks))
+        .route("/__sandbox/faults", get(list_faults).put(set_faults))
+        .route("/__sandbox/clock", get(clock).post(advance))
+        .route("/__sandbox/reset", post(reset))
+        .route("/__sandbox/{*rest}", any(|| async { refuse(StatusCode::NOT_FOUND, "There is no such control call.") }))
         .method_not_allowed_fallback(|| async { refuse(StatusCode::METHOD_NOT_ALLOWED, "Method not allowed.") })
         .layer(middleware::from_fn_with_state(Arc::clone(app), guard))
 }

@@ -182,8 +182,8 @@ fn html(board: &Storyboard, origin: &str) -> String {
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>Preview: {title}</title>\n\
          <style>:root{{--w:{width};--h:{height};--from:#{from:06x};--to:#{to:06x};--accent:#{accent:06x};--time:{seconds}s}}\
-         {STYLE}{keyframes}</style>\n</head>\n<body>\n<main>\n<header><h1>{template}</h1><span>Preview</span></header>\n\
-         {pictures}<div class=\"scenes\">{scenes}</div>\n{chips}<footer><i></i></footer>\n</main>\n</body>\n</html>\n",
+         {STYLE}{keyframes}</style>\n</head>\n<body>\n<main><div class=\"frame\">\n<header><h1>{template}</h1><span>Preview</span></header>\n\
+         {pictures}<div class=\"scenes\">{scenes}</div>\n{chips}</div><footer><i></i></footer></main>\n</body>\n</html>\n",
         title = escape(title),
         template = escape(&board.template),
         width = board.width,
@@ -197,9 +197,10 @@ const STYLE: &str = "\
 html,body{height:100%;background:#0b0d12;overflow:hidden}\
 body{display:grid;place-items:center;font-family:Inter,system-ui,-apple-system,'Segoe UI',sans-serif;color:#fff}\
 main{position:relative;width:min(100vw,calc(100vh*var(--w)/var(--h)));aspect-ratio:var(--w)/var(--h);overflow:hidden;\
-container-type:size;display:flex;flex-direction:column;padding:7cqmin 7cqmin 9cqmin;gap:4cqmin;\
+container-type:size;\
 background:radial-gradient(120% 90% at 85% 0%,color-mix(in srgb,var(--accent) 26%,transparent),transparent 60%),\
 linear-gradient(160deg,var(--from),var(--to))}\
+.frame{height:100%;display:flex;flex-direction:column;padding:7cqmin 7cqmin 8cqmin;gap:4cqmin}\
 header{display:flex;justify-content:space-between;align-items:center;font-size:3.4cqmin}\
 h1{font-size:inherit;font-weight:600;letter-spacing:.01em}\
 header span{border:1px solid rgb(255 255 255/.4);border-radius:9cqmin;padding:.35em .9em;font-size:.85em}\
@@ -216,7 +217,7 @@ li b{color:var(--accent);font-weight:600}li span{overflow:hidden;text-overflow:e
 footer{position:absolute;inset:auto 0 0;height:1.4cqmin;background:rgb(255 255 255/.18)}\
 footer i{display:block;height:100%;background:var(--accent);transform-origin:left;animation:run var(--time) linear infinite}\
 @keyframes run{from{transform:scaleX(0)}}\
-@container (aspect-ratio>1){.pictures{position:absolute;right:7cqmin;top:18cqmin;width:42cqw;height:58cqh;flex-direction:column}\
+@container (aspect-ratio>1){.pictures{position:absolute;right:7cqmin;top:18cqmin;width:42cqw;height:66cqh;flex-direction:column}.pictures img{width:100%;height:0}\
 .pictures~.scenes{width:46cqw}.pictures~.scenes .xl p{font-size:11cqmin}.pictures~.scenes .l p{font-size:9cqmin}}\
 @media (prefers-reduced-motion:reduce){section{animation:none!important}footer i{animation:none}\
 .scenes{display:flex;flex-direction:column;justify-content:end;gap:3cqmin}.scenes p{font-size:5cqmin!important}}";

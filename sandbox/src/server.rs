@@ -328,7 +328,7 @@ impl hyper::body::Body for CutBody {
 
 fn router(app: Arc<App>) -> Router {
     Router::new()
-        .nest("/__sandbox", control::router(&app))
+        .merge(control::router(&app))
         .route("/preview/{token}", get(pages::preview))
         .route("/preview/template/{id}", get(pages::template_preview))
         .route("/editor/{token}", get(pages::editor))
