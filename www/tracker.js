@@ -118,7 +118,7 @@ export function createTracker({ jobs, findCharge, onChange, onRemove, onCharge, 
     }
   }
 
-  function adopt({ operation, step, jobId }) {
+  function adopt({ operation, step, jobId, at }) {
     const known = cards.find((card) => card.operation === operation || (jobId && card.jobId === jobId));
     if (known) {
       if (jobId && known.operation === operation) Object.assign(known, { jobId, operation: null });
@@ -127,7 +127,7 @@ export function createTracker({ jobs, findCharge, onChange, onRemove, onCharge, 
     add({
       key: operation, operation: jobId ? null : operation, jobId: jobId ?? null, step,
       template: { name: "Template", width: 16, height: 9, hue: 0 }, title: "Job of an earlier visit",
-      startedAt: Date.now(), endedAt: null, phase: "watching", job: null, error: null, remaining: null,
+      startedAt: at, endedAt: null, phase: "watching", job: null, error: null, remaining: null,
     });
   }
 
