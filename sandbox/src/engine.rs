@@ -325,7 +325,6 @@ pub struct Engine {
     remembered: HashMap<(Call, String, String), Remembered>,
     log: VecDeque<Value>,
     requests: u64,
-    origins: HashMap<usize, String>,
 }
 
 impl Engine {
@@ -344,7 +343,6 @@ impl Engine {
             remembered: HashMap::new(),
             log: VecDeque::new(),
             requests: 0,
-            origins: HashMap::new(),
             config,
         }
     }
@@ -495,13 +493,7 @@ impl Engine {
                 && !overtaken
                 && let Some(url) = &job.webhook_url
             {
-                let origin = self.origins.get(&index).map_or("", String::as_str);
-                effects.push(Effect::Webhook {
-                    url: url.clone(),
-                    body: job.webhook(moment, origin),
-                    job: job.id,
-                    at: moment,
-                });
+                effects.push(Effect::Webhook { url: url.clone(), body: job.webhook(moment), job: job.id, at: moment });
             }
         }
     }
@@ -748,6 +740,7 @@ impl Engine {
             video_token: ids.uuid(),
             created: now,
             micros: ids.next() % 1000,
+            origin: request.origin.clone(),
             phases: Vec::new(),
         };
         let (phase, charge) = self.charge(now, request, call, &job, step, fault)?;
@@ -870,11 +863,11 @@ impl Engine {
         let mut token = None;
         if let Some(job) = self.jobs.get_mut(index) {
             token = Some(job.video_token);
+            origin.clone_into(&mut job.origin);
             if let Some(phase) = job.phases.get_mut(place) {
                 phase.charge = entry;
             }
         }
-        self.origins.insert(index, origin.to_owned());
         self.enter(phase.queued, index, place, Turn::Queued);
         self.enter(phase.running, index, place, Turn::Running);
         self.enter(phase.end, index, place, Turn::Ended);

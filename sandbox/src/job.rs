@@ -199,6 +199,8 @@ pub struct Job {
     pub created: u64,
     /// The microseconds below all of its times.
     pub micros: u64,
+    /// The address by which the sandbox was known to the last charging call; webhooks have no other.
+    pub origin: String,
     /// What was asked of it, in order; never empty.
     pub phases: Vec<Phase>,
 }
@@ -313,8 +315,8 @@ impl Job {
     /// The body of a webhook.
     // documented: the page of submit names the video `video_output`, the page of render `output`.
     // assumed: previews use the shape of submit; an URL that is not there yet is null.
-    pub fn webhook(&self, now: u64, origin: &str) -> Value {
-        let video = self.has_video(now).then(|| self.video_url(origin));
+    pub fn webhook(&self, now: u64) -> Value {
+        let video = self.has_video(now).then(|| self.video_url(&self.origin));
         let key = match self.phase().map(|phase| phase.step) {
             Some(Step::Render) => "output",
             _ => "video_output",

@@ -1,6 +1,9 @@
 //! A stand-in for the upstream's custom template jobs: seven calls with real state, and a control interface for tests.
 //!
-//! [`engine`] decides every answer and does no I/O; [`server`] gives it sockets and time.
+//! [`engine`] decides every answer and does no I/O; [`server`] gives it sockets and time. The file that `--templates`
+//! takes is described in [`templates`], the control interface in [`control`], its fault rules in [`faults`].
+//!
+//! What the upstream's documentation does not state is tagged where it is decided: `documented`, `observed` or `assumed`.
 
 pub mod canvas;
 pub mod control;

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{Extension, Path, Query, State};
+use axum::extract::{Extension, Path, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -513,17 +513,7 @@ fn preflight(app: &App, method: &Method, headers: &HeaderMap) -> Option<Response
     Some(response)
 }
 
-#[derive(serde::Deserialize)]
-struct Download {
-    download: Option<String>,
-}
-
-async fn video(
-    State(app): State<Arc<App>>,
-    Path(file): Path<String>,
-    Query(query): Query<Download>,
-    headers: HeaderMap,
-) -> Response {
+async fn video(State(app): State<Arc<App>>, Path(file): Path<String>, headers: HeaderMap) -> Response {
     let token = file.strip_suffix(".mp4").and_then(|token| Uuid::try_parse(token).ok());
     let found = token.and_then(|token| {
         let (showing, ready) = app.engine().video(app.now(), token)?;
@@ -538,9 +528,6 @@ async fn video(
             let headers = response.headers_mut();
             headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
             headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, max-age=3600"));
-            if query.download.is_some() {
-                headers.insert(header::CONTENT_DISPOSITION, HeaderValue::from_static("attachment"));
-            }
             response
         }
         Err(error) => {

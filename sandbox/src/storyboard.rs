@@ -1,7 +1,5 @@
 //! Decides what a preview and a video of a job show, and when; how it is drawn is left to `pages` and `video`.
 
-use serde_json::Value;
-
 use crate::engine::Showing;
 
 const SCENES: usize = 16;
@@ -150,8 +148,9 @@ pub fn kind_words(kind: &str) -> &str {
     }
 }
 
-/// The value of a JSON text, for tests of what is shown.
-pub fn text_variable(content: &str) -> Value {
+/// A text variable as a request has it.
+#[cfg(test)]
+pub(crate) fn text_variable(content: &str) -> serde_json::Value {
     serde_json::json!({"type": "text", "properties": {"content": content}})
 }
 
