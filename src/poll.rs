@@ -148,7 +148,6 @@ fn by_hazard(memory: &Memory, waited: f64) -> f64 {
 }
 
 /// `clamp` can panic, and its message prints a float: 8 KB for every visitor.
-#[expect(clippy::manual_clamp, reason = "see above")]
 const fn between(value: f64, least: f64, most: f64) -> f64 {
     value.max(least).min(most)
 }

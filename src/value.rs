@@ -157,7 +157,7 @@ fn inspect_at<V: Value>(value: &V, path: &str, print: Fingerprint, depth: usize)
     })
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(target_arch = "wasm32")))]
 mod tests {
     use super::*;
     use crate::testing::json;

@@ -1,0 +1,395 @@
+/** A value that JSON carries unchanged. */
+export type Json = string | number | boolean | null | Json[] | { [key: string]: Json };
+
+/**
+ * Where a job stands. `pending`, `in_queue` and `running` are on their way; the others are ends.
+ * A word that the provider adds later is passed on as it is, and waited out.
+ */
+export type Status = "pending" | "in_queue" | "running" | "done" | "failed" | "rejected";
+
+/** The model of a template's avatar. It sets the price; the provider's default is `standard`. */
+export type ModelVersion = "standard" | "aurora_v1" | "aurora_v1_fast";
+
+/** A step that costs credits. */
+export type Step = "submit" | "preview" | "render";
+
+/** One variable of a template; `text()`, `image()` and their like make them. */
+export type Variable =
+  | { type: "text"; properties: { content: string } }
+  | { type: "image" | "video" | "audio"; properties: { url: string } }
+  | { type: "avatar"; properties: { avatar_id: string } }
+  | { type: "voiceover"; properties: { voice_id?: string } };
+
+/** What `submit`, `preview`, `previewAsync` and `previewSync` are given. The names are the wire's. */
+export interface JobRequest {
+  /** The UUID of a template; `templates()` lists yours. */
+  template_id: string;
+  /** The template's variables by name, as set in the provider's editor; the API does not list them. */
+  variables: { [name: string]: Variable | Json };
+  /** At most 255 characters. Default: none. */
+  name?: string | null;
+  /** At most 200 characters, http or https. `{operation}` in it becomes the operation id. Default: none. */
+  webhook_url?: string | null;
+  /** Default: `standard`. */
+  model_version?: ModelVersion;
+  /** Whether the job is kept out of the provider's project page. Default: false. */
+  is_hidden?: boolean;
+}
+
+/**
+ * A job, untouched as the API answered it: a plain object that can be stored, cloned and posted.
+ * Fields that the provider adds later are there too.
+ */
+export interface Job {
+  /** A UUID. */
+  id: string;
+  status: Status;
+  /** How far the step is; the range is not documented, 0 to 1 was seen. */
+  progress: number | null;
+  /** A page that plays the preview, made for an iframe; `null` until it is ready. */
+  preview: string | null;
+  /** The video's URL; `null` until it is rendered. How long it lives is not documented: download it. */
+  video_output: string | null;
+  /** Where the video can be edited, for 24 hours; `null` unless the account has editor access. */
+  editor_url: string | null;
+  /** Why it failed; `null` or empty otherwise. */
+  failed_reason: string | null;
+  /** Credits that it cost; 0 until the work was done. May be fractional. */
+  credits_used: number;
+  /** Seconds of video. */
+  duration: number;
+  variables: { [name: string]: Json };
+  media_job: string | null;
+  /** RFC 3339. */
+  created_at: string;
+  /** RFC 3339. */
+  updated_at: string;
+  name?: string | null;
+  webhook_url?: string | null;
+  model_version?: ModelVersion | null;
+  is_hidden?: boolean;
+}
+
+/** A template of the account. Its length and its variables are not told by the API. */
+export interface Template {
+  /** A UUID. */
+  template_id: string;
+  name: string;
+  /** The URL of a picture or page. */
+  preview: string;
+  /** Such as `9x16`. */
+  aspect_ratio: string;
+  /** RFC 3339. */
+  created_at: string;
+  /** RFC 3339. */
+  updated_at: string;
+}
+
+/** One change of a job that is watched. */
+export interface Update {
+  job: Job;
+  /** Milliseconds until the step is expected to end, where that can be told. */
+  remainingMs?: number;
+  /** Milliseconds until the job is looked at again. */
+  nextLookMs?: number;
+}
+
+/** A charge that the journal knows and has not seen end. */
+export interface Operation {
+  /** Its id: the caller's own, or one that was made. */
+  operation: string;
+  step: Step;
+  /** `posting`: being sent, or interrupted while it was. `bound`: paid, and `jobId` is the job. `unknown`: nobody knows. */
+  state: "posting" | "bound" | "unknown" | "ended";
+  /** When it was written down, in milliseconds since 1970. */
+  at: number;
+  /** The job, once it is known. */
+  jobId?: string;
+}
+
+/** Credits for every started block of video. */
+export interface Price {
+  /** Credits a block. */
+  credits: number;
+  /** Seconds a block. */
+  seconds: number;
+}
+
+/** What calls cost; what is left out costs what it costs by default. */
+export interface PriceTable {
+  /** Any preview. Default: 1 credit for every started 30 seconds. */
+  preview?: Price;
+  /** `submit` with the standard model. Default: 5 for every started 30 seconds. */
+  submit?: Price;
+  /** `render` with the standard model. Default: 4 for every started 30 seconds. */
+  render?: Price;
+  /** `submit` and `render` with aurora_v1. Default: 20 for every started 15 seconds. */
+  aurora_v1?: Price;
+  /** `submit` and `render` with aurora_v1_fast. Default: 10 for every started 15 seconds. */
+  aurora_v1_fast?: Price;
+}
+
+/**
+ * Where charges are written down before they are sent. `create` must be atomic: of two that create one id, one gets
+ * `false`. A store without that (Cloudflare KV) cannot keep two writers apart.
+ */
+export interface Journal {
+  /** Writes `entry` unless something is under `id`; whether it did. */
+  create(id: string, entry: string): Promise<boolean> | boolean;
+  /** What is under `id`. */
+  read(id: string): Promise<string | null | undefined> | string | null | undefined;
+  /** Writes, whatever was there. */
+  write(id: string, entry: string): Promise<void> | void;
+  /** Removes. */
+  delete(id: string): Promise<void> | void;
+  /** The ids that begin with `prefix`. */
+  list(prefix: string): Promise<string[]> | string[];
+}
+
+/** What happens, for logs. Holds no key and no variable. */
+export type ClientEvent =
+  | { type: "request"; method: "GET" | "POST"; path: string; operation?: string }
+  | { type: "retry"; path: string; inMs: number }
+  | { type: "look"; jobId: string; inMs: number }
+  | { type: "verdict"; operation: string; verdict: "bound" | "rejected" | "not_sent" | "unknown"; jobId?: string };
+
+export interface TemplateJobsOptions {
+  /** The provider, a relay of yours, or the sandbox; a relative URL is allowed in a page. Default: `https://api.creatify.ai`. */
+  baseUrl?: string;
+  /** Sent as `X-API-ID`. Default: none, for a relay that adds it. */
+  apiId?: string;
+  /** Sent as `X-API-KEY`; a function is asked for it before each request. Default: none. Never put it in a page. */
+  apiKey?: string | (() => string | Promise<string>);
+  /** Allows `apiKey` in a page or a worker of one, where everybody can read it. Default: false, and the constructor throws. */
+  dangerouslyAllowBrowser?: boolean;
+  /** Sent with each request, for a relay's own login. Default: none. */
+  headers?: HeadersInit | (() => HeadersInit | Promise<HeadersInit>);
+  /** Whether a charge carries `Idempotency-Key: <operation>`. Default: true for a relative `baseUrl`, else false. */
+  idempotencyHeader?: boolean;
+  /** Milliseconds for one request. Default: 30000. */
+  timeout?: number;
+  /** Milliseconds for a preview that blocks, and for a charge whose caller stopped waiting. Default: 300000. */
+  previewTimeout?: number;
+  /** How often a read is tried again. What charges never is. Default: 3. */
+  maxRetries?: number;
+  /** What this client may spend, in credits; a call that would pass it is not sent. Default: no limit. */
+  maxCredits?: number;
+  /** What calls cost. Default: the provider's prices before May 2026; `prices.perSecond` are the newer ones. */
+  prices?: PriceTable;
+  /** Where charges are written down. Default: IndexedDB in pages and their workers, memory elsewhere. */
+  journal?: Journal | "memory";
+  /** A way to list the jobs made since a date, where you know one; used only to settle. The provider documents none. */
+  listJobs?: (since: Date) => Promise<Job[]>;
+  /** Used instead of the global `fetch`; called as `(url, init)`. */
+  fetch?: (url: string, init: RequestInit) => Promise<Response>;
+  /** Hears of what happens. */
+  onEvent?: (event: ClientEvent) => void;
+}
+
+export interface CallOptions {
+  /** Stops waiting at once, with `signal.reason`. */
+  signal?: AbortSignal;
+  /** Milliseconds for one request. Default: the client's. */
+  timeout?: number;
+}
+
+export interface ChargeOptions {
+  /** Stops waiting at once, with `signal.reason`. A charge that is under way goes on and is in `pending()`. */
+  signal?: AbortSignal;
+  /** Milliseconds until the caller stops waiting; the charge goes on. Default: the client's `timeout`, or `previewTimeout` for `previewSync`. */
+  timeout?: number;
+  /** Your own id for this charge, at most 255 characters: called again with it, the job is fetched and not paid for again. Default: a new one; `render:<id>` for `render`. */
+  operation?: string;
+  /** Seconds of video, for the estimate that `maxCredits` needs. Default: what was learned of the template. */
+  seconds?: number;
+  /** `ctx.waitUntil` of a worker: keeps the charge alive after the visitor left. */
+  waitUntil?: (promise: Promise<unknown>) => void;
+}
+
+export interface PollOptions {
+  /** Stops waiting at once, with `signal.reason`. */
+  signal?: AbortSignal;
+  /** Milliseconds until the wait gives up. Default: 1800000, half an hour. */
+  timeout?: number;
+  /** What is waited for. Default: the result of the last step that this client charged for; else the first `done`. */
+  until?: "preview" | "video";
+  /** Hears of every change. With it the job is looked at more often. */
+  onUpdate?: (job: Job, info: Omit<Update, "job">) => void;
+  /** How long such jobs take, in milliseconds. Default: what was learned. */
+  expectedMs?: number;
+  /** The longest time between two looks, in milliseconds. Default: 15000 where somebody hears of changes, else 30000. */
+  maxInterval?: number;
+}
+
+/** A job whose preview is there. */
+export type PreviewedJob = Job & { preview: string };
+/** A job whose video is there. */
+export type RenderedJob = Job & { status: "done"; video_output: string };
+
+/**
+ * A client of the custom template jobs API. It loads its WebAssembly with the first call; nothing needs to be awaited
+ * before. A failed call rejects with a {@link TemplateJobsError}, told apart by `name`; an abort rejects with
+ * `signal.reason`.
+ */
+export class TemplateJobs {
+  /** Sends nothing yet. Throws `InvalidRequestError` where `apiKey` is given in a page without `dangerouslyAllowBrowser`. */
+  constructor(options?: TemplateJobsOptions);
+
+  /** `POST /api/custom_template_jobs/`: straight to the video. Resolves with the job pending: `poll` it. */
+  submit(request: JobRequest, options?: ChargeOptions): Promise<Job>;
+  /** A preview, waited for: `previewAsync`, then `poll`. `timeout` is for both. */
+  preview(request: JobRequest, options?: ChargeOptions & PollOptions): Promise<PreviewedJob>;
+  /** `POST /api/custom_template_jobs/preview_async/`. Resolves with the job pending: `poll` it. */
+  previewAsync(request: JobRequest, options?: ChargeOptions): Promise<Job>;
+  /** `POST /api/custom_template_jobs/preview/`: one request that blocks until the preview is there. `preview` is sturdier. */
+  previewSync(request: JobRequest, options?: ChargeOptions): Promise<Job>;
+  /** `POST /api/custom_template_jobs/{id}/render/`, for a job whose preview is ready. One that is rendered or being rendered is returned and not charged. */
+  render(job: string | Job, request?: Partial<JobRequest>, options?: ChargeOptions): Promise<Job>;
+  /** `GET /api/custom_template_jobs/{id}/`. */
+  get(id: string, options?: CallOptions): Promise<Job>;
+  /** Waits until the job's preview or video is there. Rejects with `JobFailedError`, `PollTimeoutError` or `IncompleteResultError`. */
+  poll(job: string | Job, options: PollOptions & { until: "video" }): Promise<RenderedJob>;
+  poll(job: string | Job, options: PollOptions & { until: "preview" }): Promise<PreviewedJob>;
+  poll(job: string | Job, options?: PollOptions): Promise<Job>;
+  /** Every change of a job; ends like `poll`. Leaving the loop stops the watching. */
+  watch(job: string | Job, options?: PollOptions): AsyncIterableIterator<Update, undefined>;
+  /** `GET /api/custom_templates/`. */
+  templates(options?: CallOptions): Promise<Template[]>;
+  /** `GET /api/remaining_credits/`: the account's balance, in credits. */
+  remainingCredits(options?: CallOptions): Promise<number>;
+  /** What a step is expected to cost, in credits. `seconds` is the length of the video. Sends nothing. */
+  estimate(question: { step: Step; seconds: number; model_version?: ModelVersion }): Promise<number>;
+  /** What the journal knows and has not seen end: after a reload, the jobs to go on with. */
+  pending(): Promise<Operation[]>;
+  /** Looks again at a charge whose outcome is unknown; with `jobId`, where you have found the job yourself. Sends nothing that charges. */
+  settle(operation: string, options?: { jobId?: string; signal?: AbortSignal }): Promise<Operation>;
+  /** Ends every call of this client with `ClosedError`. A charge that is under way goes on. */
+  close(): void;
+  [Symbol.dispose](): void;
+}
+
+interface Base<Name extends string> extends Error {
+  readonly name: Name;
+  /** The operation id of the charge that this is about. */
+  readonly operation?: string;
+  /** The job that this is about. */
+  readonly jobId?: string;
+}
+/** Refused before anything was sent. */
+export interface InvalidRequestError extends Base<"InvalidRequestError"> {
+  /** The path of the argument to mend, such as `variables.title`. */
+  readonly field: string;
+}
+/** The API answered, and not with what was asked for. */
+export interface ApiError extends Base<"ApiError"> {
+  /** The HTTP status; 0 for a redirect that a browser hides. */
+  readonly status: number;
+  readonly kind:
+    | "authentication"
+    | "insufficient_credits"
+    | "not_found"
+    | "rate_limited"
+    | "invalid"
+    | "server"
+    | "unexpected";
+  /** What the API says of single fields; empty where it does not. */
+  readonly fields: { [field: string]: string[] };
+  /** The answer: JSON, or the beginning of a text. */
+  readonly body?: unknown;
+  /** How long the server asks to wait, in milliseconds. */
+  readonly retryAfterMs?: number;
+}
+/** No answer came. */
+export interface ConnectionError extends Base<"ConnectionError"> {
+  /** Whether the request may have reached the server. `false` for a charge means: nothing was charged. */
+  readonly sent: boolean;
+}
+/** A charge was sent and nobody knows whether it was carried out. It is never sent again: `settle(operation)`. */
+export interface ChargeUnknownError extends Base<"ChargeUnknownError"> {
+  readonly operation: string;
+}
+/** The job ended as `failed` or `rejected`. */
+export interface JobFailedError extends Base<"JobFailedError"> {
+  readonly job: Job;
+  readonly reason: string;
+}
+/** The job was still running when the time was over. `poll` it again to go on waiting. */
+export interface PollTimeoutError extends Base<"PollTimeoutError"> {
+  /** As last seen. */
+  readonly job?: Job;
+}
+/** The job is `done`, and the URL did not come. */
+export interface IncompleteResultError extends Base<"IncompleteResultError"> {
+  readonly job: Job;
+}
+/** The call would pass `maxCredits`. Nothing was sent. */
+export interface BudgetExceededError extends Base<"BudgetExceededError"> {
+  /** Credits that the call was expected to cost. */
+  readonly estimate: number;
+  /** Credits that are left. */
+  readonly remaining: number;
+}
+/** The operation id was used for another request. Nothing was sent. */
+export interface OperationConflictError extends Base<"OperationConflictError"> {
+  readonly operation: string;
+}
+/** The journal cannot be used. Nothing was sent. */
+export interface JournalError extends Base<"JournalError"> {}
+/** The WebAssembly could not be loaded, or stopped. The next call tries again. */
+export interface LoadError extends Base<"LoadError"> {}
+/** The client was closed. */
+export interface ClosedError extends Base<"ClosedError"> {}
+
+/** Every error of this library. Told apart by `name`. */
+export type TemplateJobsError =
+  | InvalidRequestError
+  | ApiError
+  | ConnectionError
+  | ChargeUnknownError
+  | JobFailedError
+  | PollTimeoutError
+  | IncompleteResultError
+  | BudgetExceededError
+  | OperationConflictError
+  | JournalError
+  | LoadError
+  | ClosedError;
+
+/** Whether an error is one of this library's; then `name` tells which. */
+export function isTemplateJobsError(error: unknown): error is TemplateJobsError;
+
+/** Words for a text variable. */
+export function text(content: string): { type: "text"; properties: { content: string } };
+/** A picture by its public URL. */
+export function image(url: string): { type: "image"; properties: { url: string } };
+/** A clip by its public URL. */
+export function video(url: string): { type: "video"; properties: { url: string } };
+/** Music by its public URL. */
+export function audio(url: string): { type: "audio"; properties: { url: string } };
+/** A speaker by the id of a persona. */
+export function avatar(avatarId: string): { type: "avatar"; properties: { avatar_id: string } };
+/** A voice by the id of an accent. */
+export function voiceover(voiceId: string): { type: "voiceover"; properties: { voice_id: string } };
+
+/** Price tables: `seed` is the default, `perSecond` has the Aurora models by the started second, as since May 2026. */
+export const prices: { readonly seed: PriceTable; readonly perSecond: PriceTable };
+
+/** What a webhook said. It is not signed, so anybody can send one: take it as a doorbell, and `get(jobId)`. */
+export interface WebhookEvent {
+  jobId: string;
+  status: Status;
+  /** The video's URL, under either of the names that the provider documents. */
+  output?: string;
+  failedReason?: string;
+  /** The operation id, where the URL carried one as `?operation=` or as its last part. */
+  operation?: string;
+}
+
+/** Reads a webhook's body, text or parsed. Throws `InvalidRequestError` where it is none. */
+export function parseWebhook(body: unknown, url?: string | URL): WebhookEvent;
+
+/** What `init` takes: a place, an answer, bytes, a module, or a promise of one. */
+export type WasmSource = string | URL | Request | Response | BufferSource | WebAssembly.Module;
+
+/** Loads the WebAssembly now instead of with the first call, or from another place. Rejects with `LoadError`. */
+export function init(source?: WasmSource | Promise<WasmSource> | { module_or_path: WasmSource | Promise<WasmSource> }): Promise<void>;

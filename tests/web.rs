@@ -1,0 +1,397 @@
+//! The library in Node and in browsers, against a running sandbox. Its address is given when the tests are built.
+#![cfg(all(target_arch = "wasm32", feature = "serde"))]
+
+mod corpus;
+
+use std::future::Future;
+
+use custom_template_jobs::api::{Goal, ModelVersion, Status, Step};
+use custom_template_jobs::charge::State;
+use custom_template_jobs::client::{ChargeOptions, Client, Config, PollOptions};
+use custom_template_jobs::error::{ApiKind, Error, Reason};
+use custom_template_jobs::value::{Fingerprint, Kind, Value, inspect};
+use custom_template_jobs::web::{CallError, Job, JobRequest, Options, Template, TemplateJobs, Variable, WebHost};
+use js_sys::{Array, Function, Object, Promise, Reflect};
+use wasm_bindgen::prelude::*;
+use wasm_bindgen_futures::JsFuture;
+use wasm_bindgen_test::wasm_bindgen_test;
+
+// The same tests run in Node and in browsers: the runner is told which by its environment.
+
+const UNKNOWN_ID: &str = "3c90c3cc-0d44-4b50-8888-8dd25736052a";
+
+fn sandbox() -> String {
+    option_env!("SANDBOX_URL").unwrap_or("http://127.0.0.1:8787").into()
+}
+
+fn options() -> Options {
+    Options {
+        base_url: Some(sandbox()),
+        api_id: Some("sandbox".into()),
+        api_key: Some("sandbox".into()),
+        ..Options::default()
+    }
+}
+
+/// The sandbox runs fast here: jobs take a second or two.
+fn soon() -> PollOptions {
+    PollOptions { expected_ms: Some(1_500.0), max_interval: Some(1_500.0), ..PollOptions::default() }
+}
+
+fn expect_error<T: std::fmt::Debug>(result: Result<T, CallError>) -> Error {
+    match result {
+        Err(CallError::Failed(error)) => error,
+        other => panic!("an error was expected: {other:?}"),
+    }
+}
+
+/// The sandbox's templates whose jobs end in a certain way.
+async fn template(behaviour: &str) -> (String, f64) {
+    #[wasm_bindgen]
+    extern "C" {
+        #[wasm_bindgen(js_name = fetch)]
+        fn fetch(url: &str) -> Promise;
+    }
+    let response = JsFuture::from(fetch(&format!("{}/__sandbox/templates", sandbox()))).await.expect("the sandbox answers");
+    let json = response.unchecked_into::<web_sys::Response>().json().expect("a body");
+    let list = JsFuture::from(json).await.expect("JSON");
+    for at in list.keys() {
+        let template = list.get(&at).expect("a template");
+        if template.text("behaviour").as_deref() == Some(behaviour) {
+            return (template.text("template_id").expect("an id"), template.number("duration_seconds").expect("a length"));
+        }
+    }
+    panic!("no template that ends {behaviour}")
+}
+
+fn titled(template_id: &str) -> JobRequest {
+    JobRequest {
+        template_id: template_id.into(),
+        variables: [("title".into(), Variable::Text { content: "Ünïcode \u{1f3ac}".into() })].into(),
+        name: Some("a test".into()),
+        ..JobRequest::default()
+    }
+}
+
+#[wasm_bindgen_test]
+fn a_javascript_object_reads_the_corpus_as_expected() {
+    corpus::check(|text| js_sys::JSON::parse(text).expect("JSON"));
+}
+
+#[wasm_bindgen_test]
+async fn a_job_is_previewed_rendered_and_polled_to_its_video() {
+    let jobs = TemplateJobs::new(&options());
+    let (template_id, seconds) = template("done").await;
+    let before = jobs.remaining_credits().await.expect("a balance");
+    let preview = jobs.preview(&titled(&template_id), ChargeOptions::default(), soon()).await.expect("a preview");
+    assert!(preview.preview.as_deref().is_some_and(|url| url.starts_with("http")));
+    assert_eq!(preview.video_output, None);
+    let rendering = jobs.render(&preview.id, ChargeOptions::default()).await.expect("a render");
+    assert_eq!(rendering.id, preview.id);
+    assert_eq!(
+        jobs.pending().await.expect("the journal").iter().filter(|known| known.entry.job() == Some(&preview.id)).count(),
+        1
+    );
+    let video = jobs.poll(&preview.id, soon()).await.expect("a video");
+    assert_eq!(video.status(), Status::Done);
+    assert!(video.video_output.as_deref().is_some_and(|url| url.starts_with("http")));
+    assert_eq!(video.duration, Some(seconds));
+    let paid = [Step::Preview, Step::Render]
+        .map(|step| jobs.estimate(step, seconds, ModelVersion::Standard).expect("an estimate"))
+        .iter()
+        .sum::<f64>();
+    let after = jobs.remaining_credits().await.expect("a balance");
+    assert!(before - after >= paid, "{before} - {after} is at least {paid}; other tests pay too");
+    assert!(jobs.pending().await.expect("the journal").iter().all(|known| known.entry.job() != Some(&preview.id)));
+}
+
+#[wasm_bindgen_test]
+async fn failed_and_rejected_jobs_say_why() {
+    let jobs = TemplateJobs::new(&options());
+    for behaviour in ["failed", "rejected"] {
+        let (template_id, _) = template(behaviour).await;
+        let job = jobs.preview_async(&titled(&template_id), ChargeOptions::default()).await.expect("accepted");
+        let error = expect_error(jobs.poll(&job.id, soon()).await);
+        let Reason::JobFailed { reason } = error.reason() else { panic!("{error:?}") };
+        assert!(reason.len() > 10, "{reason}");
+        assert_eq!(error.job_id(), Some(job.id.as_str()));
+    }
+}
+
+#[wasm_bindgen_test]
+async fn templates_are_listed() {
+    let templates: Vec<Template> = TemplateJobs::new(&options()).templates().await.expect("a list");
+    assert!(templates.len() > 3);
+    assert!(templates.iter().all(|template| !template.name.is_empty() && template.template_id.len() == 36));
+}
+
+#[wasm_bindgen_test]
+async fn errors_of_the_api_are_told_by_kind() {
+    let wrong_key = TemplateJobs::new(&Options { api_key: Some("not-the-key".into()), ..options() });
+    let error = expect_error(wrong_key.templates().await);
+    assert!(matches!(error.reason(), Reason::Api { status: 401, kind: ApiKind::Authentication, .. }), "{error:?}");
+    assert!(!format!("{error:?}").contains("not-the-key"));
+
+    let jobs = TemplateJobs::new(&options());
+    let error = expect_error(jobs.get(UNKNOWN_ID).await);
+    assert!(matches!(error.reason(), Reason::Api { status: 404, kind: ApiKind::NotFound, .. }), "{error:?}");
+    let error = expect_error(jobs.submit(&titled(UNKNOWN_ID), ChargeOptions::default()).await);
+    assert!(matches!(error.reason(), Reason::Api { kind: ApiKind::Invalid | ApiKind::NotFound, .. }), "{error:?}");
+}
+
+#[wasm_bindgen_test]
+async fn nothing_listens_there_is_a_connection_error() {
+    let jobs = TemplateJobs::new(&Options { base_url: Some("http://127.0.0.1:9".into()), ..options() });
+    let error = expect_error(jobs.submit(&titled(UNKNOWN_ID), ChargeOptions::default()).await);
+    // Node proves that nothing was sent; a browser does not say, so there the charge is unknown.
+    assert!(matches!(error.reason(), Reason::Connection { sent: false } | Reason::ChargeUnknown), "{error:?}");
+}
+
+#[wasm_bindgen_test]
+async fn a_budget_stops_a_charge_before_it_is_sent() {
+    let jobs = TemplateJobs::new(&Options { max_credits: Some(1.0), ..options() });
+    let options = ChargeOptions { seconds: Some(30.0), ..ChargeOptions::default() };
+    let error = expect_error(jobs.submit(&titled(UNKNOWN_ID), options).await);
+    assert_eq!(error.reason(), &Reason::BudgetExceeded { estimate: 5.0, remaining: 1.0 });
+}
+
+#[wasm_bindgen_test]
+fn structs_survive_the_way_to_javascript_and_back() {
+    let job = Job {
+        id: UNKNOWN_ID.into(),
+        status: "running".into(),
+        progress: Some(0.5),
+        credits_used: Some(5.5),
+        ..Job::default()
+    };
+    assert_eq!(Job::from_js(&job.to_js().expect("an object")).expect("a job"), job);
+    let sparse = js_sys::JSON::parse(r#"{"id":"x","status":"done","preview":null,"more":{"a":1}}"#).expect("JSON");
+    assert_eq!(Job::from_js(&sparse).expect("a job").status(), Status::Done);
+
+    let request = titled(UNKNOWN_ID).to_js().expect("an object");
+    let written = String::from(js_sys::JSON::stringify(&request).expect("JSON"));
+    assert!(written.contains(r#""title":{"type":"text","properties":{"content":"Ünïcode"#), "{written}");
+    assert!(!written.contains("webhook_url"), "what is not given is not sent");
+    let mut evil = titled(UNKNOWN_ID);
+    evil.variables.insert("__proto__".into(), Variable::Text { content: String::new() });
+    assert!(evil.to_js().is_err());
+}
+
+fn field_of(source: &str) -> Option<String> {
+    let make = Function::new_no_args(&format!("return {source}"));
+    let value = make.call0(&JsValue::UNDEFINED).expect("a value");
+    inspect(&value, "variables", Fingerprint::EMPTY).err().and_then(|error| error.field().map(String::from))
+}
+
+#[wasm_bindgen_test]
+fn what_json_cannot_carry_is_found_by_its_path() {
+    for (source, path) in [
+        ("{ a: { b: 1n } }", "variables.a.b"),
+        ("{ a: new Date() }", "variables.a"),
+        ("{ a: [1, new Map()] }", "variables.a.1"),
+        ("{ a: () => 1 }", "variables.a"),
+        ("{ a: Symbol('s') }", "variables.a"),
+        ("{ a: undefined }", "variables.a"),
+        ("{ a: NaN }", "variables.a"),
+        ("{ a: new Blob(['x']) }", "variables.a"),
+        ("{ a: new Uint8Array(2) }", "variables.a"),
+        ("{ get a() { throw new Error('no') } }", "variables.a"),
+        ("new (class Title { constructor() { this.a = 1 } })()", "variables"),
+    ] {
+        assert_eq!(field_of(source).as_deref(), Some(path), "{source}");
+    }
+    let cycle = field_of("(() => { const a = {}; a.a = a; return a })()").expect("refused");
+    assert!(cycle.starts_with("variables.a.a.a"), "{cycle}");
+    for source in
+        ["{}", "Object.create(null)", "{ a: null, b: [], c: { d: 'x', e: 1, f: false } }", "JSON.parse('{\"__proto__\":1}')"]
+    {
+        assert_eq!(field_of(source), None, "{source}");
+    }
+}
+
+// ---- a fetch that misbehaves -----------------------------------------------------------------------
+
+/// A client over an injected `fetch`, a function body of `(url, init)`.
+fn client_over(fetch: &str, more: &[(&str, JsValue)]) -> Client<WebHost> {
+    let plumbing = Object::new();
+    let put = |key: &str, value: &JsValue| Reflect::set(&plumbing, &key.into(), value).expect("set");
+    put("scope", &js_sys::global());
+    put("shares", &JsValue::TRUE);
+    put("headers", &Array::new());
+    put("fetch", &Function::new_with_args("url, init", fetch));
+    for (key, value) in more {
+        put(key, value);
+    }
+    let mut config = Config::new("https://api.test", "me");
+    config.timeout = 300.0;
+    config.preview_timeout = 500.0;
+    config.max_retries = 0;
+    Client::new(WebHost::new(plumbing.into()), config)
+}
+
+async fn settles<T>(call: impl Future<Output = T>) -> T {
+    use std::pin::pin;
+    use std::task::Poll;
+    let mut call = pin!(call);
+    let mut timer = pin!(gloo_timers::future::TimeoutFuture::new(5_000));
+    std::future::poll_fn(|context| {
+        if let Poll::Ready(output) = call.as_mut().poll(context) {
+            return Poll::Ready(output);
+        }
+        assert!(timer.as_mut().poll(context).is_pending(), "the call does not settle");
+        Poll::Pending
+    })
+    .await
+}
+
+#[wasm_bindgen_test]
+async fn a_fetch_that_misbehaves_settles_every_call() {
+    for (fetch, read) in [
+        ("throw new Error('sync')", "ConnectionError"),
+        ("throw 'a string'", "ConnectionError"),
+        ("return Promise.reject('a bare string')", "ConnectionError"),
+        ("return Promise.reject(undefined)", "ConnectionError"),
+        ("return Promise.reject(new DOMException('gone', 'AbortError'))", "ConnectionError"),
+        ("return new Promise(() => {})", "ConnectionError"),
+        ("return undefined", "ConnectionError"),
+        ("return null", "ConnectionError"),
+        ("return 42", "ConnectionError"),
+        ("return Promise.resolve({})", "ConnectionError"),
+        ("return Promise.resolve({ status: 200 })", "ApiError"),
+        ("return Promise.resolve({ status: 200, text: 1 })", "ApiError"),
+        ("return { status: 200, text() { throw new Error('body') } }", "ApiError"),
+        ("return { status: 200, text: () => Promise.reject(new TypeError('terminated')) }", "ApiError"),
+        ("return { status: 200, text: () => new Promise(() => {}) }", "ConnectionError"),
+        ("return { status: 200, text: () => 'not json' }", "ApiError"),
+        ("return { status: 200, headers: null, text: () => '<html>' }", "ApiError"),
+        ("return { status: 500, headers: { get() { throw 1 } }, text: () => '{}' }", "ApiError"),
+        ("return { get then() { throw new Error('thenable') } }", "ConnectionError"),
+    ] {
+        let client = client_over(fetch, &[]);
+        let failure = settles(client.get(UNKNOWN_ID, None)).await.expect_err(fetch);
+        assert_eq!(failure.error().name(), read, "{fetch}");
+        let request = titled(UNKNOWN_ID).to_js().expect("an object");
+        let failure = settles(client.submit(request, ChargeOptions::default())).await.expect_err(fetch);
+        assert_eq!(failure.error().name(), "ChargeUnknownError", "{fetch}");
+    }
+}
+
+#[wasm_bindgen_test]
+async fn a_response_of_another_realm_is_read_like_any_other() {
+    let fetch = format!(
+        "return {{ status: 201, headers: new Map([['retry-after', '1']]), text: async () => '{{\"id\":\"{UNKNOWN_ID}\",\"status\":\"pending\"}}' }}"
+    );
+    let client = client_over(&fetch, &[]);
+    let job = client.submit(titled(UNKNOWN_ID).to_js().expect("an object"), ChargeOptions::default()).await.expect("a job");
+    assert_eq!(job.text("status").as_deref(), Some("pending"));
+}
+
+#[wasm_bindgen_test]
+async fn a_fetch_is_called_with_a_url_and_plain_settings_and_no_receiver() {
+    let fetch = r"
+        if (this !== undefined && this !== globalThis) throw new Error('a receiver');
+        const seen = [url, init.method, init.redirect, init.body, init.signal instanceof AbortSignal, new Headers(init.headers).get('content-type')];
+        return { status: 400, text: async () => JSON.stringify(seen) };
+    ";
+    let client = client_over(fetch, &[]);
+    let body =
+        js_sys::JSON::parse(r#"{"template_id":"3c90c3cc-0d44-4b50-8888-8dd25736052a","variables":{}}"#).expect("JSON");
+    let failure = client.submit(body.clone(), ChargeOptions::default()).await.expect_err("400");
+    let seen = failure.body().expect("a body").clone();
+    assert_eq!(seen.text("0").as_deref(), Some("https://api.test/api/custom_template_jobs/"));
+    assert_eq!(seen.text("1").as_deref(), Some("POST"));
+    assert_eq!(seen.text("2").as_deref(), Some("manual"));
+    assert_eq!(seen.text("3"), js_sys::JSON::stringify(&body).ok().map(String::from));
+    assert_eq!(seen.get("4").map(|yes| yes.kind()), Some(Kind::Bool(true)));
+    assert_eq!(seen.text("5").as_deref(), Some("application/json"));
+}
+
+#[wasm_bindgen_test]
+async fn a_header_byte_that_cannot_be_sent_is_told_without_the_value() {
+    for (name, value, field) in [
+        ("x-api-key", "secret\r\nx-evil: 1", "apiKey"),
+        ("x-api-id", "\u{0}id", "apiId"),
+        ("x-login", "schl\u{fc}ssel \u{20ac}", "headers"),
+        ("x bad", "v", "headers"),
+        ("", "v", "headers"),
+    ] {
+        let headers = Array::of1(&Array::of2(&name.into(), &value.into()));
+        let client = client_over("throw new Error('sent')", &[("headers", headers.into())]);
+        let failure = client.get(UNKNOWN_ID, None).await.expect_err(field);
+        assert_eq!(failure.error().field(), Some(field));
+        assert!(!failure.error().message().contains("secret"));
+        let body = titled(UNKNOWN_ID).to_js().expect("an object");
+        let failure = client.submit(body, ChargeOptions::default()).await.expect_err(field);
+        assert_eq!(failure.error().field(), Some(field), "a charge that cannot be made is refused, not unknown");
+    }
+}
+
+#[wasm_bindgen_test]
+async fn a_timeout_stops_the_request() {
+    let fetch =
+        "init.signal.onabort = () => { globalThis.stopped = (globalThis.stopped ?? 0) + 1 }; return new Promise(() => {})";
+    let client = client_over(fetch, &[]);
+    let failure = settles(client.get(UNKNOWN_ID, Some(50.0))).await.expect_err("too slow");
+    assert_eq!(failure.error().name(), "ConnectionError");
+    let stopped = Reflect::get(&js_sys::global(), &"stopped".into()).expect("a global");
+    assert_eq!(stopped.as_f64(), Some(1.0));
+}
+
+#[wasm_bindgen_test]
+async fn a_caller_that_goes_away_leaves_its_charge_to_be_bound() {
+    let fetch = format!(
+        "return new Promise((resolve) => setTimeout(resolve, 200, {{ status: 201, text: () => '{{\"id\":\"{UNKNOWN_ID}\",\"status\":\"pending\"}}' }}))"
+    );
+    let client = client_over(&fetch, &[]);
+    let body = titled(UNKNOWN_ID).to_js().expect("an object");
+    let options = ChargeOptions { operation: Some("left".into()), timeout: Some(20.0), ..ChargeOptions::default() };
+    let failure = settles(client.submit(body, options)).await.expect_err("too slow");
+    assert_eq!(failure.error().name(), "ChargeUnknownError");
+    for _ in 0..100 {
+        gloo_timers::future::TimeoutFuture::new(20).await;
+        let pending = client.pending().await.expect("the journal");
+        let left = pending.iter().find(|known| known.operation == "left").expect("in the journal");
+        if left.entry.state == State::Bound(UNKNOWN_ID.into()) {
+            return;
+        }
+    }
+    panic!("the charge was not bound");
+}
+
+#[wasm_bindgen_test]
+async fn a_retry_after_is_read_as_seconds_or_as_a_date() {
+    for (header, least, most) in [
+        ("'3'", 3_000.0, 3_000.0),
+        ("new Date(Date.now() + 20000).toUTCString()", 18_000.0, 20_000.0),
+        ("'soon'", -1.0, -1.0),
+    ] {
+        let fetch = format!("return {{ status: 429, headers: new Map([['retry-after', {header}]]), text: () => '{{}}' }}");
+        let failure = client_over(&fetch, &[]).get(UNKNOWN_ID, None).await.expect_err("429");
+        let Reason::Api { retry_after_ms, .. } = failure.error().reason() else { panic!("{failure:?}") };
+        let wait = retry_after_ms.unwrap_or(-1.0);
+        assert!((least..=most).contains(&wait), "{header}: {wait}");
+    }
+}
+
+#[wasm_bindgen_test]
+async fn a_job_is_handed_over_untouched() {
+    let fetch = format!(
+        "globalThis.answer = '{{\"id\":\"{UNKNOWN_ID}\",\"status\":\"done\",\"new_field\":[1,{{\"a\":null}}],\"__proto__\":{{\"x\":1}}}}'; return {{ status: 200, text: () => globalThis.answer }}"
+    );
+    let job = client_over(&fetch, &[]).get(UNKNOWN_ID, None).await.expect("a job");
+    let answer = Reflect::get(&js_sys::global(), &"answer".into()).expect("a global").as_string();
+    assert_eq!(js_sys::JSON::stringify(&job).ok().map(String::from), answer);
+    assert_eq!(job.kind(), Kind::Object);
+}
+
+#[wasm_bindgen_test]
+async fn a_wait_hears_of_the_video_of_another_goal() {
+    let fetch = format!(
+        "return {{ status: 200, text: () => '{{\"id\":\"{UNKNOWN_ID}\",\"status\":\"done\",\"preview\":\"https://p\",\"video_output\":\"https://v\"}}' }}"
+    );
+    let client = client_over(&fetch, &[]);
+    for goal in [Goal::Preview, Goal::Video, Goal::Done] {
+        let options = PollOptions { until: Some(goal), ..PollOptions::default() };
+        assert!(settles(client.poll(UNKNOWN_ID, None, options)).await.is_ok());
+    }
+}
