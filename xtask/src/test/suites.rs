@@ -222,7 +222,7 @@ fn node_tests(workspace: &Workspace, folder: &str) -> Result<Command> {
     let mut command = Command::new("node");
     command
         .current_dir(&workspace.root)
-        .args(["--test", "--test-timeout=300000"])
+        .args(["--test", "--test-timeout=1200000"])
         .args(["--test-reporter=spec", "--test-reporter-destination=stdout"])
         .args([OsString::from("--test-reporter=tap"), destination(workspace, folder)])
         .args(test_files(workspace, folder))
