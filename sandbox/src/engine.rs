@@ -27,20 +27,17 @@ use uuid::Uuid;
 use crate::faults::{Faults, Kind, Plan, Rule};
 use crate::job::{Ending, Job, Phase, Surroundings, number, rfc3339};
 use crate::ledger::{Charge, Ledger};
+use crate::message::{no_such_job, not_found, refuse_media_type, too_large};
 use crate::prices::{Prices, Step};
 use crate::random::{Random, fingerprint};
 use crate::route::{Call, Route, route};
+use crate::spoil::{FAILED, REJECTED, ending_of, odd_status, spared, spoiled};
 use crate::templates::{Behaviour, Template};
 use crate::validate::{self, Needs};
 
-/// The largest body that is read.
-// assumed: the framework's default of 2.5 MB, refused by a proxy in front of it.
-pub const BODY_LIMIT: usize = 2_621_440;
+pub use crate::message::{BODY_LIMIT, Reply, Request, Wire};
 
 const LOG_LIMIT: usize = 2_000;
-
-const FAILED: &str = "The video could not be made: a media file of scene 2 could not be downloaded.";
-const REJECTED: &str = "The job was rejected by content moderation: the text of scene 1 breaks the usage policy.";
 
 /// What the sandbox is started with.
 #[derive(Debug, Clone)]
@@ -78,161 +75,6 @@ impl Default for Config {
             editor_access: false,
             honour_idempotency_key: false,
         }
-    }
-}
-
-/// A request to the upstream's API.
-#[derive(Debug, Clone)]
-pub struct Request {
-    /// `GET`, `POST` and so on.
-    pub method: String,
-    /// The path, with its query if it has one.
-    pub path: String,
-    /// The media type of the body.
-    pub content_type: Option<String>,
-    /// `X-API-ID`.
-    pub api_id: Option<String>,
-    /// `X-API-KEY`.
-    pub api_key: Option<String>,
-    /// `Idempotency-Key`.
-    pub idempotency_key: Option<String>,
-    /// The body.
-    pub body: Vec<u8>,
-    /// The address that URLs in the answer begin with.
-    pub origin: String,
-    /// The connection that it came on, for the log.
-    pub connection: u64,
-    /// Whether the relay sent it. The relay adds the keys, and honours an `Idempotency-Key`.
-    pub relayed: bool,
-}
-
-impl Request {
-    /// A request without keys and body.
-    pub fn new(method: &str, path: &str) -> Self {
-        Self {
-            method: method.to_owned(),
-            path: path.to_owned(),
-            content_type: None,
-            api_id: None,
-            api_key: None,
-            idempotency_key: None,
-            body: Vec::new(),
-            origin: "http://127.0.0.1:8787".to_owned(),
-            connection: 0,
-            relayed: false,
-        }
-    }
-
-    /// A `GET` without keys.
-    pub fn get(path: &str) -> Self {
-        Self::new("GET", path)
-    }
-
-    /// A `POST` without keys and body.
-    pub fn post(path: &str) -> Self {
-        Self::new("POST", path)
-    }
-
-    /// The same with keys.
-    #[must_use]
-    pub fn keys(mut self, api_id: &str, api_key: &str) -> Self {
-        self.api_id = Some(api_id.to_owned());
-        self.api_key = Some(api_key.to_owned());
-        self
-    }
-
-    /// The same with a JSON body.
-    #[must_use]
-    pub fn json(mut self, body: &Value) -> Self {
-        self.content_type = Some("application/json".to_owned());
-        self.body = body.to_string().into_bytes();
-        self
-    }
-
-    /// The same with an `Idempotency-Key`.
-    #[must_use]
-    pub fn idempotency_key(mut self, key: &str) -> Self {
-        self.idempotency_key = Some(key.to_owned());
-        self
-    }
-}
-
-/// What happens to the bytes of an answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Wire {
-    /// They arrive.
-    #[default]
-    Deliver,
-    /// The connection closes without an answer.
-    Drop {
-        /// By a TCP reset.
-        reset: bool,
-    },
-    /// Headers and so many bytes of the body arrive, then nothing more.
-    Stall {
-        /// Bytes of the body.
-        bytes: usize,
-    },
-    /// Headers and so many bytes of the body arrive, then the connection closes.
-    Truncate {
-        /// Bytes of the body.
-        bytes: usize,
-        /// By a TCP reset.
-        reset: bool,
-    },
-}
-
-/// An answer.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Reply {
-    /// The HTTP status.
-    pub status: u16,
-    /// Its headers, `content-length` excepted.
-    pub headers: Vec<(String, String)>,
-    /// The body.
-    pub body: Vec<u8>,
-    /// When it leaves, in the engine's time (see [`Engine::time`]); `u64::MAX` for never.
-    pub ready_at: u64,
-    /// What happens to its bytes.
-    pub wire: Wire,
-}
-
-impl Reply {
-    fn new(status: u16, content_type: &str, body: Vec<u8>) -> Self {
-        Self {
-            status,
-            headers: vec![("content-type".to_owned(), content_type.to_owned())],
-            body,
-            ready_at: 0,
-            wire: Wire::Deliver,
-        }
-    }
-
-    fn of_json(status: u16, body: &Value) -> Self {
-        Self::new(status, "application/json", body.to_string().into_bytes())
-    }
-
-    fn of_html(status: u16, body: &str) -> Self {
-        Self::new(status, "text/html; charset=utf-8", body.as_bytes().to_vec())
-    }
-
-    fn detail(status: u16, detail: &str) -> Self {
-        Self::of_json(status, &json!({ "detail": detail }))
-    }
-
-    fn with(mut self, name: &str, value: &str) -> Self {
-        self.headers.push((name.to_owned(), value.to_owned()));
-        self
-    }
-
-    /// The body as JSON; null where it is none.
-    pub fn json(&self) -> Value {
-        serde_json::from_slice(&self.body).unwrap_or_default()
-    }
-
-    /// The value of a header.
-    pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
     }
 }
 
@@ -882,125 +724,6 @@ impl Engine {
 
 fn number_words(credits: f64) -> String {
     number(credits).to_string()
-}
-
-fn odd_status(rule: &Rule) -> String {
-    rule.value.clone().unwrap_or_else(|| "archiving".to_owned())
-}
-
-fn ending_of(rule: &Rule) -> Ending {
-    let reason = |default: &str| rule.reason.clone().unwrap_or_else(|| default.to_owned());
-    match rule.kind {
-        Kind::FailJob => Ending::Failed(reason(FAILED)),
-        Kind::RejectJob => Ending::Rejected(reason(REJECTED)),
-        _ => Ending::Never,
-    }
-}
-
-/// The answer of a fault that keeps a call from taking effect.
-fn spared(rule: Option<&Rule>) -> Option<Reply> {
-    let rule = rule?;
-    match rule.kind {
-        Kind::DropBeforeCommit | Kind::StatusBeforeCommit => {}
-        Kind::Html | Kind::Redirect if rule.commit != Some(true) => {}
-        _ => return None,
-    }
-    Some(spoiled(Reply::of_json(200, &json!({})), Some(rule)))
-}
-
-/// What a fault makes of an answer.
-fn spoiled(mut reply: Reply, rule: Option<&Rule>) -> Reply {
-    let Some(rule) = rule else { return reply };
-    let reset = rule.reset.unwrap_or(false);
-    let ready_at = reply.ready_at;
-    match rule.kind {
-        Kind::DropBeforeCommit | Kind::DropAfterCommit => reply.wire = Wire::Drop { reset },
-        Kind::Stall => {
-            reply.wire = Wire::Stall { bytes: rule.bytes.unwrap_or(0).min(reply.body.len()) };
-        }
-        Kind::Truncate => {
-            let bytes = rule.bytes.unwrap_or(reply.body.len() / 2).min(reply.body.len());
-            reply.wire = Wire::Truncate { bytes, reset };
-        }
-        Kind::StatusBeforeCommit => reply = error_page(rule, rule.status.unwrap_or(503)),
-        Kind::StatusAfterCommit => reply = error_page(rule, rule.status.unwrap_or(502)),
-        Kind::Html => {
-            let page = "<!doctype html><title>Sign in</title><h1>Sign in to the network</h1>";
-            let page = rule.body.as_ref().and_then(Value::as_str).unwrap_or(page);
-            reply = Reply::of_html(200, page);
-        }
-        Kind::Redirect => {
-            let location = rule.location.as_deref().unwrap_or("https://example.com/");
-            reply = Reply::of_html(rule.status.unwrap_or(302), "").with("location", location);
-        }
-        Kind::Delay | Kind::Stuck | Kind::UnknownStatus | Kind::FailJob | Kind::RejectJob => {}
-    }
-    reply.ready_at = ready_at;
-    reply
-}
-
-fn error_page(rule: &Rule, status: u16) -> Reply {
-    let mut reply = match &rule.body {
-        Some(Value::String(page)) => Reply::of_html(status, page),
-        Some(body) => Reply::of_json(status, body),
-        None => match status {
-            500 => Reply::of_html(500, "<!doctype html><title>Server Error</title><h1>Server Error (500)</h1>"),
-            502 => proxy_page(502, "Bad Gateway"),
-            503 => proxy_page(503, "Service Temporarily Unavailable"),
-            504 => proxy_page(504, "Gateway Time-out"),
-            429 => Reply::detail(429, "Request was throttled. Expected available in 5 seconds."),
-            402 => Reply::detail(402, "Insufficient credits."),
-            404 => no_such_job(),
-            _ => Reply::detail(status, "A fault rule made this answer."),
-        },
-    };
-    let given = |name: &str| rule.headers.iter().flatten().any(|(key, _)| key.eq_ignore_ascii_case(name));
-    if status == 429 && rule.body.is_none() && !given("retry-after") {
-        reply = reply.with("retry-after", "5");
-    }
-    for (name, value) in rule.headers.iter().flatten() {
-        reply.headers.retain(|(key, _)| !key.eq_ignore_ascii_case(name));
-        reply = reply.with(name, value.as_str().unwrap_or_default());
-    }
-    reply
-}
-
-fn proxy_page(status: u16, words: &str) -> Reply {
-    let title = format!("{status} {words}");
-    Reply::of_html(
-        status,
-        &format!("<html><head><title>{title}</title></head><body><center><h1>{title}</h1></center></body></html>"),
-    )
-}
-
-/// The answer to a body above [`BODY_LIMIT`].
-pub fn too_large() -> Reply {
-    proxy_page(413, "Request Entity Too Large")
-}
-
-/// The answer to a path that does not exist.
-// assumed: Django's own page.
-pub fn not_found() -> Reply {
-    Reply::of_html(
-        404,
-        "<!doctype html>\n<html lang=\"en\">\n<head>\n  <title>Not Found</title>\n</head>\n<body>\n  \
-         <h1>Not Found</h1><p>The requested resource was not found on this server.</p>\n</body>\n</html>\n",
-    )
-}
-
-// assumed: the framework's words with this model's name; a sibling was seen to answer so with its own.
-fn no_such_job() -> Reply {
-    Reply::detail(404, "No CustomTemplateJob matches the given query.")
-}
-
-// documented: JSON, forms and multipart bodies are taken. The sandbox takes JSON alone and says so.
-fn refuse_media_type(request: &Request) -> Option<Reply> {
-    let given = request.content_type.as_deref().unwrap_or_default();
-    let kind = given.split(';').next().unwrap_or_default().trim();
-    if request.body.is_empty() || kind.eq_ignore_ascii_case("application/json") {
-        return None;
-    }
-    Some(Reply::detail(415, &format!("Unsupported media type \"{given}\" in request.")))
 }
 
 #[cfg(test)]

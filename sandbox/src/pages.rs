@@ -9,8 +9,9 @@ use axum::response::{Html, IntoResponse as _, Response};
 use serde::Deserialize;
 use uuid::Uuid;
 
-use crate::engine;
+use crate::engine::Command;
 use crate::job::number;
+use crate::message;
 use crate::server::{App, plain};
 use crate::storyboard::{Storyboard, kind_words};
 
@@ -19,7 +20,7 @@ pub async fn preview(State(app): State<Arc<App>>, Path(token): Path<String>, hea
     let showing = Uuid::try_parse(&token).ok().and_then(|token| app.engine().preview(app.now(), token));
     match showing {
         Some(showing) => page(&Storyboard::new(&showing), &app.origin(&headers)),
-        None => plain(engine::not_found()),
+        None => plain(message::not_found()),
     }
 }
 
@@ -29,7 +30,7 @@ pub async fn template_preview(State(app): State<Arc<App>>, Path(id): Path<String
     let showing = Uuid::try_parse(&id).ok().and_then(|id| app.engine().template_preview(id, &origin));
     match showing {
         Some(showing) => page(&Storyboard::new(&showing), &origin),
-        None => plain(engine::not_found()),
+        None => plain(message::not_found()),
     }
 }
 
@@ -41,7 +42,7 @@ pub async fn sample(Path(name): Path<String>) -> Response {
         "shoe.svg" => include_str!("../assets/samples/shoe.svg"),
         "house.svg" => include_str!("../assets/samples/house.svg"),
         "garden.svg" => include_str!("../assets/samples/garden.svg"),
-        _ => return plain(engine::not_found()),
+        _ => return plain(message::not_found()),
     };
     let headers = [
         (header::CONTENT_TYPE, "image/svg+xml"),
@@ -66,7 +67,7 @@ pub async fn editor(State(app): State<Arc<App>>, Path(token): Path<String>, Quer
         (showing, now)
     };
     let Some(showing) = showing else {
-        return plain(engine::not_found());
+        return plain(message::not_found());
     };
     if expiry.expires.is_none_or(|expires| now >= expires) {
         return (StatusCode::FORBIDDEN, Html("<!doctype html><title>Expired</title><h1>This editor link has expired</h1>"))
@@ -224,7 +225,7 @@ footer i{display:block;height:100%;background:var(--accent);transform-origin:lef
 
 /// `GET /__sandbox/`: what goes on, for people.
 pub async fn console(State(app): State<Arc<App>>) -> Response {
-    app.handle(engine::Command::Tick);
+    app.handle(Command::Tick);
     let engine = app.engine();
     let now = engine.time(app.now());
     let mut jobs = String::new();

@@ -26,9 +26,9 @@ use tokio::sync::{Notify, watch};
 use tower::ServiceExt as _;
 use uuid::Uuid;
 
-use crate::engine::{self, Command, Config, Effect, Engine, Reply, Request, Wire};
+use crate::engine::{Command, Config, Effect, Engine, Reply, Request, Wire};
 use crate::video::Videos;
-use crate::{control, pages, relay, statics, webhooks};
+use crate::{control, message, pages, relay, statics, webhooks};
 
 /// Bytes of a request that are read and thrown away, so that a client with a body too large still hears so.
 const DRAIN_LIMIT: usize = 256 * 1024 * 1024;
@@ -368,7 +368,7 @@ async fn fallback(
     if path == "/" {
         return (StatusCode::FOUND, [(header::LOCATION, "/__sandbox/")]).into_response();
     }
-    plain(engine::not_found())
+    plain(message::not_found())
 }
 
 /// Reads a request for the engine.
@@ -407,7 +407,7 @@ pub async fn read(mut body: Body) -> Result<Vec<u8>, StatusCode> {
         if total > DRAIN_LIMIT {
             return Err(StatusCode::PAYLOAD_TOO_LARGE);
         }
-        let room = (engine::BODY_LIMIT + 1).saturating_sub(kept.len()).min(data.len());
+        let room = (message::BODY_LIMIT + 1).saturating_sub(kept.len()).min(data.len());
         kept.extend_from_slice(data.get(..room).unwrap_or_default());
     }
     Ok(kept)
@@ -417,7 +417,7 @@ pub async fn read(mut body: Body) -> Result<Vec<u8>, StatusCode> {
 pub async fn answer(app: &Arc<App>, connection: &Connection, request: Result<Request, StatusCode>) -> Response {
     let request = match request {
         Ok(request) => request,
-        Err(StatusCode::PAYLOAD_TOO_LARGE) => return plain(engine::too_large()),
+        Err(StatusCode::PAYLOAD_TOO_LARGE) => return plain(message::too_large()),
         Err(status) => return status.into_response(),
     };
     let resets = app.resets.load(Ordering::SeqCst);
@@ -520,7 +520,7 @@ async fn video(State(app): State<Arc<App>>, Path(file): Path<String>, headers: H
         ready.then_some((token, showing))
     });
     let Some((token, showing)) = found else {
-        return plain(engine::not_found());
+        return plain(message::not_found());
     };
     match app.videos.get(token, showing).await {
         Ok(bytes) => {

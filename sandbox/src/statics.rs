@@ -7,7 +7,7 @@ use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
 
-use crate::engine;
+use crate::message;
 use crate::server::plain;
 
 /// Serves a file of the first directory that has it; a directory's own page is `index.html`.
@@ -16,7 +16,7 @@ pub async fn serve(directories: &[PathBuf], method: &Method, path: &str) -> Resp
         return (StatusCode::METHOD_NOT_ALLOWED, [(header::ALLOW, "GET, HEAD")]).into_response();
     }
     let Some(relative) = relative(path) else {
-        return plain(engine::not_found());
+        return plain(message::not_found());
     };
     for directory in directories {
         let Ok(root) = tokio::fs::canonicalize(directory).await else { continue };
@@ -43,7 +43,7 @@ pub async fn serve(directories: &[PathBuf], method: &Method, path: &str) -> Resp
             return (headers, content).into_response();
         }
     }
-    plain(engine::not_found())
+    plain(message::not_found())
 }
 
 /// The path as a relative one, decoded; none where it tries to leave its directory or names a hidden file.
