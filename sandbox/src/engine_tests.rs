@@ -142,6 +142,18 @@ fn the_blocking_preview_answers_the_finished_job_when_it_is_finished() {
 }
 
 #[test]
+fn a_stuck_blocking_preview_is_charged_and_never_answers() {
+    let mut engine = engine();
+    set(&mut engine, &json!([{"on": "preview", "kind": "stuck"}]));
+    let reply = send(&mut engine, 5_000, Request::post(PREVIEW).json(&body(0)));
+    assert_eq!((reply.ready_at, engine.ledger().charges().len()), (u64::MAX, 1));
+    set(&mut engine, &json!([]));
+    let seen = look(&mut engine, 900_000, &reply.json());
+    assert_eq!(seen["status"], "running");
+    assert!(seen["progress"].as_f64().unwrap() < 1.0);
+}
+
+#[test]
 fn a_preview_is_rendered_as_the_same_job_and_keeps_its_preview() {
     let mut engine = engine();
     let job = make(&mut engine, 0, PREVIEW_ASYNC, 2);

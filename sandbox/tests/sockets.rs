@@ -246,6 +246,7 @@ fn pages_reach_the_seven_calls_through_the_relay_and_never_hold_a_key() {
     let log = sandbox.control("GET", "requests", &Value::Null);
     assert!(!log.to_string().contains("secret"));
     assert_eq!(log["requests"][0]["via"], "relay");
+    std::fs::remove_dir_all(directory).unwrap();
 }
 
 fn www() -> std::path::PathBuf {
