@@ -2,6 +2,7 @@
 
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
+import { readFileSync } from "node:fs";
 import { mkdir } from "node:fs/promises";
 import { createRequire } from "node:module";
 import path from "node:path";
@@ -9,9 +10,8 @@ import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { chromium } from "playwright-core";
 
-const require = createRequire(import.meta.url);
 const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), "../..");
-const axePath = require.resolve("axe-core/axe.min.js");
+const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 
 export const screenshots = path.resolve(process.env.SCREENSHOT_DIR ?? path.join(root, "target/screenshots"));
 export const readmeScreenshot = path.join(root, "www/screenshot.png");
@@ -92,22 +92,18 @@ export async function withPage(browser, sandbox, use, { expected = null, width =
   }
 }
 
-function overflow(page) {
+/** How many pixels of the page lie beyond the window's right edge. */
+export function overflow(page) {
   return page.evaluate(() => Math.max(0, document.documentElement.scrollWidth - document.documentElement.clientWidth));
 }
 
 /** Every violation that axe finds on the page, in a line each. What an embedded page looks like is not this page's doing. */
 export async function violations(page) {
   // Evaluated rather than added as a script: the page's own policy allows none.
-  await page.evaluate(await axeSource());
+  await page.evaluate(axe);
   const found = await page.evaluate(() => globalThis.axe.run(document, { iframes: false }));
   assert.ok(found.passes.length > 20, "axe ran its rules");
   return found.violations.map(({ id, help, nodes }) => `${id}: ${help}: ${nodes.map((node) => node.html.slice(0, 160)).join(" | ")}`);
-}
-
-async function axeSource() {
-  const { readFile } = await import("node:fs/promises");
-  return readFile(axePath, "utf8");
 }
 
 /** A picture of the page as a person sees it, grown to `height` so that embedded pages are painted too. */
