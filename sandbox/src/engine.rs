@@ -35,7 +35,7 @@ use crate::spoil::{FAILED, REJECTED, ending_of, odd_status, spared, spoiled};
 use crate::templates::{Behaviour, Template};
 use crate::validate::{self, Needs};
 
-pub use crate::message::{BODY_LIMIT, Reply, Request, Wire};
+pub use crate::message::{BODY_LIMIT, Reply, Request, Secret, Wire};
 
 const LOG_LIMIT: usize = 2_000;
 
@@ -51,7 +51,7 @@ pub struct Config {
     /// `X-API-ID`.
     pub api_id: String,
     /// `X-API-KEY`.
-    pub api_key: String,
+    pub api_key: Secret,
     /// The templates of the account.
     pub templates: Vec<Template>,
     /// Which price list applies.
@@ -69,7 +69,7 @@ impl Default for Config {
             speed: 1.0,
             credits: 500.0,
             api_id: "sandbox".to_owned(),
-            api_key: "sandbox".to_owned(),
+            api_key: "sandbox".into(),
             templates: crate::templates::built_in(),
             prices: Prices::Seed,
             editor_access: false,

@@ -276,6 +276,7 @@ fn keys_are_checked_before_anything_else() {
     assert_eq!(missing.status, 401);
     assert_eq!(detail(&missing), "Authentication credentials were not provided.");
     let wrong = Request::post(JOBS).keys("sandbox", "nope");
+    assert!(!format!("{wrong:?}").contains("nope"));
     let wrong = engine.handle(0, Command::Request(wrong)).0;
     assert_eq!(wrong.status, 401);
     assert_eq!(detail(&wrong), "Incorrect authentication credentials.");

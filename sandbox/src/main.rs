@@ -84,7 +84,7 @@ fn options(flags: Flags) -> Result<Options, String> {
             speed: flags.speed,
             credits: flags.credits,
             api_id,
-            api_key,
+            api_key: api_key.into(),
             templates,
             prices: flags.prices,
             editor_access: flags.editor_access,

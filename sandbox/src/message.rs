@@ -6,6 +6,22 @@ use serde_json::{Value, json};
 // assumed: the framework's default of 2.5 MB, refused by a proxy in front of it.
 pub const BODY_LIMIT: usize = 2_621_440;
 
+/// An API key. It is never printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secret")
+    }
+}
+
+impl<T: Into<String>> From<T> for Secret {
+    fn from(key: T) -> Self {
+        Self(key.into())
+    }
+}
+
 /// A request to the upstream's API.
 #[derive(Debug, Clone)]
 pub struct Request {
@@ -18,7 +34,7 @@ pub struct Request {
     /// `X-API-ID`.
     pub api_id: Option<String>,
     /// `X-API-KEY`.
-    pub api_key: Option<String>,
+    pub api_key: Option<Secret>,
     /// `Idempotency-Key`.
     pub idempotency_key: Option<String>,
     /// The body.
@@ -62,7 +78,7 @@ impl Request {
     #[must_use]
     pub fn keys(mut self, api_id: &str, api_key: &str) -> Self {
         self.api_id = Some(api_id.to_owned());
-        self.api_key = Some(api_key.to_owned());
+        self.api_key = Some(api_key.into());
         self
     }
 
@@ -116,7 +132,7 @@ pub struct Reply {
     pub headers: Vec<(String, String)>,
     /// The body.
     pub body: Vec<u8>,
-    /// When it leaves, in the engine's time (see [`Engine::time`]); `u64::MAX` for never.
+    /// When it leaves, in the engine's time (see [`crate::engine::Engine::time`]); `u64::MAX` for never.
     pub ready_at: u64,
     /// What happens to its bytes.
     pub wire: Wire,

@@ -387,7 +387,7 @@ pub async fn request(
         path: target.to_owned(),
         content_type: text(header::CONTENT_TYPE),
         api_id: text(HeaderName::from_static("x-api-id")),
-        api_key: text(HeaderName::from_static("x-api-key")),
+        api_key: text(HeaderName::from_static("x-api-key")).map(Into::into),
         idempotency_key: text(HeaderName::from_static("idempotency-key")),
         body,
         origin: app.origin(headers),
