@@ -46,10 +46,18 @@ export function length(seconds) {
 
 /** An error as people need it: what happened, what the server or the library said, and what to do next. */
 export function explain(error) {
-  const said = typeof error?.message === "string" ? error.message : String(error);
+  const said = serverWords(error?.body) ?? error?.message ?? String(error);
   const words = (error?.name === "ApiError" ? API[error.kind] : ERRORS[error?.name]) ?? ERRORS.other;
   const { title, detail = said, next } = typeof words === "function" ? words(error, said) : words;
   return { title, detail, next, code: code(error) };
+}
+
+/** What the server itself said: its errors come as one sentence, as a list of them, or as lists by field. */
+function serverWords(body) {
+  if (body === null || typeof body !== "object") return null;
+  if (typeof body.detail === "string") return body.detail;
+  const lines = Array.isArray(body) ? body : Object.entries(body).map(([field, problems]) => `${field}: ${[problems].flat().join(" ")}`);
+  return lines.length > 0 ? lines.join("\n") : null;
 }
 
 function code(error) {

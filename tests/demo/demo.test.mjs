@@ -200,6 +200,22 @@ test("what is wrong in the form is said beside it, and nothing is sent", () => o
   await status(await press(page, "Preview"), "Done");
 }));
 
+test("a text of 10 MB is refused in words, and the page stays usable", () => open(async (page) => {
+  await choose(page, short);
+  const text = page.getByLabel(firstText(short).label, { exact: true });
+  await text.evaluate((input) => {
+    input.value = "x".repeat(10 * 1024 * 1024);
+    input.dispatchEvent(new Event("input"));
+  });
+  await button(page, "Preview").click();
+  const alert = page.locator(".composer__failure .notice");
+  await alert.waitFor();
+  assert.match(await alert.innerText(), /ApiError 413/);
+  assert.deepEqual(await charges(), []);
+  await text.fill("Short enough");
+  await status(await press(page, "Preview"), "Done");
+}, { expected: /413/ }));
+
 test("an HTML page in place of an answer leaves the charge unknown, and a look settles it", () => open(async (page) => {
   await sandbox.faults([{ on: "preview_async", kind: "html", times: 1 }]);
   await choose(page, short);
