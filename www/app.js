@@ -53,8 +53,14 @@ async function loadLibrary() {
 }
 
 function fail(error) {
-  byId("banner").replaceChildren(notice(error, [el("button", { type: "button", class: "button button--small", onclick: open }, "Try again")]));
+  byId("banner").replaceChildren(notice(error, [el("button", { type: "button", class: "button button--small", onclick: tryAgain }, "Try again")]));
   if (!form) byId("composer").replaceChildren(el("p", { class: "hint" }, "The templates appear here as soon as the server answers."));
+}
+
+function tryAgain() {
+  // The button goes with its message.
+  byId("composer-title").focus();
+  open();
 }
 
 function showSkeleton() {

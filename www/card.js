@@ -13,6 +13,7 @@ const MAKING = { preview: "Making the preview", render: "Rendering the video", s
 /** The view of one card. `show()` brings it up to date with the card, `tick()` only with the clock. */
 export function createCardView(card, { onRender, onLookAgain, onWatchOn, onDismiss, estimate }) {
   const titleId = `title-${card.key}`;
+  const title = el("h3", { id: titleId, tabindex: "-1" }, card.title);
   const what = el("p", { class: "card__template" });
   const status = el("span", { class: "status" });
   const stage = el("div", { class: "stage" });
@@ -33,7 +34,7 @@ export function createCardView(card, { onRender, onLookAgain, onWatchOn, onDismi
       el("header", { class: "card__head" },
         el("div", { class: "card__thumb" }, sketch(card.template)),
         el("div", { class: "card__names" },
-          el("h3", { id: titleId }, card.title),
+          title,
           what),
         status,
         el("button", { type: "button", class: "icon-button", "aria-label": `Dismiss ${card.title}`, title: "Dismiss", onclick: () => onDismiss(card) }, icon("close"))),
@@ -46,6 +47,7 @@ export function createCardView(card, { onRender, onLookAgain, onWatchOn, onDismi
   return { node, show, tick };
 
   function show() {
+    const focused = node.contains(document.activeElement) ? document.activeElement : null;
     const { word, tone } = statusOf(card);
     setText(status, word);
     status.dataset.tone = tone;
@@ -57,6 +59,8 @@ export function createCardView(card, { onRender, onLookAgain, onWatchOn, onDismi
     showRender();
     showFoot();
     tick();
+    // A button goes when it has been pressed; whoever pressed it by keyboard stays with this card.
+    if (focused && !(focused.isConnected && focused.checkVisibility())) title.focus();
   }
 
   function tick() {

@@ -95,6 +95,22 @@ test("a running job says its status, its progress and its time", () => withPage(
   await bar.waitForElementState("hidden");
 }));
 
+test("only https and the page's own addresses are safe, and none that carries credentials", () => open(async (page) => {
+  const host = new URL(sandbox.url).host;
+  const judge = (urls) => page.evaluate(async (list) => {
+    const { safeUrl } = await import("/safe-url.js");
+    return list.map(safeUrl);
+  }, urls);
+  const safe = ["https://cdn.example/a.mp4?b=c#d", `${sandbox.url}/videos/a.mp4`];
+  assert.deepEqual(await judge(safe), safe);
+  assert.deepEqual(await judge(["/videos/a.mp4"]), [`${sandbox.url}/videos/a.mp4`]);
+  const refused = [
+    null, undefined, 7, {}, "", "  ", "javascript:alert(1)", " java\nscript:alert(1)", "data:text/html,x", `blob:${sandbox.url}/a`, "file:///etc/passwd",
+    "http://cdn.example/a.mp4", "//cdn.example/a.mp4", "https://user:word@cdn.example/a.mp4", `http://user@${host}/a.mp4`, "https://", "ftp://cdn.example/a",
+  ];
+  assert.deepEqual(await judge(refused), refused.map(() => null));
+}));
+
 for (const [behaviour, word] of [["failed", "Failed"], ["rejected", "Rejected"]]) {
   test(`a job that ends as ${behaviour} shows the reason, and the page stays usable`, () => open(async (page) => {
     await choose(page, ending(behaviour));
@@ -177,6 +193,14 @@ test("the keyboard alone chooses a template and starts a job", () => open(async 
   await page.locator('.card:not([data-phase="sending"])').waitFor();
   assert.equal(await focused(), "Preview");
   await status(newest(page), "Done");
+
+  await button(newest(page), "Render").focus();
+  await page.keyboard.press("Enter");
+  await playable(newest(page));
+  assert.equal(await focused(), templates[1].name, "the focus stays with the card");
+  await page.getByRole("button", { name: /^Dismiss/ }).focus();
+  await page.keyboard.press("Enter");
+  assert.equal(await focused(), "Jobs", "the focus goes where the card was");
 }));
 
 test("what is wrong in the form is said beside it, and nothing is sent", () => open(async (page) => {
