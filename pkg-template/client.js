@@ -93,6 +93,7 @@ function instantiate() {
 /* ---- tasks ----------------------------------------------------------------------------------- */
 
 const tasks = new Map(); // number of a task -> the call that it belongs to
+const sleepers = new Set(); // cells that wait for a timer
 let current; // the call whose task is being polled
 
 // Runs the core for a call. Whatever it throws, a trap above all, leaves the instance unusable.
@@ -111,6 +112,7 @@ function enter(call, run) {
 function crash(cause) {
   generation++;
   tasks.clear();
+  for (const cell of sleepers) cell.drop();
   const calls = [...living];
   try {
     instantiate();
@@ -131,9 +133,8 @@ class Cell {
   state = 0;
   generation = generation;
 
-  constructor(task, sleepers) {
+  constructor(task) {
     this.task = task;
-    this.sleepers = sleepers?.add(this);
   }
 
   settle(state, value) {
@@ -151,7 +152,7 @@ class Cell {
   drop() {
     this.state ||= 3;
     clearTimeout(this.timer);
-    this.sleepers?.delete(this);
+    sleepers.delete(this);
   }
 }
 
@@ -209,8 +210,9 @@ class Call {
     const { task, key } = this;
     if (key) enter(this, () => unwatch(this.jobs.number, key));
     if (task && tasks.get(task) === this) {
-      enter(this, () => cancel(task));
+      // First, because a charge that goes on may take the number of the task that it leaves.
       tasks.delete(task);
+      enter(this, () => cancel(task));
       this.left(1);
     }
   }
@@ -245,7 +247,6 @@ function report(thrown) {
 
 class Plumbing {
   scope = globalThis;
-  sleepers = new Set();
   calls = new Set();
   watchers = 0;
 
@@ -291,15 +292,17 @@ class Plumbing {
   }
 
   sleep(ms, task) {
-    const cell = new Cell(task, this.sleepers);
+    const cell = new Cell(task);
+    cell.plumbing = this;
+    sleepers.add(cell);
     cell.timer = setTimeout(() => cell.settle(1), Math.min(ms, 2147483647));
     return cell;
   }
 
   // In a microtask: the core that calls this may be the one that sleeps.
   wake = () => {
-    const cells = [...this.sleepers];
-    queueMicrotask(() => cells.forEach((cell) => cell.settle(1)));
+    const woken = [...sleepers].filter((cell) => cell.plumbing === this);
+    queueMicrotask(() => woken.forEach((cell) => cell.settle(1)));
   };
 
   detached(task) {
@@ -516,7 +519,7 @@ export class TemplateJobs {
         while (!queue.length) await new Promise((resolve) => (wake = resolve));
         const step = queue[0];
         if (!step.done) queue.shift();
-        if (step.error) {
+        if ("error" in step) {
           queue.push({ done: true });
           throw step.error;
         }

@@ -137,9 +137,10 @@ fn first_look(memory: &Memory, waited: f64) -> f64 {
 
 /// The distance to the next look where the job says nothing: durations are taken to be log-logistic
 /// with the expected one as their median and shape 4, which is about how renders spread, and whose
-/// hazard `(4/m) x³ / (1 + x⁴)` needs no logarithm.
+/// hazard `(4/m) x³ / (1 + x⁴)` needs no logarithm. It is taken no earlier than where the early jobs
+/// end: before that it is so low that a look would be put off past the job's end.
 fn by_hazard(memory: &Memory, waited: f64) -> f64 {
-    let x = (waited / memory.expected).max(0.1);
+    let x = (waited / memory.expected).max(0.6);
     let cube = x * x * x;
     let hazard = 4.0 / memory.expected * cube / (1.0 + cube * x);
     let distance = (2.0 * REQUEST_WORTH / hazard).sqrt();
@@ -444,4 +445,135 @@ pub fn ending(notice: Notice, facts: Option<&JobFacts>, id: &str) -> Option<Erro
         ),
     };
     Some(error.with_job(id))
+}
+
+#[cfg(all(test, not(target_arch = "wasm32")))]
+mod tests {
+    use super::*;
+
+    fn at(ms: f64) -> Now {
+        Now { monotonic: ms, wall: ms }
+    }
+
+    fn facts(status: Status, progress: Option<f64>) -> JobFacts {
+        JobFacts {
+            id: String::new(),
+            status,
+            progress,
+            preview: false,
+            video: false,
+            failed_reason: None,
+            updated_at: None,
+            credits_used: None,
+            duration: None,
+        }
+    }
+
+    /// Looks at a job as the rule says until `end`; when the looks were.
+    fn looks(expected: f64, end: f64, state: impl Fn(f64) -> (Status, Option<f64>)) -> Vec<f64> {
+        let mut memory = Memory::new(0.0, expected);
+        let mut now = 0.0;
+        let mut looks = Vec::new();
+        let mut last = facts(Status::Pending, None);
+        while now < end {
+            let look = next(&last, &memory, at(now));
+            assert!(look.in_ms >= 1_000.0 && look.in_ms <= CAP, "{look:?} at {now}");
+            now += look.in_ms;
+            looks.push(now);
+            let (status, progress) = state(now);
+            last = facts(status, progress);
+            memory.observe(&last, at(now));
+        }
+        looks
+    }
+
+    #[test]
+    fn the_first_look_from_memory_is_early_and_capped() {
+        for (expected, first) in [(10_000.0, 5_000.0), (1.0, FLOOR), (3_600_000.0, FIRST_CAP), (f64::INFINITY, FIRST_CAP)] {
+            let look = next(&facts(Status::Pending, None), &Memory::new(0.0, expected), at(0.0));
+            assert!((look.in_ms - first).abs() < 1.0, "{expected}: {look:?}");
+        }
+    }
+
+    #[test]
+    fn progress_that_moves_is_followed_to_the_end_in_a_handful_of_looks() {
+        let run = 120_000.0;
+        let linear = |now: f64| (Status::Running, Some((now / run).min(0.999)));
+        let looks = looks(120_000.0, run, linear);
+        let lag = looks.last().map_or(f64::MAX, |last| last - run);
+        assert!(looks.len() <= 14, "{} looks: {looks:?}", looks.len());
+        assert!(lag <= 3_000.0, "{lag} ms late");
+    }
+
+    #[test]
+    fn percentages_and_fractions_are_followed_alike() {
+        let run = 60_000.0;
+        let fraction = looks(40_000.0, run, |now| (Status::Running, Some((now / run).min(0.99))));
+        let percent = looks(40_000.0, run, |now| (Status::Running, Some((now / run * 100.0).min(99.0))));
+        assert_eq!(fraction.len(), percent.len());
+    }
+
+    #[test]
+    fn progress_that_says_nothing_is_not_followed() {
+        for progress in [None, Some(0.0), Some(1.0), Some(-3.0), Some(0.5)] {
+            let looks = looks(40_000.0, 400_000.0, |_| (Status::Running, progress));
+            assert!(looks.len() < 40, "{progress:?}: {} looks, half of one every five seconds", looks.len());
+        }
+    }
+
+    #[test]
+    fn an_early_look_puts_the_next_one_no_later_than_the_expected_end() {
+        let mut memory = Memory::new(0.0, 20_000.0);
+        let running = facts(Status::Running, None);
+        memory.observe(&running, at(50.0));
+        assert!(next(&running, &memory, at(50.0)).in_ms < 20_000.0);
+    }
+
+    #[test]
+    fn past_the_expected_end_looks_grow_apart() {
+        let looks = looks(10_000.0, 600_000.0, |_| (Status::InQueue, None));
+        let gaps: Vec<f64> = looks.windows(2).map(|pair| pair[1] - pair[0]).collect();
+        assert!(gaps.last() >= gaps.get(5), "{gaps:?}");
+        assert!(gaps.last().is_some_and(|gap| *gap >= CAP - 1.0));
+    }
+
+    #[test]
+    fn a_deadline_is_met_to_the_millisecond() {
+        let mut schedule = Schedule::default();
+        let env = Env { visible: true, online: true };
+        let wish = Wish { goal: Goal::Video, deadline: 7_000.0, attentive: false, max_interval: None };
+        let key = schedule.watch("a", Some(facts(Status::Running, None)), wish, Memory::new(0.0, 60_000.0), at(0.0));
+        assert!((schedule.idle(at(0.0), env) - 7_000.0).abs() < 1e-6);
+        assert!(schedule.expire(at(6_999.0)).is_empty());
+        assert_eq!(schedule.expire(at(7_000.0)), [key]);
+        assert!(schedule.is_empty());
+    }
+
+    #[test]
+    fn a_retry_after_quiets_every_job() {
+        let mut schedule = Schedule::default();
+        let env = Env { visible: true, online: true };
+        let wish = Wish { goal: Goal::Video, deadline: LONGEST, attentive: false, max_interval: None };
+        for id in ["a", "b"] {
+            schedule.watch(id, None, wish, Memory::new(0.0, 60_000.0), at(0.0));
+        }
+        assert_eq!(schedule.take_due(at(0.0), env).as_deref(), Some("a"));
+        schedule.seen("a", &Seen::Failure(Some(9_000.0)), at(10.0), env, 0.0);
+        assert_eq!(schedule.take_due(at(8_000.0), env), None);
+        assert!((schedule.idle(at(10.0), env) - 9_000.0).abs() < 1e-6);
+        assert!(schedule.take_due(at(9_010.0), env).is_some());
+    }
+
+    #[test]
+    fn a_look_that_changed_nothing_is_not_told() {
+        let mut schedule = Schedule::default();
+        let env = Env { visible: true, online: true };
+        let wish = Wish { goal: Goal::Video, deadline: LONGEST, attentive: true, max_interval: None };
+        let same = JobFacts { id: "a".into(), ..facts(Status::Running, Some(0.5)) };
+        schedule.watch("a", None, wish, Memory::new(0.0, 60_000.0), at(0.0));
+        schedule.take_due(at(0.0), env);
+        assert_eq!(schedule.seen("a", &Seen::Job(&same), at(1.0), env, 0.0).len(), 1, "the first is news");
+        schedule.take_due(at(20_000.0), env);
+        assert_eq!(schedule.seen("a", &Seen::Job(&same), at(20_001.0), env, 0.0).len(), 0);
+    }
 }

@@ -1,0 +1,76 @@
+// What the tests of the packed client share: the package, a sandbox of their own, and a deadline for every promise.
+
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { createInterface } from "node:readline";
+import { join } from "node:path";
+import { pathToFileURL } from "node:url";
+
+const directory = process.env.PACKAGE_DIR ?? new URL("../../target/npm/package", import.meta.url).pathname;
+
+/** Imports a file of the installed package; with `fresh`, a copy that shares nothing with the others. */
+export const load = (file = "node.js") => import(pathToFileURL(join(directory, file)).href);
+
+export const UNKNOWN_ID = "3c90c3cc-0d44-4b50-8888-8dd25736052a";
+
+/** Starts a sandbox; `stop` it. */
+export async function startSandbox(...flags) {
+  const program = process.env.SANDBOX_BIN ?? new URL("../../target/debug/sandbox", import.meta.url).pathname;
+  const child = spawn(program, ["--port", "0", ...flags], { stdio: ["ignore", "pipe", "inherit"] });
+  const lines = createInterface(child.stdout);
+  let url;
+  for await (const line of lines) {
+    url = /listening on (\S+)/.exec(line)?.[1];
+    if (url) break;
+  }
+  if (!url) throw new Error("the sandbox did not start");
+  const control = async (path, init) => {
+    const answer = await fetch(`${url}/__sandbox/${path}`, init && { headers: { "content-type": "application/json" }, ...init });
+    if (!answer.ok) throw new Error(`${path}: ${answer.status} ${await answer.text()}`);
+    return answer.json().catch(() => undefined);
+  };
+  return {
+    url,
+    options: { baseUrl: url, apiId: "sandbox", apiKey: "sandbox" },
+    templates: () => control("templates"),
+    ledger: () => control("ledger"),
+    requests: async () => (await control("requests")).requests,
+    reset: () => control("reset", { method: "POST", body: "{}" }),
+    faults: (rules) => control("faults", { method: "PUT", body: JSON.stringify(rules) }),
+    advance: (seconds) => control("clock", { method: "POST", body: JSON.stringify({ advance_seconds: seconds }) }),
+    async stop() {
+      child.kill();
+      await once(child, "exit");
+    },
+  };
+}
+
+/** Fails where a promise does not settle in time: a promise that hangs is the worst of all errors. */
+export function settles(promise, ms = 5_000) {
+  let timer;
+  const late = new Promise((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`not settled within ${ms} ms`)), ms);
+  });
+  return Promise.race([promise, late]).finally(() => clearTimeout(timer));
+}
+
+/** What a promise rejects with. */
+export async function rejection(promise, ms) {
+  try {
+    await settles(promise, ms);
+  } catch (error) {
+    return error;
+  }
+  throw new Error("it was expected to reject");
+}
+
+/** A promise and what settles it. */
+export function deferred() {
+  const parts = {};
+  parts.promise = new Promise((resolve, reject) => Object.assign(parts, { resolve, reject }));
+  return parts;
+}
+
+/** An answer like `fetch` gives. */
+export const answer = (status, body, headers) =>
+  new Response(typeof body === "string" ? body : JSON.stringify(body), { status, headers });

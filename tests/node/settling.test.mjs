@@ -1,0 +1,311 @@
+// Decides whether every promise settles: whatever the caller, the runtime or the WebAssembly itself does.
+
+import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
+import { test } from "node:test";
+import { UNKNOWN_ID, answer, deferred, load, rejection, settles } from "./harness.mjs";
+
+const { TemplateJobs } = await load();
+
+const request = { template_id: UNKNOWN_ID, variables: {} };
+const job = (status, more) => ({ id: UNKNOWN_ID, status, ...more });
+const over = (fetch, options) => new TemplateJobs({ baseUrl: "https://api.test", journal: "memory", apiId: String(Math.random()), fetch, ...options });
+/** Nothing that keeps a process alive is left behind. */
+const timers = () => process.getActiveResourcesInfo().filter((name) => name === "Timeout").length;
+
+for (const reason of ["a bare string", undefined, new Error("mine"), 0]) {
+  test(`an abort with ${String(reason)} rejects with it at once, before and during a call`, async () => {
+    const jobs = over(() => new Promise(() => {}));
+    const wanted = reason === undefined ? "AbortError" : reason;
+    const same = (error) => (wanted === "AbortError" ? assert.equal(error.name, wanted) : assert.equal(error, wanted));
+    const gone = AbortSignal.abort(reason);
+    const calls = [
+      (signal) => jobs.get(UNKNOWN_ID, { signal }),
+      (signal) => jobs.submit(request, { signal }),
+      (signal) => jobs.poll(UNKNOWN_ID, { signal }),
+      (signal) => jobs.templates({ signal }),
+      (signal) => jobs.watch(UNKNOWN_ID, { signal }).next(),
+    ];
+    for (const call of calls) {
+      same(await rejection(call(gone), 100));
+      const controller = new AbortController();
+      const running = call(controller.signal);
+      setTimeout(() => controller.abort(reason), 10);
+      same(await rejection(running, 200));
+    }
+    jobs.close();
+  });
+}
+
+test("an abort stops the request and leaves no timer and no listener", async () => {
+  const before = timers();
+  const stopped = deferred();
+  const jobs = over((url, init) => new Promise(() => init.signal.addEventListener("abort", stopped.resolve)));
+  const controller = new AbortController();
+  let listeners = 0;
+  const { addEventListener, removeEventListener } = controller.signal;
+  controller.signal.addEventListener = function (...given) { listeners++; return addEventListener.apply(this, given); };
+  controller.signal.removeEventListener = function (...given) { listeners--; return removeEventListener.apply(this, given); };
+  const running = jobs.poll(UNKNOWN_ID, { signal: controller.signal });
+  await new Promise((resolve) => setTimeout(resolve, 20));
+  controller.abort();
+  await rejection(running, 100);
+  await settles(stopped.promise, 500);
+  await new Promise((resolve) => setImmediate(resolve));
+  assert.equal(listeners, 0);
+  assert.equal(timers(), before);
+});
+
+test("an abort detaches the caller and not the charge, and waitUntil outlives both", async () => {
+  const reached = deferred();
+  const release = deferred();
+  const jobs = over(async () => (reached.resolve(), await release.promise, answer(201, job("pending"))));
+  const controller = new AbortController();
+  let alive;
+  const running = jobs.submit(request, { operation: "op", signal: controller.signal, waitUntil: (promise) => (alive = promise) });
+  await settles(reached.promise);
+  controller.abort("left");
+  assert.equal(await rejection(running, 100), "left");
+  let over_ = false;
+  alive.then(() => (over_ = true));
+  await new Promise((resolve) => setTimeout(resolve, 20));
+  assert.equal(over_, false, "the charge is still under way");
+  assert.equal((await jobs.pending())[0].state, "posting");
+  release.resolve();
+  await settles(alive);
+  const [operation] = await jobs.pending();
+  assert.deepEqual([operation.operation, operation.state, operation.jobId], ["op", "bound", UNKNOWN_ID]);
+  jobs.close();
+});
+
+test("an abort before the request leaves charges nothing", async () => {
+  let posted = 0;
+  const key = deferred();
+  const jobs = over(async () => (posted++, answer(201, job("pending"))), { apiKey: () => key.promise });
+  const controller = new AbortController();
+  const running = jobs.get(UNKNOWN_ID, { signal: controller.signal });
+  await new Promise((resolve) => setTimeout(resolve, 10));
+  controller.abort("left");
+  assert.equal(await rejection(running, 100), "left");
+  key.resolve("key");
+  await new Promise((resolve) => setTimeout(resolve, 10));
+  assert.equal(posted, 0);
+});
+
+for (const [name, fetch] of Object.entries({
+  "throws": () => { throw new Error("sync"); },
+  "throws a string": () => { throw "sync"; },
+  "rejects with a bare string": () => Promise.reject("bare"),
+  "rejects with nothing": () => Promise.reject(),
+  "gives nothing": () => undefined,
+  "gives an object of no realm": () => ({ status: 200, text: async () => "null" }),
+  "gives a body that throws": () => ({ status: 200, text() { throw new Error("body"); } }),
+  "gives a body that rejects": () => ({ status: 200, text: () => Promise.reject(new TypeError("terminated")) }),
+  "gives a thenable that throws": () => ({ get then() { throw new Error("then"); } }),
+  "gives a status that throws": () => ({ get status() { throw new Error("status"); } }),
+  "never answers": () => new Promise(() => {}),
+  "never ends its body": () => ({ status: 200, text: () => new Promise(() => {}) }),
+})) {
+  test(`a fetch that ${name} settles every call with a typed error`, async () => {
+    const jobs = over(fetch, { maxRetries: 0, timeout: 100, previewTimeout: 200 });
+    for (const call of [() => jobs.get(UNKNOWN_ID), () => jobs.submit(request), () => jobs.render(UNKNOWN_ID), () => jobs.templates(), () => jobs.remainingCredits(), () => jobs.preview(request), () => jobs.poll(UNKNOWN_ID, { timeout: 200 })]) {
+      const error = await rejection(call(), 2_000);
+      assert.ok(["ApiError", "ConnectionError", "ChargeUnknownError", "PollTimeoutError"].includes(error.name), `${error.name}: ${error.message}`);
+    }
+    jobs.close();
+  });
+}
+
+test("a key or header that cannot be sent is an error that does not hold it", async () => {
+  const never = () => assert.fail("sent");
+  for (const [options, field] of [
+    [{ apiKey: "secret\n" }, "apiKey"], [{ apiKey: 42 }, "headers"], [{ headers: { "x-a": "sécret\u{1F511}" } }, "headers"],
+    [{ headers: { "x a": "1" } }, "headers"], [{ apiKey: () => Promise.reject(new Error("vault is closed")) }, "headers"],
+    [{ headers: () => { throw new Error("secret"); } }, "headers"],
+  ]) {
+    const jobs = over(never, options);
+    for (const call of [() => jobs.get(UNKNOWN_ID), () => jobs.submit(request)]) {
+      const error = await rejection(call(), 500);
+      assert.equal(error.name, "InvalidRequestError");
+      assert.equal(error.field, field);
+      assert.doesNotMatch(error.message, /secret|sécret/);
+    }
+    assert.deepEqual(await jobs.pending(), []);
+  }
+});
+
+test("a cause keeps its words and code, and not the key", async () => {
+  const thrown = Object.assign(new TypeError("cannot send hunter2 to https://api.test"), { code: "ECONNRESET", request: { headers: { "x-api-key": "hunter2" } } });
+  const jobs = over(() => Promise.reject(thrown), { apiKey: "hunter2", maxRetries: 0 });
+  const error = await rejection(jobs.get(UNKNOWN_ID));
+  assert.equal(error.cause.name, "TypeError");
+  assert.equal(error.cause.code, "ECONNRESET");
+  assert.match(error.cause.message, /cannot send … to/);
+  const seen = [];
+  for (let each = error; each; each = each.cause) seen.push(each.message, each.stack, JSON.stringify(each), ...Object.values(each).map(String));
+  assert.doesNotMatch(seen.join("\n"), /hunter2/);
+});
+
+test("events hold no key and tell what happened", async () => {
+  const events = [];
+  const jobs = over(async (url, init) => answer(init.method === "POST" ? 201 : 200, init.method === "POST" ? job("pending") : job("done", { preview: "https://p" })), { apiKey: "hunter2", onEvent: (event) => events.push(event) });
+  await jobs.preview(request, { operation: "op" });
+  assert.deepEqual(events.map(({ type }) => type), ["request", "verdict", "request", "look"]);
+  assert.deepEqual(events[1], { type: "verdict", operation: "op", verdict: "bound", jobId: UNKNOWN_ID });
+  assert.doesNotMatch(JSON.stringify(events), /hunter2/);
+});
+
+test("a callback that throws is reported and the wait goes on", async () => {
+  const reported = [];
+  const { error } = console;
+  console.error = (thrown) => reported.push(thrown);
+  try {
+    let looks = 0;
+    const jobs = over(async () => answer(200, looks++ ? job("done", { preview: "https://p" }) : job("running")), {
+      onEvent: () => { throw new Error("event"); },
+    });
+    const done = await settles(jobs.poll(UNKNOWN_ID, { onUpdate: () => { throw new Error("update"); }, expectedMs: 10, until: "preview" }), 10_000);
+    assert.equal(done.status, "done");
+  } finally {
+    console.error = error;
+  }
+  assert.ok(reported.some(({ message }) => message === "update"));
+  assert.ok(reported.some(({ message }) => message === "event"));
+});
+
+test("a callback may call back, and may close the client", async () => {
+  const inner = [];
+  let jobs = over(async () => answer(200, job("running", { progress: 0.5 })));
+  const running = jobs.poll(UNKNOWN_ID, { onUpdate: () => { inner.push(jobs.get(UNKNOWN_ID)); jobs.close(); } });
+  const error = await rejection(running);
+  assert.equal(error.name, "ClosedError");
+  assert.equal((await rejection(inner[0])).name, "ClosedError");
+  jobs = over(async () => answer(200, job("done", { preview: "https://p" })));
+  const got = deferred();
+  await jobs.poll(UNKNOWN_ID, { until: "preview", onUpdate: () => got.resolve(jobs.get(UNKNOWN_ID)) });
+  assert.equal((await settles(got.promise)).id, UNKNOWN_ID);
+});
+
+test("closing ends every call and refuses new ones", async () => {
+  const before = timers();
+  const jobs = over(() => new Promise(() => {}));
+  const calls = [jobs.get(UNKNOWN_ID), jobs.poll(UNKNOWN_ID), jobs.submit(request), jobs.watch(UNKNOWN_ID).next(), jobs.templates()];
+  await new Promise((resolve) => setTimeout(resolve, 20));
+  jobs.close();
+  jobs.close();
+  for (const call of [...calls, jobs.get(UNKNOWN_ID), jobs.pending()]) assert.equal((await rejection(call, 200)).name, "ClosedError");
+  await new Promise((resolve) => setImmediate(resolve));
+  // The charge goes on to learn its job's id: its own timer is all that is left.
+  assert.ok(timers() <= before + 1, `${timers()} timers, ${before} before`);
+});
+
+test("leaving a loop over changes stops the looking", async () => {
+  let looks = 0;
+  const jobs = over(async () => answer(200, job("running", { progress: ++looks / 100 })));
+  for await (const { job: seen } of jobs.watch(UNKNOWN_ID, { expectedMs: 1 })) {
+    assert.equal(seen.status, "running");
+    break;
+  }
+  const at = looks;
+  const before = timers();
+  await new Promise((resolve) => setTimeout(resolve, 2_000));
+  assert.equal(looks, at);
+  assert.equal(before, timers());
+  const iterator = jobs.watch(UNKNOWN_ID);
+  const waiting = iterator.next();
+  await iterator.return();
+  await settles(waiting.catch(() => {}), 500);
+  assert.deepEqual(await iterator.next(), { done: true, value: undefined });
+});
+
+test("a frozen or exotic argument is an error of the call and not of the instance", async () => {
+  const jobs = over(async () => answer(200, job("done")));
+  const revoked = Proxy.revocable({}, {});
+  revoked.revoke();
+  const thrower = new Proxy({}, { get() { throw new Error("trap"); }, ownKeys() { throw new Error("trap"); }, getPrototypeOf() { throw new Error("trap"); } });
+  for (const strange of [revoked.proxy, thrower, Object.freeze({ template_id: UNKNOWN_ID, variables: thrower })]) {
+    await rejection(jobs.submit(strange), 500);
+    assert.equal((await settles(jobs.get(UNKNOWN_ID))).id, UNKNOWN_ID, "the next call works");
+  }
+});
+
+test("a key in a page throws before anything is loaded", async () => {
+  const script = `
+    globalThis.document = {}; globalThis.window = globalThis;
+    const { TemplateJobs } = await import(${JSON.stringify(new URL("client.js", await entry()).href)});
+    try { new TemplateJobs({ apiKey: "k" }); } catch (error) { console.log(error.name, error.field); }
+    new TemplateJobs({ apiKey: "k", dangerouslyAllowBrowser: true }); new TemplateJobs({ baseUrl: "/relay" });
+    console.log("allowed");
+  `;
+  assert.equal(run(script), "InvalidRequestError apiKey\nallowed");
+});
+
+test("a load that fails rejects who waited, and the next call tries again", async () => {
+  const script = `
+    const { TemplateJobs, use, init } = await import(${JSON.stringify(new URL("client.js", await entry()).href)});
+    const { readFile } = await import("node:fs/promises");
+    let tries = 0;
+    use(async () => { if (!tries++) throw new Error("404"); return readFile(new URL(${JSON.stringify(new URL("custom_template_jobs_bg.wasm", await entry()).href)})); });
+    const jobs = new TemplateJobs({ baseUrl: "https://api.test", fetch: async () => new Response("[]") });
+    const first = await Promise.allSettled([jobs.templates(), jobs.templates(), init()]);
+    console.log(first.map(({ reason }) => reason.name).join(), tries);
+    console.log(JSON.stringify(await jobs.templates()), tries);
+  `;
+  assert.equal(run(script), "LoadError,LoadError,LoadError 1\n[] 2");
+});
+
+test("a wasm place that answers a page is a LoadError that names it", async () => {
+  const script = `
+    const { init } = await import(${JSON.stringify(new URL("client.js", await entry()).href)});
+    globalThis.fetch = async (place) => new Response("<html>", { status: String(place).includes("404") ? 404 : 200 });
+    for (const place of ["https://x.test/404.wasm", "https://x.test/page.wasm", new Uint8Array([1, 2, 3])]) await init(place).catch((error) => console.log(error.name, error.message.includes("init()")));
+  `;
+  assert.equal(run(script), "LoadError true\nLoadError true\nLoadError true");
+});
+
+test("a trap rejects every call, a charge as unknown, and the next call has a fresh instance", async () => {
+  const script = `
+    const { Instance } = WebAssembly;
+    let made = 0;
+    WebAssembly.Instance = function (module, imports) {
+      const { exports } = new Instance(module, imports);
+      made++;
+      const breakable = (name) => (...given) => {
+        if (!globalThis.trap) return exports[name](...given);
+        globalThis.trap = false;
+        throw new WebAssembly.RuntimeError("unreachable");
+      };
+      return { exports: Object.fromEntries(Object.keys(exports).map((name) => [name, typeof exports[name] === "function" ? breakable(name) : exports[name]])) };
+    };
+    const { TemplateJobs } = await import(${JSON.stringify((await entry()).href)});
+    let open;
+    const gate = new Promise((resolve) => { open = resolve; });
+    const answers = { GET: () => new Promise(() => {}), POST: () => gate.then(() => new Response("{}", { status: 500 })) };
+    const jobs = new TemplateJobs({ baseUrl: "https://api.test", journal: "memory", fetch: (url, { method }) => answers[method]() });
+    const id = ${JSON.stringify(UNKNOWN_ID)};
+    const calls = [jobs.get(id), jobs.poll(id), jobs.submit({ template_id: id, variables: {} }, { operation: "op" })];
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    globalThis.trap = true;
+    open();
+    const settled = await Promise.allSettled(calls);
+    console.log(settled.map(({ reason }) => reason.name).join(), settled[2].reason.operation);
+    answers.GET = async () => new Response(JSON.stringify({ id, status: "done" }));
+    console.log((await jobs.get(id)).status, made, (await jobs.pending())[0].state);
+    jobs.close();
+  `;
+  assert.equal(run(script), "LoadError,LoadError,ChargeUnknownError op\ndone 2 posting");
+});
+
+async function entry() {
+  const { pathToFileURL } = await import("node:url");
+  const { join } = await import("node:path");
+  const directory = process.env.PACKAGE_DIR ?? new URL("../../target/npm/package", import.meta.url).pathname;
+  return pathToFileURL(join(directory, "node.js"));
+}
+
+/** What a script of its own process prints: it may break the globals as it likes. */
+function run(script) {
+  const { stdout, stderr, status } = spawnSync(process.execPath, ["--input-type=module", "-e", script], { encoding: "utf8", timeout: 20_000 });
+  assert.equal(status, 0, stderr);
+  return stdout.trim();
+}
