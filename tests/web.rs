@@ -11,9 +11,8 @@ use custom_template_jobs::client::{ChargeOptions, Client, Config, PollOptions};
 use custom_template_jobs::error::{ApiKind, Error, Reason};
 use custom_template_jobs::value::{Fingerprint, Kind, Value, inspect};
 use custom_template_jobs::web::{CallError, Job, JobRequest, Options, Template, TemplateJobs, Variable, WebHost};
-use js_sys::{Array, Function, Object, Promise, Reflect};
+use js_sys::{Array, Function, Object, Reflect};
 use wasm_bindgen::prelude::*;
-use wasm_bindgen_futures::JsFuture;
 use wasm_bindgen_test::wasm_bindgen_test;
 
 // The same tests run in Node and in browsers: the runner is told which by its environment.
@@ -45,23 +44,10 @@ fn expect_error<T: std::fmt::Debug>(result: Result<T, CallError>) -> Error {
     }
 }
 
-/// The sandbox's templates whose jobs end in a certain way.
-async fn template(behaviour: &str) -> (String, f64) {
-    #[wasm_bindgen]
-    extern "C" {
-        #[wasm_bindgen(js_name = fetch)]
-        fn fetch(url: &str) -> Promise;
-    }
-    let response = JsFuture::from(fetch(&format!("{}/__sandbox/templates", sandbox()))).await.expect("the sandbox answers");
-    let json = response.unchecked_into::<web_sys::Response>().json().expect("a body");
-    let list = JsFuture::from(json).await.expect("JSON");
-    for at in list.keys() {
-        let template = list.get(&at).expect("a template");
-        if template.text("behaviour").as_deref() == Some(behaviour) {
-            return (template.text("template_id").expect("an id"), template.number("duration_seconds").expect("a length"));
-        }
-    }
-    panic!("no template that ends {behaviour}")
+/// The sandbox's template of that name; its jobs always end the same way.
+async fn template(jobs: &TemplateJobs, name: &str) -> String {
+    let templates = jobs.templates().await.expect("a list");
+    templates.into_iter().find(|template| template.name == name).expect("a built-in template").template_id
 }
 
 fn titled(template_id: &str) -> JobRequest {
@@ -81,7 +67,7 @@ fn a_javascript_object_reads_the_corpus_as_expected() {
 #[wasm_bindgen_test]
 async fn a_job_is_previewed_rendered_and_polled_to_its_video() {
     let jobs = TemplateJobs::new(&options());
-    let (template_id, seconds) = template("done").await;
+    let template_id = template(&jobs, "Product teaser").await;
     let before = jobs.remaining_credits().await.expect("a balance");
     let preview = jobs.preview(&titled(&template_id), ChargeOptions::default(), soon()).await.expect("a preview");
     assert!(preview.preview.as_deref().is_some_and(|url| url.starts_with("http")));
@@ -95,7 +81,7 @@ async fn a_job_is_previewed_rendered_and_polled_to_its_video() {
     let video = jobs.poll(&preview.id, soon()).await.expect("a video");
     assert_eq!(video.status(), Status::Done);
     assert!(video.video_output.as_deref().is_some_and(|url| url.starts_with("http")));
-    assert_eq!(video.duration, Some(seconds));
+    let seconds = video.duration.expect("a length");
     let paid = [Step::Preview, Step::Render]
         .map(|step| jobs.estimate(step, seconds, ModelVersion::Standard).expect("an estimate"))
         .iter()
@@ -108,8 +94,8 @@ async fn a_job_is_previewed_rendered_and_polled_to_its_video() {
 #[wasm_bindgen_test]
 async fn failed_and_rejected_jobs_say_why() {
     let jobs = TemplateJobs::new(&options());
-    for behaviour in ["failed", "rejected"] {
-        let (template_id, _) = template(behaviour).await;
+    for name in ["Always fails", "Always rejected"] {
+        let template_id = template(&jobs, name).await;
         let job = jobs.preview_async(&titled(&template_id), ChargeOptions::default()).await.expect("accepted");
         let error = expect_error(jobs.poll(&job.id, soon()).await);
         let Reason::JobFailed { reason } = error.reason() else { panic!("{error:?}") };

@@ -36,7 +36,7 @@ async function open() {
     tracker ??= createTracker({ jobs, findCharge: sandboxCharge, onChange: showCard, onRemove: dropCard, onCharge: showCredits, onSettled: showCredits });
     // The cards of an earlier visit do not wait for the form, nor the form for them.
     resumed ??= tracker.resume().catch(fail);
-    const [catalog] = await Promise.all([loadCatalog(jobs), jobs.remainingCredits().then(putCredits)]);
+    const [catalog] = await Promise.all([loadCatalog(jobs), jobs.remainingCredits().then(putCredits), resumed]);
     showForm(catalog);
   } catch (error) {
     fail(error);

@@ -149,6 +149,20 @@ test("a reload in the middle finds the job again, and it ends", () => open(async
   assert.equal((await charges()).length, 3);
 }));
 
+test("a job that the page forgot is found in the library's journal, and stays away once it is dismissed", () => open(async (page) => {
+  await choose(page, short);
+  await press(page, "Submit");
+  await page.evaluate(() => localStorage.clear());
+  await page.reload();
+  await playable(newest(page));
+  await newest(page).getByText("Job of an earlier visit").waitFor();
+  await page.getByRole("button", { name: /^Dismiss/ }).click();
+  await page.reload();
+  await button(page, "Preview").waitFor();
+  await page.locator("#empty").waitFor();
+  assert.equal((await charges()).length, 1);
+}));
+
 test("a job that the server no longer knows is said to be gone, and can be dismissed", () => open(async (page) => {
   await choose(page, short);
   await press(page, "Preview");
