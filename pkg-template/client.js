@@ -293,15 +293,21 @@ class Plumbing {
 
   sleep(ms, task) {
     const cell = new Cell(task);
-    cell.plumbing = this;
     sleepers.add(cell);
     cell.timer = setTimeout(() => cell.settle(1), Math.min(ms, 2147483647));
     return cell;
   }
 
-  // In a microtask: the core that calls this may be the one that sleeps.
+  // A sleep that `wake` ends.
+  nap(ms, task) {
+    const cell = this.sleep(ms, task);
+    cell.napper = this;
+    return cell;
+  }
+
+  // In a microtask: the core that calls this may be the one that naps.
   wake = () => {
-    const woken = [...sleepers].filter((cell) => cell.plumbing === this);
+    const woken = [...sleepers].filter((cell) => cell.napper === this);
     queueMicrotask(() => woken.forEach((cell) => cell.settle(1)));
   };
 

@@ -210,9 +210,11 @@ fn string_field<'a>(text: &'a str, key: &str) -> Option<&'a str> {
     None
 }
 
-/// What a call may do whose operation id is in the journal already.
+/// What a call may do under its operation id.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Claim {
+    /// The id was free, and is this call's now: post.
+    New,
     /// It was paid for: fetch this job.
     Fetch(String),
     /// Nobody knows whether it was paid for: look, but do not send.

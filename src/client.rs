@@ -10,10 +10,12 @@ mod watching;
 
 use std::cell::RefCell;
 use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
 use std::rc::Rc;
 
 pub use self::answer::{Failure, Outcome};
-use self::answer::{answered, checked_read, connection_lost, contains, journal_failed, timed_out, unexpected};
+use self::answer::{answered, checked_read, connection_lost, contains, journal_failed, list_failed, timed_out, unexpected};
 use self::known::Known;
 #[cfg(any(test, target_arch = "wasm32"))]
 pub(crate) use self::tasks::either;
@@ -22,7 +24,7 @@ use crate::api::{Endpoint, Goal, JobFacts, ModelVersion, Step, check_id};
 use crate::charge::{Entry, State};
 use crate::credits::PriceTable;
 use crate::error::{Error, join};
-use crate::host::{Body, Event, Host, Reply, Request};
+use crate::host::{Body, Event, Host, JournalCall, Reply, Request};
 use crate::poll::LONGEST;
 use crate::retry;
 use crate::value::{Fingerprint, Kind, Value};
@@ -104,6 +106,9 @@ pub struct Operation {
     pub entry: Entry,
 }
 
+/// A read under way.
+type Reading<V> = Pin<Box<dyn Future<Output = Outcome<V>>>>;
+
 /// A client of the API. Cheap to clone: the clones share everything.
 pub struct Client<H: Host>(Rc<ClientInner<H>>);
 
@@ -147,7 +152,7 @@ impl<H: Host> Client<H> {
     pub async fn get(&self, id: &str, timeout: Option<f64>) -> Outcome<H::Value> {
         check_id(id)?;
         let job = self.read(Endpoint::Get, id, timeout, self.0.config.max_retries).await?;
-        self.notice(&job).await;
+        self.notice(&job);
         Ok(job)
     }
 
@@ -175,8 +180,14 @@ impl<H: Host> Client<H> {
         self.0.config.prices.estimate(step, seconds, model)
     }
 
-    /// One read, tried again while that may help.
-    async fn read(&self, endpoint: Endpoint, id: &str, timeout: Option<f64>, retries: u32) -> Outcome<H::Value> {
+    /// One read, tried again while that may help. Boxed, so that each of the many places that wait for one holds a
+    /// pointer and not the whole of it.
+    fn read(&self, endpoint: Endpoint, id: &str, timeout: Option<f64>, retries: u32) -> Reading<H::Value> {
+        Box::pin(self.clone().reading(endpoint, id.into(), timeout, retries))
+    }
+
+    async fn reading(self, endpoint: Endpoint, id: String, timeout: Option<f64>, retries: u32) -> Outcome<H::Value> {
+        let id = id.as_str();
         let path = endpoint.path(id);
         let mut attempt = 0;
         loop {
@@ -204,7 +215,7 @@ impl<H: Host> Client<H> {
             }
             let wait = retry::backoff(attempt, self.chance(), asked);
             self.host().event(Event::Retry { path: &path, in_ms: wait });
-            self.sleep(wait).await;
+            let _ = self.host().sleep(wait).await;
             attempt += 1;
         }
     }
@@ -228,18 +239,6 @@ impl<H: Host> Client<H> {
         self.host().send(request).await
     }
 
-    /// Sleeps through every wake.
-    async fn sleep(&self, ms: f64) {
-        let until = self.host().now().monotonic + ms;
-        loop {
-            let left = until - self.host().now().monotonic;
-            if left <= 0.0 {
-                return;
-            }
-            self.host().sleep_or_wake(left).await;
-        }
-    }
-
     /// From 0 to 1.
     fn chance(&self) -> f64 {
         let [a, b, ..] = self.host().random();
@@ -249,77 +248,85 @@ impl<H: Host> Client<H> {
     /// What the journal knows and has not seen end.
     pub async fn pending(&self) -> Result<Vec<Operation>, Failure<H::Value>> {
         let prefix = self.key("");
+        let ids = self.host().journal(JournalCall::List, &prefix, "").await.map_err(journal_failed)?;
         let mut operations = Vec::new();
-        for key in self.host().journal_list(&prefix).await.map_err(journal_failed)? {
+        for at in ids.keys() {
+            let Some(key) = ids.text(&at) else { continue };
             let Some(operation) = key.strip_prefix(&prefix) else { continue };
-            let Some(text) = self.host().journal_read(&key).await.map_err(journal_failed)? else { continue };
-            if let Some(entry) = Entry::decode(&text).filter(|entry| !matches!(entry.state, State::Ended(_))) {
+            let Some(entry) = self.entry(&key).await? else { continue };
+            if !matches!(entry.state, State::Ended(_)) {
+                self.0.known.borrow_mut().recall(operation, &entry, self.host().now().monotonic);
                 operations.push(Operation { operation: operation.into(), entry });
             }
         }
         Ok(operations)
     }
 
+    async fn entry(&self, key: &str) -> Result<Option<Entry>, Failure<H::Value>> {
+        let found = self.host().journal(JournalCall::Read, key, "").await.map_err(journal_failed)?;
+        Ok(match found.kind() {
+            Kind::Text(text) => Entry::decode(&text),
+            _ => None,
+        })
+    }
+
     /// Looks again at an operation whose outcome is unknown. `job` is the id, where the caller has found it.
-    pub async fn settle(&self, operation: &str, job: Option<&str>) -> Result<Operation, Failure<H::Value>> {
-        if let Some(id) = job {
+    pub async fn settle(&self, operation: &str, job: Option<String>) -> Result<Operation, Failure<H::Value>> {
+        if let Some(id) = &job {
             check_id(id)?;
         }
         let key = self.key(operation);
-        let found = self.host().journal_read(&key).await.map_err(journal_failed)?;
-        let Some(mut entry) = found.as_deref().and_then(Entry::decode) else {
-            return Err(Error::invalid("operation", &["is not in the journal: never sent, refused, or expired"])
-                .with_operation(operation)
-                .into());
+        let Some(mut entry) = self.entry(&key).await? else {
+            let message = "is not in the journal: it was never sent, was refused, or has expired";
+            return Err(Error::invalid("operation", &[message]).with_operation(operation).into());
         };
         let posting = self.0.known.borrow().posting.iter().any(|posting| posting == operation);
         if entry.job().is_none() && !posting {
             let rendered = operation.strip_prefix("render:").filter(|_| entry.step == Step::Render);
-            let found = match (job, rendered) {
-                (Some(id), _) => self.get(id, None).await.map(|_| Some(id))?,
+            let given = job.is_some();
+            let mut found = None;
+            if let Some(id) = job.or(rendered.map(String::from)) {
+                let facts = JobFacts::read(&self.get(&id, None).await?);
                 // Only what is rendered or being rendered proves that the render was carried out.
-                (None, Some(id)) => {
-                    let job = self.get(id, None).await?;
-                    JobFacts::read(&job).filter(JobFacts::is_rendered_or_rendering).map(|_| id)
-                }
-                (None, None) => None,
-            };
-            let found = match found {
-                Some(id) => Some(String::from(id)),
-                None => self.listed(operation, entry.at as f64).await,
-            };
+                found = facts.filter(|facts| given || facts.is_rendered_or_rendering()).map(|facts| facts.id);
+            } else if let Some(listing) = self.host().list_jobs(entry.at as f64) {
+                found = carrier(&listing.await.map_err(list_failed)?, operation);
+            }
             entry.state = found.map_or(State::Unknown, State::Bound);
-            self.host().journal_write(&key, &entry.encode()).await.map_err(journal_failed)?;
+            self.0.known.borrow_mut().recall(operation, &entry, self.host().now().monotonic);
+            self.host().journal(JournalCall::Write, &key, &entry.encode()).await.map_err(journal_failed)?;
         }
         Ok(Operation { operation: operation.into(), entry })
     }
 
-    /// The id of the job that carries the operation's token, where the caller knows a way to list jobs.
-    async fn listed(&self, operation: &str, since: f64) -> Option<String> {
-        let jobs = self.host().list_jobs(since).await?;
-        for at in jobs.keys() {
-            let job = jobs.get(&at)?;
-            if job.text("webhook_url").is_some_and(|url| contains(&url, operation)) {
-                return JobFacts::read(&job).map(|facts| facts.id);
-            }
-        }
-        None
-    }
-
     /// Takes in where a job stands, and writes down that its operation ended once it has.
-    async fn notice(&self, job: &H::Value) {
+    fn notice(&self, job: &H::Value) {
         let Some(facts) = JobFacts::read(job) else { return };
         let now = self.host().now().monotonic;
-        let Some(operation) = self.0.known.borrow_mut().end(&facts, now) else { return };
-        let key = self.key(&operation);
-        let Ok(Some(text)) = self.host().journal_read(&key).await else { return };
-        let Some(mut entry) = Entry::decode(&text) else { return };
-        entry.state = State::Ended(facts.id);
-        let _ = self.host().journal_write(&key, &entry.encode()).await;
+        let ended = self.0.known.borrow_mut().end(&facts, now);
+        self.write_end(ended);
+    }
+
+    fn write_end(&self, ended: Option<(String, Entry)>) {
+        let Some((operation, entry)) = ended else { return };
+        let written = self.host().journal(JournalCall::Write, &self.key(&operation), &entry.encode());
+        // Nobody waits for it: at worst the operation is still pending after a reload, and ends then.
+        self.host().spawn(Box::pin(async move {
+            let _ = written.await;
+        }));
     }
 
     /// Where the journal has an operation.
     fn key(&self, operation: &str) -> String {
         join(&[&self.0.config.namespace, "/", operation])
     }
+}
+
+/// The id of the job that carries an operation's token in its webhook's URL.
+fn carrier<V: Value>(jobs: &V, operation: &str) -> Option<String> {
+    jobs.keys().iter().find_map(|at| {
+        let job = jobs.get(at)?;
+        job.text("webhook_url").filter(|url| contains(url, operation))?;
+        JobFacts::read(&job).map(|facts| facts.id)
+    })
 }

@@ -1,7 +1,6 @@
 //! Host: all that the core asks of the outside, so that the same lines run in a browser, in an edge
 //! worker and in a simulation on one native thread with virtual time.
 
-use std::any::Any;
 use std::future::Future;
 use std::pin::Pin;
 
@@ -122,22 +121,41 @@ pub enum Event<'a> {
     },
 }
 
-/// A journal that cannot be used: why, as the store threw it.
-#[derive(Clone, Debug)]
-pub struct JournalFault<V>(pub Option<V>);
+/// What is asked of the journal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JournalCall {
+    /// Writes the entry under the id unless something is there already; atomic. Whether it did.
+    Create,
+    /// The entry under the id: a text, or nothing.
+    Read,
+    /// Writes the entry under the id, whatever was there.
+    Write,
+    /// Removes what is under the id.
+    Delete,
+    /// The ids that begin with the given one: a list of texts.
+    List,
+}
 
 /// All that the core asks of the outside. One thread: no future is `Send`.
+///
+/// What is waited for comes as one plain kind of future, [`Host::Wait`]: futures within futures would
+/// weigh more than everything else in the npm build.
 #[expect(async_fn_in_trait, reason = "every host is single-threaded, so nobody needs to name a Send bound")]
 pub trait Host: Clone + Unpin + 'static {
     /// A JSON value of this world.
     type Value: Value;
+    /// Something that this world has promised: what it came to, or what was thrown instead. Dropping it takes the wish back.
+    type Wait: Future<Output = Result<Self::Value, Self::Value>> + Unpin + 'static;
 
     /// Makes one request. Follows no redirect, uses no cache, and stops it when the future is dropped.
     async fn send(&self, request: Request<Self::Value>) -> Reply<Self::Value>;
 
-    /// Returns after `ms` milliseconds, or earlier when something happened that makes it worth looking:
-    /// a new watcher, a page that is shown again, a network that came back.
-    async fn sleep_or_wake(&self, ms: f64);
+    /// Waits `ms` milliseconds.
+    fn sleep(&self, ms: f64) -> Self::Wait;
+
+    /// Waits `ms` milliseconds, or less when something happened that makes it worth looking: a new
+    /// watcher, a page that is shown again, a network that came back.
+    fn sleep_or_wake(&self, ms: f64) -> Self::Wait;
 
     /// Ends every `sleep_or_wake` that is under way.
     fn wake(&self);
@@ -162,26 +180,21 @@ pub trait Host: Clone + Unpin + 'static {
         true
     }
 
-    /// Writes `entry` under `id` unless something is there already; atomic. False if there was.
-    async fn journal_create(&self, id: &str, entry: &str) -> Result<bool, JournalFault<Self::Value>>;
-    /// The entry under `id`.
-    async fn journal_read(&self, id: &str) -> Result<Option<String>, JournalFault<Self::Value>>;
-    /// Writes `entry` under `id`, whatever was there.
-    async fn journal_write(&self, id: &str, entry: &str) -> Result<(), JournalFault<Self::Value>>;
-    /// Removes what is under `id`.
-    async fn journal_delete(&self, id: &str) -> Result<(), JournalFault<Self::Value>>;
-    /// The ids that begin with `prefix`.
-    async fn journal_list(&self, prefix: &str) -> Result<Vec<String>, JournalFault<Self::Value>>;
+    /// Uses the journal.
+    fn journal(&self, call: JournalCall, id: &str, entry: &str) -> Self::Wait;
 
     /// The jobs that were made since `since`, in milliseconds since 1970, where the caller knows a way to list them.
-    async fn list_jobs(&self, _since: f64) -> Option<Self::Value> {
+    fn list_jobs(&self, _since: f64) -> Option<Self::Wait> {
         None
     }
 
-    /// Holds `name` against every other holder, other tabs included, until the guard is dropped.
-    async fn lock(&self, _name: &str) -> Box<dyn Any> {
-        Box::new(())
+    /// Waits until `name` is held against every other holder, other tabs included. `None` where nobody else can hold it.
+    fn lock(&self, _name: &str) -> Option<Self::Wait> {
+        None
     }
+
+    /// Gives back what `lock` came to.
+    fn unlock(&self, _guard: Self::Value) {}
 
     /// Tells the other clients of this origin what a look at a job brought.
     fn publish(&self, _job: &str, _value: &Self::Value) {}

@@ -45,6 +45,8 @@ pub struct Memory {
     /// The progress when it was first seen running, and the last one, from 0 to 1.
     progress_first: Option<f64>,
     progress: Option<f64>,
+    /// Looks since the progress last moved.
+    stalled: u32,
     /// Whether this upstream counts progress to 100.
     percent: bool,
     /// Looks that brought an answer.
@@ -64,6 +66,7 @@ impl Memory {
             expected: between(expected, FLOOR, LONGEST),
             progress_first: None,
             progress: None,
+            stalled: 0,
             percent: false,
             looks: 0,
             failures: 0,
@@ -88,16 +91,24 @@ impl Memory {
         if facts.status == Status::Running && self.progress_first.is_none() {
             self.progress_first = Some(progress);
         }
+        self.stalled = if self.progress == Some(progress) { self.stalled.saturating_add(1) } else { 0 };
         self.progress = Some(progress);
     }
 
-    /// The time until the end by the job's own account, in milliseconds. Only progress that moved since
-    /// it was first seen says anything, and only from the moment when it was first seen.
+    /// The time until the end by the job's own account, in milliseconds. It is told by what moved since
+    /// the job was first seen running; at the first sight, by all the time since it was begun, which is
+    /// too long where it had to queue, and so never too early. Progress that stands still says nothing.
     fn remaining(&self, now: Now) -> Option<f64> {
         let (first, progress) = (self.progress_first?, self.progress?);
-        let moved = progress - first;
-        let elapsed = now.monotonic - self.running_since?;
-        (moved > 0.02 && progress < 1.0 && elapsed > 0.0).then(|| elapsed * (1.0 - progress) / moved)
+        if progress <= 0.05 || progress >= 1.0 || self.stalled > 1 {
+            return None;
+        }
+        let (moved, elapsed) = if progress - first > 0.02 {
+            (progress - first, now.monotonic - self.running_since?)
+        } else {
+            (progress, self.waited(now))
+        };
+        Some(elapsed * (1.0 - progress) / moved)
     }
 }
 

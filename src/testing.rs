@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
 use crate::charge::MemoryJournal;
-use crate::host::{Body, Env, Event, Host, JournalFault, Now, Reply, Request};
+use crate::host::{Body, Env, Event, Host, JournalCall, Now, Reply, Request};
 use crate::value::{Kind, Value};
 
 /// A JSON text as a value.
@@ -202,14 +202,11 @@ impl Scripted {
         self.0.spawned.take();
         world
     }
-
-    fn journal_op<T>(&self, act: impl FnOnce(&mut MemoryJournal) -> T) -> Result<T, JournalFault<serde_json::Value>> {
-        if self.0.journal_fails.get() { Err(JournalFault(None)) } else { Ok(act(&mut self.0.journal.borrow_mut())) }
-    }
 }
 
 impl Host for Scripted {
     type Value = serde_json::Value;
+    type Wait = Pin<Box<dyn Future<Output = Result<serde_json::Value, serde_json::Value>>>>;
 
     async fn send(&self, request: Request<serde_json::Value>) -> Reply<serde_json::Value> {
         let path = request.url.strip_prefix("https://api.test").expect("the base URL").to_owned();
@@ -223,8 +220,20 @@ impl Host for Scripted {
         reply
     }
 
-    async fn sleep_or_wake(&self, ms: f64) {
-        self.timer(ms, true).await;
+    fn sleep(&self, ms: f64) -> Self::Wait {
+        let timer = self.timer(ms, false);
+        Box::pin(async move {
+            timer.await;
+            Ok(serde_json::Value::Null)
+        })
+    }
+
+    fn sleep_or_wake(&self, ms: f64) -> Self::Wait {
+        let timer = self.timer(ms, true);
+        Box::pin(async move {
+            timer.await;
+            Ok(serde_json::Value::Null)
+        })
     }
 
     fn wake(&self) {
@@ -249,24 +258,26 @@ impl Host for Scripted {
         self.0.env.get()
     }
 
-    async fn journal_create(&self, id: &str, entry: &str) -> Result<bool, JournalFault<serde_json::Value>> {
-        self.journal_op(|journal| journal.create(id, entry))
-    }
-
-    async fn journal_read(&self, id: &str) -> Result<Option<String>, JournalFault<serde_json::Value>> {
-        self.journal_op(|journal| journal.read(id).map(String::from))
-    }
-
-    async fn journal_write(&self, id: &str, entry: &str) -> Result<(), JournalFault<serde_json::Value>> {
-        self.journal_op(|journal| journal.write(id, entry))
-    }
-
-    async fn journal_delete(&self, id: &str) -> Result<(), JournalFault<serde_json::Value>> {
-        self.journal_op(|journal| journal.delete(id))
-    }
-
-    async fn journal_list(&self, prefix: &str) -> Result<Vec<String>, JournalFault<serde_json::Value>> {
-        self.journal_op(|journal| journal.list(prefix))
+    fn journal(&self, call: JournalCall, id: &str, entry: &str) -> Self::Wait {
+        let journal = &mut *self.0.journal.borrow_mut();
+        let result = if self.0.journal_fails.get() {
+            Err("the journal is broken".into())
+        } else {
+            Ok(match call {
+                JournalCall::Create => journal.create(id, entry).into(),
+                JournalCall::Read => journal.read(id).into(),
+                JournalCall::Write => {
+                    journal.write(id, entry);
+                    serde_json::Value::Null
+                }
+                JournalCall::Delete => {
+                    journal.delete(id);
+                    serde_json::Value::Null
+                }
+                JournalCall::List => journal.list(id).into(),
+            })
+        };
+        Box::pin(std::future::ready(result))
     }
 
     fn event(&self, event: Event<'_>) {

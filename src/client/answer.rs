@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::api::{Endpoint, JobFacts};
 use crate::error::{ApiKind, Error, Reason, digits, join};
-use crate::host::{Body, JournalFault};
+use crate::host::Body;
 use crate::retry;
 use crate::value::{Kind, Value};
 
@@ -142,7 +142,7 @@ pub(super) fn answered<V: Value>(status: u16, retry_after: Option<f64>, body: Bo
         404 => (ApiKind::NotFound, "Check the id, and that it belongs to this account."),
         429 => (ApiKind::RateLimited, "Wait before the next call."),
         413 => (ApiKind::Invalid, "The request is too large: pass files by URL."),
-        400..=499 => (ApiKind::Invalid, "Mend the request."),
+        400..=499 => (ApiKind::Invalid, "Correct the request."),
         500.. => (ApiKind::Server, "The server failed; try again later."),
         200..=299 => {
             let what = match &body {
@@ -196,9 +196,13 @@ pub(super) fn charge_unknown() -> Error {
     )
 }
 
-pub(super) fn journal_failed<V>(fault: JournalFault<V>) -> Failure<V> {
+pub(super) fn journal_failed<V>(thrown: V) -> Failure<V> {
     let message = "The journal cannot be used, so nothing was sent. Free some storage, or pass journal: \"memory\".";
-    Failure::from(Error::new(Reason::Journal, &[message])).caused_by(fault.0)
+    Failure::from(Error::new(Reason::Journal, &[message])).caused_by(Some(thrown))
+}
+
+pub(super) fn list_failed<V>(thrown: V) -> Failure<V> {
+    Failure::from(Error::invalid("listJobs", &["failed; the operation is still unknown"])).caused_by(Some(thrown))
 }
 
 /// `str::contains` for a text brings 5 KB of search machinery.

@@ -1,7 +1,5 @@
 //! How a charge is carried out: claim the operation, write it down, post once, and live with whatever comes back.
 
-use std::any::Any;
-use std::pin::pin;
 use std::rc::Rc;
 
 use super::answer::{Failure, Outcome, answered, charge_unknown, connection_lost, journal_failed, timed_out};
@@ -11,14 +9,45 @@ use super::{ChargeOptions, Client};
 use crate::api::{Checked, Endpoint, JobFacts, ModelVersion, OPERATION_PLACEHOLDER, Step, check_id, check_request};
 use crate::charge::{self, Claim, Entry, State, Verdict};
 use crate::error::{Error, Reason, join};
-use crate::host::{Body, Event, Host, Reply};
+use crate::host::{Body, Event, Host, JournalCall, Reply};
 use crate::retry;
-use crate::value::Value;
+use crate::value::{Kind, Value};
 
 /// How often a charge that was proven unsent is sent again.
 const RESENDS: u32 = 2;
 /// How long between two looks at an operation that another call is posting, in milliseconds.
 const JOIN_INTERVAL: f64 = 100.0;
+
+/// One charge, from its request to its verdict.
+pub struct Charge<H: Host> {
+    endpoint: Endpoint,
+    pub step: Step,
+    pub template: String,
+    /// The job that is rendered.
+    render: Option<String>,
+    request: Option<H::Value>,
+    fingerprint: String,
+    model: ModelVersion,
+    seconds: Option<f64>,
+    pub operation: String,
+    /// Where the journal has it.
+    key: String,
+    /// When it began, and when its caller stops waiting, on the monotonic clock.
+    pub begun: f64,
+    deadline: f64,
+}
+
+/// What a post comes to, once its verdict is written down.
+enum Posted<V> {
+    /// The job.
+    Job(V),
+    /// The job is bound to this id, and did not come with it whole.
+    Fetch(String),
+    /// Nothing left this machine.
+    NotSent(Failure<V>),
+    /// Refused, or unknown.
+    Failed(Failure<V>),
+}
 
 impl<H: Host> Client<H> {
     /// `POST /api/custom_template_jobs/`: straight to the video. The job comes back pending.
@@ -38,29 +67,42 @@ impl<H: Host> Client<H> {
 
     /// `POST /api/custom_template_jobs/{id}/render/`. A job that is rendered, or about to be, is returned and not charged.
     pub async fn render(&self, id: &str, request: Option<H::Value>, options: ChargeOptions) -> Outcome<H::Value> {
-        self.charge(Endpoint::Render, Some(id), request, options).await
+        self.charge(Endpoint::Render, Some(id.into()), request, options).await
     }
 
-    async fn charge(
+    /// Any of the four calls that charge; `render` is the job's id for that one.
+    pub async fn charge(
         &self,
         endpoint: Endpoint,
-        render: Option<&str>,
+        render: Option<String>,
         request: Option<H::Value>,
         options: ChargeOptions,
     ) -> Outcome<H::Value> {
-        let Some(step) = endpoint.charges() else { return Err(timed_out()) };
-        if let Some(id) = render {
+        let charge = Rc::new(self.prepare(endpoint, render, request, options)?);
+        let result = self.charge_once(&charge).await;
+        result.map_err(|failure| failure.about(Some(&charge.operation), charge.render.as_deref()))
+    }
+
+    /// Checks everything that can be checked before anything is sent.
+    fn prepare(
+        &self,
+        endpoint: Endpoint,
+        render: Option<String>,
+        request: Option<H::Value>,
+        options: ChargeOptions,
+    ) -> Result<Charge<H>, Error> {
+        let Some(step) = endpoint.charges() else { return Err(Error::invalid("endpoint", &["does not charge"])) };
+        if let Some(id) = &render {
             check_id(id)?;
         }
-        if options.operation.as_ref().is_some_and(|operation| operation.is_empty() || operation.len() > 255) {
-            return Err(Error::invalid("operation", &["must be 1 to 255 characters"]).into());
-        }
-        let operation = match (options.operation, render) {
+        let operation = match (options.operation, &render) {
             (Some(operation), _) => operation,
             (None, Some(id)) => join(&["render:", id]),
             (None, None) => uuid(self.host().random()),
         };
-
+        if operation.is_empty() || operation.len() > 255 {
+            return Err(Error::invalid("operation", &["must be 1 to 255 characters"]));
+        }
         // The token in the webhook's URL brings the job's id even where the answer is lost.
         let request = request.map(|request| match request.text("webhook_url") {
             Some(url) => request.with_text("webhook_url", &fill_operation(&url, &operation)),
@@ -70,267 +112,226 @@ impl<H: Host> Client<H> {
             Some(request) => check_request(step, request)?,
             None => Checked::nothing(step),
         };
+        let known = render.as_ref().and_then(|id| self.0.known.borrow().template(id));
+        let template = request.as_ref().and_then(|request| request.text("template_id")).or(known);
         let timeout = options.timeout.unwrap_or(match endpoint {
             Endpoint::PreviewSync => self.0.config.preview_timeout,
             _ => self.0.config.timeout,
         });
         let begun = self.host().now().monotonic;
-        let deadline = begun + timeout;
-
-        // Another call of this client is posting the same operation: wait for it, then see what it left.
-        while self.0.known.borrow().posting.contains(&operation) {
-            if self.host().now().monotonic >= deadline {
-                return Err(charge_unknown().with_operation(&operation).into());
-            }
-            self.host().sleep_or_wake(JOIN_INTERVAL).await;
-        }
-        let posting = Posting::enter(self, &operation);
-        let key = self.key(&operation);
-        let lock = self.host().lock(&key).await;
-        let template = request.as_ref().and_then(|request| request.text("template_id"));
-        let charge = Rc::new(Charge {
+        Ok(Charge {
             endpoint,
             step,
-            template: template.or_else(|| self.0.known.borrow().template(render?)).unwrap_or_default(),
-            render: render.map(String::from),
+            template: template.unwrap_or_default(),
+            fingerprint: checked.fingerprint.and(render.as_deref().unwrap_or_default().as_bytes()).hex(),
+            render,
             request,
-            fingerprint: checked.fingerprint.and(render.unwrap_or_default().as_bytes()).hex(),
             model: checked.model,
             seconds: options.seconds,
+            key: self.key(&operation),
             operation,
-            key,
             begun,
-            _held: (posting, lock),
-        });
-        let result = self.charge_once(&charge, deadline).await;
-        result.map_err(|failure| failure.about(Some(&charge.operation), charge.render.as_deref()))
+            deadline: begun + timeout,
+        })
     }
 
-    async fn charge_once(&self, charge: &Rc<Charge<H>>, deadline: f64) -> Outcome<H::Value> {
-        // One look first: what is rendered or being rendered is not paid for again.
-        let mut before = None;
-        if let Some(id) = &charge.render {
-            let job = self.read(Endpoint::Get, id, None, self.0.config.max_retries).await.map_err(Failure::unsent)?;
-            before = JobFacts::read(&job);
-            if before.as_ref().is_some_and(JobFacts::is_rendered_or_rendering) {
-                self.remember(charge, id);
-                self.bind_if_open(charge, id).await;
-                return Ok(job);
+    async fn charge_once(&self, charge: &Rc<Charge<H>>) -> Outcome<H::Value> {
+        let host = self.host();
+        // Another call of this client is posting the same operation: wait for it, then see what it left.
+        while self.0.known.borrow().posting.contains(&charge.operation) {
+            if host.now().monotonic >= charge.deadline {
+                return Err(charge_unknown().into());
             }
+            let _ = host.sleep_or_wake(JOIN_INTERVAL).await;
         }
+        let mut held = Held::enter(self, &charge.operation);
+        if let Some(lock) = host.lock(&charge.key) {
+            held.lock = lock.await.ok();
+        }
+        let held = Rc::new(held);
 
         let mut attempt = 0;
         loop {
-            if let Some(result) = self.create(charge, before.as_ref()).await? {
-                return result;
+            let claim = self.claim(charge).await?;
+            if claim == Claim::Conflict {
+                let message = "This operation id was used before for another request; nothing was sent. Use a new id.";
+                return Err(Error::new(Reason::OperationConflict, &[message]).into());
             }
-            if !self.host().env().online {
-                self.forget(charge).await;
-                return Err(
-                    Error::new(Reason::Connection { sent: false }, &["The machine is offline; nothing was sent."]).into()
-                );
-            }
-            let reserved = self.0.known.borrow_mut().reserve(
-                &charge.operation,
-                &self.0.config.prices,
-                charge.step,
-                &charge.template,
-                charge.model,
-                charge.seconds,
-            );
-            if let Err(error) = reserved {
-                self.forget(charge).await;
-                return Err(error.into());
-            }
-
-            // From here on the charge outlives its caller: whoever drops this future only stops waiting.
-            let post = Detached::new(self.host(), {
-                let (client, charge) = (self.clone(), Rc::clone(charge));
-                async move { client.post(&charge).await }
-            });
-            let left = deadline - self.host().now().monotonic;
-            let Some((verdict, reply)) = either(post, pin!(self.sleep(left))).await else {
-                return Err(charge_unknown().into());
-            };
-            match (verdict, reply) {
-                (Verdict::Bound(id), Reply::Answered { body: Body::Json(job), .. })
-                    if JobFacts::read(&job).is_some_and(|facts| facts.id == id) =>
-                {
-                    self.notice(&job).await;
-                    return Ok(job);
+            // One look before a render: what is rendered or being rendered is not paid for again.
+            let mut before = None;
+            let mut refusal = None;
+            if let Some(id) = &charge.render {
+                match self.read(Endpoint::Get, id, None, self.0.config.max_retries).await {
+                    Ok(job) => before = Some(job),
+                    Err(failure) => refusal = Some(failure.unsent()),
                 }
-                // The id is known, and the job did not come with it whole.
-                (Verdict::Bound(id), _) => return self.get(&id, None).await,
-                (Verdict::NotSent, Reply::Lost { cause, .. }) => {
-                    let wait = retry::backoff(attempt, self.chance(), None);
-                    if attempt >= RESENDS || self.host().now().monotonic + wait >= deadline {
-                        let message = "The server could not be reached; nothing was sent. Try again later.";
-                        let error = Error::new(Reason::Connection { sent: false }, &[message]);
-                        return Err(Failure::from(error).caused_by(cause));
-                    }
-                    self.host().event(Event::Retry { path: &charge.path(), in_ms: wait });
-                    self.sleep(wait).await;
-                    attempt += 1;
-                }
-                (Verdict::Rejected, Reply::Answered { status, retry_after, body }) => {
-                    return Err(answered(status, retry_after, body));
-                }
-                (Verdict::Rejected, Reply::Unusable { field, message, cause }) => {
-                    return Err(Failure::from(Error::invalid(field, &[message])).caused_by(cause));
-                }
-                (_, reply) => return self.look_after(charge, before.as_ref(), reply).await,
             }
-        }
-    }
-
-    /// Writes the operation down. `Some` is what the one that stands there already comes to.
-    async fn create(
-        &self,
-        charge: &Charge<H>,
-        before: Option<&JobFacts>,
-    ) -> Result<Option<Outcome<H::Value>>, Failure<H::Value>> {
-        let entry = charge.entry(State::Posting, self.host().now().wall);
-        loop {
-            if self.host().journal_create(&charge.key, &entry.encode()).await.map_err(journal_failed)? {
-                return Ok(None);
+            let facts = before.as_ref().and_then(JobFacts::read);
+            if let (Some(job), Some(facts)) = (&before, &facts)
+                && facts.is_rendered_or_rendering()
+            {
+                self.bind(charge, &facts.id).await;
+                self.notice(job);
+                return Ok(job.clone());
             }
-            let found = self.host().journal_read(&charge.key).await.map_err(journal_failed)?;
-            let Some(found) = found else { continue };
-            return match charge::claim(Entry::decode(&found).as_ref(), charge.step, &charge.fingerprint) {
+            match claim {
+                Claim::New => {}
                 // A render that failed may be asked for again, and is paid for again.
-                Claim::Fetch(_) if before.is_some_and(|facts| facts.status.is_failure()) => {
-                    self.host().journal_delete(&charge.key).await.map_err(journal_failed)?;
+                Claim::Fetch(_) if facts.is_some_and(|facts| facts.status.is_failure()) => {
+                    self.delete(charge).await;
                     continue;
                 }
                 Claim::Fetch(id) => {
-                    self.remember(charge, &id);
-                    Ok(Some(self.get(&id, None).await))
+                    self.remember(charge, &id, State::Bound(id.clone()));
+                    return self.get(&id, None).await;
                 }
-                Claim::Unknown => Err(charge_unknown().into()),
-                Claim::Conflict => Err(Error::new(
-                    Reason::OperationConflict,
-                    &["This operation id was used before for another request; nothing was sent. Use a new id."],
-                )
-                .into()),
-            };
+                _ => {
+                    return Err(refusal.map_or_else(|| charge_unknown().into(), |failure| failure.instead(charge_unknown())));
+                }
+            }
+            if refusal.is_none() {
+                refusal = self.refusal(charge).err().map(Failure::from);
+            }
+            if let Some(refusal) = refusal {
+                self.delete(charge).await;
+                return Err(refusal);
+            }
+
+            // From here on the charge outlives its caller: whoever drops this future only stops waiting.
+            let post = Detached::new(host, {
+                let (client, charge, held) = (self.clone(), Rc::clone(charge), Rc::clone(&held));
+                async move {
+                    let posted = client.post(&charge, before).await;
+                    drop(held);
+                    posted
+                }
+            });
+            let patience = host.sleep((charge.deadline - host.now().monotonic).max(0.0));
+            match either(post, patience).await {
+                None => return Err(charge_unknown().into()),
+                Some(Posted::Job(job)) => return Ok(job),
+                Some(Posted::Fetch(id)) => return self.get(&id, None).await,
+                Some(Posted::Failed(failure)) => return Err(failure),
+                Some(Posted::NotSent(failure)) => {
+                    let wait = retry::backoff(attempt, self.chance(), None);
+                    if attempt >= RESENDS || host.now().monotonic + wait >= charge.deadline {
+                        return Err(failure);
+                    }
+                    host.event(Event::Retry { path: &charge.path(), in_ms: wait });
+                    let _ = host.sleep(wait).await;
+                    attempt += 1;
+                }
+            }
         }
     }
 
-    /// Posts once, and writes down what came of it.
-    async fn post(&self, charge: &Charge<H>) -> (Verdict, Reply<H::Value>) {
+    /// Writes the operation down, or tells what stands there already.
+    async fn claim(&self, charge: &Charge<H>) -> Result<Claim, Failure<H::Value>> {
+        loop {
+            let entry = charge.entry(State::Posting, self.host().now().wall).encode();
+            let created = self.host().journal(JournalCall::Create, &charge.key, &entry).await.map_err(journal_failed)?;
+            if created.kind() == Kind::Bool(true) {
+                return Ok(Claim::New);
+            }
+            let found = self.host().journal(JournalCall::Read, &charge.key, "").await.map_err(journal_failed)?;
+            // It may have gone in between; then the next round creates it.
+            if let Kind::Text(found) = found.kind() {
+                return Ok(charge::claim(Entry::decode(&found).as_ref(), charge.step, &charge.fingerprint));
+            }
+        }
+    }
+
+    /// Why nothing may be sent: no network, or no budget left.
+    fn refusal(&self, charge: &Charge<H>) -> Result<(), Error> {
+        if !self.host().env().online {
+            return Err(Error::new(Reason::Connection { sent: false }, &["The machine is offline; nothing was sent."]));
+        }
+        self.0.known.borrow_mut().reserve(
+            &charge.operation,
+            &self.0.config.prices,
+            charge.step,
+            &charge.template,
+            charge.model,
+            charge.seconds,
+        )
+    }
+
+    /// Posts once, and writes down what came of it. `before` is the job that is rendered, as it was.
+    async fn post(&self, charge: &Charge<H>, before: Option<H::Value>) -> Posted<H::Value> {
         let timeout = self.0.config.preview_timeout.max(self.0.config.timeout);
-        let path = charge.path();
-        let reply = self.send(charge.endpoint, &path, charge.request.clone(), Some(&charge.operation), timeout).await;
-        let verdict = {
-            let facts_id;
-            let outcome = match &reply {
-                Reply::Answered { status, body, .. } => {
-                    let id = match body {
-                        Body::Json(job) => {
-                            facts_id = JobFacts::read(job).map(|facts| facts.id);
-                            facts_id.as_deref()
-                        }
-                        Body::Broken(text) => charge::salvage_id(text),
-                        Body::Text(_) => None,
-                    };
-                    charge::Outcome::Answered(*status, id)
-                }
-                Reply::Lost { code, .. } => charge::Outcome::Lost(code),
-                Reply::TimedOut => charge::Outcome::TimedOut,
-                Reply::Unusable { .. } => charge::Outcome::Unusable,
-            };
-            charge::verdict(outcome, charge.render.as_deref())
-        };
+        let reply =
+            self.send(charge.endpoint, &charge.path(), charge.request.clone(), Some(&charge.operation), timeout).await;
+        let verdict = charge.judge(&reply);
         self.host().event(Event::Verdict {
             operation: &charge.operation,
             verdict: verdict.as_str(),
             job: if let Verdict::Bound(id) = &verdict { Some(id) } else { None },
         });
-        match &verdict {
+        match verdict {
             Verdict::Bound(id) => {
-                self.remember(charge, id);
-                self.bind(charge, id).await;
+                self.bind(charge, &id).await;
+                match reply {
+                    Reply::Answered { body: Body::Json(job), .. }
+                        if JobFacts::read(&job).is_some_and(|facts| facts.id == id) =>
+                    {
+                        self.notice(&job);
+                        Posted::Job(job)
+                    }
+                    _ => Posted::Fetch(id),
+                }
             }
-            Verdict::Rejected | Verdict::NotSent => self.forget(charge).await,
-            Verdict::Unknown => self.write(charge, State::Unknown).await,
+            Verdict::Rejected => {
+                self.delete(charge).await;
+                Posted::Failed(told(reply))
+            }
+            Verdict::NotSent => {
+                self.delete(charge).await;
+                let message = "The server could not be reached; nothing was sent. Try again later.";
+                Posted::NotSent(told(reply).instead(Error::new(Reason::Connection { sent: false }, &[message])))
+            }
+            Verdict::Unknown => {
+                self.write(charge, State::Unknown).await;
+                let failure = told(reply).instead(charge_unknown());
+                // A render has an id to look at; the other steps have none.
+                let Some(before) = before.as_ref().and_then(JobFacts::read) else { return Posted::Failed(failure) };
+                let Ok(job) = self.get(&before.id, None).await else { return Posted::Failed(failure) };
+                if JobFacts::read(&job).is_some_and(|after| was_touched(&before, &after)) {
+                    self.bind(charge, &before.id).await;
+                    return Posted::Job(job);
+                }
+                Posted::Failed(failure.with_job(Some(job)))
+            }
         }
-        (verdict, reply)
-    }
-
-    /// Looks whether a render whose answer was lost was carried out. The other steps have no id to look at.
-    async fn look_after(&self, charge: &Charge<H>, before: Option<&JobFacts>, reply: Reply<H::Value>) -> Outcome<H::Value> {
-        let failure = match reply {
-            Reply::Lost { cause, .. } => connection_lost(cause),
-            Reply::Answered { status, retry_after, body } => answered(status, retry_after, body),
-            _ => timed_out(),
-        };
-        let failure = failure.instead(charge_unknown());
-        let (Some(id), Some(before)) = (&charge.render, before) else { return Err(failure) };
-        let Ok(job) = self.get(id, None).await else { return Err(failure) };
-        if JobFacts::read(&job).is_some_and(|after| was_touched(before, &after)) {
-            self.remember(charge, id);
-            self.bind(charge, id).await;
-            return Ok(job);
-        }
-        Err(failure.with_job(Some(job)))
     }
 
     /// A verdict that cannot be written does not take the answer from the caller: the entry then still
     /// says posting, which is never sent again either.
     async fn write(&self, charge: &Charge<H>, state: State) {
         let entry = charge.entry(state, self.host().now().wall).encode();
-        let _ = self.host().journal_write(&charge.key, &entry).await;
+        let _ = self.host().journal(JournalCall::Write, &charge.key, &entry).await;
     }
 
     async fn bind(&self, charge: &Charge<H>, id: &str) {
-        self.write(charge, State::Bound(id.into())).await;
+        let state = State::Bound(id.into());
+        self.remember(charge, id, state.clone());
+        self.write(charge, state).await;
     }
 
-    /// Binds the operation where the journal has it open: an earlier render whose outcome was unknown.
-    async fn bind_if_open(&self, charge: &Charge<H>, id: &str) {
-        if let Ok(Some(text)) = self.host().journal_read(&charge.key).await {
-            let found = Entry::decode(&text);
-            if charge::claim(found.as_ref(), charge.step, &charge.fingerprint) == Claim::Unknown {
-                self.bind(charge, id).await;
-            }
-        }
-    }
-
-    fn remember(&self, charge: &Charge<H>, id: &str) {
+    fn remember(&self, charge: &Charge<H>, id: &str, state: State) {
         self.0.known.borrow_mut().remember(Charged {
             job: id.into(),
             step: charge.step,
             template: charge.template.clone(),
             since: charge.begun,
-            operation: Some(charge.operation.clone()),
+            open: Some((charge.operation.clone(), charge.entry(state, self.host().now().wall))),
         });
     }
 
     /// Nothing was charged: the id is free for another try, and the budget gets its credits back.
-    async fn forget(&self, charge: &Charge<H>) {
+    async fn delete(&self, charge: &Charge<H>) {
         self.0.known.borrow_mut().refund(&charge.operation);
-        let _ = self.host().journal_delete(&charge.key).await;
+        let _ = self.host().journal(JournalCall::Delete, &charge.key, "").await;
     }
-}
-
-/// One charge, from its request to its verdict.
-pub struct Charge<H: Host> {
-    endpoint: Endpoint,
-    step: Step,
-    template: String,
-    /// The job that is rendered.
-    render: Option<String>,
-    request: Option<H::Value>,
-    fingerprint: String,
-    model: ModelVersion,
-    seconds: Option<f64>,
-    operation: String,
-    /// Where the journal has it.
-    key: String,
-    /// When it began, on the monotonic clock.
-    begun: f64,
-    /// Kept as long as anybody posts this: no other call and no other tab may.
-    _held: (Posting<H>, Box<dyn Any>),
 }
 
 impl<H: Host> Charge<H> {
@@ -341,37 +342,72 @@ impl<H: Host> Charge<H> {
     fn entry(&self, state: State, wall: f64) -> Entry {
         Entry { state, step: self.step, fingerprint: self.fingerprint.clone(), at: wall as u64 }
     }
-}
 
-/// Marks an operation as being posted by this client.
-pub struct Posting<H: Host> {
-    client: Client<H>,
-    operation: String,
-}
-
-impl<H: Host> Posting<H> {
-    fn enter(client: &Client<H>, operation: &str) -> Self {
-        client.0.known.borrow_mut().posting.push(operation.into());
-        Self { client: client.clone(), operation: operation.into() }
+    fn judge(&self, reply: &Reply<H::Value>) -> Verdict {
+        let id;
+        let outcome = match reply {
+            Reply::Answered { status, body, .. } => {
+                id = match body {
+                    Body::Json(job) => JobFacts::read(job).map(|facts| facts.id),
+                    Body::Broken(text) => charge::salvage_id(text).map(String::from),
+                    Body::Text(_) => None,
+                };
+                charge::Outcome::Answered(*status, id.as_deref())
+            }
+            Reply::Lost { code, .. } => charge::Outcome::Lost(code),
+            Reply::TimedOut => charge::Outcome::TimedOut,
+            Reply::Unusable { .. } => charge::Outcome::Unusable,
+        };
+        charge::verdict(outcome, self.render.as_deref())
     }
 }
 
-impl<H: Host> Drop for Posting<H> {
+/// Marks an operation as being posted by this client, and holds its lock.
+struct Held<H: Host> {
+    client: Client<H>,
+    operation: String,
+    lock: Option<H::Value>,
+}
+
+impl<H: Host> Held<H> {
+    fn enter(client: &Client<H>, operation: &str) -> Self {
+        client.0.known.borrow_mut().posting.push(operation.into());
+        Self { client: client.clone(), operation: operation.into(), lock: None }
+    }
+}
+
+impl<H: Host> Drop for Held<H> {
     fn drop(&mut self) {
         self.client.0.known.borrow_mut().posting.retain(|operation| *operation != self.operation);
+        if let Some(guard) = self.lock.take() {
+            self.client.host().unlock(guard);
+        }
         self.client.host().wake();
     }
 }
 
+/// What a reply says that brought no job.
+fn told<V: Value>(reply: Reply<V>) -> Failure<V> {
+    match reply {
+        Reply::Answered { status, retry_after, body } => answered(status, retry_after, body),
+        Reply::Lost { cause, .. } => connection_lost(cause),
+        Reply::TimedOut => timed_out(),
+        Reply::Unusable { field, message, cause } => Failure::from(Error::invalid(field, &[message])).caused_by(cause),
+    }
+}
+
 /// A version 4 UUID of random bits.
-fn uuid(mut random: [u8; 16]) -> String {
-    random[6] = random[6] & 0x0f | 0x40;
-    random[8] = random[8] & 0x3f | 0x80;
+fn uuid(random: [u8; 16]) -> String {
     let mut text = String::new();
-    for (at, byte) in random.iter().enumerate() {
+    for (at, byte) in random.into_iter().enumerate() {
         if matches!(at, 4 | 6 | 8 | 10) {
             text.push('-');
         }
+        let byte = match at {
+            6 => byte & 0x0f | 0x40,
+            8 => byte & 0x3f | 0x80,
+            _ => byte,
+        };
         for digit in [byte >> 4, byte & 15] {
             text.push(char::from(if digit < 10 { b'0' + digit } else { b'a' - 10 + digit }));
         }

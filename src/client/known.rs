@@ -1,6 +1,7 @@
 //! What a client knows of the jobs that it charged for, and what it has learned from them: steps, durations, lengths, spending.
 
 use crate::api::{Goal, JobFacts, ModelVersion, Step};
+use crate::charge::{Entry, State};
 use crate::credits::{Budget, PriceTable};
 use crate::error::Error;
 
@@ -15,8 +16,8 @@ pub struct Charged {
     pub template: String,
     /// When the charge began, on the monotonic clock.
     pub since: f64,
-    /// The operation; `None` once it was seen to end.
-    pub operation: Option<String>,
+    /// The operation and its entry in the journal; `None` once it was seen to end.
+    pub open: Option<(String, Entry)>,
 }
 
 /// How long a step took for a template, and how long the template's videos are.
@@ -42,6 +43,23 @@ impl Known {
     /// Nothing yet; `max_credits` is what may be spent.
     pub fn new(max_credits: Option<f64>) -> Self {
         Self { budget: max_credits.map(Budget::new), ..Self::default() }
+    }
+
+    /// Takes in what the journal has, for a job that an earlier run charged for.
+    pub fn recall(&mut self, operation: &str, entry: &Entry, now: f64) {
+        if let State::Bound(job) = &entry.state
+            && self.job(job).is_none()
+        {
+            let open = Some((operation.into(), entry.clone()));
+            self.remember(Charged { job: job.clone(), step: entry.step, template: String::new(), since: now, open });
+        }
+    }
+
+    /// The job is not there any more: its operation and entry, to be ended.
+    pub fn gone(&mut self, job: &str) -> Option<(String, Entry)> {
+        let (operation, mut entry) = self.charged.iter_mut().find(|charged| charged.job == job)?.open.take()?;
+        entry.state = State::Ended(job.into());
+        Some((operation, entry))
     }
 
     fn job(&self, job: &str) -> Option<&Charged> {
@@ -103,18 +121,23 @@ impl Known {
         }
     }
 
-    /// Takes in where a job stands. The operation that ended with it, the first time that this is seen.
-    pub fn end(&mut self, facts: &JobFacts, now: f64) -> Option<String> {
+    /// Takes in where a job stands. The operation that ended with it and its entry, the first time that this is seen.
+    pub fn end(&mut self, facts: &JobFacts, now: f64) -> Option<(String, Entry)> {
         let charged = self.charged.iter_mut().find(|charged| charged.job == facts.id)?;
         let reached = facts.meets(charged.step.goal());
         if !reached && !facts.status.is_failure() {
             return None;
         }
-        let operation = charged.operation.take()?;
+        let (operation, mut entry) = charged.open.take()?;
         // A failed job may be refunded or not: nobody says, so its reservation stays.
         if reached {
             if let (Some(budget), Some(credits)) = (&mut self.budget, facts.credits_used.filter(|credits| *credits > 0.0)) {
                 budget.settle(&operation, credits);
+            }
+            // A job that an earlier run began says nothing about how long its kind takes.
+            if charged.template.is_empty() {
+                entry.state = State::Ended(charged.job.clone());
+                return Some((operation, entry));
             }
             let took = now - charged.since;
             let seconds = facts.duration.filter(|seconds| *seconds > 0.0);
@@ -128,6 +151,7 @@ impl Known {
                 self.learned.push(Learned { template, step, milliseconds: took, seconds });
             }
         }
-        Some(operation)
+        entry.state = State::Ended(charged.job.clone());
+        Some((operation, entry))
     }
 }

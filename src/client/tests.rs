@@ -93,7 +93,7 @@ fn an_unknown_charge_is_refused_until_it_is_settled() {
 
     let settled = host.run(client.settle("op", None)).expect("no id is known");
     assert_eq!(settled.entry.state, State::Unknown);
-    let settled = host.run(client.settle("op", Some(ID))).expect("settled");
+    let settled = host.run(client.settle("op", Some(ID.into()))).expect("settled");
     assert_eq!(settled.entry.state, State::Bound(ID.into()));
     let job = host.run(client.submit(request(), named("op"))).expect("the job that it is bound to");
     assert_eq!(job.text("id").as_deref(), Some(ID));
@@ -186,7 +186,7 @@ fn a_caller_that_stops_waiting_does_not_stop_the_charge() {
     // and by dropping the call.
     let (client, host) = client_of(in_order(vec![(60_000.0, answer(201, &job("pending", "")))]));
     let call = client.submit(request(), named("op"));
-    let gone = host.run(either(std::pin::pin!(call), std::pin::pin!(host.sleep_or_wake(5.0))));
+    let gone = host.run(either(std::pin::pin!(call), host.sleep(5.0)));
     assert!(gone.is_none());
     host.finish();
     assert_eq!(host.posts(), 1);
@@ -198,7 +198,7 @@ fn a_caller_that_stops_waiting_does_not_stop_the_charge() {
 fn a_crash_in_the_middle_of_a_post_leaves_an_operation_that_is_never_sent_again() {
     let (client, host) = client_of(in_order(vec![(60_000.0, answer(201, &job("pending", "")))]));
     let call = client.submit(request(), named("op"));
-    host.run(either(std::pin::pin!(call), std::pin::pin!(host.sleep_or_wake(5.0))));
+    host.run(either(std::pin::pin!(call), host.sleep(5.0)));
     let host = host.crash();
     let client = Client::new(host.clone(), Config::new("https://api.test", "me"));
     let pending = host.run(client.pending()).expect("the journal survives");
@@ -716,6 +716,35 @@ fn an_ended_job_is_not_pending_any_more() {
     assert!(host.run(client.pending()).expect("the journal").is_empty());
     host.run(client.submit(request(), named("op"))).expect("the same operation is the same job");
     assert_eq!(host.posts(), 1);
+}
+
+#[test]
+fn a_job_of_an_earlier_run_is_waited_for_as_its_step_wants_and_then_ends() {
+    let script = |request: &Request<Json>| match request.endpoint {
+        Endpoint::Submit => (1.0, answer(201, &job("pending", ""))),
+        _ => (1.0, answer(200, &job("done", r#","preview":"https://p","video_output":"https://v""#))),
+    };
+    let (client, host) = client_of(script);
+    host.run(client.submit(request(), named("op"))).expect("posted");
+    let host = host.crash();
+    let client = Client::new(host.clone(), Config::new("https://api.test", "me"));
+    let pending = host.run(client.pending()).expect("the journal survives");
+    let id = pending.first().and_then(|operation| operation.entry.job()).expect("the job is known").to_owned();
+    host.run(client.poll(&id, None, PollOptions::default())).expect("the video");
+    host.finish();
+    assert!(host.run(client.pending()).expect("the journal").is_empty());
+}
+
+#[test]
+fn a_job_that_is_gone_is_not_pending_any_more() {
+    let (client, host) = client_of(|request| match request.endpoint {
+        Endpoint::Submit => (1.0, answer(201, &job("pending", ""))),
+        _ => (1.0, answer(404, r#"{"detail":"Not found."}"#)),
+    });
+    host.run(client.submit(request(), named("op"))).expect("posted");
+    host.run(client.poll(ID, None, PollOptions::default())).expect_err("gone");
+    host.finish();
+    assert!(host.run(client.pending()).expect("the journal").is_empty());
 }
 
 #[test]

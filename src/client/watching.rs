@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::fmt;
 use std::future::Future;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::rc::Rc;
 
 use super::answer::{Failure, Outcome, timed_out};
@@ -22,8 +22,6 @@ const EXPECTED_VIDEO: f64 = 40_000.0;
 /// Requests for status in flight at once; browsers open six connections to a host.
 const LOOKS_IN_FLIGHT: usize = 6;
 
-/// A watcher that was taken out: the job's id, who is to be told, and the job as last seen.
-type Taken<V> = (String, Rc<dyn Sink<V>>, Option<V>);
 /// One look under way: the job's id, then what came.
 type Looking<V> = Pin<Box<dyn Future<Output = (String, Outcome<V>)>>>;
 
@@ -39,10 +37,17 @@ pub trait Sink<V> {
 /// for each call where it does not.
 pub struct Watches<V>(Rc<RefCell<WatchesInner<V>>>);
 
+struct Watcher<V> {
+    key: u32,
+    id: String,
+    sink: Rc<dyn Sink<V>>,
+    /// The job as this watcher last heard of it.
+    job: Option<V>,
+}
+
 struct WatchesInner<V> {
     schedule: Schedule,
-    sinks: Vec<(u32, String, Rc<dyn Sink<V>>)>,
-    last: Vec<(String, V)>,
+    watchers: Vec<Watcher<V>>,
     online: bool,
     visible: bool,
     running: bool,
@@ -58,8 +63,7 @@ impl<V> Default for Watches<V> {
     fn default() -> Self {
         Self(Rc::new(RefCell::new(WatchesInner {
             schedule: Schedule::default(),
-            sinks: Vec::new(),
-            last: Vec::new(),
+            watchers: Vec::new(),
             online: true,
             visible: true,
             running: false,
@@ -78,7 +82,7 @@ impl<V> Watches<V> {
     pub fn unwatch(&self, key: u32) {
         let mut watches = self.0.borrow_mut();
         watches.schedule.unwatch(key);
-        watches.sinks.retain(|(sink, ..)| *sink != key);
+        watches.watchers.retain(|watcher| watcher.key != key);
     }
 }
 
@@ -122,7 +126,7 @@ impl<H: Host> Client<H> {
         let facts = facts.filter(|facts| facts.status.is_active());
         let mut inner = watches.0.borrow_mut();
         let key = inner.schedule.watch(id, facts, wish, Memory::new(since, expected), now);
-        inner.sinks.push((key, id.into(), sink));
+        inner.watchers.push(Watcher { key, id: id.into(), sink, job: job.cloned() });
         drop(inner);
         self.host().wake();
         Ok(key)
@@ -130,112 +134,80 @@ impl<H: Host> Client<H> {
 
     /// Looks at everything that is watched until nothing is. A second call on the same watches returns at once.
     pub async fn run(&self, watches: &Watches<H::Value>) {
-        {
-            let mut inner = watches.0.borrow_mut();
-            if inner.running {
-                return;
-            }
-            inner.running = true;
+        if std::mem::replace(&mut watches.0.borrow_mut().running, true) {
+            return;
         }
         let _running = Running(watches.clone());
+        let host = self.host();
         let mut looks: Vec<Looking<H::Value>> = Vec::new();
-        loop {
-            let (now, env) = (self.host().now(), self.host().env());
-            let mut expired = Vec::new();
-            {
-                let inner = &mut *watches.0.borrow_mut();
-                if (env.online && !inner.online) || (env.visible && !inner.visible) {
-                    inner.schedule.look_now(now);
-                }
-                (inner.online, inner.visible) = (env.online, env.visible);
-                for key in inner.schedule.expire(now) {
-                    expired.extend(inner.take(key));
-                }
-            }
-            for (id, sink, job) in expired {
-                if let Some(error) = poll::ending(Notice::Deadline, None, &id) {
-                    sink.end(Err(Failure::from(error).with_job(job)));
-                }
-            }
-            while looks.len() < LOOKS_IN_FLIGHT {
-                let Some(id) = watches.0.borrow_mut().schedule.take_due(now, env) else { break };
-                let client = self.clone();
-                looks.push(Box::pin(async move {
-                    // The schedule does the trying again: an outage must not hold a place in flight.
-                    let result = client.read(Endpoint::Get, &id, None, 0).await;
-                    (id, result)
-                }));
-            }
-            for (id, job) in self.host().published() {
-                self.looked(watches, &id, Ok(job)).await;
-            }
-            let (empty, idle) = {
-                let inner = watches.0.borrow();
-                let full = looks.len() >= LOOKS_IN_FLIGHT;
-                (inner.schedule.is_empty(), if full { LONGEST } else { inner.schedule.idle(now, env) })
-            };
-            if empty {
-                return;
-            }
-            let arrived = either(Arrival(&mut looks), pin!(self.host().sleep_or_wake(idle))).await;
-            if let Some((id, result)) = arrived {
+        while let Some(idle) = self.begin_looks(watches, &mut looks) {
+            if let Some((id, result)) = either(Arrival(&mut looks), host.sleep_or_wake(idle)).await {
                 if let Ok(job) = &result {
-                    self.host().publish(&id, job);
+                    host.publish(&id, job);
                 }
-                self.looked(watches, &id, result).await;
+                self.looked(watches, &id, &result);
+            }
+            for (id, job) in host.published() {
+                self.looked(watches, &id, &Ok(job));
             }
         }
     }
 
+    /// Ends what is too late and begins what is due. How long nothing else is to be done, in milliseconds; `None` once nothing is watched.
+    fn begin_looks(&self, watches: &Watches<H::Value>, looks: &mut Vec<Looking<H::Value>>) -> Option<f64> {
+        let (now, env) = (self.host().now(), self.host().env());
+        let expired = {
+            let inner = &mut *watches.0.borrow_mut();
+            if (env.online && !inner.online) || (env.visible && !inner.visible) {
+                inner.schedule.look_now(now);
+            }
+            (inner.online, inner.visible) = (env.online, env.visible);
+            inner.schedule.expire(now)
+        };
+        for key in expired {
+            watches.tell(key, Notice::Deadline, None, None);
+        }
+        let schedule = &mut watches.0.borrow_mut().schedule;
+        while looks.len() < LOOKS_IN_FLIGHT
+            && let Some(id) = schedule.take_due(now, env)
+        {
+            // The schedule does the trying again: an outage must not hold a place in flight.
+            let look = self.read(Endpoint::Get, &id, None, 0);
+            looks.push(Box::pin(async move { (id, look.await) }));
+        }
+        if schedule.is_empty() {
+            return None;
+        }
+        Some(if looks.len() < LOOKS_IN_FLIGHT { schedule.idle(now, env) } else { LONGEST })
+    }
+
     /// Takes in one look, and tells whoever watches the job.
-    async fn looked(&self, watches: &Watches<H::Value>, id: &str, result: Outcome<H::Value>) {
+    fn looked(&self, watches: &Watches<H::Value>, id: &str, result: &Outcome<H::Value>) {
         let (now, env, chance) = (self.host().now(), self.host().env(), self.chance());
         let facts = result.as_ref().ok().and_then(JobFacts::read);
-        if let Ok(job) = &result {
-            self.notice(job).await;
-        }
-        let told = {
-            let inner = &mut *watches.0.borrow_mut();
-            let seen = match (&result, &facts) {
-                (Ok(_), Some(facts)) => Seen::Job(facts),
-                (Err(failure), _) => match failure.error().reason() {
-                    Reason::Api { status: 401 | 403 | 404, .. } | Reason::InvalidRequest { .. } => Seen::Refusal,
-                    Reason::Api { retry_after_ms, .. } => Seen::Failure(*retry_after_ms),
-                    _ => Seen::Failure(None),
-                },
+        let seen = match (result, &facts) {
+            (Ok(job), Some(facts)) => {
+                self.notice(job);
+                Seen::Job(facts)
+            }
+            (Err(failure), _) => match failure.error().reason() {
+                Reason::Api { status: 401 | 403, .. } | Reason::InvalidRequest { .. } => Seen::Refusal,
+                Reason::Api { status: 404, .. } => {
+                    let gone = self.0.known.borrow_mut().gone(id);
+                    self.write_end(gone);
+                    Seen::Refusal
+                }
+                Reason::Api { retry_after_ms, .. } => Seen::Failure(*retry_after_ms),
                 _ => Seen::Failure(None),
-            };
-            let notices = inner.schedule.seen(id, &seen, now, env, chance);
-            if let Ok(job) = &result {
-                inner.last.retain(|(known, _)| known != id);
-                inner.last.push((id.into(), job.clone()));
-            }
-            let mut told = Vec::new();
-            for (key, notice) in notices {
-                let sink = if notice.is_final() {
-                    inner.take(key).map(|(_, sink, _)| sink)
-                } else {
-                    inner.sinks.iter().find(|(sink, ..)| *sink == key).map(|(_, _, sink)| Rc::clone(sink))
-                };
-                told.extend(sink.map(|sink| (sink, notice)));
-            }
-            told
+            },
+            _ => Seen::Failure(None),
         };
-        // No borrow lives here: a sink may call back into the client.
-        for (sink, notice) in told {
-            match (&result, notice) {
-                (Ok(job), Notice::Update(look)) => {
-                    self.host().event(Event::Look { job: id, in_ms: look.in_ms });
-                    sink.update(job, look);
-                }
-                (Ok(job), Notice::Reached) => sink.end(Ok(job.clone())),
-                (Ok(job), notice) => {
-                    if let Some(error) = poll::ending(notice, facts.as_ref(), id) {
-                        sink.end(Err(Failure::from(error).with_job(Some(job.clone()))));
-                    }
-                }
-                (Err(failure), _) => sink.end(Err(failure.clone())),
+        let notices = watches.0.borrow_mut().schedule.seen(id, &seen, now, env, chance);
+        for (key, notice) in notices {
+            if let Notice::Update(look) = notice {
+                self.host().event(Event::Look { job: id, in_ms: look.in_ms });
             }
+            watches.tell(key, notice, Some(result), facts.as_ref());
         }
     }
 
@@ -257,16 +229,31 @@ impl<H: Host> Client<H> {
     }
 }
 
-impl<V: Clone> WatchesInner<V> {
-    /// Takes a watcher's sink out, with the job as last seen. Forgets the job with its last watcher.
-    fn take(&mut self, key: u32) -> Option<Taken<V>> {
-        let at = self.sinks.iter().position(|(sink, ..)| *sink == key)?;
-        let (_, id, sink) = self.sinks.remove(at);
-        let job = self.last.iter().find(|(known, _)| *known == id).map(|(_, job)| job.clone());
-        if !self.sinks.iter().any(|(_, other, _)| *other == id) {
-            self.last.retain(|(known, _)| *known != id);
+impl<V: Clone> Watches<V> {
+    /// Tells one watcher. No borrow lives while it hears: it may call back into the client.
+    fn tell(&self, key: u32, notice: Notice, result: Option<&Outcome<V>>, facts: Option<&JobFacts>) {
+        let job = result.and_then(|result| result.as_ref().ok());
+        let watcher = {
+            let watchers = &mut self.0.borrow_mut().watchers;
+            let Some(at) = watchers.iter().position(|watcher| watcher.key == key) else { return };
+            if let (Notice::Update(_), Some(watcher)) = (notice, watchers.get_mut(at)) {
+                watcher.job = job.cloned();
+                Watcher { sink: Rc::clone(&watcher.sink), id: String::new(), job: None, ..*watcher }
+            } else {
+                watchers.swap_remove(at)
+            }
+        };
+        match (notice, result) {
+            (Notice::Update(look), Some(Ok(job))) => watcher.sink.update(job, look),
+            (Notice::Reached, Some(Ok(job))) => watcher.sink.end(Ok(job.clone())),
+            (_, Some(Err(failure))) => watcher.sink.end(Err(failure.clone())),
+            _ => {
+                if let Some(error) = poll::ending(notice, facts, &watcher.id) {
+                    let job = job.cloned().or(watcher.job);
+                    watcher.sink.end(Err(Failure::from(error).with_job(job)));
+                }
+            }
         }
-        Some((id, sink, job))
     }
 }
 

@@ -8,21 +8,9 @@
 use wasm_bindgen::prelude::*;
 
 #[cfg(feature = "npm")]
-pub use driven_by_js::{CURRENT, settle, sleep, wake};
+pub use driven_by_js::{CURRENT, Wait};
 #[cfg(not(feature = "npm"))]
-pub use driven_by_rust::{settle, sleep, wake};
-
-/// Sleeps through every `wake`.
-pub async fn sleep_through(plumbing: &JsValue, ms: f64, clock: impl Fn() -> f64) {
-    let until = clock() + ms;
-    loop {
-        let left = until - clock();
-        if left <= 0.0 {
-            return;
-        }
-        sleep(plumbing, left).await;
-    }
-}
+pub use driven_by_rust::Wait;
 
 /// What a promise comes to. Whatever is not a promise comes to itself.
 pub type Settled = Result<JsValue, JsValue>;
@@ -46,9 +34,40 @@ mod driven_by_js {
     }
 
     /// Waits for one thing that the facade promised: `cell.state` is 0 until then, then 1 or 2.
-    struct Wait {
+    #[derive(Debug)]
+    pub struct Wait {
         cell: Settled,
         task: u32,
+    }
+
+    impl Wait {
+        /// For a promise.
+        pub fn promise(plumbing: &JsValue, promise: Settled) -> Self {
+            match promise {
+                Ok(promise) => Self::begin(plumbing, "wait", &promise),
+                Err(thrown) => Self { cell: Err(thrown), task: 0 },
+            }
+        }
+
+        /// For a while.
+        pub fn sleep(plumbing: &JsValue, ms: f64) -> Self {
+            Self::begin(plumbing, "sleep", &ms.into())
+        }
+
+        /// For a while, or for `wake`.
+        pub fn nap(plumbing: &JsValue, ms: f64) -> Self {
+            Self::begin(plumbing, "nap", &ms.into())
+        }
+
+        /// Ends every nap.
+        pub fn wake(plumbing: &JsValue) {
+            let _ = method(plumbing, "wake", &JsValue::UNDEFINED, &JsValue::UNDEFINED);
+        }
+
+        fn begin(plumbing: &JsValue, name: &str, what: &JsValue) -> Self {
+            let task = CURRENT.get();
+            Self { cell: method(plumbing, name, what, &task.into()), task }
+        }
     }
 
     impl Future for Wait {
@@ -59,20 +78,18 @@ mod driven_by_js {
                 Ok(cell) => cell,
                 Err(thrown) => return Poll::Ready(Err(thrown.clone())),
             };
-            let value = || cell.get("value").unwrap_or(JsValue::UNDEFINED);
-            match cell.number("state") {
-                Some(1.0) => Poll::Ready(Ok(value())),
-                Some(2.0) => Poll::Ready(Err(value())),
-                _ => {
-                    // A charge whose caller went away goes on in another task.
-                    let task = CURRENT.get();
-                    if task != self.task {
-                        set(cell, "task", &task.into());
-                        self.task = task;
-                    }
-                    Poll::Pending
-                }
+            let state = cell.get("state").and_then(|state| state.as_f64()).unwrap_or(2.0);
+            if state > 0.0 {
+                let value = cell.get("value").unwrap_or(JsValue::UNDEFINED);
+                return Poll::Ready(if state > 1.0 { Err(value) } else { Ok(value) });
             }
+            // A charge whose caller went away goes on in another task.
+            let task = CURRENT.get();
+            if task != self.task {
+                set(cell, "task", &task.into());
+                self.task = task;
+            }
+            Poll::Pending
         }
     }
 
@@ -83,59 +100,79 @@ mod driven_by_js {
             }
         }
     }
-
-    fn wait(plumbing: &JsValue, name: &str, what: &JsValue) -> Wait {
-        let task = CURRENT.get();
-        Wait { cell: method(plumbing, name, what, &task.into()), task }
-    }
-
-    /// Waits for a promise.
-    pub async fn settle(plumbing: &JsValue, promise: JsValue) -> Settled {
-        wait(plumbing, "wait", &promise).await
-    }
-
-    /// Waits for a while, or for `wake`.
-    pub async fn sleep(plumbing: &JsValue, ms: f64) {
-        let _ = wait(plumbing, "sleep", &ms.into()).await;
-    }
-
-    /// Ends every `sleep`.
-    pub fn wake(plumbing: &JsValue) {
-        let _ = method(plumbing, "wake", &JsValue::UNDEFINED, &JsValue::UNDEFINED);
-    }
 }
 
 #[cfg(not(feature = "npm"))]
 mod driven_by_rust {
+    use std::fmt;
+    use std::future::Future;
+    use std::pin::Pin;
+    use std::task::{Context, Poll};
+
     use wasm_bindgen::prelude::*;
 
     use super::Settled;
 
-    /// Waits for a promise.
+    /// Waits for one thing.
+    pub struct Wait(Pin<Box<dyn Future<Output = Settled>>>);
+
+    impl fmt::Debug for Wait {
+        fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+            formatter.write_str("Wait")
+        }
+    }
+
+    impl Future for Wait {
+        type Output = Settled;
+
+        fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Settled> {
+            self.0.as_mut().poll(context)
+        }
+    }
+
     #[cfg(feature = "serde")]
-    pub async fn settle(_plumbing: &JsValue, promise: JsValue) -> Settled {
-        wasm_bindgen_futures::JsFuture::from(js_sys::Promise::resolve(&promise)).await
+    impl Wait {
+        /// For a promise.
+        pub fn promise(_plumbing: &JsValue, promise: Settled) -> Self {
+            Self(Box::pin(async move { wasm_bindgen_futures::JsFuture::from(js_sys::Promise::resolve(&promise?)).await }))
+        }
+
+        /// For a while.
+        pub fn sleep(_plumbing: &JsValue, ms: f64) -> Self {
+            let timer = gloo_timers::future::TimeoutFuture::new(ms.clamp(0.0, f64::from(i32::MAX)) as u32);
+            Self(Box::pin(async move {
+                timer.await;
+                Ok(JsValue::UNDEFINED)
+            }))
+        }
+
+        /// For a while. A short one at a time stands in for being woken: nothing here hears of other calls.
+        pub fn nap(plumbing: &JsValue, ms: f64) -> Self {
+            Self::sleep(plumbing, ms.min(1_000.0))
+        }
     }
 
-    /// Waits for a while.
-    #[cfg(feature = "serde")]
-    pub async fn sleep(_plumbing: &JsValue, ms: f64) {
-        // A short nap at a time stands in for being woken: nothing here hears of other calls.
-        gloo_timers::future::TimeoutFuture::new(ms.clamp(0.0, 1_000.0) as u32).await;
-    }
-
-    /// Nobody can drive anything in this build; it only has to be well typed.
+    /// Nobody can drive anything in a build without features; it only has to be well typed.
     #[cfg(not(feature = "serde"))]
-    pub async fn settle(_plumbing: &JsValue, _promise: JsValue) -> Settled {
-        std::future::pending().await
+    impl Wait {
+        /// For ever.
+        pub fn promise(_plumbing: &JsValue, _promise: Settled) -> Self {
+            Self(Box::pin(std::future::pending()))
+        }
+
+        /// For ever.
+        pub fn sleep(plumbing: &JsValue, _ms: f64) -> Self {
+            Self::promise(plumbing, Ok(JsValue::UNDEFINED))
+        }
+
+        /// For ever.
+        pub fn nap(plumbing: &JsValue, ms: f64) -> Self {
+            Self::sleep(plumbing, ms)
+        }
     }
 
-    /// See `settle`.
-    #[cfg(not(feature = "serde"))]
-    pub async fn sleep(_plumbing: &JsValue, _ms: f64) {
-        std::future::pending().await
+    impl Wait {
+        /// Naps are short.
+        pub fn wake(_plumbing: &JsValue) {}
     }
-
-    /// Sleeps are short.
-    pub fn wake(_plumbing: &JsValue) {}
 }

@@ -8,10 +8,10 @@ use js_sys::{Array, Date, Function, JSON, Object};
 use wasm_bindgen::prelude::*;
 use web_sys::{AbortController, RequestInit};
 
-use super::drive;
+use super::drive::{Settled, Wait};
 use super::js::{method, parse_json, set, text};
-use crate::host::{Body, Env, Event, Host, JournalFault, Now, Reply, Request};
-use crate::value::{Kind, Value};
+use crate::host::{Body, Env, Event, Host, JournalCall, Now, Reply, Request};
+use crate::value::Value;
 
 /// Most UTF-16 units of an answer that are taken apart. A job has a few thousand.
 const ANSWER_MAX: f64 = 4_194_304.0;
@@ -46,8 +46,8 @@ impl WebHost {
         self.plumbing.get("scope")?.get(name)
     }
 
-    async fn settle(&self, promise: Result<JsValue, JsValue>) -> drive::Settled {
-        drive::settle(&self.plumbing, promise?).await
+    fn wait(&self, promise: Settled) -> Wait {
+        Wait::promise(&self.plumbing, promise)
     }
 
     /// The caller's headers and ours, or which option to blame.
@@ -55,7 +55,7 @@ impl WebHost {
         let blame = |field, message, cause| Reply::Unusable { field, message, cause };
         let given = self.part("headers");
         let given = if given.is_function() { method(&self.plumbing, "headers", &NONE, &NONE) } else { Ok(given) };
-        let given = self.settle(given).await;
+        let given = self.wait(given).await;
         let given = given.map_err(|thrown| {
             blame("headers", "could not be made: the function for headers or apiKey failed", Some(thrown))
         })?;
@@ -107,7 +107,7 @@ impl WebHost {
             // No receiver: a global `fetch` that is called as a method of ours is an illegal invocation.
             injected.unchecked_ref::<Function>().call2(&NONE, &text(&request.url), init)
         };
-        let answer = match self.settle(answer).await {
+        let answer = match self.wait(answer).await {
             Ok(answer) => answer,
             Err(thrown) => return lost(thrown),
         };
@@ -116,7 +116,7 @@ impl WebHost {
             .get("headers")
             .and_then(|headers| method(&headers, "get", &text("retry-after"), &NONE).ok())
             .and_then(|asked| self.retry_after(&asked));
-        let body = match self.settle(method(&answer, "text", &NONE, &NONE)).await {
+        let body = match self.wait(method(&answer, "text", &NONE, &NONE)).await {
             Ok(whole) => parse(&whole),
             Err(_) => Body::Broken(String::new()),
         };
@@ -133,30 +133,21 @@ impl WebHost {
             date.is_finite().then(|| date - self.now().wall)
         })
     }
-
-    async fn journal(&self, name: &str, id: &str, entry: &JsValue) -> Result<JsValue, JournalFault<JsValue>> {
-        #[cfg(feature = "serde")]
-        if self.part("journal").is_undefined() {
-            return Ok(in_memory(name, id, entry));
-        }
-        self.settle(method(&self.part("journal"), name, &text(id), entry)).await.map_err(|thrown| JournalFault(Some(thrown)))
-    }
 }
 
 /// The journal of a Rust front end that brings none.
 #[cfg(feature = "serde")]
-fn in_memory(name: &str, id: &str, entry: &JsValue) -> JsValue {
+fn in_memory(name: &str, id: &str, entry: &str) -> JsValue {
     use crate::charge::MemoryJournal;
     thread_local! {
         static JOURNAL: std::cell::RefCell<MemoryJournal> = std::cell::RefCell::default();
     }
-    let entry = entry.as_string().unwrap_or_default();
     JOURNAL.with_borrow_mut(|journal| match name {
-        "create" => journal.create(id, &entry).into(),
+        "create" => journal.create(id, entry).into(),
         "read" => journal.read(id).map_or(NONE, text),
         "list" => journal.list(id).iter().map(|id| text(id)).collect::<js_sys::Array>().into(),
         "write" => {
-            journal.write(id, &entry);
+            journal.write(id, entry);
             NONE
         }
         _ => {
@@ -198,6 +189,7 @@ impl Drop for AbortOnDrop {
 
 impl Host for WebHost {
     type Value = JsValue;
+    type Wait = Wait;
 
     async fn send(&self, request: Request<JsValue>) -> Reply<JsValue> {
         let exchange = async {
@@ -233,16 +225,20 @@ impl Host for WebHost {
             let _abort = AbortOnDrop(controller);
             self.exchange(&request, &init).await
         };
-        let timer = drive::sleep_through(&self.plumbing, request.timeout, || self.now().monotonic);
-        crate::client::either(std::pin::pin!(exchange), std::pin::pin!(timer)).await.unwrap_or(Reply::TimedOut)
+        let timer = Wait::sleep(&self.plumbing, request.timeout);
+        crate::client::either(std::pin::pin!(exchange), timer).await.unwrap_or(Reply::TimedOut)
     }
 
-    async fn sleep_or_wake(&self, ms: f64) {
-        drive::sleep(&self.plumbing, ms).await;
+    fn sleep(&self, ms: f64) -> Wait {
+        Wait::sleep(&self.plumbing, ms)
+    }
+
+    fn sleep_or_wake(&self, ms: f64) -> Wait {
+        Wait::nap(&self.plumbing, ms)
     }
 
     fn wake(&self) {
-        drive::wake(&self.plumbing);
+        Wait::wake(&self.plumbing);
     }
 
     fn spawn(&self, task: Pin<Box<dyn Future<Output = ()>>>) {
@@ -293,38 +289,25 @@ impl Host for WebHost {
         self.part("shares").is_truthy()
     }
 
-    async fn journal_create(&self, id: &str, entry: &str) -> Result<bool, JournalFault<JsValue>> {
-        Ok(self.journal("create", id, &text(entry)).await?.is_truthy())
-    }
-
-    async fn journal_read(&self, id: &str) -> Result<Option<String>, JournalFault<JsValue>> {
-        Ok(self.journal("read", id, &NONE).await?.as_string())
-    }
-
-    async fn journal_write(&self, id: &str, entry: &str) -> Result<(), JournalFault<JsValue>> {
-        self.journal("write", id, &text(entry)).await.map(drop)
-    }
-
-    async fn journal_delete(&self, id: &str) -> Result<(), JournalFault<JsValue>> {
-        self.journal("delete", id, &NONE).await.map(drop)
-    }
-
-    async fn journal_list(&self, prefix: &str) -> Result<Vec<String>, JournalFault<JsValue>> {
-        let ids = self.journal("list", prefix, &NONE).await?;
-        let mut list = Vec::new();
-        for at in ids.keys() {
-            list.extend(ids.text(&at));
+    fn journal(&self, call: JournalCall, id: &str, entry: &str) -> Wait {
+        let name = match call {
+            JournalCall::Create => "create",
+            JournalCall::Read => "read",
+            JournalCall::Write => "write",
+            JournalCall::Delete => "delete",
+            JournalCall::List => "list",
+        };
+        let journal = self.part("journal");
+        #[cfg(feature = "serde")]
+        if journal.is_undefined() {
+            return self.wait(Ok(in_memory(name, id, entry)));
         }
-        Ok(list)
+        self.wait(method(&journal, name, &text(id), &text(entry)))
     }
 
-    async fn list_jobs(&self, since: f64) -> Option<JsValue> {
-        let list = self.part("listJobs");
-        if list.is_undefined() {
-            return None;
-        }
-        let jobs = self.settle(method(&self.plumbing, "listJobs", &since.into(), &NONE)).await.ok()?;
-        (jobs.kind() == Kind::List).then_some(jobs)
+    fn list_jobs(&self, since: f64) -> Option<Wait> {
+        self.plumbing.get("listJobs")?;
+        Some(self.wait(method(&self.plumbing, "listJobs", &since.into(), &NONE)))
     }
 
     fn event(&self, event: Event<'_>) {

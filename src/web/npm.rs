@@ -16,7 +16,7 @@ use wasm_bindgen::prelude::*;
 use super::drive::CURRENT;
 use super::host::WebHost;
 use super::js::{method, set, text};
-use crate::api::{Goal, ModelVersion, Step};
+use crate::api::{Endpoint, Goal, ModelVersion, Step};
 use crate::client::{ChargeOptions, Client, Config, Failure, Operation, PollOptions, Sink, Watches};
 use crate::credits::{Price, PriceTable};
 use crate::error::{Error, Reason};
@@ -187,21 +187,24 @@ async fn perform(client: &Client<WebHost>, operation: u32, call: &JsValue) -> Re
     let id = call.text("id").unwrap_or_default();
     let request = call.get("request");
     let timeout = call.number("timeout").filter(|ms| *ms > 0.0);
-    let charge = || ChargeOptions {
-        operation: call.text("operation"),
-        seconds: call.number("seconds"),
-        timeout: call.number("timeout"),
+    let charge = |endpoint, id, request| {
+        let (operation, seconds) = (call.text("operation"), call.number("seconds"));
+        client.charge(endpoint, id, request, ChargeOptions { operation, seconds, timeout: call.number("timeout") })
     };
-    let demanded = || request.clone().unwrap_or(JsValue::NULL);
     match operation {
-        SUBMIT => client.submit(demanded(), charge()).await,
-        PREVIEW_ASYNC => client.preview_async(demanded(), charge()).await,
-        PREVIEW_SYNC => client.preview_sync(demanded(), charge()).await,
-        RENDER => client.render(&id, request.clone(), charge()).await,
+        RENDER => charge(Endpoint::Render, Some(id), request).await,
+        SUBMIT..RENDER => {
+            let endpoint = match operation {
+                PREVIEW_ASYNC => Endpoint::PreviewAsync,
+                PREVIEW_SYNC => Endpoint::PreviewSync,
+                _ => Endpoint::Submit,
+            };
+            charge(endpoint, None, Some(request.unwrap_or(JsValue::NULL))).await
+        }
         GET => client.get(&id, timeout).await,
         TEMPLATES => client.templates(timeout).await,
         REMAINING_CREDITS => client.remaining_credits(timeout).await.map(JsValue::from),
-        ESTIMATE => Ok(estimate(client, &demanded())?.into()),
+        ESTIMATE => Ok(estimate(client, &request.unwrap_or(JsValue::NULL))?.into()),
         PENDING => {
             let list = Array::new();
             for operation in client.pending().await? {
@@ -209,7 +212,7 @@ async fn perform(client: &Client<WebHost>, operation: u32, call: &JsValue) -> Re
             }
             Ok(list.into())
         }
-        SETTLE => Ok(operation_record(&client.settle(&id, call.text("jobId").as_deref()).await?)),
+        SETTLE => Ok(operation_record(&client.settle(&id, call.text("jobId")).await?)),
         POLL => {
             let watches = Watches::default();
             let sink = Rc::new(CallSink(call.clone()));
