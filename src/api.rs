@@ -284,9 +284,9 @@ pub fn check_request<V: Value>(step: Step, request: &V) -> Result<Checked, Error
     }
     match given("name") {
         Kind::Null => {}
-        Kind::Text(name) if name.chars().count() <= NAME_MAX => {}
+        Kind::Text(name) if characters(&name) <= NAME_MAX => {}
         Kind::Text(name) => {
-            let length = digits(name.chars().count() as u64);
+            let length = digits(characters(&name) as u64);
             return Err(Error::invalid("name", &["has ", &length, " characters; at most 255 are allowed"]));
         }
         _ => return Err(Error::invalid("name", &["must be a string"])),
@@ -318,6 +318,11 @@ pub fn check_request<V: Value>(step: Step, request: &V) -> Result<Checked, Error
     Ok(Checked { fingerprint, model })
 }
 
+/// `chars().count()` is a kilobyte of loops that count many at once.
+fn characters(text: &str) -> usize {
+    text.bytes().fold(0, |count, byte| count + usize::from(byte & 0xc0 != 0x80))
+}
+
 /// Checks an absolute `http` or `https` URL of at most 200 characters.
 fn check_webhook_url(url: &str) -> Result<(), Error> {
     let host = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
@@ -327,7 +332,7 @@ fn check_webhook_url(url: &str) -> Result<(), Error> {
     if !valid {
         return Err(Error::invalid("webhook_url", &["must be an absolute http or https URL"]));
     }
-    let length = url.chars().count();
+    let length = characters(url);
     if length > WEBHOOK_URL_MAX {
         let length = digits(length as u64);
         return Err(Error::invalid("webhook_url", &["has ", &length, " characters; at most 200 are allowed"]));

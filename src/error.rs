@@ -12,16 +12,10 @@ pub(crate) fn join(parts: &[&str]) -> String {
 }
 
 /// A whole number in decimal digits.
-pub(crate) fn digits(mut number: u64) -> String {
-    let mut reversed = Vec::new();
-    loop {
-        reversed.push(b'0' + (number % 10) as u8);
-        number /= 10;
-        if number == 0 {
-            break;
-        }
-    }
-    reversed.iter().rev().map(|digit| char::from(*digit)).collect()
+pub(crate) fn digits(number: u64) -> String {
+    let mut text = if number < 10 { String::new() } else { digits(number / 10) };
+    text.push(char::from(b'0' + (number % 10) as u8));
+    text
 }
 
 /// What an answer of the API with a status of 400 or more, or one that cannot be used, means.
