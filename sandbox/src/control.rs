@@ -28,8 +28,9 @@ use axum::routing::{any, get, post};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use crate::app::{App, header};
 use crate::engine::Command;
-use crate::server::{App, header, read};
+use crate::exchange::read;
 use crate::{faults, pages};
 
 /// The routes, guarded.

@@ -1,13 +1,16 @@
 //! A stand-in for the upstream's custom template jobs: seven calls with real state, and a control interface for tests.
 //!
-//! [`engine`] decides every answer and does no I/O; [`server`] gives it sockets and time. The file that `--templates`
+//! [`engine`] decides every answer and does no I/O; [`app`] gives it a clock and [`server`] sockets. The file that `--templates`
 //! takes is described in [`templates`], the control interface in [`control`], its fault rules in [`faults`].
 //!
 //! What the upstream's documentation does not state is tagged where it is decided: `documented`, `observed` or `assumed`.
 
+pub mod app;
 pub mod canvas;
+pub mod connection;
 pub mod control;
 pub mod engine;
+pub mod exchange;
 pub mod faults;
 pub mod job;
 pub mod ledger;

@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
+use sandbox::app::Options;
 use sandbox::engine::Config;
 use sandbox::prices::Prices;
-use sandbox::server::{self, Options};
+use sandbox::server;
 use sandbox::templates;
 
 /// A local stand-in for Creatify's custom template jobs: no account, no network, no credits.

@@ -9,10 +9,11 @@ use axum::response::{Html, IntoResponse as _, Response};
 use serde::Deserialize;
 use uuid::Uuid;
 
+use crate::app::App;
 use crate::engine::Command;
+use crate::exchange::plain;
 use crate::job::number;
 use crate::message;
-use crate::server::{App, plain};
 use crate::storyboard::{Storyboard, kind_words};
 
 /// `GET /preview/{token}`: the storyboard of a job. The unguessable token is the only key.

@@ -7,8 +7,10 @@ use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use serde_json::json;
 
+use crate::app::App;
+use crate::connection::Connection;
+use crate::exchange::{answer, request};
 use crate::route::{Route, route};
-use crate::server::{App, Connection, answer, request};
 
 /// Forwards `/relay/api/...`, which is `target` without its first part. Keys that a page sends are not looked at.
 pub async fn forward(

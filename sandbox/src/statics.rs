@@ -7,8 +7,8 @@ use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
 
+use crate::exchange::plain;
 use crate::message;
-use crate::server::plain;
 
 /// Serves a file of the first directory that has it; a directory's own page is `index.html`.
 pub async fn serve(directories: &[PathBuf], method: &Method, path: &str) -> Response {
@@ -98,9 +98,9 @@ fn mime(file: &Path) -> &'static str {
 pub fn ranged(content: &Bytes, mime: &'static str, headers: &HeaderMap) -> Response {
     let total = content.len();
     let tag = format!("\"{:016x}\"", crate::random::fingerprint(content));
-    let asked = crate::server::header(headers, header::RANGE);
+    let asked = crate::app::header(headers, header::RANGE);
     // A range that was asked for on condition of another version is not answered in part.
-    let same = crate::server::header(headers, header::IF_RANGE).is_none_or(|version| version == tag);
+    let same = crate::app::header(headers, header::IF_RANGE).is_none_or(|version| version == tag);
     let mut response = match asked.filter(|_| same).map_or(Asked::Whole, |asked| range(asked, total)) {
         Asked::Whole => Response::new(Body::from(content.clone())),
         Asked::Nothing => {

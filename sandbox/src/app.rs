@@ -1,0 +1,163 @@
+//! Decides what a running sandbox is: the engine with its real clock, and what its effects do.
+
+use std::collections::{HashMap, VecDeque};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use axum::http::{HeaderMap, HeaderName, header};
+use tokio::sync::{Notify, watch};
+use uuid::Uuid;
+
+use crate::engine::{Command, Config, Effect, Engine, Reply};
+use crate::video::Videos;
+use crate::webhooks;
+
+/// What the server is started with, beside the engine's own settings.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// The engine's settings.
+    pub engine: Config,
+    /// Origins whose pages may call the API; `*` for all.
+    pub cors: Vec<String>,
+    /// Directories of pages; the first that has a file serves it.
+    pub www: Vec<PathBuf>,
+}
+
+/// A running sandbox.
+#[derive(Debug)]
+pub struct App {
+    engine: Mutex<Engine>,
+    port: u16,
+    started: (u64, Instant),
+    /// Counts jumps of the clock; answers that wait look again.
+    pub(crate) jumps: watch::Sender<u64>,
+    /// Counts resets; answers that wait are void.
+    pub(crate) resets: AtomicU64,
+    /// Something may be due earlier than before.
+    hurry: Notify,
+    /// Origins whose pages may call the API.
+    pub cors: Vec<String>,
+    /// Directories of pages.
+    pub www: Vec<PathBuf>,
+    /// Rendered videos.
+    pub videos: Videos,
+    /// Webhooks that were sent or tried.
+    pub deliveries: Mutex<VecDeque<serde_json::Value>>,
+    /// The last delivery of each job, so that one job's webhooks stay in order.
+    pub(crate) delivering: Mutex<HashMap<Uuid, tokio::task::JoinHandle<()>>>,
+}
+
+impl App {
+    pub fn new(options: Options, port: u16) -> Arc<Self> {
+        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Arc::new(Self {
+            engine: Mutex::new(Engine::new(options.engine)),
+            port,
+            started: (wall.as_millis() as u64, Instant::now()),
+            jumps: watch::Sender::new(0),
+            resets: AtomicU64::new(0),
+            hurry: Notify::new(),
+            cors: options.cors,
+            www: options.www,
+            videos: Videos::default(),
+            deliveries: Mutex::default(),
+            delivering: Mutex::default(),
+        })
+    }
+
+    /// The server's clock, in milliseconds since the epoch; it never goes back.
+    pub fn now(&self) -> u64 {
+        self.started.0 + self.started.1.elapsed().as_millis() as u64
+    }
+
+    /// The engine, locked. No lock is held across an await.
+    pub fn engine(&self) -> MutexGuard<'_, Engine> {
+        self.engine.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Gives the engine a command and does what it asks for.
+    pub fn handle(self: &Arc<Self>, command: Command) -> Reply {
+        let (jump, reset) = match command {
+            Command::Advance { .. } => (true, false),
+            Command::Reset { .. } => (true, true),
+            _ => (false, false),
+        };
+        let (reply, effects) = self.engine().handle(self.now(), command);
+        if reset {
+            self.resets.fetch_add(1, Ordering::SeqCst);
+            self.videos.clear();
+        }
+        if jump {
+            self.jumps.send_modify(|jumps| *jumps += 1);
+        }
+        for effect in effects {
+            match effect {
+                Effect::Webhook { url, body, job, .. } => webhooks::send(self, url, &body, job),
+                Effect::PrepareVideo { token } => {
+                    let showing = self.engine().video(self.now(), token).map(|(showing, _)| showing);
+                    if let Some(showing) = showing {
+                        self.videos.prepare(token, showing);
+                    }
+                }
+            }
+        }
+        self.hurry.notify_one();
+        reply
+    }
+
+    /// The hosts by which this server is known.
+    pub fn is_own_host(&self, host: &str) -> bool {
+        host.rsplit_once(':')
+            .is_some_and(|(name, port)| matches!(name, "127.0.0.1" | "localhost" | "[::1]") && port.parse() == Ok(self.port))
+    }
+
+    /// The address that URLs in an answer begin with: the name by which the client knows this server.
+    pub fn origin(&self, headers: &HeaderMap) -> String {
+        match header(headers, header::HOST) {
+            Some(host) if self.is_own_host(host) => format!("http://{host}"),
+            _ => format!("http://127.0.0.1:{}", self.port),
+        }
+    }
+
+    /// Whether a page of this server, or no page at all, makes the request.
+    pub fn is_own_page(&self, headers: &HeaderMap) -> bool {
+        let own_host = header(headers, header::HOST).is_some_and(|host| self.is_own_host(host));
+        let own_origin = match headers.get(header::ORIGIN) {
+            None => true,
+            Some(origin) => origin.to_str().is_ok_and(|origin| {
+                origin.strip_prefix("http://").is_some_and(|host| Some(host) == header(headers, header::HOST))
+            }),
+        };
+        let own_site = headers.get("sec-fetch-site").is_none_or(|site| site == "same-origin" || site == "none");
+        own_host && own_origin && own_site
+    }
+}
+
+/// The value of a header, where it is text.
+pub fn header(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
+    headers.get(name).and_then(|value| value.to_str().ok())
+}
+
+/// Lets effects come out when they are due.
+pub async fn keep_time(app: Arc<App>) {
+    loop {
+        let wait = {
+            let engine = app.engine();
+            let now = engine.time(app.now());
+            engine.next_due().map(|due| Duration::from_millis(due.saturating_sub(now)))
+        };
+        match wait {
+            None => app.hurry.notified().await,
+            Some(wait) => {
+                tokio::select! {
+                    () = tokio::time::sleep(wait) => {
+                        app.handle(Command::Tick);
+                    }
+                    () = app.hurry.notified() => {}
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! Decides how a connection ends: in order, by a reset, or in the middle of a body.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::task::{Context, Poll};
+
+use axum::Router;
+use axum::body::Body;
+use bytes::Bytes;
+use hyper::body::{Frame, SizeHint};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::sync::Notify;
+use tower::ServiceExt as _;
+
+/// The connection that a request came on, and the means to end it.
+#[derive(Debug, Clone)]
+pub struct Connection {
+    /// Its number.
+    pub id: u64,
+    end: Arc<End>,
+}
+
+#[derive(Debug, Default)]
+struct End {
+    how: AtomicU8,
+    now: Notify,
+}
+
+impl End {
+    const RESET: u8 = 1;
+}
+
+impl Connection {
+    pub fn new(id: u64) -> Self {
+        Self { id, end: Arc::default() }
+    }
+
+    pub fn kill(&self, reset: bool) {
+        self.end.how.store(u8::from(reset), Ordering::SeqCst);
+        self.end.now.notify_one();
+    }
+}
+
+pub async fn connect(stream: TcpStream, connection: Connection, router: Router) {
+    let _ = stream.set_nodelay(true);
+    let end = Arc::clone(&connection.end);
+    let io = TokioIo::new(Socket { stream, end: Arc::clone(&end) });
+    let service = hyper::service::service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
+        request.extensions_mut().insert(connection.clone());
+        router.clone().oneshot(request.map(Body::new))
+    });
+    let serving = hyper::server::conn::http1::Builder::new().timer(TokioTimer::new()).serve_connection(io, service);
+    tokio::select! {
+        _ = serving => {}
+        () = end.now.notified() => {}
+    }
+}
+
+/// A stream that can be made to end with a TCP reset.
+struct Socket {
+    stream: TcpStream,
+    end: Arc<End>,
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        if self.end.how.load(Ordering::SeqCst) == End::RESET {
+            let _ = self.stream.set_zero_linger();
+        }
+    }
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<std::io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[std::io::IoSlice<'_>],
+    ) -> Poll<std::io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+}
+
+/// The start of a body, after which nothing comes, or the connection ends.
+#[derive(Debug)]
+pub struct CutBody {
+    /// Bytes that the answer says will come.
+    pub total: u64,
+    /// The ones that do.
+    pub start: Option<Bytes>,
+    /// After which pause which connection ends, and whether by a reset; `None` for silence.
+    pub end: Option<(Pin<Box<tokio::time::Sleep>>, Connection, bool)>,
+}
+
+impl hyper::body::Body for CutBody {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        if let Some(start) = self.start.take().filter(|start| !start.is_empty()) {
+            return Poll::Ready(Some(Ok(Frame::data(start))));
+        }
+        // The pause lets what was sent reach the socket before the connection goes.
+        if let Some((pause, connection, reset)) = &mut self.end
+            && pause.as_mut().poll(cx).is_ready()
+        {
+            connection.kill(*reset);
+        }
+        Poll::Pending
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.total)
+    }
+}

@@ -1,0 +1,124 @@
+//! Decides how a request reaches the engine, and how and when its answer goes back.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use http_body_util::BodyExt as _;
+
+use crate::app::{App, header};
+use crate::connection::{Connection, CutBody};
+use crate::engine::{Command, Reply, Request, Wire};
+use crate::message;
+
+/// Bytes of a request that are read and thrown away, so that a client with a body too large still hears so.
+const DRAIN_LIMIT: usize = 256 * 1024 * 1024;
+
+/// Reads a request for the engine.
+pub async fn request(
+    app: &App,
+    connection: &Connection,
+    method: &Method,
+    target: &str,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<Request, StatusCode> {
+    let text = |name: HeaderName| header(headers, name).map(str::to_owned);
+    let body = read(body).await?;
+    Ok(Request {
+        method: method.as_str().to_owned(),
+        path: target.to_owned(),
+        content_type: text(header::CONTENT_TYPE),
+        api_id: text(HeaderName::from_static("x-api-id")),
+        api_key: text(HeaderName::from_static("x-api-key")).map(Into::into),
+        idempotency_key: text(HeaderName::from_static("idempotency-key")),
+        body,
+        origin: app.origin(headers),
+        connection: connection.id,
+        relayed: false,
+    })
+}
+
+/// A body up to one byte more than the engine takes; the rest is read and thrown away.
+pub async fn read(mut body: Body) -> Result<Vec<u8>, StatusCode> {
+    let mut kept = Vec::new();
+    let mut total = 0;
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_| StatusCode::BAD_REQUEST)?;
+        let Some(data) = frame.data_ref() else { continue };
+        total += data.len();
+        if total > DRAIN_LIMIT {
+            return Err(StatusCode::PAYLOAD_TOO_LARGE);
+        }
+        let room = (message::BODY_LIMIT + 1).saturating_sub(kept.len()).min(data.len());
+        kept.extend_from_slice(data.get(..room).unwrap_or_default());
+    }
+    Ok(kept)
+}
+
+/// Asks the engine, waits until the answer is ready, and sends what the wire lets through.
+pub async fn answer(app: &Arc<App>, connection: &Connection, request: Result<Request, StatusCode>) -> Response {
+    let request = match request {
+        Ok(request) => request,
+        Err(StatusCode::PAYLOAD_TOO_LARGE) => return plain(message::too_large()),
+        Err(status) => return status.into_response(),
+    };
+    let resets = app.resets.load(Ordering::SeqCst);
+    let mut jumps = app.jumps.subscribe();
+    let reply = app.handle(Command::Request(request));
+    loop {
+        if app.resets.load(Ordering::SeqCst) != resets {
+            connection.kill(false);
+            return std::future::pending().await;
+        }
+        let now = app.engine().time(app.now());
+        if now >= reply.ready_at {
+            break;
+        }
+        // A wait for ever is cut into long naps.
+        let nap = Duration::from_millis((reply.ready_at - now).min(3_600_000));
+        tokio::select! {
+            () = tokio::time::sleep(nap) => {}
+            _ = jumps.changed() => {}
+        }
+    }
+    deliver(connection, reply).await
+}
+
+async fn deliver(connection: &Connection, reply: Reply) -> Response {
+    let cut = |bytes: usize, end| {
+        let whole = Bytes::from(reply.body.clone());
+        CutBody { total: whole.len() as u64, start: Some(whole.slice(..bytes.min(whole.len()))), end }
+    };
+    let body = match reply.wire {
+        Wire::Deliver => return plain(reply),
+        Wire::Drop { reset } => {
+            connection.kill(reset);
+            return std::future::pending().await;
+        }
+        Wire::Stall { bytes } => cut(bytes, None),
+        Wire::Truncate { bytes, reset } => {
+            let pause = Box::pin(tokio::time::sleep(Duration::from_millis(50)));
+            cut(bytes, Some((pause, connection.clone(), reset)))
+        }
+    };
+    let mut response = plain(Reply { body: Vec::new(), ..reply });
+    *response.body_mut() = Body::new(body);
+    response
+}
+
+/// An engine's answer as it is.
+pub fn plain(reply: Reply) -> Response {
+    let mut response = Response::new(Body::from(reply.body));
+    *response.status_mut() = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    for (name, value) in reply.headers {
+        if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
+            response.headers_mut().append(name, value);
+        }
+    }
+    response
+}
