@@ -2,9 +2,6 @@
 
 import { forgetCard, loadCards, loadDismissed, saveCard, saveDismissed } from "./store.js";
 
-// The client looks at least this often while somebody watches: a bar that moves is worth a few requests more.
-const MAX_INTERVAL_MS = 4_000;
-
 /**
  * A card is what the page knows of one job. Its `phase`:
  * sending → watching → ready | failed, or else
@@ -150,11 +147,8 @@ export function createTracker({ jobs, findCharge, onChange, onRemove, onCharge, 
     if (typeof from === "object") card.job = from;
     changed(card);
     try {
-      // A job of an earlier visit may have ended long ago: it is asked for at once, where watching would wait for a good moment.
-      if (typeof from === "string") card.job = await jobs.get(from, { signal: watch.signal });
-      changed(card);
       const until = card.step === "preview" ? "preview" : "video";
-      for await (const update of jobs.watch(card.job, { until, maxInterval: MAX_INTERVAL_MS, signal: watch.signal })) {
+      for await (const update of jobs.watch(from, { until, signal: watch.signal })) {
         // Credits are debited when the work begins, not when it is asked for.
         if (update.job.credits_used !== card.job?.credits_used) onCharge();
         card.job = update.job;
