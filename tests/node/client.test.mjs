@@ -294,6 +294,16 @@ test("a request that cannot work is refused before anything is sent", async () =
   assert.deepEqual((await sandbox.requests()).filter(({ path }) => path.startsWith("/api/")), []);
 });
 
+test("a charge carries its operation id as Idempotency-Key where that is asked for, and a read never", async () => {
+  const keys = async () => (await sandbox.requests()).map(({ method, idempotency_key }) => [method, idempotency_key]);
+  await client({ idempotencyHeader: true }).submit(titled(ending("done")), { operation: "with-key" });
+  await client({ idempotencyHeader: true }).remainingCredits();
+  await client().submit(titled(ending("done")), { operation: "without-key" });
+  const seen = await keys();
+  assert.deepEqual(seen.filter(([method]) => method === "POST").map(([, key]) => key ?? null).toSorted(), [null, "with-key"]);
+  assert.ok(seen.filter(([method]) => method === "GET").every(([, key]) => !key));
+});
+
 test("a budget is kept by calls in parallel", async () => {
   const careful = client({ maxCredits: 12 });
   const calls = Array.from({ length: 5 }, () => careful.submit(titled(ending("done")), { seconds: 30 }));

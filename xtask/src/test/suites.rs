@@ -129,7 +129,12 @@ fn docs(lab: &mut Lab) -> Result<Counts> {
         command.args(["doc", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings");
         command
     };
-    all_pass(&mut [doc().arg("--workspace"), doc().args(WASM).args(["--features", "serde"])])
+    let runner = test_runner(lab)?;
+    // The examples of the typed face need a browser's words, so they are compiled for WebAssembly.
+    let mut examples = lab.workspace.cargo();
+    examples.args(["test", "--doc"]).args(WASM).args(["--features", "serde"]);
+    examples.env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER", runner);
+    all_pass(&mut [doc().arg("--workspace"), doc().args(WASM).args(["--features", "serde"]), &mut examples])
 }
 
 fn wasm_node(lab: &mut Lab) -> Result<Counts> {
@@ -158,10 +163,7 @@ fn wasm_chromium(lab: &mut Lab) -> Result<Counts> {
 fn wasm_tests(lab: &mut Lab) -> Result<Command> {
     install_wasm_target()?;
     let url = lab.sandbox_url()?;
-    step("build wasm-bindgen's test runner", || {
-        shell::run(lab.workspace.cargo().args(["build", "--package", "wasm-bindgen-runner"]))
-    })?;
-    let runner = lab.workspace.program("wasm-bindgen-test-runner");
+    let runner = test_runner(lab)?;
     let mut command = lab.workspace.cargo();
     command
         .arg("test")
@@ -171,6 +173,13 @@ fn wasm_tests(lab: &mut Lab) -> Result<Command> {
         .env("WASM_BINDGEN_TEST_TIMEOUT", "120")
         .env("SANDBOX_URL", url);
     Ok(command)
+}
+
+fn test_runner(lab: &Lab) -> Result<PathBuf> {
+    step("build wasm-bindgen's test runner", || {
+        shell::run(lab.workspace.cargo().args(["build", "--package", "wasm-bindgen-runner"]))
+    })?;
+    Ok(lab.workspace.program("wasm-bindgen-test-runner"))
 }
 
 fn pack_suite(lab: &mut Lab) -> Result<Counts> {
