@@ -253,7 +253,7 @@ class Plumbing {
   constructor(options) {
     this.options = options;
     this.fetch = options.fetch;
-    this.shares = options.shares ?? shares;
+    this.shares = shares;
     this.idempotencyHeader = options.idempotencyHeader ?? !/^[a-z][a-z\d+.-]*:/i.test(options.baseUrl ?? "https:");
     this.journal = options.journal === "memory" || !options.journal && !inBrowser ? memory : options.journal ?? stored;
     if (options.listJobs) this.listJobs = (since) => options.listJobs(new Date(since));

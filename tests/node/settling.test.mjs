@@ -229,6 +229,28 @@ test("a frozen or exotic argument is an error of the call and not of the instanc
   }
 });
 
+test("where requests must not share, each wait drives itself, and ends, aborts and closes alike", async () => {
+  const script = `
+    Object.defineProperty(globalThis, "navigator", { value: { userAgent: "Cloudflare-Workers" } });
+    const { TemplateJobs } = await import(${JSON.stringify((await entry()).href)});
+    const id = ${JSON.stringify(UNKNOWN_ID)};
+    let looks = 0;
+    const inits = [];
+    const fetch = async (url, init) => (inits.push(init), new Response(JSON.stringify({ id, status: ++looks < 4 ? "running" : "done", preview: looks < 4 ? null : "https://p" })));
+    const jobs = new TemplateJobs({ baseUrl: "https://api.test", fetch });
+    const options = { until: "preview", expectedMs: 10 };
+    const [a, b] = await Promise.all([jobs.poll(id, options), jobs.poll(id, options)]);
+    console.log(a.status, b.status, looks, inits.some((init) => "cache" in init));
+    looks = -100;
+    const controller = new AbortController();
+    const waits = [jobs.poll(id, { ...options, signal: controller.signal }), jobs.poll(id, { ...options, timeout: 50 }), jobs.poll(id, options)];
+    setTimeout(() => controller.abort("left"), 10);
+    setTimeout(() => jobs.close(), 100);
+    console.log((await Promise.allSettled(waits)).map(({ reason }) => reason.name ?? reason).join());
+  `;
+  assert.equal(run(script), "done done 5 false\nleft,PollTimeoutError,ClosedError");
+});
+
 test("a key in a page throws before anything is loaded", async () => {
   const script = `
     globalThis.document = {}; globalThis.window = globalThis;
