@@ -310,9 +310,9 @@ pub fn check_request<V: Value>(step: Step, request: &V) -> Result<Checked, Error
 
     // Whatever else is in it must survive JSON too. A field that is undefined is as good as absent.
     let mut fingerprint = Fingerprint::EMPTY.and(step.as_str().as_bytes());
-    for key in request.keys() {
-        if let Some(field) = request.get(&key) {
-            fingerprint = inspect(&field, &key, fingerprint.and(key.as_bytes()))?;
+    for key in &request.keys() {
+        if let Some(field) = request.get(key) {
+            fingerprint = inspect(&field, key, fingerprint.and(key.as_bytes()))?;
         }
     }
     Ok(Checked { fingerprint, model })

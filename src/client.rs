@@ -15,8 +15,9 @@ use std::pin::Pin;
 use std::rc::Rc;
 
 pub use self::answer::{Failure, Outcome};
-use self::answer::{answered, checked_read, connection_lost, contains, journal_failed, list_failed, timed_out, unexpected};
+use self::answer::{contains, journal_failed, judged, list_failed, unexpected};
 use self::known::Known;
+use self::tasks::Unheard;
 #[cfg(any(test, target_arch = "wasm32"))]
 pub(crate) use self::tasks::either;
 pub use self::watching::{Sink, Watches};
@@ -106,8 +107,8 @@ pub struct Operation {
     pub entry: Entry,
 }
 
-/// A read under way.
-type Reading<V> = Pin<Box<dyn Future<Output = Outcome<V>>>>;
+/// A call under way. Boxed, so that each of the many places that wait for one holds a pointer and not the whole of it.
+pub type Calling<V> = Pin<Box<dyn Future<Output = Outcome<V>>>>;
 
 /// A client of the API. Cheap to clone: the clones share everything.
 pub struct Client<H: Host>(Rc<ClientInner<H>>);
@@ -149,27 +150,18 @@ impl<H: Host> Client<H> {
     }
 
     /// The job of that id. `timeout` is for one request, in milliseconds.
-    pub async fn get(&self, id: &str, timeout: Option<f64>) -> Outcome<H::Value> {
-        check_id(id)?;
-        let job = self.read(Endpoint::Get, id, timeout, self.0.config.max_retries).await?;
-        self.notice(&job);
-        Ok(job)
+    pub fn get(&self, id: &str, timeout: Option<f64>) -> Calling<H::Value> {
+        self.read(Endpoint::Get, id, timeout, self.0.config.max_retries, true)
     }
 
     /// The account's templates: a list.
-    pub async fn templates(&self, timeout: Option<f64>) -> Outcome<H::Value> {
-        let answer = self.read(Endpoint::Templates, "", timeout, self.0.config.max_retries).await?;
-        // Documented as a plain list; some clients of this API saw it wrapped as a page.
-        let list = if answer.kind() == Kind::List { Some(answer.clone()) } else { answer.get("results") };
-        match list {
-            Some(list) if list.kind() == Kind::List => Ok(list),
-            _ => Err(unexpected(200, Body::Json(answer), "The answer is no list of templates.")),
-        }
+    pub fn templates(&self, timeout: Option<f64>) -> Calling<H::Value> {
+        self.read(Endpoint::Templates, "", timeout, self.0.config.max_retries, false)
     }
 
     /// The account's balance, in credits.
     pub async fn remaining_credits(&self, timeout: Option<f64>) -> Result<f64, Failure<H::Value>> {
-        let answer = self.read(Endpoint::RemainingCredits, "", timeout, self.0.config.max_retries).await?;
+        let answer = self.read(Endpoint::RemainingCredits, "", timeout, self.0.config.max_retries, false).await?;
         answer
             .number("remaining_credits")
             .ok_or_else(|| unexpected(200, Body::Json(answer), "The answer has no remaining_credits."))
@@ -180,36 +172,29 @@ impl<H: Host> Client<H> {
         self.0.config.prices.estimate(step, seconds, model)
     }
 
-    /// One read, tried again while that may help. Boxed, so that each of the many places that wait for one holds a
-    /// pointer and not the whole of it.
-    fn read(&self, endpoint: Endpoint, id: &str, timeout: Option<f64>, retries: u32) -> Reading<H::Value> {
-        Box::pin(self.clone().reading(endpoint, id.into(), timeout, retries))
+    /// One read, tried again while that may help. `notice` takes in where the job stands.
+    fn read(&self, endpoint: Endpoint, id: &str, timeout: Option<f64>, retries: u32, notice: bool) -> Calling<H::Value> {
+        let timeout = timeout.unwrap_or(self.0.config.timeout);
+        Box::pin(self.clone().reading(endpoint, id.into(), timeout, retries, notice))
     }
 
-    async fn reading(self, endpoint: Endpoint, id: String, timeout: Option<f64>, retries: u32) -> Outcome<H::Value> {
-        let id = id.as_str();
-        let path = endpoint.path(id);
+    async fn reading(self, endpoint: Endpoint, id: String, timeout: f64, retries: u32, notice: bool) -> Outcome<H::Value> {
+        if endpoint == Endpoint::Get {
+            check_id(&id)?;
+        }
+        let path = endpoint.path(&id);
         let mut attempt = 0;
         loop {
-            let reply = self.send(endpoint, &path, None, None, timeout.unwrap_or(self.0.config.timeout)).await;
-            let (failure, again, asked) = match reply {
-                Reply::Answered { status: 200..=299, body: Body::Json(value), .. } => {
-                    match checked_read(endpoint, id, value) {
-                        Ok(value) => return Ok(value),
-                        Err(failure) => (failure, true, None),
+            let reply = self.send(endpoint, &path, None, None, timeout).await;
+            let (failure, again, asked) = match judged(endpoint, &id, reply) {
+                Ok(value) => {
+                    if notice {
+                        self.notice(&value);
                     }
+                    return Ok(value);
                 }
-                Reply::Answered { status, retry_after, body } => {
-                    let again = retry::is_transient(status) || (200..=299).contains(&status);
-                    (answered(status, retry_after, body), again, retry_after)
-                }
-                Reply::Lost { cause, .. } => (connection_lost(cause), true, None),
-                Reply::TimedOut => (timed_out(), true, None),
-                Reply::Unusable { field, message, cause } => {
-                    (Failure::from(Error::invalid(field, &[message])).caused_by(cause), false, None)
-                }
+                Err(judged) => judged,
             };
-            let failure = failure.about(None, (endpoint == Endpoint::Get).then_some(id));
             if !again || attempt >= retries {
                 return Err(failure);
             }
@@ -220,23 +205,22 @@ impl<H: Host> Client<H> {
         }
     }
 
-    async fn send(
+    fn send(
         &self,
         endpoint: Endpoint,
         path: &str,
         body: Option<H::Value>,
         operation: Option<&str>,
         timeout: f64,
-    ) -> Reply<H::Value> {
+    ) -> impl Future<Output = Reply<H::Value>> + use<'_, H> {
         self.host().event(Event::Request { method: endpoint.method(), path, operation });
-        let request = Request {
+        self.host().send(Request {
             endpoint,
             url: join(&[&self.0.config.base_url, path]),
             body,
             idempotency_key: operation.filter(|_| self.0.config.idempotency_header).map(String::from),
             timeout: timeout.min(LONGEST),
-        };
-        self.host().send(request).await
+        })
     }
 
     /// From 0 to 1.
@@ -250,10 +234,10 @@ impl<H: Host> Client<H> {
         let prefix = self.key("");
         let ids = self.host().journal(JournalCall::List, &prefix, "").await.map_err(journal_failed)?;
         let mut operations = Vec::new();
-        for at in ids.keys() {
-            let Some(key) = ids.text(&at) else { continue };
+        for at in &ids.keys() {
+            let Some(key) = ids.text(at) else { continue };
             let Some(operation) = key.strip_prefix(&prefix) else { continue };
-            let Some(entry) = self.entry(&key).await? else { continue };
+            let Some(entry) = entry_of(self.found(&key).await)? else { continue };
             if !matches!(entry.state, State::Ended(_)) {
                 self.0.known.borrow_mut().recall(operation, &entry, self.host().now().monotonic);
                 operations.push(Operation { operation: operation.into(), entry });
@@ -262,12 +246,9 @@ impl<H: Host> Client<H> {
         Ok(operations)
     }
 
-    async fn entry(&self, key: &str) -> Result<Option<Entry>, Failure<H::Value>> {
-        let found = self.host().journal(JournalCall::Read, key, "").await.map_err(journal_failed)?;
-        Ok(match found.kind() {
-            Kind::Text(text) => Entry::decode(&text),
-            _ => None,
-        })
+    /// What the journal has under a key.
+    fn found(&self, key: &str) -> H::Wait {
+        self.host().journal(JournalCall::Read, key, "")
     }
 
     /// Looks again at an operation whose outcome is unknown. `job` is the id, where the caller has found it.
@@ -276,7 +257,7 @@ impl<H: Host> Client<H> {
             check_id(id)?;
         }
         let key = self.key(operation);
-        let Some(mut entry) = self.entry(&key).await? else {
+        let Some(mut entry) = entry_of(self.found(&key).await)? else {
             let message = "is not in the journal: it was never sent, was refused, or has expired";
             return Err(Error::invalid("operation", &[message]).with_operation(operation).into());
         };
@@ -311,9 +292,7 @@ impl<H: Host> Client<H> {
         let Some((operation, entry)) = ended else { return };
         let written = self.host().journal(JournalCall::Write, &self.key(&operation), &entry.encode());
         // Nobody waits for it: at worst the operation is still pending after a reload, and ends then.
-        self.host().spawn(Box::pin(async move {
-            let _ = written.await;
-        }));
+        self.host().spawn(Box::pin(Unheard(written)));
     }
 
     /// Where the journal has an operation.
@@ -322,11 +301,22 @@ impl<H: Host> Client<H> {
     }
 }
 
+/// The entry that the journal answered with.
+fn entry_of<V: Value>(found: Result<V, V>) -> Result<Option<Entry>, Failure<V>> {
+    Ok(match found.map_err(journal_failed)?.kind() {
+        Kind::Text(text) => Entry::decode(&text),
+        _ => None,
+    })
+}
+
 /// The id of the job that carries an operation's token in its webhook's URL.
 fn carrier<V: Value>(jobs: &V, operation: &str) -> Option<String> {
-    jobs.keys().iter().find_map(|at| {
-        let job = jobs.get(at)?;
-        job.text("webhook_url").filter(|url| contains(url, operation))?;
-        JobFacts::read(&job).map(|facts| facts.id)
-    })
+    for at in &jobs.keys() {
+        if let Some(job) = jobs.get(at)
+            && job.text("webhook_url").is_some_and(|url| contains(&url, operation))
+        {
+            return JobFacts::read(&job).map(|facts| facts.id);
+        }
+    }
+    None
 }

@@ -188,22 +188,6 @@ pub trait Host: Clone + Unpin + 'static {
         None
     }
 
-    /// Waits until `name` is held against every other holder, other tabs included. `None` where nobody else can hold it.
-    fn lock(&self, _name: &str) -> Option<Self::Wait> {
-        None
-    }
-
-    /// Gives back what `lock` came to.
-    fn unlock(&self, _guard: Self::Value) {}
-
-    /// Tells the other clients of this origin what a look at a job brought.
-    fn publish(&self, _job: &str, _value: &Self::Value) {}
-
-    /// What other clients of this origin published since the last call.
-    fn published(&self) -> Vec<(String, Self::Value)> {
-        Vec::new()
-    }
-
     /// For logs.
     fn event(&self, _event: Event<'_>) {}
 }

@@ -140,9 +140,9 @@ fn inspect_at<V: Value>(value: &V, path: &str, print: Fingerprint, depth: usize)
             // Fields are summed, so that their order does not matter; elements are chained, so that it does.
             let mut fields = 0_u64;
             let mut print = print.and(b"[");
-            for key in value.keys() {
-                let path = join(&[path, ".", &key]);
-                let Some(field) = value.get(&key) else {
+            for key in &value.keys() {
+                let path = join(&[path, ".", key]);
+                let Some(field) = value.get(key) else {
                     return Err(Error::invalid(&path, &["is undefined; leave it out or give it a value"]));
                 };
                 if kind == Kind::List {

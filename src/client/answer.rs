@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::api::{Endpoint, JobFacts};
 use crate::error::{ApiKind, Error, Reason, digits, join};
-use crate::host::Body;
+use crate::host::{Body, Reply};
 use crate::retry;
 use crate::value::{Kind, Value};
 
@@ -112,12 +112,60 @@ impl<V> Failure<V> {
     }
 }
 
+/// The answer to a read, if it is what was asked for; else why not, whether another try may help, and what the server
+/// asked for.
+pub(super) fn judged<V: Value>(endpoint: Endpoint, id: &str, reply: Reply<V>) -> Result<V, (Failure<V>, bool, Option<f64>)> {
+    let (again, asked) = match &reply {
+        Reply::Answered { status: 200..=299, .. } => (endpoint != Endpoint::Templates, None),
+        Reply::Answered { status, retry_after, .. } => (retry::is_transient(*status), *retry_after),
+        Reply::Unusable { .. } => (false, None),
+        _ => (true, None),
+    };
+    let failure = match reply {
+        Reply::Answered { status: 200..=299, body: Body::Json(value), .. } => match checked_read(endpoint, id, value) {
+            Ok(value) => return Ok(value),
+            Err(failure) => failure,
+        },
+        other => told(other),
+    };
+    Err((failure.about(None, (endpoint == Endpoint::Get).then_some(id)), again, asked))
+}
+
+/// Whether a value is the job of that id.
+pub(super) fn is_job<V: Value>(value: &V, id: &str) -> bool {
+    JobFacts::read(value).is_some_and(|facts| facts.id.eq_ignore_ascii_case(id))
+}
+
 /// A whole JSON answer to a read, if it is what was asked for.
-pub(super) fn checked_read<V: Value>(endpoint: Endpoint, id: &str, value: V) -> Outcome<V> {
-    if endpoint == Endpoint::Get && JobFacts::read(&value).is_none_or(|facts| !facts.id.eq_ignore_ascii_case(id)) {
-        return Err(unexpected(200, Body::Json(value), "The answer is not the job that was asked for."));
+fn checked_read<V: Value>(endpoint: Endpoint, id: &str, value: V) -> Outcome<V> {
+    let what = match endpoint {
+        Endpoint::Get => {
+            if is_job(&value, id) {
+                return Ok(value);
+            }
+            "The answer is not the job that was asked for."
+        }
+        Endpoint::Templates => {
+            // Documented as a plain list; some clients of this API saw it wrapped as a page.
+            let list = if value.kind() == Kind::List { Some(value.clone()) } else { value.get("results") };
+            if let Some(list) = list.filter(|list| list.kind() == Kind::List) {
+                return Ok(list);
+            }
+            "The answer is no list of templates."
+        }
+        _ => return Ok(value),
+    };
+    Err(unexpected(200, Body::Json(value), what))
+}
+
+/// What a reply says that brought not what was asked for.
+pub(super) fn told<V: Value>(reply: Reply<V>) -> Failure<V> {
+    match reply {
+        Reply::Answered { status, retry_after, body } => answered(status, retry_after, body),
+        Reply::Lost { cause, .. } => connection_lost(cause),
+        Reply::TimedOut => timed_out(),
+        Reply::Unusable { field, message, cause } => Failure::from(Error::invalid(field, &[message])).caused_by(cause),
     }
-    Ok(value)
 }
 
 pub(super) fn unexpected<V: Value>(status: u16, body: Body<V>, what: &str) -> Failure<V> {
@@ -129,7 +177,7 @@ pub(super) fn unexpected<V: Value>(status: u16, body: Body<V>, what: &str) -> Fa
 }
 
 /// An answer that is not what was asked for, as an error.
-pub(super) fn answered<V: Value>(status: u16, retry_after: Option<f64>, body: Body<V>) -> Failure<V> {
+fn answered<V: Value>(status: u16, retry_after: Option<f64>, body: Body<V>) -> Failure<V> {
     let said = match &body {
         Body::Json(value) => said(value),
         _ => None,
@@ -170,15 +218,23 @@ fn said<V: Value>(body: &V) -> Option<String> {
     match body.kind() {
         Kind::Text(text) => Some(text),
         Kind::List => said(&body.get("0")?),
-        Kind::Object => match body.text("detail") {
-            Some(detail) => Some(detail),
-            None => body.keys().iter().find_map(|key| Some(join(&[key, ": ", &said(&body.get(key)?)?]))),
-        },
+        Kind::Object => {
+            let detail = body.text("detail");
+            if detail.is_some() {
+                return detail;
+            }
+            for key in &body.keys() {
+                if let Some(text) = body.get(key).and_then(|field| said(&field)) {
+                    return Some(join(&[key, ": ", &text]));
+                }
+            }
+            None
+        }
         _ => None,
     }
 }
 
-pub(super) fn connection_lost<V>(cause: Option<V>) -> Failure<V> {
+fn connection_lost<V>(cause: Option<V>) -> Failure<V> {
     let message = "No answer came: the connection failed, or the browser blocked it (CORS). Check baseUrl and the network.";
     Failure::from(Error::new(Reason::Connection { sent: true }, &[message])).caused_by(cause)
 }

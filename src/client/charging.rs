@@ -2,10 +2,10 @@
 
 use std::rc::Rc;
 
-use super::answer::{Failure, Outcome, answered, charge_unknown, connection_lost, journal_failed, timed_out};
+use super::answer::{Failure, Outcome, charge_unknown, is_job, journal_failed, told};
 use super::known::Charged;
 use super::tasks::{Detached, either};
-use super::{ChargeOptions, Client};
+use super::{Calling, ChargeOptions, Client};
 use crate::api::{Checked, Endpoint, JobFacts, ModelVersion, OPERATION_PLACEHOLDER, Step, check_id, check_request};
 use crate::charge::{self, Claim, Entry, State, Verdict};
 use crate::error::{Error, Reason, join};
@@ -37,6 +37,18 @@ pub struct Charge<H: Host> {
     deadline: f64,
 }
 
+/// What is to be done once the journal and a look before a render have spoken.
+enum Next<H: Host> {
+    /// The charge was made before: fetch this job.
+    Fetch(String),
+    /// Wait for the journal; then this is the end, or where there is none, begin again.
+    Written(H::Wait, Option<Outcome<H::Value>>),
+    /// Nothing may be sent.
+    Failed(Failure<H::Value>),
+    /// Post. With the job that is rendered, as it was.
+    Post(Option<H::Value>),
+}
+
 /// What a post comes to, once its verdict is written down.
 enum Posted<V> {
     /// The job.
@@ -45,42 +57,48 @@ enum Posted<V> {
     Fetch(String),
     /// Nothing left this machine.
     NotSent(Failure<V>),
-    /// Refused, or unknown.
+    /// Refused, or unknown for good.
     Failed(Failure<V>),
+    /// Unknown as yet.
+    Unknown(Failure<V>),
 }
 
 impl<H: Host> Client<H> {
     /// `POST /api/custom_template_jobs/`: straight to the video. The job comes back pending.
-    pub async fn submit(&self, request: H::Value, options: ChargeOptions) -> Outcome<H::Value> {
-        self.charge(Endpoint::Submit, None, Some(request), options).await
+    pub fn submit(&self, request: H::Value, options: ChargeOptions) -> Calling<H::Value> {
+        self.charge(Endpoint::Submit, None, Some(request), options)
     }
 
     /// `POST /api/custom_template_jobs/preview_async/`. The job comes back pending.
-    pub async fn preview_async(&self, request: H::Value, options: ChargeOptions) -> Outcome<H::Value> {
-        self.charge(Endpoint::PreviewAsync, None, Some(request), options).await
+    pub fn preview_async(&self, request: H::Value, options: ChargeOptions) -> Calling<H::Value> {
+        self.charge(Endpoint::PreviewAsync, None, Some(request), options)
     }
 
     /// `POST /api/custom_template_jobs/preview/`: one request that blocks until the preview is there.
-    pub async fn preview_sync(&self, request: H::Value, options: ChargeOptions) -> Outcome<H::Value> {
-        self.charge(Endpoint::PreviewSync, None, Some(request), options).await
+    pub fn preview_sync(&self, request: H::Value, options: ChargeOptions) -> Calling<H::Value> {
+        self.charge(Endpoint::PreviewSync, None, Some(request), options)
     }
 
     /// `POST /api/custom_template_jobs/{id}/render/`. A job that is rendered, or about to be, is returned and not charged.
-    pub async fn render(&self, id: &str, request: Option<H::Value>, options: ChargeOptions) -> Outcome<H::Value> {
-        self.charge(Endpoint::Render, Some(id.into()), request, options).await
+    pub fn render(&self, id: &str, request: Option<H::Value>, options: ChargeOptions) -> Calling<H::Value> {
+        self.charge(Endpoint::Render, Some(id.into()), request, options)
     }
 
-    /// Any of the four calls that charge; `render` is the job's id for that one.
-    pub async fn charge(
+    /// Any of the four calls that charge; `render` is the job's id for that one. What is asked for is checked at once;
+    /// nothing is sent before the call is waited for.
+    pub fn charge(
         &self,
         endpoint: Endpoint,
         render: Option<String>,
         request: Option<H::Value>,
         options: ChargeOptions,
-    ) -> Outcome<H::Value> {
-        let charge = Rc::new(self.prepare(endpoint, render, request, options)?);
-        let result = self.charge_once(&charge).await;
-        result.map_err(|failure| failure.about(Some(&charge.operation), charge.render.as_deref()))
+    ) -> Calling<H::Value> {
+        let (client, prepared) = (self.clone(), self.prepare(endpoint, render, request, options));
+        Box::pin(async move {
+            let charge = prepared?;
+            let result = client.charge_once(&charge).await;
+            result.map_err(|failure| failure.about(Some(&charge.operation), charge.render.as_deref()))
+        })
     }
 
     /// Checks everything that can be checked before anything is sent.
@@ -90,7 +108,7 @@ impl<H: Host> Client<H> {
         render: Option<String>,
         request: Option<H::Value>,
         options: ChargeOptions,
-    ) -> Result<Charge<H>, Error> {
+    ) -> Result<Rc<Charge<H>>, Error> {
         let Some(step) = endpoint.charges() else { return Err(Error::invalid("endpoint", &["does not charge"])) };
         if let Some(id) = &render {
             check_id(id)?;
@@ -119,7 +137,7 @@ impl<H: Host> Client<H> {
             _ => self.0.config.timeout,
         });
         let begun = self.host().now().monotonic;
-        Ok(Charge {
+        Ok(Rc::new(Charge {
             endpoint,
             step,
             template: template.unwrap_or_default(),
@@ -132,7 +150,7 @@ impl<H: Host> Client<H> {
             operation,
             begun,
             deadline: begun + timeout,
-        })
+        }))
     }
 
     async fn charge_once(&self, charge: &Rc<Charge<H>>) -> Outcome<H::Value> {
@@ -144,74 +162,38 @@ impl<H: Host> Client<H> {
             }
             let _ = host.sleep_or_wake(JOIN_INTERVAL).await;
         }
-        let mut held = Held::enter(self, &charge.operation);
-        if let Some(lock) = host.lock(&charge.key) {
-            held.lock = lock.await.ok();
-        }
-        let held = Rc::new(held);
+        let held = Held::enter(self, charge);
 
         let mut attempt = 0;
-        loop {
+        let id = loop {
             let claim = self.claim(charge).await?;
-            if claim == Claim::Conflict {
-                let message = "This operation id was used before for another request; nothing was sent. Use a new id.";
-                return Err(Error::new(Reason::OperationConflict, &[message]).into());
-            }
             // One look before a render: what is rendered or being rendered is not paid for again.
-            let mut before = None;
-            let mut refusal = None;
+            let mut look = None;
             if let Some(id) = &charge.render {
-                match self.read(Endpoint::Get, id, None, self.0.config.max_retries).await {
-                    Ok(job) => before = Some(job),
-                    Err(failure) => refusal = Some(failure.unsent()),
+                look = Some(self.read(Endpoint::Get, id, None, self.0.config.max_retries, false).await);
+            }
+            let before = match self.next(charge, claim, look) {
+                Next::Fetch(id) => break id,
+                Next::Failed(failure) => return Err(failure),
+                Next::Post(before) => before,
+                Next::Written(written, end) => {
+                    let _ = written.await;
+                    let Some(end) = end else { continue };
+                    if let Ok(job) = &end {
+                        self.notice(job);
+                    }
+                    return end;
                 }
-            }
-            let facts = before.as_ref().and_then(JobFacts::read);
-            if let (Some(job), Some(facts)) = (&before, &facts)
-                && facts.is_rendered_or_rendering()
-            {
-                self.bind(charge, &facts.id).await;
-                self.notice(job);
-                return Ok(job.clone());
-            }
-            match claim {
-                Claim::New => {}
-                // A render that failed may be asked for again, and is paid for again.
-                Claim::Fetch(_) if facts.is_some_and(|facts| facts.status.is_failure()) => {
-                    self.delete(charge).await;
-                    continue;
-                }
-                Claim::Fetch(id) => {
-                    self.remember(charge, &id, State::Bound(id.clone()));
-                    return self.get(&id, None).await;
-                }
-                _ => {
-                    return Err(refusal.map_or_else(|| charge_unknown().into(), |failure| failure.instead(charge_unknown())));
-                }
-            }
-            if refusal.is_none() {
-                refusal = self.refusal(charge).err().map(Failure::from);
-            }
-            if let Some(refusal) = refusal {
-                self.delete(charge).await;
-                return Err(refusal);
-            }
+            };
 
             // From here on the charge outlives its caller: whoever drops this future only stops waiting.
-            let post = Detached::new(host, {
-                let (client, charge, held) = (self.clone(), Rc::clone(charge), Rc::clone(&held));
-                async move {
-                    let posted = client.post(&charge, before).await;
-                    drop(held);
-                    posted
-                }
-            });
+            let post = Detached::new(host, self.clone().post(Rc::clone(charge), before, Rc::clone(&held)));
             let patience = host.sleep((charge.deadline - host.now().monotonic).max(0.0));
             match either(post, patience).await {
                 None => return Err(charge_unknown().into()),
                 Some(Posted::Job(job)) => return Ok(job),
-                Some(Posted::Fetch(id)) => return self.get(&id, None).await,
-                Some(Posted::Failed(failure)) => return Err(failure),
+                Some(Posted::Fetch(id)) => break id,
+                Some(Posted::Failed(failure) | Posted::Unknown(failure)) => return Err(failure),
                 Some(Posted::NotSent(failure)) => {
                     let wait = retry::backoff(attempt, self.chance(), None);
                     if attempt >= RESENDS || host.now().monotonic + wait >= charge.deadline {
@@ -222,22 +204,71 @@ impl<H: Host> Client<H> {
                     attempt += 1;
                 }
             }
+        };
+        self.get(&id, None).await
+    }
+
+    /// Decides what follows from the journal's word and from the look before a render.
+    fn next(&self, charge: &Charge<H>, claim: Claim, look: Option<Outcome<H::Value>>) -> Next<H> {
+        let (before, refusal) = match look {
+            None => (None, None),
+            Some(Ok(job)) => (Some(job), None),
+            Some(Err(failure)) => (None, Some(failure.unsent())),
+        };
+        let facts = before.as_ref().and_then(JobFacts::read);
+        if let (Some(job), Some(facts)) = (&before, &facts)
+            && facts.is_rendered_or_rendering()
+        {
+            return Next::Written(self.bind(charge, &facts.id), Some(Ok(job.clone())));
+        }
+        match claim {
+            Claim::New => {}
+            // A render that failed may be asked for again, and is paid for again.
+            Claim::Fetch(_) if facts.is_some_and(|facts| facts.status.is_failure()) => {
+                return Next::Written(self.delete(charge), None);
+            }
+            Claim::Fetch(id) => {
+                self.remember(charge, &id, State::Bound(id.clone()));
+                return Next::Fetch(id);
+            }
+            _ => {
+                let unknown = charge_unknown();
+                return Next::Failed(match refusal {
+                    Some(failure) => failure.instead(unknown),
+                    None => unknown.into(),
+                });
+            }
+        }
+        match refusal.or_else(|| self.refusal(charge).err().map(Failure::from)) {
+            Some(refusal) => Next::Written(self.delete(charge), Some(Err(refusal))),
+            None => Next::Post(before),
         }
     }
 
     /// Writes the operation down, or tells what stands there already.
     async fn claim(&self, charge: &Charge<H>) -> Result<Claim, Failure<H::Value>> {
+        let mut call = JournalCall::Create;
         loop {
-            let entry = charge.entry(State::Posting, self.host().now().wall).encode();
-            let created = self.host().journal(JournalCall::Create, &charge.key, &entry).await.map_err(journal_failed)?;
-            if created.kind() == Kind::Bool(true) {
-                return Ok(Claim::New);
-            }
-            let found = self.host().journal(JournalCall::Read, &charge.key, "").await.map_err(journal_failed)?;
-            // It may have gone in between; then the next round creates it.
-            if let Kind::Text(found) = found.kind() {
-                return Ok(charge::claim(Entry::decode(&found).as_ref(), charge.step, &charge.fingerprint));
-            }
+            let entry = match call {
+                JournalCall::Create => charge.entry(State::Posting, self.host().now().wall).encode(),
+                _ => String::new(),
+            };
+            let answer = self.host().journal(call, &charge.key, &entry).await.map_err(journal_failed)?;
+            call = match (call, answer.kind()) {
+                (JournalCall::Create, Kind::Bool(true)) => return Ok(Claim::New),
+                (JournalCall::Create, _) => JournalCall::Read,
+                (_, Kind::Text(found)) => {
+                    let claim = charge::claim(Entry::decode(&found).as_ref(), charge.step, &charge.fingerprint);
+                    if claim == Claim::Conflict {
+                        let message =
+                            "This operation id was used before for another request; nothing was sent. Use a new id.";
+                        return Err(Error::new(Reason::OperationConflict, &[message]).into());
+                    }
+                    return Ok(claim);
+                }
+                // It went in between; then the next round creates it.
+                _ => JournalCall::Create,
+            };
         }
     }
 
@@ -256,11 +287,31 @@ impl<H: Host> Client<H> {
         )
     }
 
-    /// Posts once, and writes down what came of it. `before` is the job that is rendered, as it was.
-    async fn post(&self, charge: &Charge<H>, before: Option<H::Value>) -> Posted<H::Value> {
+    /// Posts once, and writes down what came of it. `before` is the job that is rendered, as it was; until this ends,
+    /// the operation is held.
+    async fn post(self, charge: Rc<Charge<H>>, before: Option<H::Value>, _held: Rc<Held<H>>) -> Posted<H::Value> {
+        let charge = &*charge;
         let timeout = self.0.config.preview_timeout.max(self.0.config.timeout);
         let reply =
             self.send(charge.endpoint, &charge.path(), charge.request.clone(), Some(&charge.operation), timeout).await;
+        let (posted, written) = self.settled(charge, reply);
+        let _ = written.await;
+        if let Posted::Job(job) = &posted {
+            self.notice(job);
+        }
+        let Posted::Unknown(failure) = posted else { return posted };
+        // A render has an id to look at; the other steps have none.
+        let Some(before) = before.as_ref().and_then(JobFacts::read) else { return Posted::Failed(failure) };
+        let Ok(job) = self.get(&before.id, None).await else { return Posted::Failed(failure) };
+        if JobFacts::read(&job).is_some_and(|after| was_touched(&before, &after)) {
+            let _ = self.bind(charge, &before.id).await;
+            return Posted::Job(job);
+        }
+        Posted::Failed(failure.with_job(Some(job)))
+    }
+
+    /// What a reply means, and the journal that is being told of it.
+    fn settled(&self, charge: &Charge<H>, reply: Reply<H::Value>) -> (Posted<H::Value>, H::Wait) {
         let verdict = charge.judge(&reply);
         self.host().event(Event::Verdict {
             operation: &charge.operation,
@@ -269,52 +320,33 @@ impl<H: Host> Client<H> {
         });
         match verdict {
             Verdict::Bound(id) => {
-                self.bind(charge, &id).await;
-                match reply {
-                    Reply::Answered { body: Body::Json(job), .. }
-                        if JobFacts::read(&job).is_some_and(|facts| facts.id == id) =>
-                    {
-                        self.notice(&job);
-                        Posted::Job(job)
-                    }
+                let written = self.bind(charge, &id);
+                let posted = match reply {
+                    Reply::Answered { body: Body::Json(job), .. } if is_job(&job, &id) => Posted::Job(job),
                     _ => Posted::Fetch(id),
-                }
+                };
+                (posted, written)
             }
-            Verdict::Rejected => {
-                self.delete(charge).await;
-                Posted::Failed(told(reply))
-            }
+            Verdict::Rejected => (Posted::Failed(told(reply)), self.delete(charge)),
             Verdict::NotSent => {
-                self.delete(charge).await;
                 let message = "The server could not be reached; nothing was sent. Try again later.";
-                Posted::NotSent(told(reply).instead(Error::new(Reason::Connection { sent: false }, &[message])))
+                let error = Error::new(Reason::Connection { sent: false }, &[message]);
+                (Posted::NotSent(told(reply).instead(error)), self.delete(charge))
             }
-            Verdict::Unknown => {
-                self.write(charge, State::Unknown).await;
-                let failure = told(reply).instead(charge_unknown());
-                // A render has an id to look at; the other steps have none.
-                let Some(before) = before.as_ref().and_then(JobFacts::read) else { return Posted::Failed(failure) };
-                let Ok(job) = self.get(&before.id, None).await else { return Posted::Failed(failure) };
-                if JobFacts::read(&job).is_some_and(|after| was_touched(&before, &after)) {
-                    self.bind(charge, &before.id).await;
-                    return Posted::Job(job);
-                }
-                Posted::Failed(failure.with_job(Some(job)))
-            }
+            Verdict::Unknown => (Posted::Unknown(told(reply).instead(charge_unknown())), self.write(charge, State::Unknown)),
         }
     }
 
     /// A verdict that cannot be written does not take the answer from the caller: the entry then still
     /// says posting, which is never sent again either.
-    async fn write(&self, charge: &Charge<H>, state: State) {
+    fn write(&self, charge: &Charge<H>, state: State) -> H::Wait {
         let entry = charge.entry(state, self.host().now().wall).encode();
-        let _ = self.host().journal(JournalCall::Write, &charge.key, &entry).await;
+        self.host().journal(JournalCall::Write, &charge.key, &entry)
     }
 
-    async fn bind(&self, charge: &Charge<H>, id: &str) {
-        let state = State::Bound(id.into());
-        self.remember(charge, id, state.clone());
-        self.write(charge, state).await;
+    fn bind(&self, charge: &Charge<H>, id: &str) -> H::Wait {
+        self.remember(charge, id, State::Bound(id.into()));
+        self.write(charge, State::Bound(id.into()))
     }
 
     fn remember(&self, charge: &Charge<H>, id: &str, state: State) {
@@ -328,9 +360,9 @@ impl<H: Host> Client<H> {
     }
 
     /// Nothing was charged: the id is free for another try, and the budget gets its credits back.
-    async fn delete(&self, charge: &Charge<H>) {
+    fn delete(&self, charge: &Charge<H>) -> H::Wait {
         self.0.known.borrow_mut().refund(&charge.operation);
-        let _ = self.host().journal(JournalCall::Delete, &charge.key, "").await;
+        self.host().journal(JournalCall::Delete, &charge.key, "")
     }
 }
 
@@ -362,37 +394,23 @@ impl<H: Host> Charge<H> {
     }
 }
 
-/// Marks an operation as being posted by this client, and holds its lock.
+/// Marks an operation as being posted by this client.
 struct Held<H: Host> {
     client: Client<H>,
-    operation: String,
-    lock: Option<H::Value>,
+    charge: Rc<Charge<H>>,
 }
 
 impl<H: Host> Held<H> {
-    fn enter(client: &Client<H>, operation: &str) -> Self {
-        client.0.known.borrow_mut().posting.push(operation.into());
-        Self { client: client.clone(), operation: operation.into(), lock: None }
+    fn enter(client: &Client<H>, charge: &Rc<Charge<H>>) -> Rc<Self> {
+        client.0.known.borrow_mut().posting.push(charge.operation.clone());
+        Rc::new(Self { client: client.clone(), charge: Rc::clone(charge) })
     }
 }
 
 impl<H: Host> Drop for Held<H> {
     fn drop(&mut self) {
-        self.client.0.known.borrow_mut().posting.retain(|operation| *operation != self.operation);
-        if let Some(guard) = self.lock.take() {
-            self.client.host().unlock(guard);
-        }
+        self.client.0.known.borrow_mut().posting.retain(|operation| *operation != self.charge.operation);
         self.client.host().wake();
-    }
-}
-
-/// What a reply says that brought no job.
-fn told<V: Value>(reply: Reply<V>) -> Failure<V> {
-    match reply {
-        Reply::Answered { status, retry_after, body } => answered(status, retry_after, body),
-        Reply::Lost { cause, .. } => connection_lost(cause),
-        Reply::TimedOut => timed_out(),
-        Reply::Unusable { field, message, cause } => Failure::from(Error::invalid(field, &[message])).caused_by(cause),
     }
 }
 

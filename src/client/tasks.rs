@@ -32,41 +32,55 @@ impl<H: Host, T> Future for Detached<H, T> {
 impl<H: Host, T> Drop for Detached<H, T> {
     fn drop(&mut self) {
         if let Some(future) = self.future.take() {
-            self.host.spawn(Box::pin(async move {
-                future.await;
-            }));
+            self.host.spawn(Box::pin(Unheard(future)));
         }
+    }
+}
+
+/// A future whose result nobody wants.
+pub struct Unheard<F>(pub F);
+
+impl<F: Future + Unpin> Future for Unheard<F> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        Pin::new(&mut self.0).poll(context).map(drop)
     }
 }
 
 /// The first of several futures to end; it is taken out.
-pub struct Arrival<'a, T>(pub &'a mut Vec<Pin<Box<dyn Future<Output = T>>>>);
+pub struct Arrival<'a, F>(pub &'a mut Vec<F>);
 
-impl<T> Future for Arrival<'_, T> {
-    type Output = T;
+impl<F: Future + Unpin> Future for Arrival<'_, F> {
+    type Output = F::Output;
 
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
-        let mut arrived = None;
-        self.0.retain_mut(|future| {
-            if arrived.is_none()
-                && let Poll::Ready(output) = future.as_mut().poll(context)
-            {
-                arrived = Some(output);
-                return false;
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
+        let mut at = 0;
+        while let Some(future) = self.0.get_mut(at) {
+            if let Poll::Ready(output) = Pin::new(future).poll(context) {
+                drop(self.0.swap_remove(at));
+                return Poll::Ready(output);
             }
-            true
-        });
-        arrived.map_or(Poll::Pending, Poll::Ready)
+            at += 1;
+        }
+        Poll::Pending
     }
 }
 
 /// What the first future ends with, or `None` where the second ends earlier.
-pub async fn either<A: Future + Unpin, B: Future + Unpin>(mut first: A, mut second: B) -> Option<A::Output> {
-    std::future::poll_fn(move |context| {
-        if let Poll::Ready(output) = Pin::new(&mut first).poll(context) {
+pub struct Either<A, B>(A, B);
+
+pub const fn either<A: Future + Unpin, B: Future + Unpin>(first: A, second: B) -> Either<A, B> {
+    Either(first, second)
+}
+
+impl<A: Future + Unpin, B: Future + Unpin> Future for Either<A, B> {
+    type Output = Option<A::Output>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<A::Output>> {
+        if let Poll::Ready(output) = Pin::new(&mut self.0).poll(context) {
             return Poll::Ready(Some(output));
         }
-        Pin::new(&mut second).poll(context).map(|_| None)
-    })
-    .await
+        Pin::new(&mut self.1).poll(context).map(|_| None)
+    }
 }

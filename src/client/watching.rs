@@ -3,12 +3,14 @@
 use std::cell::RefCell;
 use std::fmt;
 use std::future::Future;
+use std::mem;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::task::{Context, Poll, ready};
 
 use super::answer::{Failure, Outcome, timed_out};
 use super::tasks::{Arrival, either};
-use super::{ChargeOptions, Client, PollOptions};
+use super::{Calling, ChargeOptions, Client, PollOptions};
 use crate::api::{Endpoint, Goal, JobFacts, check_id};
 use crate::error::{Error, Reason};
 use crate::host::{Event, Host};
@@ -22,8 +24,20 @@ const EXPECTED_VIDEO: f64 = 40_000.0;
 /// Requests for status in flight at once; browsers open six connections to a host.
 const LOOKS_IN_FLIGHT: usize = 6;
 
-/// One look under way: the job's id, then what came.
-type Looking<V> = Pin<Box<dyn Future<Output = (String, Outcome<V>)>>>;
+/// One look under way.
+struct Looking<V> {
+    id: String,
+    call: Calling<V>,
+}
+
+impl<V> Future for Looking<V> {
+    type Output = (String, Outcome<V>);
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let result = ready!(self.call.as_mut().poll(context));
+        Poll::Ready((mem::take(&mut self.id), result))
+    }
+}
 
 /// Hears of a job that is watched.
 pub trait Sink<V> {
@@ -133,22 +147,19 @@ impl<H: Host> Client<H> {
     }
 
     /// Looks at everything that is watched until nothing is. A second call on the same watches returns at once.
-    pub async fn run(&self, watches: &Watches<H::Value>) {
-        if std::mem::replace(&mut watches.0.borrow_mut().running, true) {
+    pub fn run(&self, watches: &Watches<H::Value>) -> Pin<Box<dyn Future<Output = ()>>> {
+        Box::pin(self.clone().running(watches.clone()))
+    }
+
+    async fn running(self, watches: Watches<H::Value>) {
+        if mem::replace(&mut watches.0.borrow_mut().running, true) {
             return;
         }
-        let _running = Running(watches.clone());
-        let host = self.host();
-        let mut looks: Vec<Looking<H::Value>> = Vec::new();
-        while let Some(idle) = self.begin_looks(watches, &mut looks) {
-            if let Some((id, result)) = either(Arrival(&mut looks), host.sleep_or_wake(idle)).await {
-                if let Ok(job) = &result {
-                    host.publish(&id, job);
-                }
-                self.looked(watches, &id, &result);
-            }
-            for (id, job) in host.published() {
-                self.looked(watches, &id, &Ok(job));
+        let running = Running(watches);
+        let mut looks = Vec::new();
+        while let Some(idle) = self.begin_looks(&running.0, &mut looks) {
+            if let Some((id, result)) = either(Arrival(&mut looks), self.host().sleep_or_wake(idle)).await {
+                self.looked(&running.0, &id, &result);
             }
         }
     }
@@ -172,8 +183,8 @@ impl<H: Host> Client<H> {
             && let Some(id) = schedule.take_due(now, env)
         {
             // The schedule does the trying again: an outage must not hold a place in flight.
-            let look = self.read(Endpoint::Get, &id, None, 0);
-            looks.push(Box::pin(async move { (id, look.await) }));
+            let call = self.read(Endpoint::Get, &id, None, 0, false);
+            looks.push(Looking { id, call });
         }
         if schedule.is_empty() {
             return None;

@@ -9,7 +9,7 @@ use wasm_bindgen::prelude::*;
 use web_sys::{AbortController, RequestInit};
 
 use super::drive::{Settled, Wait};
-use super::js::{method, parse_json, set, text};
+use super::js::{method, parse_json, set, set_number, set_text, text};
 use crate::host::{Body, Env, Event, Host, JournalCall, Now, Reply, Request};
 use crate::value::Value;
 
@@ -50,72 +50,27 @@ impl WebHost {
         Wait::promise(&self.plumbing, promise)
     }
 
-    /// The caller's headers and ours, or which option to blame.
-    async fn headers(&self, request: &Request<JsValue>) -> Result<Headers, Reply<JsValue>> {
-        let blame = |field, message, cause| Reply::Unusable { field, message, cause };
+    /// Sends, and reads the whole answer.
+    async fn exchange(&self, request: &Request<JsValue>) -> Reply<JsValue> {
         let given = self.part("headers");
         let given = if given.is_function() { method(&self.plumbing, "headers", &NONE, &NONE) } else { Ok(given) };
-        let given = self.wait(given).await;
-        let given = given.map_err(|thrown| {
-            blame("headers", "could not be made: the function for headers or apiKey failed", Some(thrown))
-        })?;
-        let headers = Headers::new();
-        for at in given.keys() {
-            let pair = given.get(&at).unwrap_or(NONE);
-            let (Some(name), Some(value)) = (pair.text("0"), pair.text("1")) else {
-                return Err(blame("headers", "must be names with string values", None));
-            };
-            if !is_header(&name, &value) {
-                // Never the value itself: it may be the key.
-                let field = if name == "x-api-key" {
-                    "apiKey"
-                } else if name == "x-api-id" {
-                    "apiId"
-                } else {
-                    "headers"
-                };
-                return Err(blame(field, "holds a byte that no HTTP header may hold, such as a line break", None));
-            }
-            headers.set(&name, &value);
-        }
-        headers.set("accept", "application/json");
-        if request.body.is_some() {
-            headers.set("content-type", "application/json");
-        }
-        if let Some(key) = request.idempotency_key.as_ref().filter(|key| is_header("idempotency-key", key)) {
-            headers.set("idempotency-key", key);
-        }
-        Ok(headers)
-    }
-
-    /// Sends, and reads the whole answer.
-    async fn exchange(&self, request: &Request<JsValue>, init: &JsValue) -> Reply<JsValue> {
-        let lost = |cause: JsValue| {
-            let code = cause.text("code").or_else(|| cause.get("cause")?.text("code"));
-            Reply::Lost { code: code.unwrap_or_default(), cause: Some(cause) }
+        let headers = match headers(self.wait(given).await, request) {
+            Ok(headers) => headers,
+            Err(unusable) => return unusable,
         };
-        let injected = self.part("fetch");
-        let answer = if injected.is_undefined() {
-            match web_sys::Request::new_with_str_and_init(&request.url, init.unchecked_ref::<RequestInit>()) {
-                Ok(raw) => global_fetch(&GlooRequest::from(raw).into()),
-                Err(cause) => {
-                    let message = "is no URL that can be fetched; outside a page it must be absolute, and hold no login";
-                    return Reply::Unusable { field: "baseUrl", message, cause: Some(cause) };
-                }
-            }
-        } else {
-            // No receiver: a global `fetch` that is called as a method of ours is an illegal invocation.
-            injected.unchecked_ref::<Function>().call2(&NONE, &text(&request.url), init)
+        let Ok(controller) = AbortController::new() else { return lost(NONE) };
+        let answer = match self.dispatch(request, headers, &controller) {
+            Ok(answer) => answer,
+            Err(unusable) => return unusable,
         };
+        // Aborting a request that is over does nothing.
+        let _abort = AbortOnDrop(controller);
         let answer = match self.wait(answer).await {
             Ok(answer) => answer,
             Err(thrown) => return lost(thrown),
         };
         let Some(status) = answer.number("status") else { return lost(NONE) };
-        let retry_after = answer
-            .get("headers")
-            .and_then(|headers| method(&headers, "get", &text("retry-after"), &NONE).ok())
-            .and_then(|asked| self.retry_after(&asked));
+        let retry_after = self.retry_after(&answer);
         let body = match self.wait(method(&answer, "text", &NONE, &NONE)).await {
             Ok(whole) => parse(&whole),
             Err(_) => Body::Broken(String::new()),
@@ -123,16 +78,94 @@ impl WebHost {
         Reply::Answered { status: status as u16, retry_after, body }
     }
 
-    /// Seconds, or a date, as milliseconds from now.
-    fn retry_after(&self, asked: &JsValue) -> Option<f64> {
+    /// The promise of an answer, or why none can be asked for.
+    fn dispatch(
+        &self,
+        request: &Request<JsValue>,
+        headers: Headers,
+        controller: &AbortController,
+    ) -> Result<Settled, Reply<JsValue>> {
+        let init: JsValue = Object::new().into();
+        set_text(&init, "method", Some(request.endpoint.method()));
+        set(&init, "headers", &headers.into_raw());
+        set_text(&init, "redirect", Some("manual"));
+        set(&init, "signal", &controller.signal());
+        if self.shares() {
+            // workerd refuses the word at older compatibility dates, and caches nothing anyway.
+            set_text(&init, "cache", Some("no-store"));
+        }
+        if let Some(body) = &request.body {
+            let body =
+                JSON::stringify(body).map_err(|cause| unusable("variables", "cannot be written as JSON", Some(cause)))?;
+            set(&init, "body", &body);
+        }
+        let injected = self.part("fetch");
+        if injected.is_undefined() {
+            let raw = web_sys::Request::new_with_str_and_init(&request.url, init.unchecked_ref::<RequestInit>());
+            let raw = raw.map_err(|cause| {
+                let message = "is no URL that can be fetched; outside a page it must be absolute, and hold no login";
+                unusable("baseUrl", message, Some(cause))
+            })?;
+            return Ok(global_fetch(&GlooRequest::from(raw).into()));
+        }
+        // No receiver: a global `fetch` that is called as a method of ours is an illegal invocation.
+        Ok(injected.unchecked_ref::<Function>().call2(&NONE, &text(&request.url), &init))
+    }
+
+    /// What `Retry-After` asks for, seconds or a date, as milliseconds from now.
+    fn retry_after(&self, answer: &JsValue) -> Option<f64> {
+        let asked = method(&answer.get("headers")?, "get", &text("retry-after"), &NONE).ok()?;
         let asked_text = asked.as_string()?;
         // Seconds read like a number in a field; a date does not.
-        let list = Array::of1(asked);
+        let list = Array::of1(&asked);
         list.number("0").map(|seconds| seconds * 1_000.0).or_else(|| {
             let date = Date::parse(&asked_text);
             date.is_finite().then(|| date - self.now().wall)
         })
     }
+}
+
+/// Nothing came back.
+fn lost(cause: JsValue) -> Reply<JsValue> {
+    let code = cause.text("code").or_else(|| cause.get("cause")?.text("code"));
+    Reply::Lost { code: code.unwrap_or_default(), cause: Some(cause) }
+}
+
+/// Nothing can be sent, and which option is to blame.
+fn unusable(field: &'static str, message: &'static str, cause: Option<JsValue>) -> Reply<JsValue> {
+    Reply::Unusable { field, message, cause }
+}
+
+/// The caller's headers and ours.
+fn headers(given: Settled, request: &Request<JsValue>) -> Result<Headers, Reply<JsValue>> {
+    let given = given.map_err(|thrown| {
+        unusable("headers", "could not be made: the function for headers or apiKey failed", Some(thrown))
+    })?;
+    let headers = Headers::new();
+    for at in &given.keys() {
+        let pair = given.get(at).unwrap_or(NONE);
+        let (Some(name), Some(value)) = (pair.text("0"), pair.text("1")) else {
+            return Err(unusable("headers", "must be names with string values", None));
+        };
+        if !is_header(&name, &value) {
+            // Never the value itself: it may be the key.
+            let field = match name.as_str() {
+                "x-api-key" => "apiKey",
+                "x-api-id" => "apiId",
+                _ => "headers",
+            };
+            return Err(unusable(field, "holds a byte that no HTTP header may hold, such as a line break", None));
+        }
+        headers.set(&name, &value);
+    }
+    headers.set("accept", "application/json");
+    if request.body.is_some() {
+        headers.set("content-type", "application/json");
+    }
+    if let Some(key) = request.idempotency_key.as_ref().filter(|key| is_header("idempotency-key", key)) {
+        headers.set("idempotency-key", key);
+    }
+    Ok(headers)
 }
 
 /// The journal of a Rust front end that brings none.
@@ -192,41 +225,8 @@ impl Host for WebHost {
     type Wait = Wait;
 
     async fn send(&self, request: Request<JsValue>) -> Reply<JsValue> {
-        let exchange = async {
-            let headers = match self.headers(&request).await {
-                Ok(headers) => headers,
-                Err(unusable) => return unusable,
-            };
-            let Ok(controller) = AbortController::new() else {
-                return Reply::Lost { code: String::new(), cause: None };
-            };
-            let init: JsValue = Object::new().into();
-            set(&init, "method", &text(request.endpoint.method()));
-            set(&init, "headers", &headers.into_raw());
-            set(&init, "redirect", &text("manual"));
-            set(&init, "signal", &controller.signal());
-            if self.shares() {
-                // workerd refuses the word at older compatibility dates, and caches nothing anyway.
-                set(&init, "cache", &text("no-store"));
-            }
-            if let Some(body) = &request.body {
-                match JSON::stringify(body) {
-                    Ok(body) => set(&init, "body", &body),
-                    Err(cause) => {
-                        return Reply::Unusable {
-                            field: "variables",
-                            message: "cannot be written as JSON",
-                            cause: Some(cause),
-                        };
-                    }
-                }
-            }
-            // Aborting a request that is over does nothing.
-            let _abort = AbortOnDrop(controller);
-            self.exchange(&request, &init).await
-        };
         let timer = Wait::sleep(&self.plumbing, request.timeout);
-        crate::client::either(std::pin::pin!(exchange), timer).await.unwrap_or(Reply::TimedOut)
+        crate::client::either(std::pin::pin!(self.exchange(&request)), timer).await.unwrap_or(Reply::TimedOut)
     }
 
     fn sleep(&self, ms: f64) -> Wait {
@@ -315,33 +315,29 @@ impl Host for WebHost {
             return;
         }
         let record: JsValue = Object::new().into();
-        let put = |key: &str, value: &str| set(&record, key, &text(value));
+        let put = |key, value| set_text(&record, key, Some(value));
         match event {
             Event::Request { method, path, operation } => {
                 put("type", "request");
                 put("method", method);
                 put("path", path);
-                if let Some(operation) = operation {
-                    put("operation", operation);
-                }
+                set_text(&record, "operation", operation);
             }
             Event::Retry { path, in_ms } => {
                 put("type", "retry");
                 put("path", path);
-                set(&record, "inMs", &in_ms.into());
+                set_number(&record, "inMs", in_ms);
             }
             Event::Look { job, in_ms } => {
                 put("type", "look");
                 put("jobId", job);
-                set(&record, "inMs", &in_ms.into());
+                set_number(&record, "inMs", in_ms);
             }
             Event::Verdict { operation, verdict, job } => {
                 put("type", "verdict");
                 put("operation", operation);
                 put("verdict", verdict);
-                if let Some(job) = job {
-                    put("jobId", job);
-                }
+                set_text(&record, "jobId", job);
             }
         }
         let _ = method(&self.plumbing, "event", &record, &NONE);

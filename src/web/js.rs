@@ -27,6 +27,18 @@ pub fn set(object: &JsValue, key: &str, value: &JsValue) {
     let _ = object.unchecked_ref::<Any>().put(key, value);
 }
 
+/// Sets a field to a text, where there is one.
+pub fn set_text(object: &JsValue, key: &str, value: Option<&str>) {
+    if let Some(value) = value {
+        set(object, key, &text(value));
+    }
+}
+
+/// Sets a field to a number.
+pub fn set_number(object: &JsValue, key: &str, value: f64) {
+    set(object, key, &value.into());
+}
+
 /// Calls a method, found by name: the object need not be of any class.
 ///
 /// # Errors
@@ -83,7 +95,7 @@ impl Value for JsValue {
 
     fn with_text(&self, key: &str, value: &str) -> Self {
         let copy = Object::assign(&Object::new(), self.unchecked_ref::<Object>());
-        set(&copy, key, &text(value));
+        set_text(&copy, key, Some(value));
         copy.into()
     }
 }

@@ -4,7 +4,7 @@
 //! `resolve(value)`, `reject(record)` and `update(job, look)`.
 
 use std::cell::RefCell;
-use std::future::Future;
+use std::future::{Future, ready};
 use std::mem;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -15,9 +15,9 @@ use wasm_bindgen::prelude::*;
 
 use super::drive::CURRENT;
 use super::host::WebHost;
-use super::js::{method, set, text};
+use super::js::{method, set, set_number, set_text};
 use crate::api::{Endpoint, Goal, ModelVersion, Step};
-use crate::client::{ChargeOptions, Client, Config, Failure, Operation, PollOptions, Sink, Watches};
+use crate::client::{Calling, ChargeOptions, Client, Config, Failure, Operation, Outcome, PollOptions, Sink, Watches};
 use crate::credits::{Price, PriceTable};
 use crate::error::{Error, Reason};
 use crate::host::Host;
@@ -105,9 +105,8 @@ pub fn connect(plumbing: JsValue) -> u32 {
         &options.text("baseUrl").unwrap_or_else(|| Config::BASE_URL.into()),
         &options.text("apiId").unwrap_or_default(),
     );
-    let positive = |key: &str| options.number(key).filter(|ms| *ms > 0.0);
-    config.timeout = positive("timeout").unwrap_or(config.timeout);
-    config.preview_timeout = positive("previewTimeout").unwrap_or(config.preview_timeout);
+    take_positive(&options, "timeout", &mut config.timeout);
+    take_positive(&options, "previewTimeout", &mut config.preview_timeout);
     config.max_retries = options.number("maxRetries").map_or(config.max_retries, |retries| retries as u32);
     config.max_credits = options.number("maxCredits");
     config.idempotency_header = plumbing.get("idempotencyHeader").is_some_and(|given| given.is_truthy());
@@ -138,21 +137,28 @@ fn client_of(number: u32) -> Option<Client<WebHost>> {
 
 /// A price table of JavaScript: `{ preview: { credits, seconds }, ... }`; what is left out costs what it costs by default.
 fn prices(table: &JsValue) -> PriceTable {
-    let seed = PriceTable::SEED;
-    let price = |key: &str, default: Price| {
-        let given = table.get(key);
-        let number = |name: &str| given.as_ref().and_then(|price| price.number(name)).filter(|number| *number > 0.0);
-        Price {
-            credits: number("credits").unwrap_or(default.credits),
-            seconds: number("seconds").unwrap_or(default.seconds),
-        }
-    };
-    PriceTable {
-        preview: price("preview", seed.preview),
-        submit: price("submit", seed.submit),
-        render: price("render", seed.render),
-        aurora_v1: price("aurora_v1", seed.aurora_v1),
-        aurora_v1_fast: price("aurora_v1_fast", seed.aurora_v1_fast),
+    let mut prices = PriceTable::SEED;
+    take_price(table, "preview", &mut prices.preview);
+    take_price(table, "submit", &mut prices.submit);
+    take_price(table, "render", &mut prices.render);
+    take_price(table, "aurora_v1", &mut prices.aurora_v1);
+    take_price(table, "aurora_v1_fast", &mut prices.aurora_v1_fast);
+    prices
+}
+
+fn take_price(table: &JsValue, key: &str, price: &mut Price) {
+    if let Some(given) = table.get(key) {
+        take_positive(&given, "credits", &mut price.credits);
+        take_positive(&given, "seconds", &mut price.seconds);
+    }
+}
+
+/// Takes a field where it is a number above 0.
+fn take_positive(object: &JsValue, key: &str, into: &mut f64) {
+    if let Some(number) = object.number(key)
+        && number > 0.0
+    {
+        *into = number;
     }
 }
 
@@ -173,55 +179,55 @@ const POLL: u32 = 10;
 #[wasm_bindgen]
 pub fn start(client: u32, operation: u32, call: JsValue) -> u32 {
     let Some(client) = client_of(client) else { return 0 };
+    if operation == POLL {
+        return begin_watch(&client, &Watches::default(), call).1;
+    }
+    let calling = perform(&client, operation, &call);
     spawn(Box::pin(async move {
-        let result = perform(&client, operation, &call).await;
-        let sink = CallSink(call);
-        match result {
-            Ok(value) => sink.resolve(&value),
-            Err(failure) => sink.reject(&failure),
-        }
+        let result = calling.await;
+        CallSink(call).end(result);
     }))
 }
 
-async fn perform(client: &Client<WebHost>, operation: u32, call: &JsValue) -> Result<JsValue, Failure<JsValue>> {
+fn perform(client: &Client<WebHost>, operation: u32, call: &JsValue) -> Calling<JsValue> {
     let id = call.text("id").unwrap_or_default();
     let request = call.get("request");
-    let timeout = call.number("timeout").filter(|ms| *ms > 0.0);
-    let charge = |endpoint, id, request| {
-        let (operation, seconds) = (call.text("operation"), call.number("seconds"));
-        client.charge(endpoint, id, request, ChargeOptions { operation, seconds, timeout: call.number("timeout") })
-    };
+    let timeout = call.number("timeout");
+    let patience = timeout.filter(|ms| *ms > 0.0);
+    let client = client.clone();
     match operation {
-        RENDER => charge(Endpoint::Render, Some(id), request).await,
-        SUBMIT..RENDER => {
+        SUBMIT..=RENDER => {
             let endpoint = match operation {
                 PREVIEW_ASYNC => Endpoint::PreviewAsync,
                 PREVIEW_SYNC => Endpoint::PreviewSync,
+                RENDER => Endpoint::Render,
                 _ => Endpoint::Submit,
             };
-            charge(endpoint, None, Some(request.unwrap_or(JsValue::NULL))).await
+            let renders = operation == RENDER;
+            let render = renders.then_some(id);
+            let request = request.or((!renders).then_some(JsValue::NULL));
+            let (operation, seconds) = (call.text("operation"), call.number("seconds"));
+            client.charge(endpoint, render, request, ChargeOptions { operation, seconds, timeout })
         }
-        GET => client.get(&id, timeout).await,
-        TEMPLATES => client.templates(timeout).await,
-        REMAINING_CREDITS => client.remaining_credits(timeout).await.map(JsValue::from),
-        ESTIMATE => Ok(estimate(client, &request.unwrap_or(JsValue::NULL))?.into()),
-        PENDING => {
+        GET => client.get(&id, patience),
+        TEMPLATES => client.templates(patience),
+        REMAINING_CREDITS => Box::pin(async move { client.remaining_credits(patience).await.map(JsValue::from) }),
+        PENDING => Box::pin(async move {
             let list = Array::new();
-            for operation in client.pending().await? {
-                list.push(&operation_record(&operation));
+            for operation in &client.pending().await? {
+                list.push(&operation_record(operation));
             }
             Ok(list.into())
+        }),
+        SETTLE => {
+            let job = call.text("jobId");
+            Box::pin(async move { Ok(operation_record(&client.settle(&id, job).await?)) })
         }
-        SETTLE => Ok(operation_record(&client.settle(&id, call.text("jobId")).await?)),
-        POLL => {
-            let watches = Watches::default();
-            let sink = Rc::new(CallSink(call.clone()));
-            client.watch(&watches, &id, call.get("job").as_ref(), poll_options(call), sink)?;
-            client.run(&watches).await;
-            // The sink has told the facade already; the second word is not heard.
-            Ok(JsValue::UNDEFINED)
+        ESTIMATE => {
+            let credits = estimate(&client, &request.unwrap_or(JsValue::NULL));
+            Box::pin(ready(credits.map(JsValue::from).map_err(Failure::from)))
         }
-        _ => Err(Error::invalid("call", &["is not known"]).into()),
+        _ => Box::pin(ready(Err(Error::invalid("call", &["is not known"]).into()))),
     }
 }
 
@@ -251,22 +257,22 @@ fn poll_options(call: &JsValue) -> PollOptions {
 #[wasm_bindgen]
 pub fn watch(client: u32, call: JsValue) -> u32 {
     let Some(client) = client_of(client) else { return 0 };
+    begin_watch(&client, client.watches(), call).0
+}
+
+/// The number of the watcher and that of the task that looks.
+fn begin_watch(client: &Client<WebHost>, watches: &Watches<JsValue>, call: JsValue) -> (u32, u32) {
     let id = call.text("id").unwrap_or_default();
     let (job, options) = (call.get("job"), poll_options(&call));
     let sink = Rc::new(CallSink(call));
     let told = Rc::clone(&sink) as Rc<dyn Sink<JsValue>>;
-    match client.watch(client.watches(), &id, job.as_ref(), options, told) {
-        Ok(0) => 0,
-        Ok(key) => {
-            spawn(Box::pin(async move {
-                // A run that is under way already serves this watcher too: this one then returns at once.
-                client.run(client.watches()).await;
-            }));
-            key
-        }
+    match client.watch(watches, &id, job.as_ref(), options, told) {
+        Ok(0) => (0, 0),
+        // A run that is under way already serves this watcher too: this one then returns at once.
+        Ok(key) => (key, spawn(client.run(watches))),
         Err(error) => {
-            sink.reject(&error.into());
-            0
+            sink.end(Err(error.into()));
+            (0, 0)
         }
     }
 }
@@ -288,78 +294,65 @@ impl CallSink {
         // The facade's own methods do not throw; what its caller throws it reports by itself.
         let _ = method(&self.0, name, first, second);
     }
-
-    fn resolve(&self, value: &JsValue) {
-        self.tell("resolve", value, &JsValue::UNDEFINED);
-    }
-
-    fn reject(&self, failure: &Failure<JsValue>) {
-        self.tell("reject", &failure_record(failure), &JsValue::UNDEFINED);
-    }
 }
 
 impl Sink<JsValue> for CallSink {
     fn update(&self, job: &JsValue, look: Look) {
         let info: JsValue = Object::new().into();
         if let Some(remaining) = look.remaining_ms {
-            set(&info, "remainingMs", &remaining.into());
+            set_number(&info, "remainingMs", remaining);
         }
-        set(&info, "nextLookMs", &look.in_ms.into());
+        set_number(&info, "nextLookMs", look.in_ms);
         self.tell("update", job, &info);
     }
 
-    fn end(&self, result: Result<JsValue, Failure<JsValue>>) {
-        match result {
-            Ok(job) => self.resolve(&job),
-            Err(failure) => self.reject(&failure),
-        }
+    fn end(&self, result: Outcome<JsValue>) {
+        let (name, told) = match result {
+            Ok(value) => ("resolve", value),
+            Err(failure) => ("reject", failure_record(&failure)),
+        };
+        self.tell(name, &told, &JsValue::UNDEFINED);
     }
 }
 
 fn operation_record(operation: &Operation) -> JsValue {
     let record: JsValue = Object::new().into();
-    set(&record, "operation", &text(&operation.operation));
-    set(&record, "step", &text(operation.entry.step.as_str()));
-    set(&record, "state", &text(operation.entry.state_name()));
-    set(&record, "at", &(operation.entry.at as f64).into());
-    if let Some(job) = operation.entry.job() {
-        set(&record, "jobId", &text(job));
-    }
+    set_text(&record, "operation", Some(&operation.operation));
+    set_text(&record, "step", Some(operation.entry.step.as_str()));
+    set_text(&record, "state", Some(operation.entry.state_name()));
+    set_number(&record, "at", operation.entry.at as f64);
+    set_text(&record, "jobId", operation.entry.job());
     record
 }
 
 /// An error as plain data; the facade makes the `Error` of it.
 fn failure_record(failure: &Failure<JsValue>) -> JsValue {
     let record: JsValue = Object::new().into();
-    let put = |key: &str, value: &JsValue| set(&record, key, value);
     let error = failure.error();
-    put("name", &text(error.name()));
-    put("message", &text(error.message()));
-    for (key, value) in
-        [("operation", error.operation()), ("jobId", error.job_id()), ("field", error.field()), ("text", failure.text())]
-    {
-        if let Some(value) = value {
-            put(key, &text(value));
-        }
-    }
+    set_text(&record, "name", Some(error.name()));
+    set_text(&record, "message", Some(error.message()));
+    set_text(&record, "operation", error.operation());
+    set_text(&record, "jobId", error.job_id());
+    set_text(&record, "field", error.field());
+    set_text(&record, "text", failure.text());
     for (key, value) in [("job", failure.job()), ("body", failure.body()), ("cause", failure.cause())] {
         if let Some(value) = value {
-            put(key, value);
+            set(&record, key, value);
         }
     }
     match error.reason() {
         Reason::Api { status, kind, retry_after_ms } => {
-            put("status", &(*status).into());
-            put("kind", &text(kind.as_str()));
+            set_number(&record, "status", (*status).into());
+            set_text(&record, "kind", Some(kind.as_str()));
             if let Some(wait) = retry_after_ms {
-                put("retryAfterMs", &(*wait).into());
+                set_number(&record, "retryAfterMs", *wait);
             }
         }
-        Reason::Connection { sent } => put("sent", &(*sent).into()),
-        Reason::JobFailed { reason } => put("reason", &text(reason)),
+        Reason::Connection { sent } => set(&record, "sent", &(*sent).into()),
+        Reason::JobFailed { reason } => set_text(&record, "reason", Some(reason)),
         Reason::BudgetExceeded { estimate, remaining } => {
-            put("estimate", &(*estimate).into());
-            put("remaining", &(*remaining).into());
+            set_number(&record, "estimate", *estimate);
+            set_number(&record, "remaining", *remaining);
         }
         _ => {}
     }
