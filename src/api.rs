@@ -273,7 +273,7 @@ pub fn check_request<V: Value>(step: Step, request: &V) -> Result<Checked, Error
     let optional = step == Step::Render;
 
     match given("template_id") {
-        Kind::Text(id) if is_uuid(&id) => {}
+        Kind::Text if request.text("template_id").is_some_and(|id| is_uuid(&id)) => {}
         Kind::Null if optional => {}
         _ => return Err(Error::invalid("template_id", &["must be the UUID of a template; templates() lists yours"])),
     }
@@ -282,28 +282,13 @@ pub fn check_request<V: Value>(step: Step, request: &V) -> Result<Checked, Error
         Kind::Null if optional => {}
         _ => return Err(Error::invalid("variables", &["must be a plain object; {} for a template without variables"])),
     }
-    match given("name") {
-        Kind::Null => {}
-        Kind::Text(name) if characters(&name) <= NAME_MAX => {}
-        Kind::Text(name) => {
-            let length = digits(characters(&name) as u64);
-            return Err(Error::invalid("name", &["has ", &length, " characters; at most 255 are allowed"]));
-        }
-        _ => return Err(Error::invalid("name", &["must be a string"])),
+    if let Some(name) = optional_text(request, "name")? {
+        check_length(&name, "name", NAME_MAX, " characters; at most 255 are allowed")?;
     }
-    match given("webhook_url") {
-        Kind::Null => {}
-        Kind::Text(url) => check_webhook_url(&url)?,
-        _ => return Err(Error::invalid("webhook_url", &["must be a string"])),
+    if let Some(url) = optional_text(request, "webhook_url")? {
+        check_webhook_url(&url)?;
     }
-    let model = match given("model_version") {
-        Kind::Null => Some(ModelVersion::Standard),
-        Kind::Text(name) => ModelVersion::parse(&name),
-        _ => None,
-    };
-    let Some(model) = model else {
-        return Err(Error::invalid("model_version", &["must be standard, aurora_v1 or aurora_v1_fast"]));
-    };
+    let model = model_of(request)?;
     if !matches!(given("is_hidden"), Kind::Null | Kind::Bool(_)) {
         return Err(Error::invalid("is_hidden", &["must be true or false"]));
     }
@@ -316,6 +301,35 @@ pub fn check_request<V: Value>(step: Step, request: &V) -> Result<Checked, Error
         }
     }
     Ok(Checked { fingerprint, model })
+}
+
+/// The model that a request asks for.
+///
+/// # Errors
+/// `InvalidRequestError{field: "model_version"}`.
+pub fn model_of<V: Value>(request: &V) -> Result<ModelVersion, Error> {
+    let field = "model_version";
+    let model = match request.get(field).map_or(Kind::Null, |model| model.kind()) {
+        Kind::Null => Some(ModelVersion::Standard),
+        _ => request.text(field).and_then(|name| ModelVersion::parse(&name)),
+    };
+    model.ok_or_else(|| Error::invalid(field, &["must be standard, aurora_v1 or aurora_v1_fast"]))
+}
+
+/// A field that may be left out or `null`, and else is a string.
+fn optional_text<V: Value>(request: &V, field: &str) -> Result<Option<String>, Error> {
+    let Some(value) = request.get(field) else { return Ok(None) };
+    let text = value.as_text();
+    if text.is_none() && value.kind() != Kind::Null {
+        return Err(Error::invalid(field, &["must be a string"]));
+    }
+    Ok(text)
+}
+
+/// `most` in words is part of `advice`.
+fn check_length(text: &str, field: &str, most: usize, advice: &str) -> Result<(), Error> {
+    let length = characters(text);
+    if length > most { Err(Error::invalid(field, &["has ", &digits(length as u64), advice])) } else { Ok(()) }
 }
 
 /// `chars().count()` is a kilobyte of loops that count many at once.
@@ -332,12 +346,7 @@ fn check_webhook_url(url: &str) -> Result<(), Error> {
     if !valid {
         return Err(Error::invalid("webhook_url", &["must be an absolute http or https URL"]));
     }
-    let length = characters(url);
-    if length > WEBHOOK_URL_MAX {
-        let length = digits(length as u64);
-        return Err(Error::invalid("webhook_url", &["has ", &length, " characters; at most 200 are allowed"]));
-    }
-    Ok(())
+    check_length(url, "webhook_url", WEBHOOK_URL_MAX, " characters; at most 200 are allowed")
 }
 
 /// Checks the id of a job.

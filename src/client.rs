@@ -14,8 +14,8 @@ use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
 
-pub use self::answer::{Failure, Outcome};
-use self::answer::{contains, journal_failed, judged, list_failed, unexpected};
+pub use self::answer::{Failure, Outcome, credits_of};
+use self::answer::{contains, journal_failed, judged, list_failed};
 use self::known::Known;
 use self::tasks::Unheard;
 #[cfg(any(test, target_arch = "wasm32"))]
@@ -25,10 +25,10 @@ use crate::api::{Endpoint, Goal, JobFacts, ModelVersion, Step, check_id};
 use crate::charge::{Entry, State};
 use crate::credits::PriceTable;
 use crate::error::{Error, join};
-use crate::host::{Body, Event, Host, JournalCall, Reply, Request};
+use crate::host::{Event, Host, JournalCall, Reply, Request};
 use crate::poll::LONGEST;
 use crate::retry;
-use crate::value::{Fingerprint, Kind, Value};
+use crate::value::{Fingerprint, Value};
 
 /// How a client is set up.
 #[derive(Clone, Debug, PartialEq)]
@@ -57,7 +57,10 @@ impl Config {
 
     /// The defaults, for the API at `base_url` and the account `api_id`.
     pub fn new(base_url: &str, api_id: &str) -> Self {
-        let base_url = base_url.trim_end_matches('/');
+        let mut base_url = base_url;
+        while let Some(shorter) = base_url.strip_suffix("/") {
+            base_url = shorter;
+        }
         let namespace = Fingerprint::EMPTY.and(base_url.as_bytes()).and(b" ").and(api_id.as_bytes()).hex();
         Self {
             base_url: base_url.into(),
@@ -161,10 +164,12 @@ impl<H: Host> Client<H> {
 
     /// The account's balance, in credits.
     pub async fn remaining_credits(&self, timeout: Option<f64>) -> Result<f64, Failure<H::Value>> {
-        let answer = self.read(Endpoint::RemainingCredits, "", timeout, self.0.config.max_retries, false).await?;
-        answer
-            .number("remaining_credits")
-            .ok_or_else(|| unexpected(200, Body::Json(answer), "The answer has no remaining_credits."))
+        credits_of(self.balance(timeout).await?)
+    }
+
+    /// The account's balance as the API answered it, for [`credits_of`].
+    pub fn balance(&self, timeout: Option<f64>) -> Calling<H::Value> {
+        self.read(Endpoint::RemainingCredits, "", timeout, self.0.config.max_retries, false)
     }
 
     /// What a step is expected to cost, in credits.
@@ -198,7 +203,7 @@ impl<H: Host> Client<H> {
             if !again || attempt >= retries {
                 return Err(failure);
             }
-            let wait = retry::backoff(attempt, self.chance(), asked);
+            let wait = retry::backoff(attempt, self.host().random(), asked);
             self.host().event(Event::Retry { path: &path, in_ms: wait });
             let _ = self.host().sleep(wait).await;
             attempt += 1;
@@ -221,12 +226,6 @@ impl<H: Host> Client<H> {
             idempotency_key: operation.filter(|_| self.0.config.idempotency_header).map(String::from),
             timeout: timeout.min(LONGEST),
         })
-    }
-
-    /// From 0 to 1.
-    fn chance(&self) -> f64 {
-        let [a, b, ..] = self.host().random();
-        f64::from(u16::from_le_bytes([a, b])) / f64::from(u16::MAX)
     }
 
     /// What the journal knows and has not seen end.
@@ -303,10 +302,8 @@ impl<H: Host> Client<H> {
 
 /// The entry that the journal answered with.
 fn entry_of<V: Value>(found: Result<V, V>) -> Result<Option<Entry>, Failure<V>> {
-    Ok(match found.map_err(journal_failed)?.kind() {
-        Kind::Text(text) => Entry::decode(&text),
-        _ => None,
-    })
+    let text = found.map_err(journal_failed)?.as_text();
+    Ok(text.and_then(|text| Entry::decode(&text)))
 }
 
 /// The id of the job that carries an operation's token in its webhook's URL.

@@ -1,7 +1,7 @@
 //! What a call costs: the price table, the estimate before a charge, and the budget that a client may not pass.
 
 use crate::api::{ModelVersion, Step};
-use crate::error::{Error, Reason};
+use crate::error::{Error, Reason, remove_where};
 
 /// Credits for every started block of video.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -119,7 +119,7 @@ impl Budget {
                 charge.1 = credits;
             }
         }
-        self.charges.retain(|charge| charge.1 > 0.0);
+        remove_where(&mut self.charges, |charge| charge.1 <= 0.0);
     }
 }
 

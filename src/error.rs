@@ -14,8 +14,26 @@ pub(crate) fn join(parts: &[&str]) -> String {
 /// A whole number in decimal digits.
 pub(crate) fn digits(number: u64) -> String {
     let mut text = if number < 10 { String::new() } else { digits(number / 10) };
-    text.push(char::from(b'0' + (number % 10) as u8));
+    push_digit(&mut text, (number % 10) as u8);
     text
+}
+
+/// A hexadecimal digit. `String::push` would bring in all of UTF-8.
+pub(crate) fn push_digit(text: &mut String, digit: u8) {
+    let at = usize::from(digit);
+    text.push_str("0123456789abcdef".get(at..=at).unwrap_or_default());
+}
+
+/// `Vec::retain` guards against a panic of its closure in twice the bytes.
+pub(crate) fn remove_where<T>(list: &mut Vec<T>, goes: impl Fn(&T) -> bool) {
+    let mut at = 0;
+    while let Some(item) = list.get(at) {
+        if goes(item) {
+            list.remove(at);
+        } else {
+            at += 1;
+        }
+    }
 }
 
 /// What an answer of the API with a status of 400 or more, or one that cannot be used, means.

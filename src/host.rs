@@ -5,6 +5,7 @@ use std::future::Future;
 use std::pin::Pin;
 
 use crate::api::Endpoint;
+use crate::error::push_digit;
 use crate::value::Value;
 
 /// The two clocks, in milliseconds. They part during a laptop's sleep, and where somebody sets the wall clock.
@@ -166,8 +167,13 @@ pub trait Host: Clone + Unpin + 'static {
     /// The two clocks.
     fn now(&self) -> Now;
 
-    /// 128 random bits.
-    fn random(&self) -> [u8; 16];
+    /// A random number from 0 to below 1.
+    fn random(&self) -> f64;
+
+    /// A random UUID, version 4.
+    fn uuid(&self) -> String {
+        uuid(|| self.random())
+    }
 
     /// The surroundings.
     fn env(&self) -> Env {
@@ -190,4 +196,20 @@ pub trait Host: Clone + Unpin + 'static {
 
     /// For logs.
     fn event(&self, _event: Event<'_>) {}
+}
+
+/// A UUID, version 4, of numbers from 0 to below 1.
+pub fn uuid(random: impl Fn() -> f64) -> String {
+    let mut text = String::new();
+    for at in 0..32 {
+        text.push_str(if matches!(at, 8 | 12 | 16 | 20) { "-" } else { "" });
+        let digit = (random() * 16.0) as u8;
+        let digit = match at {
+            12 => 4,
+            16 => digit & 3 | 8,
+            _ => digit,
+        };
+        push_digit(&mut text, digit);
+    }
+    text
 }

@@ -9,7 +9,7 @@
 //! end in a handful of looks.
 
 use crate::api::{Goal, JobFacts, Status};
-use crate::error::{Error, Reason};
+use crate::error::{Error, Reason, remove_where};
 use crate::host::{Env, Now};
 use crate::retry;
 
@@ -278,9 +278,9 @@ impl Schedule {
     /// Forgets a watcher.
     pub fn unwatch(&mut self, key: u32) {
         for job in &mut self.jobs {
-            job.watchers.retain(|watcher| watcher.key != key);
+            remove_where(&mut job.watchers, |watcher| watcher.key == key);
         }
-        self.jobs.retain(|job| !job.watchers.is_empty());
+        remove_where(&mut self.jobs, |job| job.watchers.is_empty());
     }
 
     /// Whether nobody watches anything.
@@ -323,9 +323,7 @@ impl Schedule {
         if let Seen::Failure(Some(asked)) = seen {
             self.quiet(*asked, now);
         }
-        // An update goes out before the end that the same look brought.
         let mut notices = Vec::new();
-        let mut ends = Vec::new();
         let Some(job) = self.jobs.iter_mut().find(|job| job.id == id) else { return notices };
         job.looking = false;
         match seen {
@@ -334,48 +332,45 @@ impl Schedule {
                 job.memory.failures = job.memory.failures.saturating_add(1);
                 job.due = now.monotonic + wait;
             }
-            Seen::Refusal => ends.extend(job.watchers.iter().map(|watcher| (watcher.key, Notice::Refused))),
+            Seen::Refusal => {
+                for watcher in &job.watchers {
+                    notices.push((watcher.key, Notice::Refused));
+                }
+            }
             Seen::Job(facts) => {
                 let changed = job.facts.as_ref() != Some(*facts) || job.memory.looks == 0;
                 job.memory.observe(facts, now);
                 job.facts = Some((*facts).clone());
-                let mut missing = false;
-                for watcher in &job.watchers {
-                    let wish = watcher.wish;
-                    let notice = if facts.meets(wish.goal) {
-                        Notice::Reached
-                    } else if facts.status.is_failure() {
-                        Notice::Failed
-                    } else if facts.status == Status::Done {
-                        missing = true;
-                        if job.memory.incomplete >= INCOMPLETE_LOOKS {
-                            Notice::Incomplete
-                        } else {
-                            continue;
-                        }
-                    } else {
-                        continue;
-                    };
-                    ends.push((watcher.key, notice));
-                }
-                if missing {
-                    job.memory.incomplete += 1;
-                } else {
-                    job.memory.incomplete = 0;
-                }
+                let done = facts.status == Status::Done;
+                let missing = done && job.watchers.iter().any(|watcher| !facts.meets(watcher.wish.goal));
+                job.memory.incomplete = if missing { job.memory.incomplete + 1 } else { 0 };
                 job.plan(now, false);
+                // An update goes out before the end that the same look brought.
                 if changed {
                     let look = Look { in_ms: job.due_in(env) - now.monotonic, remaining_ms: job.remaining };
                     for watcher in &job.watchers {
                         notices.push((watcher.key, Notice::Update(look)));
                     }
                 }
+                for watcher in &job.watchers {
+                    let notice = if facts.meets(watcher.wish.goal) {
+                        Notice::Reached
+                    } else if facts.status.is_failure() {
+                        Notice::Failed
+                    } else if done && job.memory.incomplete > INCOMPLETE_LOOKS {
+                        Notice::Incomplete
+                    } else {
+                        continue;
+                    };
+                    notices.push((watcher.key, notice));
+                }
             }
         }
-        for (key, _) in &ends {
-            self.unwatch(*key);
+        for (key, notice) in &notices {
+            if notice.is_final() {
+                self.unwatch(*key);
+            }
         }
-        notices.extend(ends);
         notices
     }
 

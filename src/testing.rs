@@ -21,10 +21,14 @@ impl Value for serde_json::Value {
             Self::Null => Kind::Null,
             Self::Bool(yes) => Kind::Bool(*yes),
             Self::Number(number) => Kind::Number(number.as_f64().unwrap_or(f64::NAN)),
-            Self::String(text) => Kind::Text(text.clone()),
+            Self::String(_) => Kind::Text,
             Self::Array(_) => Kind::List,
             Self::Object(_) => Kind::Object,
         }
+    }
+
+    fn as_text(&self) -> Option<String> {
+        self.as_str().map(String::from)
     }
 
     fn get(&self, key: &str) -> Option<Self> {
@@ -248,10 +252,10 @@ impl Host for Scripted {
         Now { monotonic: self.0.now.get(), wall: 1_795_000_000_000.0 + self.0.now.get() }
     }
 
-    fn random(&self) -> [u8; 16] {
+    fn random(&self) -> f64 {
         // Different every time, the same in every run.
         self.0.chance.set(self.0.chance.get().wrapping_mul(5).wrapping_add(17));
-        [self.0.chance.get(); 16]
+        f64::from(self.0.chance.get()) / 256.0
     }
 
     fn env(&self) -> Env {

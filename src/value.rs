@@ -3,10 +3,10 @@
 //! In a browser a value is the object that `JSON.parse` made and stays one; in native tests and the
 //! simulation it is a `serde_json::Value`. The core reads a handful of fields and never copies the rest.
 
-use crate::error::{Error, join};
+use crate::error::{Error, join, push_digit};
 
-/// What a value is. Only leaves carry their content.
-#[derive(Clone, Debug, PartialEq)]
+/// What a value is. What takes memory is asked for on its own.
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Kind {
     /// JSON `null`.
     Null,
@@ -15,19 +15,25 @@ pub enum Kind {
     /// A number; not necessarily finite.
     Number(f64),
     /// A string.
-    Text(String),
+    Text,
     /// An array.
     List,
     /// A plain object.
     Object,
-    /// Anything that JSON has no word for, by its class: `File`, `BigInt`, `Date`, `Function`.
-    Other(String),
+    /// Anything that JSON has no word for.
+    Other,
 }
 
 /// A JSON value of the host.
 pub trait Value: Clone + 'static {
     /// What this is.
     fn kind(&self) -> Kind;
+    /// The text of a string.
+    fn as_text(&self) -> Option<String>;
+    /// The class of what JSON has no word for: `File`, `BigInt`, `Date`, `Function`.
+    fn class(&self) -> String {
+        "unknown".into()
+    }
     /// The field `key` of an object or the element `key` of a list; `None` where it is absent or `undefined`.
     fn get(&self, key: &str) -> Option<Self>;
     /// The names of the fields of an object, or the indexes of a list.
@@ -38,18 +44,15 @@ pub trait Value: Clone + 'static {
 
     /// The field `key` where it is a string.
     fn text(&self, key: &str) -> Option<String> {
-        match self.get(key)?.kind() {
-            Kind::Text(text) => Some(text),
-            _ => None,
-        }
+        self.get(key)?.as_text()
     }
 
     /// The field `key` where it is a finite number, or a string that is one.
     fn number(&self, key: &str) -> Option<f64> {
-        match self.get(key)?.kind() {
-            Kind::Number(number) if number.is_finite() => Some(number),
-            Kind::Text(text) => decimal(&text),
-            _ => None,
+        let field = self.get(key)?;
+        match field.kind() {
+            Kind::Number(number) => Some(number).filter(|number| number.is_finite()),
+            _ => decimal(&field.as_text()?),
         }
     }
 }
@@ -101,7 +104,7 @@ impl Fingerprint {
         let mut text = String::new();
         for shift in (0..16).rev() {
             let digit = (self.0 >> (shift * 4)) as u8 & 15;
-            text.push(char::from(if digit < 10 { b'0' + digit } else { b'a' - 10 + digit }));
+            push_digit(&mut text, digit);
         }
         text
     }
@@ -127,8 +130,9 @@ fn inspect_at<V: Value>(value: &V, path: &str, print: Fingerprint, depth: usize)
         Kind::Bool(yes) => print.and(if yes { b"t" } else { b"f" }),
         Kind::Number(number) if number.is_finite() => print.and(b"#").and(&number.to_bits().to_le_bytes()),
         Kind::Number(_) => return Err(Error::invalid(path, &["is not a finite number"])),
-        Kind::Text(text) => print.and(b"\"").and(text.as_bytes()).and(b"\""),
-        Kind::Other(class) => {
+        Kind::Text => print.and(b"\"").and(value.as_text().unwrap_or_default().as_bytes()).and(b"\""),
+        Kind::Other => {
+            let class = value.class();
             let advice = if class == "File" || class == "Blob" {
                 "; upload it and pass its public https URL"
             } else {

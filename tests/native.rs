@@ -15,10 +15,14 @@ impl Value for Json {
             serde_json::Value::Null => Kind::Null,
             serde_json::Value::Bool(yes) => Kind::Bool(*yes),
             serde_json::Value::Number(number) => Kind::Number(number.as_f64().unwrap_or(f64::NAN)),
-            serde_json::Value::String(text) => Kind::Text(text.clone()),
+            serde_json::Value::String(_) => Kind::Text,
             serde_json::Value::Array(_) => Kind::List,
             serde_json::Value::Object(_) => Kind::Object,
         }
+    }
+
+    fn as_text(&self) -> Option<String> {
+        self.0.as_str().map(String::from)
     }
 
     fn get(&self, key: &str) -> Option<Self> {

@@ -87,7 +87,7 @@ impl<V> Failure<V> {
         match body {
             Body::Json(value) => self.0.body = Some(value),
             // Enough to recognise a proxy's page by.
-            Body::Text(text) | Body::Broken(text) => self.0.text = Some(text.chars().take(500).collect()),
+            Body::Text(text) | Body::Broken(text) => self.0.text = Some(beginning(&text).into()),
         }
         self
     }
@@ -136,6 +136,23 @@ pub(super) fn is_job<V: Value>(value: &V, id: &str) -> bool {
     JobFacts::read(value).is_some_and(|facts| facts.id.eq_ignore_ascii_case(id))
 }
 
+/// The first 500 characters.
+fn beginning(text: &str) -> &str {
+    let mut count = 0;
+    let end = text.bytes().position(|byte| {
+        count += usize::from(byte & 0xc0 != 0x80);
+        count > 500
+    });
+    end.and_then(|end| text.get(..end)).unwrap_or(text)
+}
+
+/// The credits in an answer of [`Client::balance`](super::Client::balance).
+pub fn credits_of<V: Value>(answer: V) -> Result<f64, Failure<V>> {
+    answer
+        .number("remaining_credits")
+        .ok_or_else(|| unexpected(200, Body::Json(answer), "The answer has no remaining_credits."))
+}
+
 /// A whole JSON answer to a read, if it is what was asked for.
 fn checked_read<V: Value>(endpoint: Endpoint, id: &str, value: V) -> Outcome<V> {
     let what = match endpoint {
@@ -168,7 +185,7 @@ pub(super) fn told<V: Value>(reply: Reply<V>) -> Failure<V> {
     }
 }
 
-pub(super) fn unexpected<V: Value>(status: u16, body: Body<V>, what: &str) -> Failure<V> {
+fn unexpected<V: Value>(status: u16, body: Body<V>, what: &str) -> Failure<V> {
     let error = Error::new(
         Reason::Api { status, kind: ApiKind::Unexpected, retry_after_ms: None },
         &[&digits(status.into()), " ", what, " Check baseUrl, and what stands between you and the API."],
@@ -216,7 +233,7 @@ fn answered<V: Value>(status: u16, retry_after: Option<f64>, body: Body<V>) -> F
 /// list of texts, or a list of texts for each field.
 fn said<V: Value>(body: &V) -> Option<String> {
     match body.kind() {
-        Kind::Text(text) => Some(text),
+        Kind::Text => body.as_text(),
         Kind::List => said(&body.get("0")?),
         Kind::Object => {
             let detail = body.text("detail");

@@ -8,7 +8,7 @@ use super::tasks::{Detached, either};
 use super::{Calling, ChargeOptions, Client};
 use crate::api::{Checked, Endpoint, JobFacts, ModelVersion, OPERATION_PLACEHOLDER, Step, check_id, check_request};
 use crate::charge::{self, Claim, Entry, State, Verdict};
-use crate::error::{Error, Reason, join};
+use crate::error::{Error, Reason, join, remove_where};
 use crate::host::{Body, Event, Host, JournalCall, Reply};
 use crate::retry;
 use crate::value::{Kind, Value};
@@ -116,7 +116,7 @@ impl<H: Host> Client<H> {
         let operation = match (options.operation, &render) {
             (Some(operation), _) => operation,
             (None, Some(id)) => join(&["render:", id]),
-            (None, None) => uuid(self.host().random()),
+            (None, None) => self.host().uuid(),
         };
         if operation.is_empty() || operation.len() > 255 {
             return Err(Error::invalid("operation", &["must be 1 to 255 characters"]));
@@ -195,7 +195,7 @@ impl<H: Host> Client<H> {
                 Some(Posted::Fetch(id)) => break id,
                 Some(Posted::Failed(failure) | Posted::Unknown(failure)) => return Err(failure),
                 Some(Posted::NotSent(failure)) => {
-                    let wait = retry::backoff(attempt, self.chance(), None);
+                    let wait = retry::backoff(attempt, self.host().random(), None);
                     if attempt >= RESENDS || host.now().monotonic + wait >= charge.deadline {
                         return Err(failure);
                     }
@@ -254,10 +254,10 @@ impl<H: Host> Client<H> {
                 _ => String::new(),
             };
             let answer = self.host().journal(call, &charge.key, &entry).await.map_err(journal_failed)?;
-            call = match (call, answer.kind()) {
-                (JournalCall::Create, Kind::Bool(true)) => return Ok(Claim::New),
+            call = match (call, answer.as_text()) {
+                (JournalCall::Create, _) if answer.kind() == Kind::Bool(true) => return Ok(Claim::New),
                 (JournalCall::Create, _) => JournalCall::Read,
-                (_, Kind::Text(found)) => {
+                (_, Some(found)) => {
                     let claim = charge::claim(Entry::decode(&found).as_ref(), charge.step, &charge.fingerprint);
                     if claim == Claim::Conflict {
                         let message =
@@ -409,28 +409,10 @@ impl<H: Host> Held<H> {
 
 impl<H: Host> Drop for Held<H> {
     fn drop(&mut self) {
-        self.client.0.known.borrow_mut().posting.retain(|operation| *operation != self.charge.operation);
+        let posting = &mut self.client.0.known.borrow_mut().posting;
+        remove_where(posting, |operation| *operation == self.charge.operation);
         self.client.host().wake();
     }
-}
-
-/// A version 4 UUID of random bits.
-fn uuid(random: [u8; 16]) -> String {
-    let mut text = String::new();
-    for (at, byte) in random.into_iter().enumerate() {
-        if matches!(at, 4 | 6 | 8 | 10) {
-            text.push('-');
-        }
-        let byte = match at {
-            6 => byte & 0x0f | 0x40,
-            8 => byte & 0x3f | 0x80,
-            _ => byte,
-        };
-        for digit in [byte >> 4, byte & 15] {
-            text.push(char::from(if digit < 10 { b'0' + digit } else { b'a' - 10 + digit }));
-        }
-    }
-    text
 }
 
 /// Puts the operation id where a webhook's URL says `{operation}`.

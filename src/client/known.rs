@@ -3,7 +3,7 @@
 use crate::api::{Goal, JobFacts, ModelVersion, Step};
 use crate::charge::{Entry, State};
 use crate::credits::{Budget, PriceTable};
-use crate::error::Error;
+use crate::error::{Error, remove_where};
 
 /// How many jobs, and how many templates, a client remembers.
 const REMEMBERED: usize = 1_000;
@@ -68,7 +68,7 @@ impl Known {
 
     /// Takes in that a job is bound to a charge.
     pub fn remember(&mut self, charged: Charged) {
-        self.charged.retain(|known| known.job != charged.job);
+        remove_where(&mut self.charged, |known| known.job == charged.job);
         if self.charged.len() >= REMEMBERED {
             self.charged.remove(0);
         }

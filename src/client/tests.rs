@@ -5,7 +5,7 @@ use super::*;
 use crate::api::Status;
 use crate::client::{ChargeOptions, PollOptions};
 use crate::error::{ApiKind, Reason};
-use crate::host::Env;
+use crate::host::{Body, Env};
 use crate::poll::Look;
 use crate::testing::{Scripted, answer, json, lost};
 
@@ -629,7 +629,7 @@ impl Sink<Json> for Log {
         self.0.borrow_mut().push(format!("{status:?} {}", job.number("progress").unwrap_or(-1.0)));
     }
 
-    fn end(&self, result: Outcome<Json>) {
+    fn end(&self, result: Result<&Json, &Failure<Json>>) {
         self.0.borrow_mut().push(result.map_or_else(|failure| failure.error().name().into(), |_| "end".to_string()));
     }
 }

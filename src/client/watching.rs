@@ -12,7 +12,7 @@ use super::answer::{Failure, Outcome, timed_out};
 use super::tasks::{Arrival, either};
 use super::{Calling, ChargeOptions, Client, PollOptions};
 use crate::api::{Endpoint, Goal, JobFacts, check_id};
-use crate::error::{Error, Reason};
+use crate::error::{Error, Reason, remove_where};
 use crate::host::{Event, Host};
 use crate::poll::{self, LONGEST, Memory, Notice, Schedule, Seen, Wish};
 
@@ -44,7 +44,7 @@ pub trait Sink<V> {
     /// The job changed.
     fn update(&self, job: &V, look: poll::Look);
     /// The wait is over.
-    fn end(&self, result: Result<V, Failure<V>>);
+    fn end(&self, result: Result<&V, &Failure<V>>);
 }
 
 /// Jobs that are watched together. A client has one for all its calls where the host shares, and one
@@ -96,7 +96,7 @@ impl<V> Watches<V> {
     pub fn unwatch(&self, key: u32) {
         let mut watches = self.0.borrow_mut();
         watches.schedule.unwatch(key);
-        watches.watchers.retain(|watcher| watcher.key != key);
+        remove_where(&mut watches.watchers, |watcher| watcher.key == key);
     }
 }
 
@@ -123,7 +123,7 @@ impl<H: Host> Client<H> {
         if let (Some(job), Some(facts)) = (job, &facts)
             && facts.meets(goal)
         {
-            sink.end(Ok(job.clone()));
+            sink.end(Ok(job));
             return Ok(0);
         }
         let expected = options.expected_ms.filter(|ms| *ms > 0.0).or(learned);
@@ -175,8 +175,8 @@ impl<H: Host> Client<H> {
             (inner.online, inner.visible) = (env.online, env.visible);
             inner.schedule.expire(now)
         };
-        for key in expired {
-            watches.tell(key, Notice::Deadline, None, None);
+        for key in &expired {
+            watches.tell(*key, Notice::Deadline, None, None);
         }
         let schedule = &mut watches.0.borrow_mut().schedule;
         while looks.len() < LOOKS_IN_FLIGHT
@@ -194,7 +194,7 @@ impl<H: Host> Client<H> {
 
     /// Takes in one look, and tells whoever watches the job.
     fn looked(&self, watches: &Watches<H::Value>, id: &str, result: &Outcome<H::Value>) {
-        let (now, env, chance) = (self.host().now(), self.host().env(), self.chance());
+        let (now, env, chance) = (self.host().now(), self.host().env(), self.host().random());
         let facts = result.as_ref().ok().and_then(JobFacts::read);
         let seen = match (result, &facts) {
             (Ok(job), Some(facts)) => {
@@ -214,11 +214,11 @@ impl<H: Host> Client<H> {
             _ => Seen::Failure(None),
         };
         let notices = watches.0.borrow_mut().schedule.seen(id, &seen, now, env, chance);
-        for (key, notice) in notices {
+        for (key, notice) in &notices {
             if let Notice::Update(look) = notice {
                 self.host().event(Event::Look { job: id, in_ms: look.in_ms });
             }
-            watches.tell(key, notice, Some(result), facts.as_ref());
+            watches.tell(*key, *notice, Some(result), facts.as_ref());
         }
     }
 
@@ -256,12 +256,12 @@ impl<V: Clone> Watches<V> {
         };
         match (notice, result) {
             (Notice::Update(look), Some(Ok(job))) => watcher.sink.update(job, look),
-            (Notice::Reached, Some(Ok(job))) => watcher.sink.end(Ok(job.clone())),
-            (_, Some(Err(failure))) => watcher.sink.end(Err(failure.clone())),
+            (Notice::Reached, Some(Ok(job))) => watcher.sink.end(Ok(job)),
+            (_, Some(Err(failure))) => watcher.sink.end(Err(failure)),
             _ => {
                 if let Some(error) = poll::ending(notice, facts, &watcher.id) {
                     let job = job.cloned().or(watcher.job);
-                    watcher.sink.end(Err(Failure::from(error).with_job(job)));
+                    watcher.sink.end(Err(&Failure::from(error).with_job(job)));
                 }
             }
         }
@@ -280,10 +280,10 @@ impl<V> Drop for Running<V> {
 /// Where `poll` finds its result.
 struct Slot<V>(RefCell<Option<Outcome<V>>>);
 
-impl<V> Sink<V> for Slot<V> {
+impl<V: Clone> Sink<V> for Slot<V> {
     fn update(&self, _job: &V, _look: poll::Look) {}
 
-    fn end(&self, result: Outcome<V>) {
-        *self.0.borrow_mut() = Some(result);
+    fn end(&self, result: Result<&V, &Failure<V>>) {
+        *self.0.borrow_mut() = Some(result.cloned().map_err(Clone::clone));
     }
 }

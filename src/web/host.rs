@@ -208,7 +208,8 @@ fn is_header(name: &str, value: &str) -> bool {
                     b'-' | b'_' | b'.' | b'~' | b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'^' | b'`' | b'|'
                 )
         })
-        && value.chars().all(|letter| letter == '\t' || (' '..='\u{ff}').contains(&letter) && letter != '\u{7f}')
+        // In UTF-8 what is above Latin-1 begins with a byte above 0xc3.
+        && value.bytes().all(|byte| byte == b'\t' || (b' '..=0xc3).contains(&byte) && byte != 0x7f)
 }
 
 /// Stops a request when the future that waits for it goes away.
@@ -256,23 +257,15 @@ impl Host for WebHost {
         Now { monotonic: clock.and_then(|now| now.as_f64()).unwrap_or(wall), wall }
     }
 
-    fn random(&self) -> [u8; 16] {
-        let drawn = self
-            .scope("crypto")
-            .and_then(|crypto| method(&crypto, "randomUUID", &NONE, &NONE).ok())
-            .and_then(|uuid| uuid.as_string());
-        let mut bytes = [0; 16];
-        match drawn {
-            Some(uuid) => {
-                let mut digits = uuid.chars().filter_map(|digit| digit.to_digit(16));
-                for byte in &mut bytes {
-                    *byte = (digits.next().unwrap_or(0) << 4 | digits.next().unwrap_or(0)) as u8;
-                }
-            }
-            // Pages without TLS have no `randomUUID`. These bits keep operations apart; they guard no secret.
-            None => bytes.fill_with(|| (js_sys::Math::random() * 256.0) as u8),
-        }
-        bytes
+    fn random(&self) -> f64 {
+        js_sys::Math::random()
+    }
+
+    fn uuid(&self) -> String {
+        // Pages without TLS have no `randomUUID`. Ours keeps operations apart as well; it guards no secret.
+        self.scope("crypto")
+            .and_then(|crypto| method(&crypto, "randomUUID", &NONE, &NONE).ok()?.as_string())
+            .unwrap_or_else(|| crate::host::uuid(|| self.random()))
     }
 
     fn env(&self) -> Env {

@@ -55,26 +55,30 @@ pub fn text(text: &str) -> JsValue {
 
 impl Value for JsValue {
     fn kind(&self) -> Kind {
-        if let Some(text) = self.as_string() {
-            return Kind::Text(text);
+        if self.is_string() {
+            Kind::Text
+        } else if let Some(number) = self.as_f64() {
+            Kind::Number(number)
+        } else if let Some(yes) = self.as_bool() {
+            Kind::Bool(yes)
+        } else if self.is_null() || self.is_undefined() {
+            Kind::Null
+        } else if Array::is_array(self) {
+            Kind::List
+        } else if self.is_object() && is_plain(self) {
+            Kind::Object
+        } else {
+            Kind::Other
         }
-        if let Some(number) = self.as_f64() {
-            return Kind::Number(number);
-        }
-        if let Some(yes) = self.as_bool() {
-            return Kind::Bool(yes);
-        }
-        if self.is_null() || self.is_undefined() {
-            return Kind::Null;
-        }
-        if Array::is_array(self) {
-            return Kind::List;
-        }
-        if self.is_object() && is_plain(self) {
-            return Kind::Object;
-        }
+    }
+
+    fn as_text(&self) -> Option<String> {
+        self.as_string()
+    }
+
+    fn class(&self) -> String {
         let class = self.get("constructor").and_then(|class| class.text("name"));
-        Kind::Other(class.unwrap_or_else(|| "unknown".into()))
+        class.unwrap_or_else(|| "unknown".into())
     }
 
     fn get(&self, key: &str) -> Option<Self> {

@@ -5,7 +5,7 @@
 
 use std::cell::RefCell;
 use std::future::{Future, ready};
-use std::mem;
+use std::mem::{self, ManuallyDrop};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Waker};
@@ -16,13 +16,13 @@ use wasm_bindgen::prelude::*;
 use super::drive::CURRENT;
 use super::host::WebHost;
 use super::js::{method, set, set_number, set_text};
-use crate::api::{Endpoint, Goal, ModelVersion, Step};
-use crate::client::{Calling, ChargeOptions, Client, Config, Failure, Operation, Outcome, PollOptions, Sink, Watches};
+use crate::api::{Endpoint, Goal, Step, model_of};
+use crate::client::{Calling, ChargeOptions, Client, Config, Failure, Operation, PollOptions, Sink, Watches, credits_of};
 use crate::credits::{Price, PriceTable};
 use crate::error::{Error, Reason};
 use crate::host::Host;
 use crate::poll::Look;
-use crate::value::{Kind, Value};
+use crate::value::Value;
 
 /// Half the size of the standard one, and as fast for the few small things that live here.
 #[global_allocator]
@@ -39,8 +39,10 @@ enum Slot {
 }
 
 thread_local! {
-    static TASKS: RefCell<Vec<Slot>> = const { RefCell::new(Vec::new()) };
-    static CLIENTS: RefCell<Vec<Option<Client<WebHost>>>> = const { RefCell::new(Vec::new()) };
+    // Nothing is ever dropped at the end of the one thread, and what needs no drop needs no guard at each use.
+    static TASKS: RefCell<ManuallyDrop<Vec<Slot>>> = const { RefCell::new(ManuallyDrop::new(Vec::new())) };
+    static CLIENTS: RefCell<ManuallyDrop<Vec<Option<Client<WebHost>>>>> =
+        const { RefCell::new(ManuallyDrop::new(Vec::new())) };
 }
 
 /// Begins a task; its number, from 1, or 0 where it is over already.
@@ -57,44 +59,40 @@ pub fn spawn(task: Task) -> u32 {
 }
 
 /// Puts something else in a task's place. No borrow outlives this: a task may start and cancel tasks.
-fn exchange(number: u32, with: impl FnOnce(&Slot) -> Option<Slot>) -> Slot {
-    TASKS.with_borrow_mut(|tasks| {
-        let slot = tasks.get_mut((number as usize).wrapping_sub(1));
-        match slot.and_then(|slot| with(slot).map(|next| mem::replace(slot, next))) {
-            Some(before) => before,
-            None => Slot::Free,
-        }
+fn exchange(number: u32, next: Slot) -> Slot {
+    TASKS.with_borrow_mut(|tasks| match tasks.get_mut((number as usize).wrapping_sub(1)) {
+        Some(slot) => mem::replace(slot, next),
+        None => Slot::Free,
     })
 }
 
 /// Polls a task once: something that it waited for is there. Whether the task is over.
 #[wasm_bindgen]
 pub fn resume(number: u32) -> bool {
-    let taken = exchange(number, |slot| matches!(slot, Slot::Waiting(_)).then_some(Slot::Running));
-    let Slot::Waiting(mut task) = taken else { return false };
+    let mut task = match exchange(number, Slot::Running) {
+        Slot::Waiting(task) => task,
+        other => {
+            exchange(number, other);
+            return false;
+        }
+    };
     let outer = CURRENT.replace(number);
     let polled = task.as_mut().poll(&mut Context::from_waker(Waker::noop()));
     CURRENT.set(outer);
-    if polled.is_ready() {
-        exchange(number, |_| Some(Slot::Free));
-        return true;
+    let over = polled.is_ready();
+    let next = if over { Slot::Free } else { Slot::Waiting(task) };
+    if matches!(exchange(number, next), Slot::Doomed) {
+        drop(exchange(number, Slot::Free));
     }
-    let mut task = Some(task);
-    exchange(number, |slot| match slot {
-        Slot::Doomed => Some(Slot::Free),
-        _ => task.take().map(Slot::Waiting),
-    });
-    false
+    over
 }
 
 /// Drops a task. A charge that is under way goes on by itself.
 #[wasm_bindgen]
 pub fn cancel(number: u32) {
-    drop(exchange(number, |slot| match slot {
-        Slot::Waiting(_) => Some(Slot::Free),
-        Slot::Running => Some(Slot::Doomed),
-        Slot::Free | Slot::Doomed => None,
-    }));
+    if matches!(exchange(number, Slot::Free), Slot::Running | Slot::Doomed) {
+        exchange(number, Slot::Doomed);
+    }
 }
 
 /// Sets up a client over the facade's plumbing; its number.
@@ -184,8 +182,11 @@ pub fn start(client: u32, operation: u32, call: JsValue) -> u32 {
     }
     let calling = perform(&client, operation, &call);
     spawn(Box::pin(async move {
-        let result = calling.await;
-        CallSink(call).end(result);
+        let mut result = calling.await;
+        if operation == REMAINING_CREDITS {
+            result = result.and_then(|answer| credits_of(answer).map(JsValue::from));
+        }
+        CallSink(call).end(result.as_ref());
     }))
 }
 
@@ -211,7 +212,7 @@ fn perform(client: &Client<WebHost>, operation: u32, call: &JsValue) -> Calling<
         }
         GET => client.get(&id, patience),
         TEMPLATES => client.templates(patience),
-        REMAINING_CREDITS => Box::pin(async move { client.remaining_credits(patience).await.map(JsValue::from) }),
+        REMAINING_CREDITS => client.balance(patience),
         PENDING => Box::pin(async move {
             let list = Array::new();
             for operation in &client.pending().await? {
@@ -234,12 +235,7 @@ fn perform(client: &Client<WebHost>, operation: u32, call: &JsValue) -> Calling<
 fn estimate(client: &Client<WebHost>, question: &JsValue) -> Result<f64, Error> {
     let step = question.text("step").and_then(|step| Step::parse(&step));
     let step = step.ok_or_else(|| Error::invalid("step", &["must be submit, preview or render"]))?;
-    let model = match question.get("model_version").map(|model| model.kind()) {
-        None | Some(Kind::Null) => Some(ModelVersion::Standard),
-        Some(Kind::Text(name)) => ModelVersion::parse(&name),
-        _ => None,
-    };
-    let model = model.ok_or_else(|| Error::invalid("model_version", &["must be standard, aurora_v1 or aurora_v1_fast"]))?;
+    let model = model_of(question)?;
     client.estimate(step, question.number("seconds").unwrap_or(0.0), model)
 }
 
@@ -271,7 +267,7 @@ fn begin_watch(client: &Client<WebHost>, watches: &Watches<JsValue>, call: JsVal
         // A run that is under way already serves this watcher too: this one then returns at once.
         Ok(key) => (key, spawn(client.run(watches))),
         Err(error) => {
-            sink.end(Err(error.into()));
+            sink.end(Err(&error.into()));
             (0, 0)
         }
     }
@@ -306,12 +302,11 @@ impl Sink<JsValue> for CallSink {
         self.tell("update", job, &info);
     }
 
-    fn end(&self, result: Outcome<JsValue>) {
-        let (name, told) = match result {
-            Ok(value) => ("resolve", value),
-            Err(failure) => ("reject", failure_record(&failure)),
-        };
-        self.tell(name, &told, &JsValue::UNDEFINED);
+    fn end(&self, result: Result<&JsValue, &Failure<JsValue>>) {
+        match result {
+            Ok(value) => self.tell("resolve", value, &JsValue::UNDEFINED),
+            Err(failure) => self.tell("reject", &failure_record(failure), &JsValue::UNDEFINED),
+        }
     }
 }
 
