@@ -202,7 +202,7 @@ pub struct JobFacts {
 impl JobFacts {
     /// Reads them; `None` where there is no job: no object, or no `id` that is a UUID.
     pub fn read<V: Value>(job: &V) -> Option<Self> {
-        let id = job.text("id").filter(|id| is_uuid(id))?;
+        let id = Self::id_of(job)?;
         let filled = |key: &str| job.text(key).filter(|text| !text.is_empty());
         Some(Self {
             id,
@@ -215,6 +215,11 @@ impl JobFacts {
             credits_used: job.number("credits_used"),
             duration: job.number("duration"),
         })
+    }
+
+    /// The id alone.
+    pub fn id_of<V: Value>(job: &V) -> Option<String> {
+        job.text("id").filter(|id| is_uuid(id))
     }
 
     /// Whether the wait for `goal` is over, and well. A preview's URL counts whatever the status says,

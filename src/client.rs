@@ -15,7 +15,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 
 pub use self::answer::{Failure, Outcome, credits_of};
-use self::answer::{contains, journal_failed, judged, list_failed};
+use self::answer::{Journaled, contains, judged, list_failed};
 use self::known::Known;
 use self::tasks::Unheard;
 #[cfg(any(test, target_arch = "wasm32"))]
@@ -112,6 +112,9 @@ pub struct Operation {
 
 /// A call under way. Boxed, so that each of the many places that wait for one holds a pointer and not the whole of it.
 pub type Calling<V> = Pin<Box<dyn Future<Output = Outcome<V>>>>;
+
+/// A call under way that comes to something else than a job.
+pub type Answering<T, V> = Pin<Box<dyn Future<Output = Result<T, Failure<V>>>>>;
 
 /// A client of the API. Cheap to clone: the clones share everything.
 pub struct Client<H: Host>(Rc<ClientInner<H>>);
@@ -229,54 +232,70 @@ impl<H: Host> Client<H> {
     }
 
     /// What the journal knows and has not seen end.
-    pub async fn pending(&self) -> Result<Vec<Operation>, Failure<H::Value>> {
+    pub fn pending(&self) -> Answering<Vec<Operation>, H::Value> {
+        Box::pin(self.clone().reading_all())
+    }
+
+    async fn reading_all(self) -> Result<Vec<Operation>, Failure<H::Value>> {
         let prefix = self.key("");
-        let ids = self.host().journal(JournalCall::List, &prefix, "").await.map_err(journal_failed)?;
+        let ids = self.journal(JournalCall::List, &prefix, "").await?;
         let mut operations = Vec::new();
         for at in &ids.keys() {
             let Some(key) = ids.text(at) else { continue };
             let Some(operation) = key.strip_prefix(&prefix) else { continue };
-            let Some(entry) = entry_of(self.found(&key).await)? else { continue };
+            let Some(entry) = entry_of(&self.journal(JournalCall::Read, &key, "").await?) else { continue };
             if !matches!(entry.state, State::Ended(_)) {
-                self.0.known.borrow_mut().recall(operation, &entry, self.host().now().monotonic);
+                self.recall(operation, &entry);
                 operations.push(Operation { operation: operation.into(), entry });
             }
         }
         Ok(operations)
     }
 
-    /// What the journal has under a key.
-    fn found(&self, key: &str) -> H::Wait {
-        self.host().journal(JournalCall::Read, key, "")
+    /// Uses the journal for a call that cannot do without it.
+    fn journal(&self, call: JournalCall, key: &str, entry: &str) -> Journaled<H::Wait> {
+        Journaled(self.host().journal(call, key, entry))
+    }
+
+    fn recall(&self, operation: &str, entry: &Entry) {
+        self.0.known.borrow_mut().recall(operation, entry, self.host().now().monotonic);
     }
 
     /// Looks again at an operation whose outcome is unknown. `job` is the id, where the caller has found it.
-    pub async fn settle(&self, operation: &str, job: Option<String>) -> Result<Operation, Failure<H::Value>> {
+    pub fn settle(&self, operation: &str, job: Option<String>) -> Answering<Operation, H::Value> {
+        Box::pin(self.clone().settling(operation.into(), job))
+    }
+
+    async fn settling(self, operation: String, job: Option<String>) -> Result<Operation, Failure<H::Value>> {
         if let Some(id) = &job {
             check_id(id)?;
         }
-        let key = self.key(operation);
-        let Some(mut entry) = entry_of(self.found(&key).await)? else {
+        let key = self.key(&operation);
+        let Some(mut entry) = entry_of(&self.journal(JournalCall::Read, &key, "").await?) else {
             let message = "is not in the journal: it was never sent, was refused, or has expired";
-            return Err(Error::invalid("operation", &[message]).with_operation(operation).into());
+            return Err(Error::invalid("operation", &[message]).with_operation(&operation).into());
         };
-        let posting = self.0.known.borrow().posting.iter().any(|posting| posting == operation);
-        if entry.job().is_none() && !posting {
+        if entry.job().is_none() && !self.0.known.borrow().posting.contains(&operation) {
             let rendered = operation.strip_prefix("render:").filter(|_| entry.step == Step::Render);
             let given = job.is_some();
-            let mut found = None;
-            if let Some(id) = job.or(rendered.map(String::from)) {
-                let facts = JobFacts::read(&self.get(&id, None).await?);
+            entry.state = State::Unknown;
+            if let Some(id) = job.or_else(|| rendered.map(String::from)) {
+                let job = self.get(&id, None).await?;
                 // Only what is rendered or being rendered proves that the render was carried out.
-                found = facts.filter(|facts| given || facts.is_rendered_or_rendering()).map(|facts| facts.id);
-            } else if let Some(listing) = self.host().list_jobs(entry.at as f64) {
-                found = carrier(&listing.await.map_err(list_failed)?, operation);
+                if let Some(facts) = JobFacts::read(&job)
+                    && (given || facts.is_rendered_or_rendering())
+                {
+                    entry.state = State::Bound(facts.id);
+                }
+            } else if let Some(listing) = self.host().list_jobs(entry.at as f64)
+                && let Some(id) = carrier(&listing.await.map_err(list_failed)?, &operation)
+            {
+                entry.state = State::Bound(id);
             }
-            entry.state = found.map_or(State::Unknown, State::Bound);
-            self.0.known.borrow_mut().recall(operation, &entry, self.host().now().monotonic);
-            self.host().journal(JournalCall::Write, &key, &entry.encode()).await.map_err(journal_failed)?;
+            self.recall(&operation, &entry);
+            self.journal(JournalCall::Write, &key, &entry.encode()).await?;
         }
-        Ok(Operation { operation: operation.into(), entry })
+        Ok(Operation { operation, entry })
     }
 
     /// Takes in where a job stands, and writes down that its operation ended once it has.
@@ -287,9 +306,9 @@ impl<H: Host> Client<H> {
         self.write_end(ended);
     }
 
-    fn write_end(&self, ended: Option<(String, Entry)>) {
-        let Some((operation, entry)) = ended else { return };
-        let written = self.host().journal(JournalCall::Write, &self.key(&operation), &entry.encode());
+    fn write_end(&self, ended: Option<Box<Operation>>) {
+        let Some(ended) = ended else { return };
+        let written = self.host().journal(JournalCall::Write, &self.key(&ended.operation), &ended.entry.encode());
         // Nobody waits for it: at worst the operation is still pending after a reload, and ends then.
         self.host().spawn(Box::pin(Unheard(written)));
     }
@@ -301,9 +320,8 @@ impl<H: Host> Client<H> {
 }
 
 /// The entry that the journal answered with.
-fn entry_of<V: Value>(found: Result<V, V>) -> Result<Option<Entry>, Failure<V>> {
-    let text = found.map_err(journal_failed)?.as_text();
-    Ok(text.and_then(|text| Entry::decode(&text)))
+fn entry_of<V: Value>(found: &V) -> Option<Entry> {
+    Entry::decode(&found.as_text()?)
 }
 
 /// The id of the job that carries an operation's token in its webhook's URL.
@@ -312,7 +330,7 @@ fn carrier<V: Value>(jobs: &V, operation: &str) -> Option<String> {
         if let Some(job) = jobs.get(at)
             && job.text("webhook_url").is_some_and(|url| contains(&url, operation))
         {
-            return JobFacts::read(&job).map(|facts| facts.id);
+            return JobFacts::id_of(&job);
         }
     }
     None

@@ -58,7 +58,7 @@ pub trait Value: Clone + 'static {
 }
 
 /// Reads `12`, `0.5` or `12.25`; nothing else. The standard parser brings 4 KB of tables with it.
-fn decimal(text: &str) -> Option<f64> {
+pub(crate) fn decimal(text: &str) -> Option<f64> {
     let mut value = 0.0;
     let mut scale = 0.0;
     let mut digits = 0;

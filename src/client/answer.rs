@@ -1,6 +1,9 @@
 //! What an answer means to the caller: the job that was asked for, or an error that says what to do.
 
 use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
 use crate::api::{Endpoint, JobFacts};
 use crate::error::{ApiKind, Error, Reason, digits, join};
@@ -133,7 +136,7 @@ pub(super) fn judged<V: Value>(endpoint: Endpoint, id: &str, reply: Reply<V>) ->
 
 /// Whether a value is the job of that id.
 pub(super) fn is_job<V: Value>(value: &V, id: &str) -> bool {
-    JobFacts::read(value).is_some_and(|facts| facts.id.eq_ignore_ascii_case(id))
+    JobFacts::id_of(value).is_some_and(|found| found.eq_ignore_ascii_case(id))
 }
 
 /// The first 500 characters.
@@ -269,9 +272,18 @@ pub(super) fn charge_unknown() -> Error {
     )
 }
 
-pub(super) fn journal_failed<V>(thrown: V) -> Failure<V> {
-    let message = "The journal cannot be used, so nothing was sent. Free some storage, or pass journal: \"memory\".";
-    Failure::from(Error::new(Reason::Journal, &[message])).caused_by(Some(thrown))
+/// What the journal answers, or that nothing was sent because it cannot be used.
+pub(super) struct Journaled<W>(pub W);
+
+impl<V, W: Future<Output = Result<V, V>> + Unpin> Future for Journaled<W> {
+    type Output = Outcome<V>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Outcome<V>> {
+        Pin::new(&mut self.0).poll(context).map_err(|thrown| {
+            let message = "The journal cannot be used, so nothing was sent. Free some storage, or pass journal: \"memory\".";
+            Failure::from(Error::new(Reason::Journal, &[message])).caused_by(Some(thrown))
+        })
+    }
 }
 
 pub(super) fn list_failed<V>(thrown: V) -> Failure<V> {

@@ -2,10 +2,10 @@
 
 use std::rc::Rc;
 
-use super::answer::{Failure, Outcome, charge_unknown, is_job, journal_failed, told};
+use super::answer::{Failure, Outcome, charge_unknown, is_job, told};
 use super::known::Charged;
 use super::tasks::{Detached, either};
-use super::{Calling, ChargeOptions, Client};
+use super::{Calling, ChargeOptions, Client, Operation};
 use crate::api::{Checked, Endpoint, JobFacts, ModelVersion, OPERATION_PLACEHOLDER, Step, check_id, check_request};
 use crate::charge::{self, Claim, Entry, State, Verdict};
 use crate::error::{Error, Reason, join, remove_where};
@@ -253,7 +253,7 @@ impl<H: Host> Client<H> {
                 JournalCall::Create => charge.entry(State::Posting, self.host().now().wall).encode(),
                 _ => String::new(),
             };
-            let answer = self.host().journal(call, &charge.key, &entry).await.map_err(journal_failed)?;
+            let answer = self.journal(call, &charge.key, &entry).await?;
             call = match (call, answer.as_text()) {
                 (JournalCall::Create, _) if answer.kind() == Kind::Bool(true) => return Ok(Claim::New),
                 (JournalCall::Create, _) => JournalCall::Read,
@@ -355,7 +355,10 @@ impl<H: Host> Client<H> {
             step: charge.step,
             template: charge.template.clone(),
             since: charge.begun,
-            open: Some((charge.operation.clone(), charge.entry(state, self.host().now().wall))),
+            open: Some(Box::new(Operation {
+                operation: charge.operation.clone(),
+                entry: charge.entry(state, self.host().now().wall),
+            })),
         });
     }
 
@@ -380,7 +383,7 @@ impl<H: Host> Charge<H> {
         let outcome = match reply {
             Reply::Answered { status, body, .. } => {
                 id = match body {
-                    Body::Json(job) => JobFacts::read(job).map(|facts| facts.id),
+                    Body::Json(job) => JobFacts::id_of(job),
                     Body::Broken(text) => charge::salvage_id(text).map(String::from),
                     Body::Text(_) => None,
                 };
@@ -417,9 +420,14 @@ impl<H: Host> Drop for Held<H> {
 
 /// Puts the operation id where a webhook's URL says `{operation}`.
 fn fill_operation(url: &str, operation: &str) -> String {
-    let place = OPERATION_PLACEHOLDER.as_bytes();
-    let Some(at) = url.as_bytes().windows(place.len()).position(|window| window == place) else { return url.into() };
-    join(&[url.get(..at).unwrap_or_default(), operation, url.get(at + place.len()..).unwrap_or_default()])
+    for at in 0..url.len() {
+        if let Some((before, rest)) = url.split_at_checked(at)
+            && let Some(after) = rest.strip_prefix(OPERATION_PLACEHOLDER)
+        {
+            return join(&[before, operation, after]);
+        }
+    }
+    url.into()
 }
 
 /// Whether anything shows that a render was carried out between two looks.

@@ -1,5 +1,6 @@
 //! What a client knows of the jobs that it charged for, and what it has learned from them: steps, durations, lengths, spending.
 
+use super::Operation;
 use crate::api::{Goal, JobFacts, ModelVersion, Step};
 use crate::charge::{Entry, State};
 use crate::credits::{Budget, PriceTable};
@@ -17,7 +18,7 @@ pub struct Charged {
     /// When the charge began, on the monotonic clock.
     pub since: f64,
     /// The operation and its entry in the journal; `None` once it was seen to end.
-    pub open: Option<(String, Entry)>,
+    pub open: Option<Box<Operation>>,
 }
 
 /// How long a step took for a template, and how long the template's videos are.
@@ -50,16 +51,16 @@ impl Known {
         if let State::Bound(job) = &entry.state
             && self.job(job).is_none()
         {
-            let open = Some((operation.into(), entry.clone()));
+            let open = Some(Box::new(Operation { operation: operation.into(), entry: entry.clone() }));
             self.remember(Charged { job: job.clone(), step: entry.step, template: String::new(), since: now, open });
         }
     }
 
     /// The job is not there any more: its operation and entry, to be ended.
-    pub fn gone(&mut self, job: &str) -> Option<(String, Entry)> {
-        let (operation, mut entry) = self.charged.iter_mut().find(|charged| charged.job == job)?.open.take()?;
-        entry.state = State::Ended(job.into());
-        Some((operation, entry))
+    pub fn gone(&mut self, job: &str) -> Option<Box<Operation>> {
+        let mut ended = self.charged.iter_mut().find(|charged| charged.job == job)?.open.take()?;
+        ended.entry.state = State::Ended(job.into());
+        Some(ended)
     }
 
     fn job(&self, job: &str) -> Option<&Charged> {
@@ -122,22 +123,22 @@ impl Known {
     }
 
     /// Takes in where a job stands. The operation that ended with it and its entry, the first time that this is seen.
-    pub fn end(&mut self, facts: &JobFacts, now: f64) -> Option<(String, Entry)> {
+    pub fn end(&mut self, facts: &JobFacts, now: f64) -> Option<Box<Operation>> {
         let charged = self.charged.iter_mut().find(|charged| charged.job == facts.id)?;
         let reached = facts.meets(charged.step.goal());
         if !reached && !facts.status.is_failure() {
             return None;
         }
-        let (operation, mut entry) = charged.open.take()?;
+        let mut ended = charged.open.take()?;
+        ended.entry.state = State::Ended(charged.job.clone());
         // A failed job may be refunded or not: nobody says, so its reservation stays.
         if reached {
             if let (Some(budget), Some(credits)) = (&mut self.budget, facts.credits_used.filter(|credits| *credits > 0.0)) {
-                budget.settle(&operation, credits);
+                budget.settle(&ended.operation, credits);
             }
             // A job that an earlier run began says nothing about how long its kind takes.
             if charged.template.is_empty() {
-                entry.state = State::Ended(charged.job.clone());
-                return Some((operation, entry));
+                return Some(ended);
             }
             let took = now - charged.since;
             let seconds = facts.duration.filter(|seconds| *seconds > 0.0);
@@ -151,7 +152,6 @@ impl Known {
                 self.learned.push(Learned { template, step, milliseconds: took, seconds });
             }
         }
-        entry.state = State::Ended(charged.job.clone());
-        Some((operation, entry))
+        Some(ended)
     }
 }

@@ -4,14 +4,14 @@ use std::future::Future;
 use std::pin::Pin;
 
 use gloo_net::http::{Headers, Request as GlooRequest};
-use js_sys::{Array, Date, Function, JSON, Object};
+use js_sys::{Date, Function, JSON, Object};
 use wasm_bindgen::prelude::*;
 use web_sys::{AbortController, RequestInit};
 
 use super::drive::{Settled, Wait};
-use super::js::{method, parse_json, set, set_number, set_text, text};
+use super::js::{holds, method, parse_json, set, set_number, set_text, text};
 use crate::host::{Body, Env, Event, Host, JournalCall, Now, Reply, Request};
-use crate::value::Value;
+use crate::value::{Value, decimal};
 
 /// Most UTF-16 units of an answer that are taken apart. A job has a few thousand.
 const ANSWER_MAX: f64 = 4_194_304.0;
@@ -46,6 +46,11 @@ impl WebHost {
         self.plumbing.get("scope")?.get(name)
     }
 
+    /// Calls a method of a global object, where there is one.
+    fn ask(&self, object: &str, name: &str) -> Option<JsValue> {
+        method(&self.scope(object)?, name, &NONE, &NONE).ok()
+    }
+
     fn wait(&self, promise: Settled) -> Wait {
         Wait::promise(&self.plumbing, promise)
     }
@@ -58,7 +63,7 @@ impl WebHost {
             Ok(headers) => headers,
             Err(unusable) => return unusable,
         };
-        let Ok(controller) = AbortController::new() else { return lost(NONE) };
+        let Ok(controller) = AbortController::new().map(JsValue::from) else { return lost(NONE) };
         let answer = match self.dispatch(request, headers, &controller) {
             Ok(answer) => answer,
             Err(unusable) => return unusable,
@@ -83,13 +88,13 @@ impl WebHost {
         &self,
         request: &Request<JsValue>,
         headers: Headers,
-        controller: &AbortController,
+        controller: &JsValue,
     ) -> Result<Settled, Reply<JsValue>> {
         let init: JsValue = Object::new().into();
         set_text(&init, "method", Some(request.endpoint.method()));
         set(&init, "headers", &headers.into_raw());
         set_text(&init, "redirect", Some("manual"));
-        set(&init, "signal", &controller.signal());
+        set(&init, "signal", &controller.get("signal").unwrap_or(NONE));
         if self.shares() {
             // workerd refuses the word at older compatibility dates, and caches nothing anyway.
             set_text(&init, "cache", Some("no-store"));
@@ -115,13 +120,12 @@ impl WebHost {
     /// What `Retry-After` asks for, seconds or a date, as milliseconds from now.
     fn retry_after(&self, answer: &JsValue) -> Option<f64> {
         let asked = method(&answer.get("headers")?, "get", &text("retry-after"), &NONE).ok()?;
-        let asked_text = asked.as_string()?;
-        // Seconds read like a number in a field; a date does not.
-        let list = Array::of1(&asked);
-        list.number("0").map(|seconds| seconds * 1_000.0).or_else(|| {
-            let date = Date::parse(&asked_text);
-            date.is_finite().then(|| date - self.now().wall)
-        })
+        let asked = asked.as_string()?;
+        if let Some(seconds) = decimal(&asked) {
+            return Some(seconds * 1_000.0);
+        }
+        let date = Date::parse(&asked);
+        date.is_finite().then(|| date - self.now().wall)
     }
 }
 
@@ -213,11 +217,11 @@ fn is_header(name: &str, value: &str) -> bool {
 }
 
 /// Stops a request when the future that waits for it goes away.
-struct AbortOnDrop(AbortController);
+struct AbortOnDrop(JsValue);
 
 impl Drop for AbortOnDrop {
     fn drop(&mut self) {
-        self.0.abort();
+        let _ = method(&self.0, "abort", &NONE, &NONE);
     }
 }
 
@@ -253,8 +257,8 @@ impl Host for WebHost {
 
     fn now(&self) -> Now {
         let wall = Date::now();
-        let clock = self.scope("performance").and_then(|clock| method(&clock, "now", &NONE, &NONE).ok());
-        Now { monotonic: clock.and_then(|now| now.as_f64()).unwrap_or(wall), wall }
+        let monotonic = self.ask("performance", "now").and_then(|now| now.as_f64());
+        Now { monotonic: monotonic.unwrap_or(wall), wall }
     }
 
     fn random(&self) -> f64 {
@@ -263,9 +267,8 @@ impl Host for WebHost {
 
     fn uuid(&self) -> String {
         // Pages without TLS have no `randomUUID`. Ours keeps operations apart as well; it guards no secret.
-        self.scope("crypto")
-            .and_then(|crypto| method(&crypto, "randomUUID", &NONE, &NONE).ok()?.as_string())
-            .unwrap_or_else(|| crate::host::uuid(|| self.random()))
+        let drawn = self.ask("crypto", "randomUUID").and_then(|uuid| uuid.as_string());
+        drawn.unwrap_or_else(|| crate::host::uuid(js_sys::Math::random))
     }
 
     fn env(&self) -> Env {
@@ -279,7 +282,7 @@ impl Host for WebHost {
     }
 
     fn shares(&self) -> bool {
-        self.part("shares").is_truthy()
+        holds(&self.plumbing, "shares")
     }
 
     fn journal(&self, call: JournalCall, id: &str, entry: &str) -> Wait {

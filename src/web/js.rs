@@ -3,6 +3,7 @@
 use js_sys::{Array, Function, Object};
 use wasm_bindgen::prelude::*;
 
+use crate::error::digits;
 use crate::value::{Kind, Value};
 
 #[wasm_bindgen]
@@ -37,6 +38,11 @@ pub fn set_text(object: &JsValue, key: &str, value: Option<&str>) {
 /// Sets a field to a number.
 pub fn set_number(object: &JsValue, key: &str, value: f64) {
     set(object, key, &value.into());
+}
+
+/// Whether JavaScript takes a field for true.
+pub fn holds(object: &JsValue, key: &str) -> bool {
+    object.get(key).is_some_and(|value| value.is_truthy())
 }
 
 /// Calls a method, found by name: the object need not be of any class.
@@ -89,10 +95,10 @@ impl Value for JsValue {
     }
 
     fn keys(&self) -> Vec<String> {
-        let names: Array = Object::keys(self.unchecked_ref::<Object>()).unchecked_into();
+        let names: JsValue = Object::keys(self.unchecked_ref::<Object>()).unchecked_into();
         let mut keys = Vec::new();
-        for at in 0..names.length() {
-            keys.extend(names.get(at).as_string());
+        while let Some(key) = names.text(&digits(keys.len() as u64)) {
+            keys.push(key);
         }
         keys
     }

@@ -15,11 +15,11 @@ use wasm_bindgen::prelude::*;
 
 use super::drive::CURRENT;
 use super::host::WebHost;
-use super::js::{method, set, set_number, set_text};
+use super::js::{holds, method, set, set_number, set_text};
 use crate::api::{Endpoint, Goal, Step, model_of};
 use crate::client::{Calling, ChargeOptions, Client, Config, Failure, Operation, PollOptions, Sink, Watches, credits_of};
 use crate::credits::{Price, PriceTable};
-use crate::error::{Error, Reason};
+use crate::error::{Error, Reason, digits};
 use crate::host::Host;
 use crate::poll::Look;
 use crate::value::Value;
@@ -99,15 +99,13 @@ pub fn cancel(number: u32) {
 #[wasm_bindgen]
 pub fn connect(plumbing: JsValue) -> u32 {
     let options = plumbing.get("options").unwrap_or(JsValue::UNDEFINED);
-    let mut config = Config::new(
-        &options.text("baseUrl").unwrap_or_else(|| Config::BASE_URL.into()),
-        &options.text("apiId").unwrap_or_default(),
-    );
+    let mut config =
+        Config::new(&options.text("baseUrl").unwrap_or_else(|| Config::BASE_URL.into()), &word(&options, "apiId"));
     take_positive(&options, "timeout", &mut config.timeout);
     take_positive(&options, "previewTimeout", &mut config.preview_timeout);
     config.max_retries = options.number("maxRetries").map_or(config.max_retries, |retries| retries as u32);
     config.max_credits = options.number("maxCredits");
-    config.idempotency_header = plumbing.get("idempotencyHeader").is_some_and(|given| given.is_truthy());
+    config.idempotency_header = holds(&plumbing, "idempotencyHeader");
     if let Some(table) = options.get("prices") {
         config.prices = prices(&table);
     }
@@ -131,6 +129,11 @@ pub fn disconnect(client: u32) {
 
 fn client_of(number: u32) -> Option<Client<WebHost>> {
     CLIENTS.with_borrow(|clients| clients.get(number as usize).cloned().flatten())
+}
+
+/// A field as a text, empty where it is none.
+fn word(object: &JsValue, key: &str) -> String {
+    object.text(key).unwrap_or_default()
 }
 
 /// A price table of JavaScript: `{ preview: { credits, seconds }, ... }`; what is left out costs what it costs by default.
@@ -191,7 +194,7 @@ pub fn start(client: u32, operation: u32, call: JsValue) -> u32 {
 }
 
 fn perform(client: &Client<WebHost>, operation: u32, call: &JsValue) -> Calling<JsValue> {
-    let id = call.text("id").unwrap_or_default();
+    let id = word(call, "id");
     let request = call.get("request");
     let timeout = call.number("timeout");
     let patience = timeout.filter(|ms| *ms > 0.0);
@@ -213,16 +216,19 @@ fn perform(client: &Client<WebHost>, operation: u32, call: &JsValue) -> Calling<
         GET => client.get(&id, patience),
         TEMPLATES => client.templates(patience),
         REMAINING_CREDITS => client.balance(patience),
-        PENDING => Box::pin(async move {
-            let list = Array::new();
-            for operation in &client.pending().await? {
-                list.push(&operation_record(operation));
-            }
-            Ok(list.into())
-        }),
+        PENDING => {
+            let calling = client.pending();
+            Box::pin(async move {
+                let list: JsValue = Array::new().into();
+                for (at, operation) in calling.await?.iter().enumerate() {
+                    set(&list, &digits(at as u64), &operation_record(operation));
+                }
+                Ok(list)
+            })
+        }
         SETTLE => {
-            let job = call.text("jobId");
-            Box::pin(async move { Ok(operation_record(&client.settle(&id, job).await?)) })
+            let calling = client.settle(&id, call.text("jobId"));
+            Box::pin(async move { Ok(operation_record(&calling.await?)) })
         }
         ESTIMATE => {
             let credits = estimate(&client, &request.unwrap_or(JsValue::NULL));
@@ -233,7 +239,7 @@ fn perform(client: &Client<WebHost>, operation: u32, call: &JsValue) -> Calling<
 }
 
 fn estimate(client: &Client<WebHost>, question: &JsValue) -> Result<f64, Error> {
-    let step = question.text("step").and_then(|step| Step::parse(&step));
+    let step = Step::parse(&word(question, "step"));
     let step = step.ok_or_else(|| Error::invalid("step", &["must be submit, preview or render"]))?;
     let model = model_of(question)?;
     client.estimate(step, question.number("seconds").unwrap_or(0.0), model)
@@ -245,7 +251,7 @@ fn poll_options(call: &JsValue) -> PollOptions {
         timeout: call.get("timeout").and_then(|timeout| timeout.as_f64()),
         expected_ms: call.number("expectedMs"),
         max_interval: call.number("maxInterval"),
-        attentive: call.get("attentive").is_some_and(|attentive| attentive.is_truthy()),
+        attentive: holds(call, "attentive"),
     }
 }
 
@@ -258,7 +264,7 @@ pub fn watch(client: u32, call: JsValue) -> u32 {
 
 /// The number of the watcher and that of the task that looks.
 fn begin_watch(client: &Client<WebHost>, watches: &Watches<JsValue>, call: JsValue) -> (u32, u32) {
-    let id = call.text("id").unwrap_or_default();
+    let id = word(&call, "id");
     let (job, options) = (call.get("job"), poll_options(&call));
     let sink = Rc::new(CallSink(call));
     let told = Rc::clone(&sink) as Rc<dyn Sink<JsValue>>;
