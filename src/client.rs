@@ -208,7 +208,7 @@ impl<H: Host> Client<H> {
             }
             let wait = retry::backoff(attempt, self.host().random(), asked);
             self.host().event(Event::Retry { path: &path, in_ms: wait });
-            let _ = self.host().sleep(wait).await;
+            Unheard(self.host().sleep(wait)).await;
             attempt += 1;
         }
     }

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use super::answer::{Failure, Outcome, charge_unknown, is_job, told};
 use super::known::Charged;
-use super::tasks::{Detached, either};
+use super::tasks::{Detached, Unheard, either};
 use super::{Calling, ChargeOptions, Client, Operation};
 use crate::api::{Checked, Endpoint, JobFacts, ModelVersion, OPERATION_PLACEHOLDER, Step, check_id, check_request};
 use crate::charge::{self, Claim, Entry, State, Verdict};
@@ -42,7 +42,7 @@ enum Next<H: Host> {
     /// The charge was made before: fetch this job.
     Fetch(String),
     /// Wait for the journal; then this is the end, or where there is none, begin again.
-    Written(H::Wait, Option<Outcome<H::Value>>),
+    Written(Unheard<H::Wait>, Option<Outcome<H::Value>>),
     /// Nothing may be sent.
     Failed(Failure<H::Value>),
     /// Post. With the job that is rendered, as it was.
@@ -160,7 +160,7 @@ impl<H: Host> Client<H> {
             if host.now().monotonic >= charge.deadline {
                 return Err(charge_unknown().into());
             }
-            let _ = host.sleep_or_wake(JOIN_INTERVAL).await;
+            Unheard(host.sleep_or_wake(JOIN_INTERVAL)).await;
         }
         let held = Held::enter(self, charge);
 
@@ -177,7 +177,7 @@ impl<H: Host> Client<H> {
                 Next::Failed(failure) => return Err(failure),
                 Next::Post(before) => before,
                 Next::Written(written, end) => {
-                    let _ = written.await;
+                    written.await;
                     let Some(end) = end else { continue };
                     if let Ok(job) = &end {
                         self.notice(job);
@@ -187,7 +187,7 @@ impl<H: Host> Client<H> {
             };
 
             // From here on the charge outlives its caller: whoever drops this future only stops waiting.
-            let post = Detached::new(host, self.clone().post(Rc::clone(charge), before, Rc::clone(&held)));
+            let post = Detached::new(host, Self::post(Rc::clone(&held), before));
             let patience = host.sleep((charge.deadline - host.now().monotonic).max(0.0));
             match either(post, patience).await {
                 None => return Err(charge_unknown().into()),
@@ -200,7 +200,7 @@ impl<H: Host> Client<H> {
                         return Err(failure);
                     }
                     host.event(Event::Retry { path: &charge.path(), in_ms: wait });
-                    let _ = host.sleep(wait).await;
+                    Unheard(host.sleep(wait)).await;
                     attempt += 1;
                 }
             }
@@ -289,29 +289,29 @@ impl<H: Host> Client<H> {
 
     /// Posts once, and writes down what came of it. `before` is the job that is rendered, as it was; until this ends,
     /// the operation is held.
-    async fn post(self, charge: Rc<Charge<H>>, before: Option<H::Value>, _held: Rc<Held<H>>) -> Posted<H::Value> {
-        let charge = &*charge;
-        let timeout = self.0.config.preview_timeout.max(self.0.config.timeout);
+    async fn post(held: Rc<Held<H>>, before: Option<H::Value>) -> Posted<H::Value> {
+        let (client, charge) = (&held.client, &*held.charge);
+        let timeout = client.0.config.preview_timeout.max(client.0.config.timeout);
         let reply =
-            self.send(charge.endpoint, &charge.path(), charge.request.clone(), Some(&charge.operation), timeout).await;
-        let (posted, written) = self.settled(charge, reply);
-        let _ = written.await;
+            client.send(charge.endpoint, &charge.path(), charge.request.clone(), Some(&charge.operation), timeout).await;
+        let (posted, written) = client.settled(charge, reply);
+        written.await;
         if let Posted::Job(job) = &posted {
-            self.notice(job);
+            client.notice(job);
         }
         let Posted::Unknown(failure) = posted else { return posted };
         // A render has an id to look at; the other steps have none.
         let Some(before) = before.as_ref().and_then(JobFacts::read) else { return Posted::Failed(failure) };
-        let Ok(job) = self.get(&before.id, None).await else { return Posted::Failed(failure) };
+        let Ok(job) = client.get(&before.id, None).await else { return Posted::Failed(failure) };
         if JobFacts::read(&job).is_some_and(|after| was_touched(&before, &after)) {
-            let _ = self.bind(charge, &before.id).await;
+            client.bind(charge, &before.id).await;
             return Posted::Job(job);
         }
         Posted::Failed(failure.with_job(Some(job)))
     }
 
     /// What a reply means, and the journal that is being told of it.
-    fn settled(&self, charge: &Charge<H>, reply: Reply<H::Value>) -> (Posted<H::Value>, H::Wait) {
+    fn settled(&self, charge: &Charge<H>, reply: Reply<H::Value>) -> (Posted<H::Value>, Unheard<H::Wait>) {
         let verdict = charge.judge(&reply);
         self.host().event(Event::Verdict {
             operation: &charge.operation,
@@ -339,12 +339,12 @@ impl<H: Host> Client<H> {
 
     /// A verdict that cannot be written does not take the answer from the caller: the entry then still
     /// says posting, which is never sent again either.
-    fn write(&self, charge: &Charge<H>, state: State) -> H::Wait {
+    fn write(&self, charge: &Charge<H>, state: State) -> Unheard<H::Wait> {
         let entry = charge.entry(state, self.host().now().wall).encode();
-        self.host().journal(JournalCall::Write, &charge.key, &entry)
+        Unheard(self.host().journal(JournalCall::Write, &charge.key, &entry))
     }
 
-    fn bind(&self, charge: &Charge<H>, id: &str) -> H::Wait {
+    fn bind(&self, charge: &Charge<H>, id: &str) -> Unheard<H::Wait> {
         self.remember(charge, id, State::Bound(id.into()));
         self.write(charge, State::Bound(id.into()))
     }
@@ -363,9 +363,9 @@ impl<H: Host> Client<H> {
     }
 
     /// Nothing was charged: the id is free for another try, and the budget gets its credits back.
-    fn delete(&self, charge: &Charge<H>) -> H::Wait {
+    fn delete(&self, charge: &Charge<H>) -> Unheard<H::Wait> {
         self.0.known.borrow_mut().refund(&charge.operation);
-        self.host().journal(JournalCall::Delete, &charge.key, "")
+        Unheard(self.host().journal(JournalCall::Delete, &charge.key, ""))
     }
 }
 

@@ -18,14 +18,14 @@ extern "C" {
     #[wasm_bindgen(js_namespace = JSON, js_name = parse, catch)]
     pub fn parse_json(text: &JsValue) -> Result<JsValue, JsValue>;
 
-    #[wasm_bindgen(method, structural, indexing_setter, catch)]
-    fn put(this: &Any, key: &str, value: &JsValue) -> Result<(), JsValue>;
+    // Does not catch: only frozen and exotic objects refuse, and ours are neither.
+    #[wasm_bindgen(method, structural, indexing_setter)]
+    fn put(this: &Any, key: &str, value: &JsValue);
 }
 
 /// Sets a field of an object of our own.
 pub fn set(object: &JsValue, key: &str, value: &JsValue) {
-    // Only frozen and exotic objects refuse, and ours are neither.
-    let _ = object.unchecked_ref::<Any>().put(key, value);
+    object.unchecked_ref::<Any>().put(key, value);
 }
 
 /// Sets a field to a text, where there is one.
