@@ -255,7 +255,7 @@ impl Schedule {
     pub fn watch(&mut self, id: &str, facts: Option<JobFacts>, wish: Wish, memory: Memory, now: Now) -> u32 {
         self.last_key = self.last_key.wrapping_add(1);
         let watcher = Watcher { key: self.last_key, wish };
-        if let Some(job) = self.jobs.iter_mut().find(|job| job.id == id) {
+        if let Some(job) = job_of(&mut self.jobs, id) {
             job.watchers.push(watcher);
             job.due = job.due.min(now.monotonic + job.longest(true));
         } else {
@@ -324,7 +324,7 @@ impl Schedule {
             self.quiet(*asked, now);
         }
         let mut notices = Vec::new();
-        let Some(job) = self.jobs.iter_mut().find(|job| job.id == id) else { return notices };
+        let Some(job) = job_of(&mut self.jobs, id) else { return notices };
         job.looking = false;
         match seen {
             Seen::Failure(asked) => {
@@ -396,6 +396,10 @@ impl Schedule {
             job.due = job.due.min(now.monotonic);
         }
     }
+}
+
+fn job_of<'a>(jobs: &'a mut [Watched], id: &str) -> Option<&'a mut Watched> {
+    jobs.iter_mut().find(|job| job.id == id)
 }
 
 impl Watched {

@@ -25,8 +25,7 @@ mod driven_by_js {
     use wasm_bindgen::prelude::*;
 
     use super::Settled;
-    use crate::value::Value;
-    use crate::web::js::{method, set};
+    use crate::web::js::{field, method, set};
 
     thread_local! {
         /// The task that is being polled.
@@ -78,9 +77,9 @@ mod driven_by_js {
                 Ok(cell) => cell,
                 Err(thrown) => return Poll::Ready(Err(thrown.clone())),
             };
-            let state = cell.get("state").and_then(|state| state.as_f64()).unwrap_or(2.0);
+            let state = field(cell, "state").as_f64().unwrap_or(2.0);
             if state > 0.0 {
-                let value = cell.get("value").unwrap_or(JsValue::UNDEFINED);
+                let value = field(cell, "value");
                 return Poll::Ready(if state > 1.0 { Err(value) } else { Ok(value) });
             }
             // A charge whose caller went away goes on in another task.

@@ -9,7 +9,7 @@ use wasm_bindgen::prelude::*;
 use web_sys::{AbortController, RequestInit};
 
 use super::drive::{Settled, Wait};
-use super::js::{holds, method, parse_json, set, set_number, set_text, text};
+use super::js::{field, holds, method, parse_json, set, set_number, set_text, text};
 use crate::host::{Body, Env, Event, Host, JournalCall, Now, Reply, Request};
 use crate::value::{Value, decimal};
 
@@ -39,16 +39,16 @@ impl WebHost {
     }
 
     fn part(&self, name: &str) -> JsValue {
-        self.plumbing.get(name).unwrap_or(NONE)
+        field(&self.plumbing, name)
     }
 
-    fn scope(&self, name: &str) -> Option<JsValue> {
-        self.plumbing.get("scope")?.get(name)
+    fn scope(&self, name: &str) -> JsValue {
+        field(&self.part("scope"), name)
     }
 
     /// Calls a method of a global object, where there is one.
     fn ask(&self, object: &str, name: &str) -> Option<JsValue> {
-        method(&self.scope(object)?, name, &NONE, &NONE).ok()
+        method(&self.scope(object), name, &NONE, &NONE).ok()
     }
 
     fn wait(&self, promise: Settled) -> Wait {
@@ -94,7 +94,7 @@ impl WebHost {
         set_text(&init, "method", Some(request.endpoint.method()));
         set(&init, "headers", &headers.into_raw());
         set_text(&init, "redirect", Some("manual"));
-        set(&init, "signal", &controller.get("signal").unwrap_or(NONE));
+        set(&init, "signal", &field(controller, "signal"));
         if self.shares() {
             // workerd refuses the word at older compatibility dates, and caches nothing anyway.
             set_text(&init, "cache", Some("no-store"));
@@ -119,7 +119,7 @@ impl WebHost {
 
     /// What `Retry-After` asks for, seconds or a date, as milliseconds from now.
     fn retry_after(&self, answer: &JsValue) -> Option<f64> {
-        let asked = method(&answer.get("headers")?, "get", &text("retry-after"), &NONE).ok()?;
+        let asked = method(&field(answer, "headers"), "get", &text("retry-after"), &NONE).ok()?;
         let asked = asked.as_string()?;
         if let Some(seconds) = decimal(&asked) {
             return Some(seconds * 1_000.0);
@@ -131,7 +131,7 @@ impl WebHost {
 
 /// Nothing came back.
 fn lost(cause: JsValue) -> Reply<JsValue> {
-    let code = cause.text("code").or_else(|| cause.get("cause")?.text("code"));
+    let code = cause.text("code").or_else(|| field(&cause, "cause").text("code"));
     Reply::Lost { code: code.unwrap_or_default(), cause: Some(cause) }
 }
 
@@ -147,7 +147,7 @@ fn headers(given: Settled, request: &Request<JsValue>) -> Result<Headers, Reply<
     })?;
     let headers = Headers::new();
     for at in &given.keys() {
-        let pair = given.get(at).unwrap_or(NONE);
+        let pair = field(&given, at);
         let (Some(name), Some(value)) = (pair.text("0"), pair.text("1")) else {
             return Err(unusable("headers", "must be names with string values", None));
         };
@@ -272,12 +272,9 @@ impl Host for WebHost {
     }
 
     fn env(&self) -> Env {
-        let hidden = self
-            .scope("document")
-            .and_then(|document| document.text("visibilityState"))
-            .is_some_and(|state| state == "hidden");
-        let offline =
-            self.scope("navigator").and_then(|navigator| navigator.get("onLine")).is_some_and(|online| online.is_falsy());
+        let hidden = self.scope("document").text("visibilityState").is_some_and(|state| state == "hidden");
+        let online = field(&self.scope("navigator"), "onLine");
+        let offline = online.is_falsy() && !online.is_undefined();
         Env { visible: !hidden, online: !offline }
     }
 

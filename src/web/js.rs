@@ -23,6 +23,14 @@ extern "C" {
     fn put(this: &Any, key: &str, value: &JsValue);
 }
 
+/// A field, or `undefined`, which also stands for what cannot be read.
+pub fn field(object: &JsValue, key: &str) -> JsValue {
+    if object.is_null() || object.is_undefined() {
+        return JsValue::UNDEFINED;
+    }
+    object.unchecked_ref::<Any>().at(key).unwrap_or(JsValue::UNDEFINED)
+}
+
 /// Sets a field of an object of our own.
 pub fn set(object: &JsValue, key: &str, value: &JsValue) {
     object.unchecked_ref::<Any>().put(key, value);
@@ -42,7 +50,7 @@ pub fn set_number(object: &JsValue, key: &str, value: f64) {
 
 /// Whether JavaScript takes a field for true.
 pub fn holds(object: &JsValue, key: &str) -> bool {
-    object.get(key).is_some_and(|value| value.is_truthy())
+    field(object, key).is_truthy()
 }
 
 /// Calls a method, found by name: the object need not be of any class.
@@ -82,16 +90,17 @@ impl Value for JsValue {
         self.as_string()
     }
 
+    fn text(&self, key: &str) -> Option<String> {
+        field(self, key).as_string()
+    }
+
     fn class(&self) -> String {
-        let class = self.get("constructor").and_then(|class| class.text("name"));
+        let class = field(self, "constructor").text("name");
         class.unwrap_or_else(|| "unknown".into())
     }
 
     fn get(&self, key: &str) -> Option<Self> {
-        if self.is_null() || self.is_undefined() {
-            return None;
-        }
-        self.unchecked_ref::<Any>().at(key).ok().filter(|value| !value.is_undefined())
+        Some(field(self, key)).filter(|value| !value.is_undefined())
     }
 
     fn keys(&self) -> Vec<String> {

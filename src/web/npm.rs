@@ -15,7 +15,7 @@ use wasm_bindgen::prelude::*;
 
 use super::drive::CURRENT;
 use super::host::WebHost;
-use super::js::{holds, method, set, set_number, set_text};
+use super::js::{field, holds, method, set, set_number, set_text};
 use crate::api::{Endpoint, Goal, Step, model_of};
 use crate::client::{Calling, ChargeOptions, Client, Config, Failure, Operation, PollOptions, Sink, Watches, credits_of};
 use crate::credits::{Price, PriceTable};
@@ -98,7 +98,7 @@ pub fn cancel(number: u32) {
 /// Sets up a client over the facade's plumbing; its number.
 #[wasm_bindgen]
 pub fn connect(plumbing: JsValue) -> u32 {
-    let options = plumbing.get("options").unwrap_or(JsValue::UNDEFINED);
+    let options = field(&plumbing, "options");
     let mut config =
         Config::new(&options.text("baseUrl").unwrap_or_else(|| Config::BASE_URL.into()), &word(&options, "apiId"));
     take_positive(&options, "timeout", &mut config.timeout);
@@ -248,7 +248,7 @@ fn estimate(client: &Client<WebHost>, question: &JsValue) -> Result<f64, Error> 
 fn poll_options(call: &JsValue) -> PollOptions {
     PollOptions {
         until: call.text("until").map(|until| if until == "preview" { Goal::Preview } else { Goal::Video }),
-        timeout: call.get("timeout").and_then(|timeout| timeout.as_f64()),
+        timeout: field(call, "timeout").as_f64(),
         expected_ms: call.number("expectedMs"),
         max_interval: call.number("maxInterval"),
         attentive: holds(call, "attentive"),
