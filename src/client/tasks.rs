@@ -1,4 +1,4 @@
-//! Futures put together: one that outlives its caller, the first of several, and one against another.
+//! Futures put together: one that outlives its caller, one whose result nobody wants, the first of several, and one against another.
 
 use std::future::Future;
 use std::pin::Pin;
