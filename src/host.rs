@@ -194,6 +194,22 @@ pub trait Host: Clone + Unpin + 'static {
         None
     }
 
+    /// Waits until `name` is held against every other holder, other tabs included. `None` where nobody else can hold it.
+    fn lock(&self, _name: &str) -> Option<Self::Wait> {
+        None
+    }
+
+    /// Gives back what `lock` came to.
+    fn unlock(&self, _held: Self::Value) {}
+
+    /// Tells the other clients of this origin what a look at a job brought.
+    fn publish(&self, _job: &str, _value: &Self::Value) {}
+
+    /// What another client of this origin published: a job's id and the job. `None` where nothing is left.
+    fn published(&self) -> Option<(String, Self::Value)> {
+        None
+    }
+
     /// For logs.
     fn event(&self, _event: Event<'_>) {}
 }

@@ -82,6 +82,7 @@ struct World {
     journal: RefCell<MemoryJournal>,
     events: RefCell<Vec<String>>,
     journal_fails: Cell<bool>,
+    journal_takes: Cell<f64>,
     env: Cell<Env>,
     chance: Cell<u8>,
 }
@@ -101,6 +102,7 @@ impl Scripted {
             journal: RefCell::default(),
             events: RefCell::default(),
             journal_fails: Cell::new(false),
+            journal_takes: Cell::new(0.0),
             env: Cell::new(Env { visible: true, online: true }),
             chance: Cell::new(0),
         }))
@@ -193,6 +195,11 @@ impl Scripted {
         self.0.journal_fails.set(true);
     }
 
+    /// The journal works at once, and answers after this many milliseconds.
+    pub fn slow_journal(&self, ms: f64) {
+        self.0.journal_takes.set(ms);
+    }
+
     pub fn set_env(&self, env: Env) {
         self.0.env.set(env);
         self.wake();
@@ -281,7 +288,13 @@ impl Host for Scripted {
                 JournalCall::List => journal.list(id).into(),
             })
         };
-        Box::pin(std::future::ready(result))
+        let timer = (self.0.journal_takes.get() > 0.0).then(|| self.timer(self.0.journal_takes.get(), false));
+        Box::pin(async move {
+            if let Some(timer) = timer {
+                timer.await;
+            }
+            result
+        })
     }
 
     fn event(&self, event: Event<'_>) {

@@ -98,7 +98,7 @@ impl<V> Failure<V> {
     /// A look before a charge failed: nothing that charges was sent.
     pub(super) fn unsent(mut self) -> Self {
         if let Reason::Connection { .. } = self.0.error.reason() {
-            let message = join(&[self.0.error.message(), " Nothing was charged."]);
+            let message = join(&[self.0.error.message(), " This call charged nothing."]);
             self.0.error = Error::new(Reason::Connection { sent: false }, &[&message]);
         }
         self

@@ -1,5 +1,6 @@
 //! How a charge is carried out: claim the operation, write it down, post once, and live with whatever comes back.
 
+use std::cell::Cell;
 use std::rc::Rc;
 
 use super::answer::{Failure, Outcome, charge_unknown, is_job, told};
@@ -39,22 +40,22 @@ pub struct Charge<H: Host> {
 
 /// What is to be done once the journal and a look before a render have spoken.
 enum Next<H: Host> {
-    /// The charge was made before: fetch this job.
-    Fetch(String),
-    /// Wait for the journal; then this is the end, or where there is none, begin again.
-    Written(Unheard<H::Wait>, Option<Outcome<H::Value>>),
-    /// Nothing may be sent.
-    Failed(Failure<H::Value>),
-    /// Post. With the job that is rendered, as it was.
-    Post(Option<H::Value>),
+    /// Nothing more: this is the end.
+    End(Posted<H::Value>),
+    /// Wait for the journal; then this is the end.
+    Written(Unheard<H::Wait>, Posted<H::Value>),
+    /// Post.
+    Post,
 }
 
-/// What a post comes to, once its verdict is written down.
+/// What one attempt comes to, once it is written down.
 enum Posted<V> {
     /// The job.
     Job(V),
     /// The job is bound to this id, and did not come with it whole.
     Fetch(String),
+    /// An ended operation made room: begin again.
+    Again,
     /// Nothing left this machine.
     NotSent(Failure<V>),
     /// Refused, or unknown for good.
@@ -162,37 +163,28 @@ impl<H: Host> Client<H> {
             }
             Unheard(host.sleep_or_wake(JOIN_INTERVAL)).await;
         }
-        let held = Held::enter(self, charge);
+        let mut held = Held::enter(self, charge);
+        if let Some(lock) = host.lock(&charge.key) {
+            held.lock = lock.await.ok();
+        }
+        let held = Rc::new(held);
 
         let mut attempt = 0;
         let id = loop {
-            let claim = self.claim(charge).await?;
             // One look before a render: what is rendered or being rendered is not paid for again.
-            let mut look = None;
+            let mut before = None;
             if let Some(id) = &charge.render {
-                look = Some(self.read(Endpoint::Get, id, None, self.0.config.max_retries, false).await);
+                let look = self.read(Endpoint::Get, id, None, self.0.config.max_retries, false).await;
+                before = Some(look.map_err(Failure::unsent)?);
             }
-            let before = match self.next(charge, claim, look) {
-                Next::Fetch(id) => break id,
-                Next::Failed(failure) => return Err(failure),
-                Next::Post(before) => before,
-                Next::Written(written, end) => {
-                    written.await;
-                    let Some(end) = end else { continue };
-                    if let Ok(job) = &end {
-                        self.notice(job);
-                    }
-                    return end;
-                }
-            };
-
             // From here on the charge outlives its caller: whoever drops this future only stops waiting.
-            let post = Detached::new(host, Self::post(Rc::clone(&held), before));
+            let post = Detached::new(host, &held.alone, Self::attempt(Rc::clone(&held), before));
             let patience = host.sleep((charge.deadline - host.now().monotonic).max(0.0));
             match either(post, patience).await {
                 None => return Err(charge_unknown().into()),
                 Some(Posted::Job(job)) => return Ok(job),
                 Some(Posted::Fetch(id)) => break id,
+                Some(Posted::Again) => {}
                 Some(Posted::Failed(failure) | Posted::Unknown(failure)) => return Err(failure),
                 Some(Posted::NotSent(failure)) => {
                     let wait = retry::backoff(attempt, self.host().random(), None);
@@ -209,39 +201,29 @@ impl<H: Host> Client<H> {
     }
 
     /// Decides what follows from the journal's word and from the look before a render.
-    fn next(&self, charge: &Charge<H>, claim: Claim, look: Option<Outcome<H::Value>>) -> Next<H> {
-        let (before, refusal) = match look {
-            None => (None, None),
-            Some(Ok(job)) => (Some(job), None),
-            Some(Err(failure)) => (None, Some(failure.unsent())),
-        };
-        let facts = before.as_ref().and_then(JobFacts::read);
-        if let (Some(job), Some(facts)) = (&before, &facts)
+    fn next(&self, charge: &Charge<H>, claim: Claim, before: Option<&H::Value>, alone: bool) -> Next<H> {
+        let facts = before.and_then(JobFacts::read);
+        if let (Some(job), Some(facts)) = (before, &facts)
             && facts.is_rendered_or_rendering()
         {
-            return Next::Written(self.bind(charge, &facts.id), Some(Ok(job.clone())));
+            return Next::Written(self.bind(charge, &facts.id), Posted::Job(job.clone()));
         }
         match claim {
-            Claim::New => {}
+            // Its caller went away while the operation was being written down: then it is taken back.
+            Claim::New if alone => Next::Written(self.delete(charge), Posted::Again),
+            Claim::New => match self.refusal(charge) {
+                Ok(()) => Next::Post,
+                Err(refusal) => Next::Written(self.delete(charge), Posted::Failed(refusal.into())),
+            },
             // A render that failed may be asked for again, and is paid for again.
             Claim::Fetch(_) if facts.is_some_and(|facts| facts.status.is_failure()) => {
-                return Next::Written(self.delete(charge), None);
+                Next::Written(self.delete(charge), Posted::Again)
             }
             Claim::Fetch(id) => {
                 self.remember(charge, &id, State::Bound(id.clone()));
-                return Next::Fetch(id);
+                Next::End(Posted::Fetch(id))
             }
-            _ => {
-                let unknown = charge_unknown();
-                return Next::Failed(match refusal {
-                    Some(failure) => failure.instead(unknown),
-                    None => unknown.into(),
-                });
-            }
-        }
-        match refusal.or_else(|| self.refusal(charge).err().map(Failure::from)) {
-            Some(refusal) => Next::Written(self.delete(charge), Some(Err(refusal))),
-            None => Next::Post(before),
+            _ => Next::End(Posted::Failed(charge_unknown().into())),
         }
     }
 
@@ -287,10 +269,25 @@ impl<H: Host> Client<H> {
         )
     }
 
-    /// Posts once, and writes down what came of it. `before` is the job that is rendered, as it was; until this ends,
-    /// the operation is held.
-    async fn post(held: Rc<Held<H>>, before: Option<H::Value>) -> Posted<H::Value> {
+    /// Claims the operation, posts once, and writes down what came of it. `before` is the job that is rendered, as it
+    /// was; until this ends, the operation is held.
+    async fn attempt(held: Rc<Held<H>>, before: Option<H::Value>) -> Posted<H::Value> {
         let (client, charge) = (&held.client, &*held.charge);
+        let claim = match client.claim(charge).await {
+            Ok(claim) => claim,
+            Err(failure) => return Posted::Failed(failure),
+        };
+        match client.next(charge, claim, before.as_ref(), held.alone.get()) {
+            Next::Post => {}
+            Next::End(posted) => return posted,
+            Next::Written(written, posted) => {
+                written.await;
+                if let Posted::Job(job) = &posted {
+                    client.notice(job);
+                }
+                return posted;
+            }
+        }
         let timeout = client.0.config.preview_timeout.max(client.0.config.timeout);
         let reply =
             client.send(charge.endpoint, &charge.path(), charge.request.clone(), Some(&charge.operation), timeout).await;
@@ -397,23 +394,28 @@ impl<H: Host> Charge<H> {
     }
 }
 
-/// Marks an operation as being posted by this client.
+/// Marks an operation as being posted by this client, and holds its lock.
 struct Held<H: Host> {
     client: Client<H>,
     charge: Rc<Charge<H>>,
+    lock: Option<H::Value>,
+    /// Whether its caller went away.
+    alone: Rc<Cell<bool>>,
 }
 
 impl<H: Host> Held<H> {
-    fn enter(client: &Client<H>, charge: &Rc<Charge<H>>) -> Rc<Self> {
+    fn enter(client: &Client<H>, charge: &Rc<Charge<H>>) -> Self {
         client.0.known.borrow_mut().posting.push(charge.operation.clone());
-        Rc::new(Self { client: client.clone(), charge: Rc::clone(charge) })
+        Self { client: client.clone(), charge: Rc::clone(charge), lock: None, alone: Rc::default() }
     }
 }
 
 impl<H: Host> Drop for Held<H> {
     fn drop(&mut self) {
-        let posting = &mut self.client.0.known.borrow_mut().posting;
-        remove_where(posting, |operation| *operation == self.charge.operation);
+        remove_where(&mut self.client.0.known.borrow_mut().posting, |operation| *operation == self.charge.operation);
+        if let Some(lock) = self.lock.take() {
+            self.client.host().unlock(lock);
+        }
         self.client.host().wake();
     }
 }

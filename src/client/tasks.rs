@@ -1,20 +1,24 @@
 //! Futures put together: one that outlives its caller, one whose result nobody wants, the first of several, and one against another.
 
+use std::cell::Cell;
 use std::future::Future;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use crate::host::Host;
 
-/// A future that runs on by itself when whoever waits for it goes away.
+/// A future that runs on by itself when whoever waits for it goes away, and can tell that this happened.
 pub struct Detached<H: Host, T: 'static> {
     host: H,
+    alone: Rc<Cell<bool>>,
     future: Option<Pin<Box<dyn Future<Output = T>>>>,
 }
 
 impl<H: Host, T> Detached<H, T> {
-    pub fn new(host: &H, future: impl Future<Output = T> + 'static) -> Self {
-        Self { host: host.clone(), future: Some(Box::pin(future)) }
+    /// `alone` becomes true when it is left.
+    pub fn new(host: &H, alone: &Rc<Cell<bool>>, future: impl Future<Output = T> + 'static) -> Self {
+        Self { host: host.clone(), alone: Rc::clone(alone), future: Some(Box::pin(future)) }
     }
 }
 
@@ -32,6 +36,7 @@ impl<H: Host, T> Future for Detached<H, T> {
 impl<H: Host, T> Drop for Detached<H, T> {
     fn drop(&mut self) {
         if let Some(future) = self.future.take() {
+            self.alone.set(true);
             self.host.spawn(Box::pin(Unheard(future)));
         }
     }

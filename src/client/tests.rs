@@ -209,6 +209,28 @@ fn a_crash_in_the_middle_of_a_post_leaves_an_operation_that_is_never_sent_again(
 }
 
 #[test]
+fn a_caller_that_leaves_before_the_post_leaves_no_charge_and_no_operation() {
+    // While the operation is being written down,
+    let (client, host) = client_of(|_| panic!("sent"));
+    host.slow_journal(100.0);
+    let call = client.submit(request(), named("op"));
+    assert!(host.run(either(std::pin::pin!(call), host.sleep(50.0))).is_none());
+    host.finish();
+    assert!(host.journal().is_empty(), "{:?}", host.journal());
+
+    // and while a render looks at its job.
+    let (client, host) = client_of(|request| {
+        assert_eq!(request.endpoint, Endpoint::Get);
+        (100.0, answer(200, &job("done", r#","preview":"https://p""#)))
+    });
+    let call = client.render(ID, None, ChargeOptions::default());
+    assert!(host.run(either(std::pin::pin!(call), host.sleep(50.0))).is_none());
+    host.finish();
+    assert!(host.journal().is_empty(), "{:?}", host.journal());
+    assert_eq!(host.posts(), 0);
+}
+
+#[test]
 fn another_account_does_not_see_the_operations() {
     let (client, host) = client_of(in_order(vec![(1.0, answer(201, &job("pending", "")))]));
     host.run(client.submit(request(), named("op"))).expect("posted");

@@ -159,7 +159,13 @@ impl<H: Host> Client<H> {
         let mut looks = Vec::new();
         while let Some(idle) = self.begin_looks(&running.0, &mut looks) {
             if let Some((id, result)) = either(Arrival(&mut looks), self.host().sleep_or_wake(idle)).await {
+                if let Ok(job) = &result {
+                    self.host().publish(&id, job);
+                }
                 self.looked(&running.0, &id, &result);
+            }
+            while let Some((id, job)) = self.host().published() {
+                self.looked(&running.0, &id, &Ok(job));
             }
         }
     }
