@@ -19,6 +19,12 @@
 //! | [`value`] | what the core may ask of a JSON value |
 //! | `web` | the only WebAssembly code: the host over `fetch`, and the exports |
 
+// A panic in WebAssembly leaves a promise unsettled for ever.
+#![cfg_attr(
+    not(test),
+    deny(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::string_slice, clippy::unwrap_used)
+)]
+
 pub mod api;
 pub mod charge;
 pub mod client;
