@@ -119,7 +119,8 @@ impl WebHost {
 
     /// What `Retry-After` asks for, seconds or a date, as milliseconds from now.
     fn retry_after(&self, answer: &JsValue) -> Option<f64> {
-        let asked = method(&field(answer, "headers"), "get", &text("retry-after"), &NONE).ok()?;
+        // Asked for first: a call that throws and is caught costs wasm-bindgen a slot of its table for ever.
+        let asked = method(&answer.get("headers")?, "get", &text("retry-after"), &NONE).ok()?;
         let asked = asked.as_string()?;
         if let Some(seconds) = decimal(&asked) {
             return Some(seconds * 1_000.0);
