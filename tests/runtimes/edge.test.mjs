@@ -1,0 +1,143 @@
+// Decides whether the installed package works at the edge: in workerd, at an old and a recent date, and in Vercel's edge runtime.
+
+import assert from "node:assert/strict";
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { after, before, test } from "node:test";
+import { setTimeout } from "node:timers/promises";
+import { EdgeRuntime } from "edge-runtime";
+import { build } from "esbuild";
+import { Miniflare } from "miniflare";
+import { PATIENCE, packageDirectory, scene, settles, startStage } from "./harness.mjs";
+
+const OLD = "2023-03-01";
+const RECENT = "2026-04-01";
+const WASM = "custom_template_jobs_bg.wasm";
+
+let stage;
+before(async () => {
+  stage = await startStage();
+});
+after(() => stage.stop());
+
+/** Bundles `main.js` of a scene as the tools of a platform do. */
+async function bundled(name, main, options) {
+  const directory = await scene(name, { "main.js": main });
+  const { outputFiles } = await build({
+    absWorkingDir: directory, entryPoints: ["main.js"], bundle: true, write: false, format: "esm", target: "es2022", logLevel: "error", ...options,
+  });
+  return outputFiles[0].text;
+}
+
+/** Uses a worker that runs in workerd, compiled .wasm beside it, as wrangler uploads them. */
+async function withWorker(name, main, compatibilityDate, use) {
+  const contents = await bundled(name, main, { conditions: ["workerd", "worker", "browser"], external: ["*.wasm"] });
+  const worker = new Miniflare({
+    compatibilityDate,
+    cf: false,
+    modules: [
+      { type: "ESModule", path: "main.js", contents },
+      { type: "CompiledWasm", path: WASM, contents: await readFile(join(packageDirectory, WASM)) },
+    ],
+  });
+  try {
+    await use(String(await worker.ready));
+  } finally {
+    await worker.dispose();
+  }
+}
+
+const answering = (entry) => `
+  import * as library from "${entry}";
+  import { story } from "./story.mjs";
+  export default {
+    fetch: () => story(library, ${stage.script}).then((end) => Response.json(end), ({ name, message }) => Response.json({ name, message })),
+  };`;
+
+const asked = async (url, init) => (await fetch(url, { signal: AbortSignal.timeout(PATIENCE), ...init })).json();
+
+for (const date of [OLD, RECENT]) {
+  test(`workerd_runs_it_with_compatibility_date_${date}`, () =>
+    withWorker(`workerd-${date}`, answering("custom-template-jobs"), date, (url) => stage.plays(() => asked(url))));
+}
+
+test("workerd_runs_the_inline_entry_with_a_recent_date", () =>
+  withWorker("workerd-inline", answering("custom-template-jobs/inline"), RECENT, (url) => stage.plays(() => asked(url))));
+
+test("the_inline_entry_rejects_with_load_error_where_workerd_compiles_no_bytes", () =>
+  withWorker("workerd-inline-old", answering("custom-template-jobs/inline"), OLD, async (url) => {
+    for (const _ of [1, 2]) {
+      const { name, message } = await asked(url);
+      assert.equal(name, "LoadError");
+      assert.match(message, /disallowed by embedder/);
+    }
+  }));
+
+test("in_workerd_a_poll_settles_though_another_visitor_who_polled_the_same_job_has_left", async () => {
+  // As slow as life, so that the job ends when the test says so.
+  const slow = await startStage("--speed", "1");
+  const main = `
+    import { TemplateJobs, text } from "custom-template-jobs";
+    const jobs = new TemplateJobs({ baseUrl: "${slow.url}", apiId: "sandbox", apiKey: "sandbox" });
+    export default {
+      async fetch(request) {
+        const id = new URL(request.url).searchParams.get("id");
+        if (id) return Response.json(await jobs.poll(id, { until: "video", expectedMs: 500, maxInterval: 500 }));
+        return Response.json(await jobs.submit({ template_id: "${slow.setting.template}", variables: { title: text("Hello") } }));
+      },
+    };`;
+  /** Waits until the sandbox has seen so many looks at the job. */
+  const looks = async (id, count) => {
+    const seen = async () => (await slow.requests()).filter(({ method, path }) => method === "GET" && path.includes(id)).length;
+    while ((await seen()) < count) await setTimeout(50);
+  };
+  try {
+    for (const date of [OLD, RECENT]) {
+      await withWorker(`workerd-shared-${date}`, main, date, async (url) => {
+        const { id } = await asked(url);
+        const first = new AbortController();
+        const left = fetch(`${url}?id=${id}`, { signal: first.signal }).catch((error) => error.name);
+        await settles(looks(id, 1), PATIENCE);
+        const second = asked(`${url}?id=${id}`);
+        await settles(looks(id, 4), PATIENCE);
+        first.abort();
+        assert.equal(await left, "AbortError");
+        await slow.advance(600);
+        const { status, video_output } = await settles(second, PATIENCE);
+        assert.equal(status, "done");
+        assert.match(video_output, /^http/);
+      });
+    }
+  } finally {
+    await slow.stop();
+  }
+});
+
+const listening = (entry) => `
+  import * as library from "${entry}";
+  import { story } from "./story.mjs";
+  addEventListener("fetch", (event) => event.respondWith(story(library, ${stage.script}).then((end) => Response.json(end))));`;
+
+const edgeConditions = ["edge-light", "worker", "browser"];
+
+test("the_edge_runtime_runs_the_entry_whose_wasm_is_compiled_ahead", async () => {
+  // As Vercel's builder does it: what is imported with ?module becomes a global of the function.
+  const ahead = {
+    name: "module",
+    setup({ onResolve, onLoad }) {
+      onResolve({ filter: /\.wasm\?module$/ }, ({ path }) => ({ path, namespace: "ahead" }));
+      onLoad({ filter: /./, namespace: "ahead" }, () => ({ contents: "export default globalThis.wasm_ahead;" }));
+    },
+  };
+  const main = listening("custom-template-jobs");
+  const initialCode = await bundled("edge-module", main, { conditions: edgeConditions, format: "iife", plugins: [ahead] });
+  const module = await WebAssembly.compile(await readFile(join(packageDirectory, WASM)));
+  const runtime = new EdgeRuntime({ initialCode, extend: (context) => Object.assign(context, { wasm_ahead: module }) });
+  await stage.plays(async () => (await settles(runtime.dispatchFetch("http://localhost/"), PATIENCE)).json());
+});
+
+test("the_edge_runtime_runs_the_inline_entry", async () => {
+  const main = listening("custom-template-jobs/inline");
+  const runtime = new EdgeRuntime({ initialCode: await bundled("edge-inline", main, { conditions: edgeConditions, format: "iife" }) });
+  await stage.plays(async () => (await settles(runtime.dispatchFetch("http://localhost/"), PATIENCE)).json());
+});
