@@ -2,6 +2,7 @@
 
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
+import { get } from "node:http";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { setTimeout } from "node:timers/promises";
@@ -73,45 +74,94 @@ test("the_inline_entry_rejects_with_load_error_where_workerd_compiles_no_bytes",
     }
   }));
 
-test("in_workerd_a_poll_settles_though_another_visitor_who_polled_the_same_job_has_left", async () => {
-  // As slow as life, so that the job ends when the test says so.
-  const slow = await startStage("--speed", "1");
-  const main = `
-    import { TemplateJobs, text } from "custom-template-jobs";
-    const jobs = new TemplateJobs({ baseUrl: "${slow.url}", apiId: "sandbox", apiKey: "sandbox" });
-    export default {
-      async fetch(request) {
-        const id = new URL(request.url).searchParams.get("id");
-        if (id) return Response.json(await jobs.poll(id, { until: "video", expectedMs: 500, maxInterval: 500 }));
-        return Response.json(await jobs.submit({ template_id: "${slow.setting.template}", variables: { title: text("Hello") } }));
-      },
-    };`;
-  /** Waits until the sandbox has seen so many looks at the job. */
-  const looks = async (id, count) => {
-    const seen = async () => (await slow.requests()).filter(({ method, path }) => method === "GET" && path.includes(id)).length;
-    while ((await seen()) < count) await setTimeout(50);
+/** A worker with one client for all its requests: it submits, polls the job `?poll=` names, or tells what is pending. */
+const sharing = ({ url, template }) => `
+  import { TemplateJobs, text } from "custom-template-jobs";
+  const jobs = new TemplateJobs({ baseUrl: "${url}", apiId: "sandbox", apiKey: "sandbox" });
+  const request = { template_id: "${template}", variables: { title: text("Hello") } };
+  const answer = (params, ctx) => {
+    if (params.has("pending")) return jobs.pending();
+    if (params.has("poll")) return jobs.poll(params.get("poll"), { until: "video", expectedMs: 500, maxInterval: 500 });
+    return jobs.submit(request, { waitUntil: (promise) => ctx.waitUntil(promise) });
   };
-  try {
-    for (const date of [OLD, RECENT]) {
-      await withWorker(`workerd-shared-${date}`, main, date, async (url) => {
+  export default {
+    fetch: async ({ url }, env, ctx) => Response.json(await answer(new URL(url).searchParams, ctx)),
+  };`;
+
+/** A visitor who asks, and leaves before there is an answer. */
+function visitor(url) {
+  const asking = get(url);
+  const gone = new Promise((resolve) => {
+    asking.on("response", () => resolve("answered")).on("error", () => resolve("left"));
+  });
+  return async () => {
+    // With a reset, because workerd does not notice an orderly end while it has nothing to write.
+    asking.socket.resetAndDestroy();
+    assert.equal(await gone, "left");
+  };
+}
+
+/** Waits until something is so, and returns it. */
+async function until(so) {
+  const patience = AbortSignal.timeout(PATIENCE);
+  for (;;) {
+    const found = await so();
+    if (found) return found;
+    await setTimeout(50, undefined, { signal: patience });
+  }
+}
+
+for (const date of [OLD, RECENT]) {
+  test(`in_workerd_of_${date}_a_poll_settles_though_another_visitor_who_polled_the_same_job_has_left`, async () => {
+    // As slow as life, so that the job ends when the test says so.
+    const slow = await startStage("--speed", "1");
+    try {
+      await withWorker(`workerd-left-${date}`, sharing(slow.setting), date, async (url) => {
         const { id } = await asked(url);
-        const first = new AbortController();
-        const left = fetch(`${url}?id=${id}`, { signal: first.signal }).catch((error) => error.name);
-        await settles(looks(id, 1), PATIENCE);
-        const second = asked(`${url}?id=${id}`);
-        await settles(looks(id, 4), PATIENCE);
-        first.abort();
-        assert.equal(await left, "AbortError");
+        const looks = async () => (await slow.requests()).filter(({ method, path }) => method === "GET" && path.includes(id)).length;
+        const leave = visitor(`${url}?poll=${id}`);
+        await until(async () => (await looks()) >= 1);
+        const second = asked(`${url}?poll=${id}`);
+        await until(async () => (await looks()) >= 4);
+        await leave();
         await slow.advance(600);
-        const { status, video_output } = await settles(second, PATIENCE);
+        const { status, video_output } = await second;
         assert.equal(status, "done");
         assert.match(video_output, /^http/);
       });
+    } finally {
+      await slow.stop();
     }
-  } finally {
-    await slow.stop();
-  }
-});
+  });
+
+  test(`in_workerd_of_${date}_a_charge_goes_on_under_wait_until_after_its_visitor_has_left`, async () => {
+    await stage.reset();
+    await stage.faults([{ on: "submit", kind: "delay", ms: 4_000, times: 1 }]);
+    await withWorker(`workerd-charge-${date}`, sharing(stage.setting), date, async (url) => {
+      const leave = visitor(url);
+      const [charge] = await until(async () => {
+        const { charges } = await stage.ledger();
+        return charges.length > 0 && charges;
+      });
+      await leave();
+      const [operation] = await until(async () => {
+        const operations = await asked(`${url}?pending`);
+        return operations.every(({ state }) => state !== "posting") && operations;
+      });
+      assert.equal(operation.state, "bound");
+      assert.equal(operation.jobId, charge.job_id);
+    });
+  });
+}
+
+test("in_workerd_one_client_serves_200_requests_at_once", () =>
+  withWorker("workerd-many", sharing(stage.setting), RECENT, async (url) => {
+    await stage.reset();
+    const { id } = await asked(url);
+    const jobs = await Promise.all(Array.from({ length: 200 }, () => asked(`${url}?poll=${id}`)));
+    assert.deepEqual(new Set(jobs.map(({ status }) => status)), new Set(["done"]));
+    assert.equal((await stage.ledger()).charges.length, 1);
+  }));
 
 const listening = (entry) => `
   import * as library from "${entry}";
