@@ -25,9 +25,15 @@ test("publint_finds_nothing", async () => {
 test("every_way_to_import_it_finds_its_types", () =>
   passes("@arethetypeswrong/cli/dist/index.js", [process.env.TARBALL, "--profile", "esm-only", "--no-color"]));
 
-for (const [moduleResolution, module] of [["bundler", "esnext"], ["nodenext", "nodenext"]]) {
-  test(`the_types_let_through_what_is_right_and_refuse_what_is_wrong_with_${moduleResolution}`, async () => {
-    const directory = await scene(`types-${moduleResolution}`, {
+const compilers = { 5: "typescript", 7: "typescript-7" };
+const resolutions = { bundler: "esnext", nodenext: "nodenext" };
+const cases = Object.entries(compilers).flatMap(([version, compiler]) =>
+  Object.entries(resolutions).map(([moduleResolution, module]) => ({ version, compiler, moduleResolution, module })),
+);
+
+for (const { version, compiler, moduleResolution, module } of cases) {
+  test(`typescript_${version}_with_${moduleResolution}_lets_through_what_is_right_and_refuses_what_is_wrong`, async () => {
+    const directory = await scene(`types-${version}-${moduleResolution}`, {
       "calls.ts": await readFile(new URL("../types/calls.ts", import.meta.url)),
       "tsconfig.json": JSON.stringify({
         compilerOptions: {
@@ -37,6 +43,6 @@ for (const [moduleResolution, module] of [["bundler", "esnext"], ["nodenext", "n
         files: ["calls.ts"],
       }),
     });
-    await passes("typescript/lib/tsc.js", ["--project", directory, "--pretty", "false"], directory);
+    await passes(`${compiler}/lib/tsc.js`, ["--project", directory, "--pretty", "false"], directory);
   });
 }
