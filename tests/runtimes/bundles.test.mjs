@@ -33,19 +33,21 @@ const main = (entry) => `
   import * as library from "${entry}";
   import { story } from "./story.mjs";
   globalThis.told = story(library, ${stage.script}).catch(({ name, message }) => ({ name, message }));`;
+/** The package as a page beside `node_modules` sees it. */
+const PLAIN = "../node_modules/custom-template-jobs/web.js";
 const html = (script) => `<!doctype html><meta charset="utf-8"><title>story</title><link rel="icon" href="data:,">${script}`;
 const MODULE = html('<script type="module" src="./main.js"></script>');
 const BUILT_MODULE = html('<script type="module" src="./dist/main.js"></script>');
 const BUILT_SCRIPT = html('<script defer src="./dist/main.js"></script>');
 
 /** No script but the page's own, no code from strings; `wasm` is what WebAssembly needs. */
-const policy = (wasm = "'wasm-unsafe-eval'") =>
-  `default-src 'self'; img-src data:; script-src 'self' ${wasm}; connect-src 'self' ${stage.url}; require-trusted-types-for 'script'`;
+const policy = (wasm = "'wasm-unsafe-eval'") => `default-src 'self'; img-src data:; script-src 'self' ${wasm}; connect-src 'self' ${stage.url}`;
+const strictest = () => `${policy()}; require-trusted-types-for 'script'`;
 
 const TYPES = { ".html": "text/html", ".js": "text/javascript", ".mjs": "text/javascript", ".wasm": "application/wasm" };
 
 /** What a page says that this directory holds, served with a policy. */
-async function page(directory, path, contentSecurityPolicy = policy()) {
+async function page(directory, path, contentSecurityPolicy = strictest()) {
   const server = createServer(async ({ url }, response) => {
     const file = normalize(new URL(url, "http://localhost").pathname);
     const content = await readFile(join(directory, file)).catch(() => undefined);
@@ -85,12 +87,38 @@ async function visited(url) {
 const wasmFiles = async (directory) => (await readdir(directory, { recursive: true })).filter((file) => file.endsWith(".wasm"));
 
 test("a_page_without_a_bundler_runs_it", async () => {
-  await scene("plain", { "main.js": main("../node_modules/custom-template-jobs/web.js"), "index.html": MODULE });
+  await scene("plain", { "main.js": main(PLAIN), "index.html": MODULE });
   await stage.plays(() => page(project, "plain/index.html"));
 });
 
+/** What a worker of either kind says to whom it hears. */
+const worker = () => `
+  import * as library from "${PLAIN}";
+  import { story } from "./story.mjs";
+  onmessage = ({ data: port }) => story(library, ${stage.script}).then((end) => port.postMessage(end));`;
+
+/** A page that has its worker play the story. */
+const working = (start) => `
+  const { port1, port2 } = new MessageChannel();
+  globalThis.told = new Promise((resolve) => {
+    port1.onmessage = ({ data }) => resolve(data);
+  });
+  (${start}).postMessage(port2, [port2]);`;
+
+test("a_dedicated_worker_runs_it", async () => {
+  const main = working('new Worker("./worker.js", { type: "module" })');
+  await scene("dedicated", { "main.js": main, "worker.js": worker(), "index.html": MODULE });
+  await stage.plays(() => page(project, "dedicated/index.html", policy()));
+});
+
+test("a_service_worker_runs_it", async () => {
+  const main = working('await navigator.serviceWorker.register("./worker.js", { type: "module" }), (await navigator.serviceWorker.ready).active');
+  await scene("service", { "main.js": main, "worker.js": worker(), "index.html": MODULE });
+  await stage.plays(() => page(project, "service/index.html", policy()));
+});
+
 test("a_page_whose_policy_forbids_wasm_is_told_so_by_load_error", async () => {
-  await scene("forbidden", { "main.js": main("../node_modules/custom-template-jobs/web.js"), "index.html": MODULE });
+  await scene("forbidden", { "main.js": main(PLAIN), "index.html": MODULE });
   const { name, message } = await page(project, "forbidden/index.html", policy(""));
   assert.equal(name, "LoadError");
   assert.match(message, /wasm-unsafe-eval/);
