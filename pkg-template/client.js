@@ -305,8 +305,10 @@ class Plumbing {
     return cell;
   }
 
-  // In a microtask: the core that calls this may be the one that naps.
+  // In a microtask: the core that calls this may be the one that naps. Where requests must not share, it would wake the
+  // naps of other requests, which then hang; there nobody naps for another's sake, and the timer is enough.
   wake = () => {
+    if (!this.shares) return;
     const woken = [...sleepers].filter((cell) => cell.napper === this);
     queueMicrotask(() => woken.forEach((cell) => cell.settle(1)));
   };

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use serde_json::Value;
 
 use crate::npm;
@@ -44,10 +46,16 @@ pub fn assemble(workspace: &Workspace, built: &Built) -> Result<PathBuf> {
     shell::write_file(&manifest, text)?;
     shell::write_file(&package.join(wasm::GLUE), &built.glue)?;
     shell::write_file(&package.join(wasm::WASM), &built.wasm)?;
+    shell::write_file(&package.join(wasm::INLINE), inline(&built.wasm))?;
     for licence in ["LICENSE-MIT", "LICENSE-APACHE"] {
         shell::copy_file(&workspace.path(licence), &package.join(licence))?;
     }
     Ok(package)
+}
+
+/// A script that holds the wasm, for bundlers that do not copy files and runtimes that cannot read them.
+fn inline(wasm: &[u8]) -> String {
+    format!("// The WebAssembly, made from the .wasm beside it.\nexport default \"{}\";\n", BASE64_STANDARD.encode(wasm))
 }
 
 /// The manifest with this version in place of the template's, and not another byte changed.
@@ -130,6 +138,11 @@ pub fn bundle(workspace: &Workspace, entry: &Path) -> Result<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_inline_script_holds_every_byte_of_the_wasm() {
+        assert!(inline(b"\0asm\xff").ends_with("export default \"AGFzbf8=\";\n"));
+    }
 
     #[test]
     fn the_package_takes_the_version_of_the_crate_and_keeps_every_other_byte() {

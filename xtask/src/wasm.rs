@@ -22,6 +22,9 @@ const STEM: &str = "custom_template_jobs";
 pub const GLUE: &str = "custom_template_jobs_bg.js";
 pub const WASM: &str = "custom_template_jobs_bg.wasm";
 
+/// The script that holds the wasm for the entry `inline`.
+pub const INLINE: &str = "custom_template_jobs_bg.base64.js";
+
 /// The two generated files of the npm package.
 #[derive(Debug)]
 pub struct Built {

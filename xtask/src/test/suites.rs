@@ -33,6 +33,7 @@ pub const SUITES: &[Suite] = &[
     Suite { name: "wasm-chromium", what: "wasm tests in headless Chromium", exists: has_wasm, run: wasm_chromium },
     Suite { name: "pack", what: "the npm package builds", exists: always, run: pack_suite },
     Suite { name: "node", what: "the packed package in Node", exists: has_node, run: node },
+    Suite { name: "runtimes", what: "the packed package in runtimes and bundlers", exists: has_runtimes, run: runtimes },
     Suite { name: "demo", what: "the demo page in Chromium", exists: has_demo, run: demo_suite },
 ];
 
@@ -92,6 +93,10 @@ fn has_wasm(workspace: &Workspace) -> bool {
 
 fn has_node(workspace: &Workspace) -> bool {
     !test_files(workspace, "node").is_empty()
+}
+
+fn has_runtimes(workspace: &Workspace) -> bool {
+    !test_files(workspace, "runtimes").is_empty()
 }
 
 fn has_demo(workspace: &Workspace) -> bool {
@@ -202,6 +207,22 @@ fn node(lab: &mut Lab) -> Result<Counts> {
     let mut command = node_tests(&lab.workspace, "node")?;
     command.env("PACKAGE_DIR", project.join("node_modules").join("custom-template-jobs")).env("SANDBOX_URL", url);
     run_node_tests(&lab.workspace, "node", &mut command)
+}
+
+fn runtimes(lab: &mut Lab) -> Result<Counts> {
+    let [_, _, chromium] = match debian::find([&NODE, &NPM, &CHROMIUM])? {
+        Ok(found) => found,
+        Err(missing) => return Ok(Counts::skipped(&missing)),
+    };
+    install_wasm_target()?;
+    let tarball = lab.tarball()?;
+    let project = install_package(&lab.workspace, &tarball)?;
+    let mut command = node_tests(&lab.workspace, "runtimes")?;
+    command
+        .env("PACKAGE_DIR", project.join("node_modules").join("custom-template-jobs"))
+        .env("TARBALL", tarball)
+        .env("CHROMIUM", chromium);
+    run_node_tests(&lab.workspace, "runtimes", &mut command)
 }
 
 fn demo_suite(lab: &mut Lab) -> Result<Counts> {

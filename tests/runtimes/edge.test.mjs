@@ -1,0 +1,197 @@
+// Decides whether the installed package works at the edge: in workerd, at an old and a recent date, and in Vercel's edge runtime.
+
+import assert from "node:assert/strict";
+import { readFile } from "node:fs/promises";
+import { get } from "node:http";
+import { join } from "node:path";
+import { after, before, test } from "node:test";
+import { setTimeout } from "node:timers/promises";
+import { EdgeRuntime } from "edge-runtime";
+import { build } from "esbuild";
+import { Miniflare } from "miniflare";
+import { PATIENCE, packageDirectory, scene, settles, startStage } from "./harness.mjs";
+
+const OLD = "2023-03-01";
+const RECENT = "2026-04-01";
+/** From the second on, workerd compiles bytes while a worker starts. */
+const [LAST_WITHOUT_START, FIRST_WITH_START] = ["2025-05-31", "2025-06-01"];
+const WASM = "custom_template_jobs_bg.wasm";
+
+let stage;
+before(async () => {
+  stage = await startStage();
+});
+after(() => stage.stop());
+
+/** Bundles `main.js` of a scene as the tools of a platform do. */
+async function bundled(name, main, options) {
+  const directory = await scene(name, { "main.js": main });
+  const { outputFiles } = await build({
+    absWorkingDir: directory, entryPoints: ["main.js"], bundle: true, write: false, format: "esm", target: "es2022", logLevel: "error", ...options,
+  });
+  return outputFiles[0].text;
+}
+
+/** Uses a worker that runs in workerd, compiled .wasm beside it, as wrangler uploads them. */
+async function withWorker(name, main, compatibilityDate, use) {
+  const contents = await bundled(name, main, { conditions: ["workerd", "worker", "browser"], external: ["*.wasm"] });
+  const worker = new Miniflare({
+    compatibilityDate,
+    cf: false,
+    modules: [
+      { type: "ESModule", path: "main.js", contents },
+      { type: "CompiledWasm", path: WASM, contents: await readFile(join(packageDirectory, WASM)) },
+    ],
+  });
+  try {
+    await use(String(await worker.ready));
+  } finally {
+    await worker.dispose();
+  }
+}
+
+const answering = (entry) => `
+  import * as library from "${entry}";
+  import { story } from "./story.mjs";
+  export default {
+    fetch: () => story(library, ${stage.script}).then((end) => Response.json(end), ({ name, message }) => Response.json({ name, message })),
+  };`;
+
+const asked = async (url, init) => (await fetch(url, { signal: AbortSignal.timeout(PATIENCE), ...init })).json();
+
+for (const date of [OLD, RECENT]) {
+  test(`workerd_of_${date}_runs_it`, () =>
+    withWorker(`workerd-${date}`, answering("custom-template-jobs"), date, (url) => stage.plays(() => asked(url))));
+}
+
+for (const date of [FIRST_WITH_START, RECENT]) {
+  test(`workerd_of_${date}_runs_the_inline_entry`, () =>
+    withWorker(`workerd-inline-${date}`, answering("custom-template-jobs/inline"), date, (url) => stage.plays(() => asked(url))));
+}
+
+test("the_inline_entry_rejects_with_load_error_where_workerd_compiles_no_bytes", () =>
+  withWorker("workerd-inline-old", answering("custom-template-jobs/inline"), LAST_WITHOUT_START, async (url) => {
+    for (const _ of [1, 2]) {
+      const { name, message } = await asked(url);
+      assert.equal(name, "LoadError");
+      assert.match(message, /disallowed by embedder/);
+    }
+  }));
+
+/** A worker with one client for all its requests: it submits, polls the job `?poll=` names, or tells what is pending. */
+const sharing = ({ url, template }) => `
+  import { TemplateJobs, text } from "custom-template-jobs";
+  const jobs = new TemplateJobs({ baseUrl: "${url}", apiId: "sandbox", apiKey: "sandbox" });
+  const request = { template_id: "${template}", variables: { title: text("Hello") } };
+  const answer = (params, ctx) => {
+    if (params.has("pending")) return jobs.pending();
+    if (params.has("poll")) return jobs.poll(params.get("poll"), { until: "video", expectedMs: 500, maxInterval: 500 });
+    return jobs.submit(request, { waitUntil: (promise) => ctx.waitUntil(promise) });
+  };
+  export default {
+    fetch: async ({ url }, env, ctx) => Response.json(await answer(new URL(url).searchParams, ctx)),
+  };`;
+
+/** A visitor who asks, and leaves before there is an answer. */
+function visitor(url) {
+  const asking = get(url);
+  const gone = new Promise((resolve) => {
+    asking.on("response", () => resolve("answered")).on("error", () => resolve("left"));
+  });
+  return async () => {
+    // With a reset, because workerd does not notice an orderly end while it has nothing to write.
+    asking.socket.resetAndDestroy();
+    assert.equal(await gone, "left");
+  };
+}
+
+/** Waits until something is so, and returns it. */
+async function until(so) {
+  const patience = AbortSignal.timeout(PATIENCE);
+  for (;;) {
+    const found = await so();
+    if (found) return found;
+    await setTimeout(50, undefined, { signal: patience });
+  }
+}
+
+for (const date of [OLD, RECENT]) {
+  test(`in_workerd_of_${date}_a_poll_settles_though_another_visitor_who_polled_the_same_job_has_left`, async () => {
+    // As slow as life, so that the job ends when the test says so.
+    const slow = await startStage("--speed", "1");
+    try {
+      await withWorker(`workerd-left-${date}`, sharing(slow.setting), date, async (url) => {
+        const { id } = await asked(url);
+        const looks = async () => (await slow.requests()).filter(({ method, path }) => method === "GET" && path.includes(id)).length;
+        const leave = visitor(`${url}?poll=${id}`);
+        await until(async () => (await looks()) >= 1);
+        const second = asked(`${url}?poll=${id}`);
+        await until(async () => (await looks()) >= 4);
+        await leave();
+        await slow.advance(600);
+        const { status, video_output } = await second;
+        assert.equal(status, "done");
+        assert.match(video_output, /^http/);
+      });
+    } finally {
+      await slow.stop();
+    }
+  });
+
+  test(`in_workerd_of_${date}_a_charge_goes_on_under_wait_until_after_its_visitor_has_left`, async () => {
+    await stage.reset();
+    await stage.faults([{ on: "submit", kind: "delay", ms: 4_000, times: 1 }]);
+    await withWorker(`workerd-charge-${date}`, sharing(stage.setting), date, async (url) => {
+      const leave = visitor(url);
+      const [charge] = await until(async () => {
+        const { charges } = await stage.ledger();
+        return charges.length > 0 && charges;
+      });
+      await leave();
+      const [operation] = await until(async () => {
+        const operations = await asked(`${url}?pending`);
+        return operations.every(({ state }) => state !== "posting") && operations;
+      });
+      assert.equal(operation.state, "bound");
+      assert.equal(operation.jobId, charge.job_id);
+    });
+  });
+}
+
+test("in_workerd_one_client_serves_200_requests_at_once", () =>
+  withWorker("workerd-many", sharing(stage.setting), RECENT, async (url) => {
+    await stage.reset();
+    const { id } = await asked(url);
+    const jobs = await Promise.all(Array.from({ length: 200 }, () => asked(`${url}?poll=${id}`)));
+    assert.deepEqual(new Set(jobs.map(({ status }) => status)), new Set(["done"]));
+    assert.equal((await stage.ledger()).charges.length, 1);
+  }));
+
+const listening = (entry) => `
+  import * as library from "${entry}";
+  import { story } from "./story.mjs";
+  addEventListener("fetch", (event) => event.respondWith(story(library, ${stage.script}).then((end) => Response.json(end))));`;
+
+const edgeConditions = ["edge-light", "worker", "browser"];
+
+test("the_edge_runtime_runs_the_entry_whose_wasm_is_compiled_ahead", async () => {
+  // As Vercel's builder does it: what is imported with ?module becomes a global of the function.
+  const ahead = {
+    name: "module",
+    setup({ onResolve, onLoad }) {
+      onResolve({ filter: /\.wasm\?module$/ }, ({ path }) => ({ path, namespace: "ahead" }));
+      onLoad({ filter: /./, namespace: "ahead" }, () => ({ contents: "export default globalThis.wasm_ahead;" }));
+    },
+  };
+  const main = listening("custom-template-jobs");
+  const initialCode = await bundled("edge-module", main, { conditions: edgeConditions, format: "iife", plugins: [ahead] });
+  const module = await WebAssembly.compile(await readFile(join(packageDirectory, WASM)));
+  const runtime = new EdgeRuntime({ initialCode, extend: (context) => Object.assign(context, { wasm_ahead: module }) });
+  await stage.plays(async () => (await settles(runtime.dispatchFetch("http://localhost/"), PATIENCE)).json());
+});
+
+test("the_edge_runtime_runs_the_inline_entry", async () => {
+  const main = listening("custom-template-jobs/inline");
+  const runtime = new EdgeRuntime({ initialCode: await bundled("edge-inline", main, { conditions: edgeConditions, format: "iife" }) });
+  await stage.plays(async () => (await settles(runtime.dispatchFetch("http://localhost/"), PATIENCE)).json());
+});

@@ -1,0 +1,9 @@
+// The story that every runtime plays: a job is submitted and polled until its video is there.
+
+export async function story({ TemplateJobs, text }, { url, template }) {
+  const jobs = new TemplateJobs({ baseUrl: url, apiId: "sandbox", apiKey: "sandbox", dangerouslyAllowBrowser: true });
+  const job = await jobs.submit({ template_id: template, variables: { title: text("Hello") } });
+  const { status, video_output } = await jobs.poll(job, { until: "video", expectedMs: 1_000, maxInterval: 1_000 });
+  jobs.close();
+  return { submitted: job.status, status, video_output };
+}

@@ -1,0 +1,146 @@
+// What the types let through and what they refuse, call by call. It is compiled and never run.
+
+import {
+  TemplateJobs,
+  audio,
+  avatar,
+  image,
+  init,
+  isTemplateJobsError,
+  parseWebhook,
+  prices,
+  text,
+  video,
+  voiceover,
+  type ApiError,
+  type Job,
+  type JobRequest,
+  type Journal,
+  type Operation,
+  type Status,
+  type Template,
+  type TemplateJobsError,
+  type Update,
+} from "custom-template-jobs";
+import module from "custom-template-jobs/custom_template_jobs_bg.wasm";
+import { TemplateJobs as Inline } from "custom-template-jobs/inline";
+import { init as initSlim, type PollOptions } from "custom-template-jobs/slim";
+
+/** Holds where two types are the same. */
+type Same<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false;
+const holds = <T extends true>(): T | undefined => undefined;
+
+export const jobs = new TemplateJobs({ baseUrl: "/relay", headers: () => new Headers(), timeout: 1_000, prices: prices.perSecond });
+new TemplateJobs();
+new TemplateJobs({ apiId: "id", apiKey: async () => "key", dangerouslyAllowBrowser: true, journal: "memory" });
+// @ts-expect-error An option that there is not.
+new TemplateJobs({ baseURL: "/relay" });
+// @ts-expect-error Milliseconds are a number.
+new TemplateJobs({ timeout: "30s" });
+// @ts-expect-error No such journal.
+new TemplateJobs({ journal: "localStorage" });
+// @ts-expect-error A journal must be able to create.
+export const journal: Journal = { read: () => null, write() {}, delete() {}, list: () => [] };
+
+export const request: JobRequest = {
+  template_id: "8b5e3a2c-1f4d-4e6b-9a7c-2d3e4f5a6b7c",
+  variables: {
+    words: text("Hello"), picture: image("https://a.test/a.png"), clip: video("https://a.test/a.mp4"), music: audio("https://a.test/a.mp3"),
+    speaker: avatar("id"), voice: voiceover("id"), other: { type: "new", properties: [1, null] },
+  },
+  model_version: "aurora_v1_fast",
+};
+// @ts-expect-error A request names its template.
+jobs.submit({ variables: {} });
+// @ts-expect-error The API has no such model.
+jobs.submit({ ...request, model_version: "aurora_v2" });
+// @ts-expect-error A variable is JSON, and a function is none.
+jobs.submit({ ...request, variables: { words: () => "Hello" } });
+// @ts-expect-error Text is text.
+text(1);
+
+export async function calls(signal: AbortSignal): Promise<void> {
+  const job = await jobs.submit(request, { signal, operation: "order-1", seconds: 15, waitUntil: (promise) => void promise });
+  holds<Same<typeof job, Job>>();
+  holds<Same<Job["video_output"], string | null>>();
+  holds<Same<typeof job.status, Status>>();
+
+  const previewed = await jobs.preview(request, { onUpdate: (seen, info) => [seen.progress, info.remainingMs] });
+  previewed.preview.toUpperCase();
+  const rendered = await jobs.poll(job, { until: "video", maxInterval: 5_000 });
+  rendered.video_output.toUpperCase();
+  holds<Same<typeof rendered.status, "done">>();
+  const either = await jobs.poll(job.id);
+  // @ts-expect-error Without `until` nothing is promised.
+  either.video_output.toUpperCase();
+  // @ts-expect-error A preview promises no video.
+  (await jobs.poll(job, { until: "preview" })).video_output.toUpperCase();
+  // @ts-expect-error There is no such end.
+  jobs.poll(job, { until: "done" });
+
+  await jobs.render(previewed, { name: "mine" });
+  await jobs.render(previewed.id, undefined, { timeout: 1_000 });
+  for await (const update of jobs.watch(job.id)) holds<Same<typeof update, Update>>();
+  holds<Same<Awaited<ReturnType<typeof jobs.templates>>, Template[]>>();
+  holds<Same<Awaited<ReturnType<typeof jobs.remainingCredits>>, number>>();
+  holds<Same<Awaited<ReturnType<typeof jobs.pending>>, Operation[]>>();
+  await jobs.estimate({ step: "render", seconds: 15, model_version: "standard" });
+  // @ts-expect-error What an estimate is for must be said.
+  await jobs.estimate({ seconds: 15 });
+  // @ts-expect-error Reading costs nothing.
+  await jobs.estimate({ step: "get", seconds: 15 });
+  await jobs.settle("order-1", { jobId: job.id, signal });
+  jobs.close();
+
+  const { status, output } = parseWebhook("{}", new URL("https://a.test/hook"));
+  holds<Same<typeof status, Status>>();
+  holds<Same<typeof output, string | undefined>>();
+}
+
+export function told(error: unknown): string {
+  if (!isTemplateJobsError(error)) return "";
+  holds<Same<typeof error, TemplateJobsError>>();
+  // @ts-expect-error Not every error has it.
+  error.status;
+  switch (error.name) {
+    case "ApiError":
+      holds<Same<typeof error, ApiError>>();
+      return `${error.status} ${error.kind} ${error.retryAfterMs ?? 0}`;
+    case "JobFailedError":
+      return error.reason + error.job.id;
+    case "ChargeUnknownError":
+    case "OperationConflictError":
+      return error.operation;
+    case "InvalidRequestError":
+      return error.field;
+    case "BudgetExceededError":
+      return String(error.estimate - error.remaining);
+    case "ConnectionError":
+      return String(error.sent);
+    case "PollTimeoutError":
+      return error.job?.id ?? "";
+    case "IncompleteResultError":
+      return error.job.id;
+    case "JournalError":
+    case "LoadError":
+    case "ClosedError":
+      return error.message;
+    default:
+      // Every name is named above.
+      return error satisfies never;
+  }
+}
+
+export async function loading(): Promise<void> {
+  await init();
+  await init("/custom_template_jobs_bg.wasm");
+  await init(fetch("/custom_template_jobs_bg.wasm"));
+  await init({ module_or_path: new URL("https://a.test/a.wasm") });
+  await initSlim(module);
+  // @ts-expect-error No source of WebAssembly.
+  await init(null);
+}
+
+// The entries share one class.
+export const inline: TemplateJobs = new Inline();
+export const options: PollOptions = { until: "video" };
