@@ -66,18 +66,18 @@ async function load(given) {
   try {
     given = await given;
     if (given?.module_or_path) given = await given.module_or_path;
-    if (given === undefined) throw new Error("No source was given.");
+    if (given === undefined) throw new Error("no source was given");
     if (typeof given === "string" || "href" in given || "url" in given && !("arrayBuffer" in given && "ok" in given)) {
       given = await fetch(given);
     }
     if ("arrayBuffer" in given) {
-      if (!given.ok) throw new Error(`${given.url} answered ${given.status}.`);
+      if (!given.ok) throw new Error(`${given.url} answered ${given.status}`);
       given = await given.arrayBuffer();
     }
     compiled = given instanceof WebAssembly.Module ? given : await WebAssembly.compile(given);
     instantiate();
   } catch (cause) {
-    const message = `The WebAssembly could not be loaded: ${cause?.message ?? cause} Check that the .wasm file is served and that the page's policy has 'wasm-unsafe-eval', or pass its place to init().`;
+    const message = `The WebAssembly could not be loaded: ${cause?.message ?? cause}. Check that the .wasm file is served and that the page's policy has 'wasm-unsafe-eval', or pass its place to init().`;
     throw problem("LoadError", message, { cause });
   }
 }
@@ -422,7 +422,11 @@ export class TemplateJobs {
     if (signal?.aborted) throw signal.reason;
     const plumbing = this.#plumbing;
     const call = new Call(plumbing, fields, options);
-    options.waitUntil?.(call.alive);
+    try {
+      options.waitUntil?.(call.alive);
+    } catch (thrown) {
+      report(thrown);
+    }
     const begin = () => {
       if (call.ended) return;
       enter(call, () => {
@@ -489,12 +493,14 @@ export class TemplateJobs {
     const stop = new AbortController();
     const { signal } = options;
     const queue = [];
-    let wake;
+    let bell; // rings for everybody who waits for the next step
+    let ring;
     let last;
     let end;
     const push = (step) => {
       queue.push(step);
-      wake?.();
+      ring?.();
+      bell = undefined;
     };
     const forward = () => stop.abort(signal.reason);
     const begin = () => {
@@ -524,7 +530,7 @@ export class TemplateJobs {
       },
       async next() {
         if (!end) begin();
-        while (!queue.length) await new Promise((resolve) => (wake = resolve));
+        while (!queue.length) await (bell ??= new Promise((resolve) => (ring = resolve)));
         const step = queue[0];
         if (!step.done) queue.shift();
         if ("error" in step) {

@@ -119,7 +119,7 @@ impl<V> Failure<V> {
 /// asked for.
 pub(super) fn judged<V: Value>(endpoint: Endpoint, id: &str, reply: Reply<V>) -> Result<V, (Failure<V>, bool, Option<f64>)> {
     let (again, asked) = match &reply {
-        Reply::Answered { status: 200..=299, .. } => (endpoint != Endpoint::Templates, None),
+        Reply::Answered { status: 200..=299, .. } => (true, None),
         Reply::Answered { status, retry_after, .. } => (retry::is_transient(*status), *retry_after),
         Reply::Unusable { .. } => (false, None),
         _ => (true, None),
@@ -227,8 +227,10 @@ fn answered<V: Value>(status: u16, retry_after: Option<f64>, body: Body<V>) -> F
         Body::Broken(_) => "The answer broke off.".into(),
         _ => "The server gave no reason.".into(),
     });
+    let stop = if matches!(said.bytes().last(), Some(b'.' | b'!' | b'?')) { " " } else { ". " };
     let retry_after_ms = retry_after.map(retry::clamp_retry_after);
-    let error = Error::new(Reason::Api { status, kind, retry_after_ms }, &[&digits(status.into()), " ", &said, " ", advice]);
+    let error =
+        Error::new(Reason::Api { status, kind, retry_after_ms }, &[&digits(status.into()), " ", &said, stop, advice]);
     Failure::from(error).with_body(body)
 }
 
@@ -267,7 +269,8 @@ pub(super) fn charge_unknown() -> Error {
     Error::new(
         Reason::ChargeUnknown,
         &[
-            "The request was sent and its outcome is not known, so it may have been charged. It is not sent again:            call settle(operation) or look at your account before you start a new one.",
+            "The request was sent and its outcome is not known, so it may have been charged. It is not sent again: ",
+            "call settle(operation) or look at your account before you start a new one.",
         ],
     )
 }

@@ -78,6 +78,7 @@ fn whatever_happens_to_a_charge_it_is_posted_once() {
         let failure = host.run(client.submit(request(), named("op"))).expect_err(case);
         assert_eq!(failure.error().name(), error, "{case}");
         assert_eq!(failure.error().operation(), Some("op"), "{case}");
+        assert!(!failure.error().message().contains("  "), "{}", failure.error().message());
         assert_eq!(host.posts(), 1, "{case}");
         assert_eq!(host.journal().len(), entries, "{case}: only what may have been charged is kept");
     }
@@ -440,6 +441,9 @@ fn every_error_shape_is_told_in_words_and_by_kind() {
         assert!(failure.error().message().contains(words), "{}", failure.error().message());
         assert!(failure.body().is_some(), "{status}");
     }
+    let (client, host) = client_of(in_order(vec![(1.0, answer(400, r#"["Custom template not found"]"#))]));
+    let failure = host.run(client.get(ID, None)).expect_err("refused");
+    assert_eq!(failure.error().message(), "400 Custom template not found. Correct the request.");
     let html = Reply::Answered { status: 502, retry_after: None, body: Body::Text("\n<html>Bad gateway".into()) };
     let (client, host) = client_of(in_order(vec![(1.0, html)]));
     let failure = host.run(client.get(ID, None)).expect_err("html");
@@ -489,6 +493,9 @@ fn templates_are_a_list_even_in_a_page_of_results() {
         let (client, host) = client_of(in_order(vec![(1.0, answer(200, body))]));
         assert_eq!(host.run(client.templates(None)).expect("a list"), json("[{}]"));
     }
+    let page = Reply::Answered { status: 200, retry_after: None, body: Body::Text("<html>".into()) };
+    let (client, host) = client_of(in_order(vec![(1.0, page), (1.0, answer(200, "[]"))]));
+    assert_eq!(host.run(client.templates(None)).expect("a page in between is tried again"), json("[]"));
     let (client, host) = client_of(in_order(vec![(1.0, answer(200, r#"{"oops":1}"#))]));
     assert_eq!(kind_of(&host.run(client.templates(None)).expect_err("no list")), Some(ApiKind::Unexpected));
 }

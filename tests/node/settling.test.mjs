@@ -218,6 +218,31 @@ test("leaving a loop over changes stops the looking", async () => {
   assert.deepEqual(await iterator.next(), { done: true, value: undefined });
 });
 
+test("asking for several changes at once settles every one of them", async () => {
+  const jobs = over(async () => answer(200, job("done", { preview: "https://p", video_output: "https://v" })));
+  const iterator = jobs.watch(UNKNOWN_ID, { until: "video" });
+  const steps = await settles(Promise.all([iterator.next(), iterator.next(), iterator.next()]));
+  assert.deepEqual(steps.map(({ done }) => done), [false, true, true]);
+  const waiting = over(() => new Promise(() => {})).watch(UNKNOWN_ID);
+  const asked = [waiting.next(), waiting.next()];
+  await waiting.return();
+  assert.deepEqual(await settles(Promise.all(asked)), [{ done: true, value: undefined }, { done: true, value: undefined }]);
+});
+
+test("a waitUntil that throws is reported, and the charge is made", async () => {
+  const reported = [];
+  const { error } = console;
+  console.error = (thrown) => reported.push(thrown.message);
+  try {
+    const jobs = over(async () => answer(201, job("pending")));
+    const made = await settles(jobs.submit(request, { waitUntil: () => { throw new Error("too late"); } }));
+    assert.equal(made.id, UNKNOWN_ID);
+  } finally {
+    console.error = error;
+  }
+  assert.deepEqual(reported, ["too late"]);
+});
+
 test("a frozen or exotic argument is an error of the call and not of the instance", async () => {
   const jobs = over(async () => answer(200, job("done")));
   const revoked = Proxy.revocable({}, {});
