@@ -2,15 +2,17 @@
 //!
 //! Source: the provider's pages on `custom_template_jobs`, as gathered in the `OpenAPI` document under `tests`.
 
-use crate::error::{Error, digits, join};
-use crate::value::{Fingerprint, Kind, Value, inspect};
+use crate::error::{Failure, refuse};
+use crate::value::{Kind, Value, inspect};
 
-/// Most characters of a job's `name`.
-pub const NAME_MAX: usize = 255;
-/// Most characters of a `webhook_url`.
-pub const WEBHOOK_URL_MAX: usize = 200;
+/// A UUID in its usual form.
+const UUID: &str = "^[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}$";
+/// A job's `name`: at most so many characters.
+pub const NAME: &str = r"^[\s\S]{0,255}$";
+/// A `webhook_url`: absolute, and at most so many characters.
+pub const WEBHOOK_URL: &str = r"^(?=[\s\S]{0,200}$)https?://[a-z0-9\[][^\s\x00-\x1f\x7f]*$";
 /// What is replaced by the operation id in a `webhook_url`, so that a webhook can settle a charge.
-pub const OPERATION_PLACEHOLDER: &str = "{operation}";
+pub const OPERATION_PLACEHOLDER: &str = r"\{operation\}";
 
 /// A step that costs credits. A call that reads is not a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,8 +36,13 @@ impl Step {
     }
 
     /// The step of that name.
-    pub fn parse(name: &str) -> Option<Self> {
-        [Self::Submit, Self::Preview, Self::Render].into_iter().find(|step| step.as_str() == name)
+    pub fn parse<V: Value>(name: &V) -> Option<Self> {
+        Some(match name.one_of("submit preview render") {
+            0 => Self::Submit,
+            1 => Self::Preview,
+            2 => Self::Render,
+            _ => return None,
+        })
     }
 
     /// What a job is waited for after this step.
@@ -93,17 +100,17 @@ impl Endpoint {
         if self.charges().is_some() { "POST" } else { "GET" }
     }
 
-    /// The path below the base URL. It ends in a slash: without one the upstream redirects, and a redirected POST loses its body.
-    pub fn path(self, id: &str) -> String {
-        let jobs = "/api/custom_template_jobs/";
+    /// The path below the base URL, where `%0` stands for the job's id. It ends in a slash: without one the upstream
+    /// redirects, and a redirected POST loses its body.
+    pub const fn path(self) -> &'static str {
         match self {
-            Self::Submit => jobs.into(),
-            Self::PreviewSync => join(&[jobs, "preview/"]),
-            Self::PreviewAsync => join(&[jobs, "preview_async/"]),
-            Self::Render => join(&[jobs, id, "/render/"]),
-            Self::Get => join(&[jobs, id, "/"]),
-            Self::Templates => "/api/custom_templates/".into(),
-            Self::RemainingCredits => "/api/remaining_credits/".into(),
+            Self::Submit => "/api/custom_template_jobs/",
+            Self::PreviewSync => "/api/custom_template_jobs/preview/",
+            Self::PreviewAsync => "/api/custom_template_jobs/preview_async/",
+            Self::Render => "/api/custom_template_jobs/%0/render/",
+            Self::Get => "/api/custom_template_jobs/%0/",
+            Self::Templates => "/api/custom_templates/",
+            Self::RemainingCredits => "/api/remaining_credits/",
         }
     }
 }
@@ -129,14 +136,14 @@ pub enum Status {
 
 impl Status {
     /// The status of that name.
-    pub fn parse(name: &str) -> Self {
-        match name {
-            "pending" => Self::Pending,
-            "in_queue" => Self::InQueue,
-            "running" => Self::Running,
-            "done" => Self::Done,
-            "failed" => Self::Failed,
-            "rejected" => Self::Rejected,
+    pub fn parse<V: Value>(name: &V) -> Self {
+        match name.one_of("pending in_queue running done failed rejected") {
+            0 => Self::Pending,
+            1 => Self::InQueue,
+            2 => Self::Running,
+            3 => Self::Done,
+            4 => Self::Failed,
+            5 => Self::Rejected,
             _ => Self::Unknown,
         }
     }
@@ -165,61 +172,59 @@ pub enum ModelVersion {
 }
 
 impl ModelVersion {
-    /// The model of that name.
-    pub fn parse(name: &str) -> Option<Self> {
-        Some(match name {
-            "standard" => Self::Standard,
-            "aurora_v1" => Self::AuroraV1,
-            "aurora_v1_fast" => Self::AuroraV1Fast,
-            _ => return None,
+    /// The model that a request asks for in its field `model_version`.
+    ///
+    /// # Errors
+    /// `InvalidRequestError{field: "model_version"}`.
+    pub fn of<V: Value>(request: &V) -> Result<Self, Failure<V>> {
+        let name = request.get("model_version");
+        Ok(match name.one_of("standard aurora_v1 aurora_v1_fast") {
+            0 => Self::Standard,
+            1 => Self::AuroraV1,
+            2 => Self::AuroraV1Fast,
+            _ if is_left_out(&name) => Self::Standard,
+            _ => return Err(refuse("model_version", "must be standard, aurora_v1 or aurora_v1_fast")),
         })
     }
 }
 
 /// All that the core reads from a job. The job itself stays the host's.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct JobFacts {
-    /// A UUID.
-    pub id: String,
     /// Where it stands.
     pub status: Status,
-    /// As the upstream reports it; the range is not documented, 0 to 1 or 0 to 100.
-    pub progress: Option<f64>,
+    /// As the upstream reports it; the range is not documented, 0 to 1 or 0 to 100. -1 where it is not told.
+    pub progress: f64,
     /// Whether the URL of the preview is there.
     pub preview: bool,
     /// Whether the URL of the video is there.
     pub video: bool,
-    /// Why it failed; `None` where the upstream says `null` or nothing.
-    pub failed_reason: Option<String>,
-    /// When the upstream last touched it, in its own words.
-    pub updated_at: Option<String>,
-    /// Credits that were charged; 0 until the work was done.
-    pub credits_used: Option<f64>,
-    /// Seconds of video.
-    pub duration: Option<f64>,
+    /// Changes whenever the upstream touched it.
+    pub touched: f64,
+    /// Credits that were charged; 0 until the work was done, -1 where it is not told.
+    pub credits_used: f64,
+    /// Seconds of video; -1 where it is not told.
+    pub duration: f64,
 }
 
 impl JobFacts {
     /// Reads them; `None` where there is no job: no object, or no `id` that is a UUID.
     pub fn read<V: Value>(job: &V) -> Option<Self> {
-        let id = Self::id_of(job)?;
-        let filled = |key: &str| job.text(key).filter(|text| !text.is_empty());
+        if !is_uuid(&job.get("id")) {
+            return None;
+        }
+        let filled = |key: &str| job.get(key).matches(".");
+        // `max` also ends a NaN.
+        let number = |key: &str| job.number_of(key).max(-1.0);
         Some(Self {
-            id,
-            status: Status::parse(&job.text("status").unwrap_or_default()),
-            progress: job.number("progress"),
-            preview: filled("preview").is_some(),
-            video: filled("video_output").is_some(),
-            failed_reason: filled("failed_reason"),
-            updated_at: filled("updated_at"),
-            credits_used: job.number("credits_used"),
-            duration: job.number("duration"),
+            status: Status::parse(&job.get("status")),
+            progress: number("progress"),
+            preview: filled("preview"),
+            video: filled("video_output"),
+            touched: job.get("updated_at").hash(0.0),
+            credits_used: number("credits_used"),
+            duration: number("duration"),
         })
-    }
-
-    /// The id alone.
-    pub fn id_of<V: Value>(job: &V) -> Option<String> {
-        job.text("id").filter(|id| is_uuid(id))
     }
 
     /// Whether the wait for `goal` is over, and well. A preview's URL counts whatever the status says,
@@ -238,126 +243,65 @@ impl JobFacts {
     }
 }
 
-/// Whether a text is a UUID in its usual form.
-pub fn is_uuid(text: &str) -> bool {
-    text.len() == 36
-        && text.bytes().enumerate().all(|(at, byte)| match at {
-            8 | 13 | 18 | 23 => byte == b'-',
-            _ => byte.is_ascii_hexdigit(),
-        })
-}
-
-/// A request that was checked.
-#[derive(Clone, Copy, Debug)]
-pub struct Checked {
-    /// What tells it from another one.
-    pub fingerprint: Fingerprint,
-    /// The model that it asks for.
-    pub model: ModelVersion,
-}
-
-impl Checked {
-    /// Of a `render` without a body.
-    pub fn nothing(step: Step) -> Self {
-        Self { fingerprint: Fingerprint::EMPTY.and(step.as_str().as_bytes()), model: ModelVersion::Standard }
-    }
-}
-
-/// Checks what goes into the body of a charging call, before anything is sent. Fields that are not
-/// known here pass: the upstream may learn new ones.
-///
-/// For `render` the whole body is optional, and so is each field of it.
-///
-/// # Errors
-/// `InvalidRequestError` with the path of the field to mend.
-pub fn check_request<V: Value>(step: Step, request: &V) -> Result<Checked, Error> {
-    if request.kind() != Kind::Object {
-        return Err(Error::invalid("request", &["must be an object with template_id and variables"]));
-    }
-    let given = |key: &str| request.get(key).map_or(Kind::Null, |field| field.kind());
-    let optional = step == Step::Render;
-
-    match given("template_id") {
-        Kind::Text if request.text("template_id").is_some_and(|id| is_uuid(&id)) => {}
-        Kind::Null if optional => {}
-        _ => return Err(Error::invalid("template_id", &["must be the UUID of a template; templates() lists yours"])),
-    }
-    match given("variables") {
-        Kind::Object => {}
-        Kind::Null if optional => {}
-        _ => return Err(Error::invalid("variables", &["must be a plain object; {} for a template without variables"])),
-    }
-    if let Some(name) = optional_text(request, "name")? {
-        check_length(&name, "name", NAME_MAX, " characters; at most 255 are allowed")?;
-    }
-    if let Some(url) = optional_text(request, "webhook_url")? {
-        check_webhook_url(&url)?;
-    }
-    let model = model_of(request)?;
-    if !matches!(given("is_hidden"), Kind::Null | Kind::Bool(_)) {
-        return Err(Error::invalid("is_hidden", &["must be true or false"]));
-    }
-
-    // Whatever else is in it must survive JSON too. A field that is undefined is as good as absent.
-    let mut fingerprint = Fingerprint::EMPTY.and(step.as_str().as_bytes());
-    for key in &request.keys() {
-        if let Some(field) = request.get(key) {
-            fingerprint = inspect(&field, key, fingerprint.and(key.as_bytes()))?;
-        }
-    }
-    Ok(Checked { fingerprint, model })
-}
-
-/// The model that a request asks for.
-///
-/// # Errors
-/// `InvalidRequestError{field: "model_version"}`.
-pub fn model_of<V: Value>(request: &V) -> Result<ModelVersion, Error> {
-    let field = "model_version";
-    let model = match request.get(field).map_or(Kind::Null, |model| model.kind()) {
-        Kind::Null => Some(ModelVersion::Standard),
-        _ => request.text(field).and_then(|name| ModelVersion::parse(&name)),
-    };
-    model.ok_or_else(|| Error::invalid(field, &["must be standard, aurora_v1 or aurora_v1_fast"]))
-}
-
-/// A field that may be left out or `null`, and else is a string.
-fn optional_text<V: Value>(request: &V, field: &str) -> Result<Option<String>, Error> {
-    let Some(value) = request.get(field) else { return Ok(None) };
-    let text = value.as_text();
-    if text.is_none() && value.kind() != Kind::Null {
-        return Err(Error::invalid(field, &["must be a string"]));
-    }
-    Ok(text)
-}
-
-/// `most` in words is part of `advice`.
-fn check_length(text: &str, field: &str, most: usize, advice: &str) -> Result<(), Error> {
-    let length = characters(text);
-    if length > most { Err(Error::invalid(field, &["has ", &digits(length as u64), advice])) } else { Ok(()) }
-}
-
-/// `chars().count()` is a kilobyte of loops that count many at once.
-fn characters(text: &str) -> usize {
-    text.bytes().fold(0, |count, byte| count + usize::from(byte & 0xc0 != 0x80))
-}
-
-/// Checks an absolute `http` or `https` URL of at most 200 characters.
-fn check_webhook_url(url: &str) -> Result<(), Error> {
-    let host = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
-    let valid = host
-        .is_some_and(|rest| rest.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric() || byte == b'['))
-        && url.bytes().all(|byte| byte > b' ' && byte != 0x7f);
-    if !valid {
-        return Err(Error::invalid("webhook_url", &["must be an absolute http or https URL"]));
-    }
-    check_length(url, "webhook_url", WEBHOOK_URL_MAX, " characters; at most 200 are allowed")
+/// Whether this is a UUID in its usual form.
+pub fn is_uuid<V: Value>(text: &V) -> bool {
+    text.matches(UUID)
 }
 
 /// Checks the id of a job.
 ///
 /// # Errors
 /// `InvalidRequestError{field: "id"}`.
-pub fn check_id(id: &str) -> Result<(), Error> {
-    if is_uuid(id) { Ok(()) } else { Err(Error::invalid("id", &["must be the UUID of a job"])) }
+pub fn check_id<V: Value>(id: &V) -> Result<(), Failure<V>> {
+    if is_uuid(id) { Ok(()) } else { Err(refuse("id", "must be the UUID of a job")) }
+}
+
+/// Checks what goes into the body of a charging call, before anything is sent; its fingerprint. Fields that are not
+/// known here pass: the upstream may learn new ones.
+///
+/// For `render` the whole body is optional, and so is each field of it.
+///
+/// # Errors
+/// `InvalidRequestError` with the path of the field to mend.
+pub fn check_request<V: Value>(step: Step, request: &V) -> Result<f64, Failure<V>> {
+    let print = V::text(step.as_str()).hash(0.0);
+    let optional = step == Step::Render;
+    if optional && is_left_out(request) {
+        return Ok(print);
+    }
+    if request.kind() != Kind::Object {
+        return Err(refuse("request", "must be an object with template_id and variables"));
+    }
+    for (field, optional, kind, pattern, advice) in [
+        ("template_id", optional, Kind::Text, UUID, "must be the UUID of a template; templates() lists yours"),
+        ("variables", optional, Kind::Object, "", "must be a plain object; {} for a template without variables"),
+        ("name", true, Kind::Text, NAME, "must be a text of at most 255 characters"),
+        ("webhook_url", true, Kind::Text, WEBHOOK_URL, "must be an absolute http or https URL of at most 200 characters"),
+        ("is_hidden", true, Kind::Bool, "", "must be true or false"),
+    ] {
+        let value = request.get(field);
+        let fits = value.kind() == kind && (kind != Kind::Text || value.matches(pattern));
+        if !fits && !(optional && is_left_out(&value)) {
+            return Err(refuse(field, advice));
+        }
+    }
+    // Whatever else is in it must survive JSON too. A field that is undefined is as good as absent.
+    let keys = request.keys();
+    let mut print = print;
+    for index in 0.. {
+        let key = keys.nth(index);
+        if !key.is_there() {
+            break;
+        }
+        let value = request.at(&key);
+        if value.is_there() {
+            print = inspect(&value, &key, key.hash(print))?;
+        }
+    }
+    Ok(print)
+}
+
+/// Whether an optional field is not given.
+fn is_left_out<V: Value>(value: &V) -> bool {
+    matches!(value.kind(), Kind::Nothing | Kind::Null)
 }

@@ -13,39 +13,19 @@
 //! id is free for another try, and the journal's atomic `create` decides who gets it.
 
 use crate::api::{Step, is_uuid};
-use crate::error::{digits, join};
+use crate::error::Failure;
+use crate::value::Value;
 
 /// Codes by which a runtime proves that a request failed before any of it was sent: Node and undici,
 /// then Bun. Browsers, Deno and workerd give none.
-const NEVER_SENT: [&str; 8] = [
-    "ECONNREFUSED",
-    "ENOTFOUND",
-    "EAI_AGAIN",
-    "ENETUNREACH",
-    "EHOSTUNREACH",
-    "UND_ERR_CONNECT_TIMEOUT",
-    "ConnectionRefused",
-    "FailedToOpenSocket",
-];
-
-/// How a charging request ended, without what it brought.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome<'a> {
-    /// With this status; the id of the job that came with it, whole, even where the rest did not arrive.
-    Answered(u16, Option<&'a str>),
-    /// Without an answer; the runtime's code for it.
-    Lost(&'a str),
-    /// Without an answer in time.
-    TimedOut,
-    /// It could not be made at all.
-    Unusable,
-}
+const NEVER_SENT: &str = "ECONNREFUSED ENOTFOUND EAI_AGAIN ENETUNREACH EHOSTUNREACH UND_ERR_CONNECT_TIMEOUT \
+                          ConnectionRefused FailedToOpenSocket";
 
 /// What became of a charge.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Paid, and for this job.
-    Bound(String),
+    /// Paid, and for a job that is known.
+    Bound,
     /// Refused: nothing was charged.
     Rejected,
     /// It never left: it may be sent again.
@@ -56,9 +36,9 @@ pub enum Verdict {
 
 impl Verdict {
     /// For the log.
-    pub const fn as_str(&self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
-            Self::Bound(_) => "bound",
+            Self::Bound => "bound",
             Self::Rejected => "rejected",
             Self::NotSent => "not_sent",
             Self::Unknown => "unknown",
@@ -66,157 +46,106 @@ impl Verdict {
     }
 }
 
-/// Judges the end of a charging request. `rendered` is the id in the path of a `render`: there any 2xx
-/// is enough, because the job is known.
-pub fn verdict(outcome: Outcome<'_>, rendered: Option<&str>) -> Verdict {
-    match outcome {
-        Outcome::Answered(200..=299, id) => match rendered.or(id) {
-            Some(id) => Verdict::Bound(id.into()),
-            None => Verdict::Unknown,
-        },
-        Outcome::Answered(400 | 401 | 402 | 403 | 404 | 405 | 413 | 414 | 415 | 422 | 429 | 431, _) | Outcome::Unusable => {
-            Verdict::Rejected
-        }
-        Outcome::Lost(code) if NEVER_SENT.contains(&code) => Verdict::NotSent,
-        Outcome::Answered(..) | Outcome::Lost(_) | Outcome::TimedOut => Verdict::Unknown,
+/// Judges the end of a charging request. `status` is 0 without an answer, `identified` says whether the id of the job is
+/// known: it came whole, or it is in the path of a `render`. `code` is the runtime's, where no answer came.
+pub fn verdict<V: Value>(status: u16, identified: bool, code: &V) -> Verdict {
+    match status {
+        200..=299 if identified => Verdict::Bound,
+        400..=405 | 413..=415 | 422 | 429 | 431 => Verdict::Rejected,
+        0 if code.one_of(NEVER_SENT) >= 0 => Verdict::NotSent,
+        _ => Verdict::Unknown,
     }
 }
 
 /// The id of a job in an answer that broke off, if all of it arrived: the value of the first `"id"`.
-pub fn salvage_id(broken: &str) -> Option<&str> {
-    string_field(broken, "id").filter(|id| is_uuid(id))
+pub fn salvaged<V: Value>(broken: &V) -> V {
+    let nothing = V::text("");
+    let rest = broken.replaced(r#"^[\s\S]*?"id"\s*:\s*""#, &nothing);
+    if rest.matches(r#"^[0-9a-f-]{36}""#) { rest.replaced(r#""[\s\S]*$"#, &nothing) } else { nothing }
 }
 
 /// Where an operation in the journal stands.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
     /// Written before the request left. Found again by another run, it is as good as unknown.
     Posting,
-    /// Paid for this job, which was not seen to end.
-    Bound(String),
+    /// Paid for a job that was not seen to end.
+    Bound,
     /// Nobody knows.
     Unknown,
-    /// Paid for this job, which was seen to end.
-    Ended(String),
+    /// Paid for a job that was seen to end.
+    Ended,
+}
+
+impl State {
+    /// As the journal and JavaScript see it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Posting => "posting",
+            Self::Bound => "bound",
+            Self::Unknown => "unknown",
+            Self::Ended => "ended",
+        }
+    }
 }
 
 /// What the journal keeps of an operation: enough to go on, and no variable and no key.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
+#[derive(Clone, Debug, PartialEq)]
+pub struct Entry<V> {
     /// Where it stands.
     pub state: State,
     /// What it charges for.
     pub step: Step,
-    /// The request's fingerprint, in hexadecimal digits.
-    pub fingerprint: String,
+    /// The request's fingerprint.
+    pub fingerprint: f64,
     /// When it was first written, in milliseconds since 1970.
-    pub at: u64,
+    pub at: f64,
+    /// The job, where it is known.
+    pub job: V,
 }
 
-impl Entry {
-    /// The version of the text below. A reader skips what it does not know.
-    const VERSION: &'static str = "1";
+impl<V: Value> Entry<V> {
+    /// The version of the record below. A reader skips what it does not know.
+    const VERSION: f64 = 1.0;
 
-    /// The job, where it is known.
-    pub fn job(&self) -> Option<&str> {
-        match &self.state {
-            State::Bound(job) | State::Ended(job) => Some(job),
-            State::Posting | State::Unknown => None,
-        }
+    /// As a record, which the host writes as JSON.
+    pub fn encode(&self) -> V {
+        self.told(V::record().with_number("version", Self::VERSION).with_number("fingerprint", self.fingerprint)).with("job", &self.job)
     }
 
-    /// As JavaScript sees the state.
-    pub const fn state_name(&self) -> &'static str {
-        match self.state {
-            State::Posting => "posting",
-            State::Bound(_) => "bound",
-            State::Unknown => "unknown",
-            State::Ended(_) => "ended",
-        }
+    /// What people hear of it, added to a record.
+    pub fn told(&self, record: V) -> V {
+        record.with_text("state", self.state.as_str()).with_text("step", self.step.as_str()).with_number("at", self.at)
     }
 
-    /// As JSON. Every value is of our own alphabet, so that nothing needs escaping.
-    pub fn encode(&self) -> String {
-        join(&[
-            r#"{"version":""#,
-            Self::VERSION,
-            r#"","state":""#,
-            self.state_name(),
-            r#"","step":""#,
-            self.step.as_str(),
-            r#"","fingerprint":""#,
-            &self.fingerprint,
-            r#"","at":""#,
-            &digits(self.at),
-            r#"","job":""#,
-            self.job().unwrap_or_default(),
-            r#""}"#,
-        ])
-    }
-
-    /// From JSON; `None` where it is not an entry of a version that is known.
-    pub fn decode(text: &str) -> Option<Self> {
-        if string_field(text, "version")? != Self::VERSION {
+    /// From a record; `None` where it is not an entry of a version that is known.
+    pub fn decode(record: &V) -> Option<Self> {
+        if record.number_of("version") != Self::VERSION {
             return None;
         }
-        let job = || string_field(text, "job").filter(|job| is_uuid(job)).map(String::from);
-        let mut at = 0_u64;
-        for byte in string_field(text, "at")?.bytes() {
-            if !byte.is_ascii_digit() {
-                return None;
-            }
-            at = at.wrapping_mul(10).wrapping_add(u64::from(byte - b'0'));
-        }
+        let job = record.get("job");
+        let known = is_uuid(&job);
         Some(Self {
-            state: match string_field(text, "state")? {
-                "posting" => State::Posting,
-                "bound" => State::Bound(job()?),
-                "unknown" => State::Unknown,
-                "ended" => State::Ended(job()?),
+            state: match record.get("state").one_of("posting bound unknown ended") {
+                0 => State::Posting,
+                1 if known => State::Bound,
+                2 => State::Unknown,
+                3 if known => State::Ended,
                 _ => return None,
             },
-            step: Step::parse(string_field(text, "step")?)?,
-            fingerprint: string_field(text, "fingerprint")?.into(),
-            at,
+            step: Step::parse(&record.get("step"))?,
+            fingerprint: record.number_of("fingerprint"),
+            at: record.number_of("at"),
+            job,
         })
     }
 }
 
-/// The value of the first `"key":"value"` in a text; spaces around the colon are allowed, escapes are not.
-fn string_field<'a>(text: &'a str, key: &str) -> Option<&'a str> {
-    let bytes = text.as_bytes();
-    let mut at = 0;
-    while let Some(rest) = bytes.get(at..) {
-        if rest.is_empty() {
-            return None;
-        }
-        at += 1;
-        let Some(rest) = rest
-            .strip_prefix(b"\"")
-            .and_then(|rest| rest.strip_prefix(key.as_bytes()))
-            .and_then(|rest| rest.strip_prefix(b"\""))
-        else {
-            continue;
-        };
-        let Some(rest) = rest.trim_ascii_start().strip_prefix(b":") else { continue };
-        let Some(rest) = rest.trim_ascii_start().strip_prefix(b"\"") else { continue };
-        let start = bytes.len() - rest.len();
-        let length = rest.iter().position(|byte| *byte == b'"' || *byte == b'\\')?;
-        return match rest.get(length) {
-            Some(b'"') => text.get(start..start + length),
-            _ => None,
-        };
-    }
-    None
-}
-
-/// What a call may do under its operation id.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What a call may do under an operation id that is taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Claim {
-    /// The id was free, and is this call's now: post.
-    New,
-    /// It was paid for: fetch this job.
-    Fetch(String),
+    /// It was paid for: fetch its job.
+    Fetch,
     /// Nobody knows whether it was paid for: look, but do not send.
     Unknown,
     /// The id belongs to another request.
@@ -224,13 +153,23 @@ pub enum Claim {
 }
 
 /// Decides for an operation id that is taken. An entry that cannot be read belongs to somebody else.
-pub fn claim(found: Option<&Entry>, step: Step, fingerprint: &str) -> Claim {
+pub fn claim<V: Value>(found: Option<&Entry<V>>, step: Step, fingerprint: f64) -> Claim {
     match found {
-        Some(entry) if entry.step == step && entry.fingerprint == fingerprint => {
-            entry.job().map_or(Claim::Unknown, |job| Claim::Fetch(job.into()))
-        }
+        Some(entry) if entry.step == step && entry.fingerprint == fingerprint => match entry.state {
+            State::Bound | State::Ended => Claim::Fetch,
+            State::Posting | State::Unknown => Claim::Unknown,
+        },
         _ => Claim::Conflict,
     }
+}
+
+/// The error of a charge that may have been carried out.
+pub fn unknown<V: Value>() -> Failure<V> {
+    Failure::told(
+        "ChargeUnknownError",
+        "The request was sent and its outcome is not known, so it may have been charged. It is not sent again: \
+         call settle(operation) or look at your account before you start a new one.",
+    )
 }
 
 /// A journal in memory: it forgets with the process.
@@ -273,16 +212,18 @@ impl MemoryJournal {
 
 #[cfg(all(test, not(target_arch = "wasm32")))]
 mod tests {
+    use serde_json::Value as Json;
+
     use super::*;
+    use crate::testing::json;
 
     const ID: &str = "3c90c3cc-0d44-4b50-8888-8dd25736052a";
 
     #[test]
     fn only_an_answer_with_an_id_is_bound() {
         for status in [200, 201, 202] {
-            assert_eq!(verdict(Outcome::Answered(status, Some(ID)), None), Verdict::Bound(ID.into()));
-            assert_eq!(verdict(Outcome::Answered(status, None), None), Verdict::Unknown);
-            assert_eq!(verdict(Outcome::Answered(status, None), Some(ID)), Verdict::Bound(ID.into()), "render");
+            assert_eq!(verdict(status, true, &Json::Null), Verdict::Bound);
+            assert_eq!(verdict(status, false, &Json::Null), Verdict::Unknown);
         }
     }
 
@@ -291,72 +232,72 @@ mod tests {
         let refusals = [400, 401, 402, 403, 404, 405, 413, 414, 415, 422, 429, 431];
         for status in (0..200).chain(300..=599) {
             let expected = if refusals.contains(&status) { Verdict::Rejected } else { Verdict::Unknown };
-            assert_eq!(verdict(Outcome::Answered(status, Some(ID)), None), expected, "{status}");
-            assert_eq!(verdict(Outcome::Answered(status, None), Some(ID)), expected, "{status} to a render");
+            for identified in [true, false] {
+                assert_eq!(verdict(status, identified, &Json::Null), expected, "{status} {identified}");
+            }
         }
-        assert_eq!(verdict(Outcome::TimedOut, None), Verdict::Unknown);
     }
 
     #[test]
     fn only_a_proven_code_is_not_sent() {
-        for code in NEVER_SENT {
-            assert_eq!(verdict(Outcome::Lost(code), None), Verdict::NotSent, "{code}");
+        for code in NEVER_SENT.split(' ') {
+            assert_eq!(verdict(0, true, &json(&format!("{code:?}"))), Verdict::NotSent, "{code}");
         }
         for code in ["", "ECONNRESET", "EPIPE", "UND_ERR_SOCKET", "UND_ERR_HEADERS_TIMEOUT", "AbortError"] {
-            assert_eq!(verdict(Outcome::Lost(code), None), Verdict::Unknown, "{code}");
+            assert_eq!(verdict(0, true, &json(&format!("{code:?}"))), Verdict::Unknown, "{code}");
         }
     }
 
     #[test]
     fn an_id_is_salvaged_only_when_all_of_it_arrived() {
+        let of = |text: &str| salvaged(&Json::from(text));
         let whole = format!(r#"{{"id": "{ID}","created_at":"20"#);
-        assert_eq!(salvage_id(&whole), Some(ID));
+        assert_eq!(of(&whole), ID);
         for end in 0..whole.find("\",\"created").unwrap() {
-            assert_eq!(salvage_id(&whole[..=end]), None, "{}", &whole[..=end]);
+            assert_eq!(of(&whole[..=end]), "", "{}", &whole[..=end]);
         }
-        assert_eq!(salvage_id(r#"{"id":"not-a-uuid","#), None);
-        assert_eq!(salvage_id(r#"{"media_id":"3c90c3cc-0d44-4b50-8888-8dd25736052a""#), None);
+        assert_eq!(of(r#"{"id":"not-a-uuid","#), "");
+        assert_eq!(of(r#"{"media_id":"3c90c3cc-0d44-4b50-8888-8dd25736052a""#), "");
+    }
+
+    fn entry(state: State, step: Step) -> Entry<Json> {
+        let job = if matches!(state, State::Bound | State::Ended) { ID.into() } else { Json::nothing() };
+        Entry { state, step, fingerprint: 255.0, at: 1_795_000_000_123.0, job }
     }
 
     #[test]
     fn an_entry_comes_back_as_it_was_written() {
-        for state in [State::Posting, State::Bound(ID.into()), State::Unknown, State::Ended(ID.into())] {
+        for state in [State::Posting, State::Bound, State::Unknown, State::Ended] {
             for step in [Step::Submit, Step::Preview, Step::Render] {
-                let entry = Entry { state: state.clone(), step, fingerprint: "00ff".into(), at: 1_795_000_000_123 };
-                assert_eq!(Entry::decode(&entry.encode()), Some(entry.clone()));
-                let parsed: serde_json::Value = serde_json::from_str(&entry.encode()).expect("JSON");
-                assert_eq!(parsed["step"], step.as_str());
+                let entry = entry(state, step);
+                let written = entry.encode();
+                assert_eq!(written["step"], step.as_str());
+                assert_eq!(Entry::decode(&json(&written.to_string())), Some(entry));
             }
         }
     }
 
     #[test]
     fn an_entry_that_is_not_ours_is_not_read() {
-        let good = Entry { state: State::Bound(ID.into()), step: Step::Submit, fingerprint: "0".into(), at: 1 }.encode();
-        for bad in [
-            good.replace(r#""version":"1""#, r#""version":"2""#),
-            good.replace(ID, "x"),
-            good.replace("bound", "new"),
-            good.replace("submit", "delete"),
-            good.replace(r#""at":"1""#, r#""at":"x""#),
-            String::new(),
-            "null".into(),
-            "{\"version\":\"1".into(),
-        ] {
+        let good = entry(State::Bound, Step::Submit).encode();
+        for (key, value) in [("version", "2"), ("job", "\"x\""), ("state", "\"new\""), ("step", "\"delete\""), ("step", "null")] {
+            let mut bad = good.clone();
+            bad[key] = json(value);
             assert_eq!(Entry::decode(&bad), None, "{bad}");
         }
+        assert_eq!(Entry::decode(&Json::Null), None);
+        assert_eq!(Entry::decode(&json("[]")), None);
     }
 
     #[test]
     fn a_taken_id_never_leads_to_a_request_that_charges() {
-        let entry = |state| Entry { state, step: Step::Submit, fingerprint: "aa".into(), at: 0 };
-        let bound = entry(State::Bound(ID.into()));
-        assert_eq!(claim(Some(&bound), Step::Submit, "aa"), Claim::Fetch(ID.into()));
-        assert_eq!(claim(Some(&entry(State::Ended(ID.into()))), Step::Submit, "aa"), Claim::Fetch(ID.into()));
-        assert_eq!(claim(Some(&entry(State::Posting)), Step::Submit, "aa"), Claim::Unknown);
-        assert_eq!(claim(Some(&entry(State::Unknown)), Step::Submit, "aa"), Claim::Unknown);
-        assert_eq!(claim(Some(&bound), Step::Submit, "bb"), Claim::Conflict);
-        assert_eq!(claim(Some(&bound), Step::Preview, "aa"), Claim::Conflict);
-        assert_eq!(claim(None, Step::Submit, "aa"), Claim::Conflict, "unreadable");
+        let bound = entry(State::Bound, Step::Submit);
+        assert_eq!(claim(Some(&bound), Step::Submit, 255.0), Claim::Fetch);
+        assert_eq!(claim(Some(&entry(State::Ended, Step::Submit)), Step::Submit, 255.0), Claim::Fetch);
+        assert_eq!(claim(Some(&entry(State::Posting, Step::Submit)), Step::Submit, 255.0), Claim::Unknown);
+        assert_eq!(claim(Some(&entry(State::Unknown, Step::Submit)), Step::Submit, 255.0), Claim::Unknown);
+        assert_eq!(claim(Some(&bound), Step::Submit, 1.0), Claim::Conflict);
+        assert_eq!(claim(Some(&bound), Step::Preview, 255.0), Claim::Conflict);
+        assert_eq!(claim::<Json>(None, Step::Submit, 255.0), Claim::Conflict, "unreadable");
     }
 }

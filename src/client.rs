@@ -1,129 +1,134 @@
-//! Client: one method for each call, and with its parts the only module that meets the host's values.
+//! Client: the calls, each a task that is advanced whenever what it waits for is there.
+//!
+//! A task is a small state machine over the host's values: it begins something, notes its stage, and
+//! returns. Nothing here blocks, is polled or is woken, so the same lines run in a browser, in a worker
+//! and in a simulation, and a crash between any two of them can be tried out.
 
 mod answer;
 mod charging;
+#[cfg(any(test, feature = "serde"))]
+mod calling;
 mod known;
-mod tasks;
+mod operations;
+mod reading;
 #[cfg(all(test, not(target_arch = "wasm32")))]
 mod tests;
 mod watching;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
-use std::future::Future;
-use std::pin::Pin;
+use std::mem;
 use std::rc::Rc;
 
-pub use self::answer::{Failure, Outcome, credits_of};
-use self::answer::{Journaled, contains, judged, list_failed};
+pub use self::answer::Outcome;
+#[cfg(any(test, feature = "serde"))]
+pub use self::calling::{Calling, ChargeOptions, Operation, PollOptions, Slot};
+use self::charging::Charge;
 use self::known::Known;
-use self::tasks::Unheard;
-#[cfg(any(test, target_arch = "wasm32"))]
-pub(crate) use self::tasks::either;
-pub use self::watching::{Sink, Watches};
-use crate::api::{Endpoint, Goal, JobFacts, ModelVersion, Step, check_id};
-use crate::charge::{Entry, State};
+use self::operations::{Listing, Settling};
+use self::reading::Reading;
+use self::watching::Watch;
+use crate::api::{Endpoint, JobFacts, ModelVersion, Step, check_id};
+use crate::charge;
 use crate::credits::PriceTable;
-use crate::error::{Error, join};
-use crate::host::{Event, Host, JournalCall, Reply, Request};
-use crate::poll::LONGEST;
-use crate::retry;
-use crate::value::{Fingerprint, Value};
+use crate::error::{Failure, refuse};
+use crate::host::{Answer, Host, Signal};
+use crate::value::Value;
 
 /// How a client is set up.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Config {
+pub struct Config<V> {
     /// Where the API is, without a slash at the end.
-    pub base_url: String,
+    pub base_url: V,
     /// Whose journal entries these are; from the base URL and the API id.
-    pub namespace: String,
+    pub namespace: V,
     /// Milliseconds for one request.
     pub timeout: f64,
     /// Milliseconds for a preview that blocks, and for a charge whose caller went away.
     pub preview_timeout: f64,
     /// How often a read is tried again.
     pub max_retries: u32,
-    /// What the client may spend, in credits.
-    pub max_credits: Option<f64>,
+    /// What the client may spend, in credits; NaN where there is no limit.
+    pub max_credits: f64,
     /// What calls cost.
     pub prices: PriceTable,
-    /// Whether a charge carries its operation id as `Idempotency-Key`.
-    pub idempotency_header: bool,
 }
 
-impl Config {
+impl<V: Value> Config<V> {
     /// The provider's own address.
     pub const BASE_URL: &'static str = "https://api.creatify.ai";
 
     /// The defaults, for the API at `base_url` and the account `api_id`.
-    pub fn new(base_url: &str, api_id: &str) -> Self {
-        let mut base_url = base_url;
-        while let Some(shorter) = base_url.strip_suffix("/") {
-            base_url = shorter;
-        }
-        let namespace = Fingerprint::EMPTY.and(base_url.as_bytes()).and(b" ").and(api_id.as_bytes()).hex();
+    pub fn new(base_url: &V, api_id: &V) -> Self {
+        let base_url = base_url.replaced("/+$", &V::text(""));
         Self {
-            base_url: base_url.into(),
-            namespace,
+            namespace: V::number(api_id.hash(base_url.hash(0.0))),
+            base_url,
             timeout: 30_000.0,
             preview_timeout: 300_000.0,
             max_retries: 3,
-            max_credits: None,
+            max_credits: f64::NAN,
             prices: PriceTable::SEED,
-            idempotency_header: false,
         }
     }
 }
 
-/// How a charging call is made.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct ChargeOptions {
-    /// The caller's own id for this charge.
-    pub operation: Option<String>,
-    /// Seconds of video, for the estimate.
-    pub seconds: Option<f64>,
-    /// Milliseconds until the caller stops waiting. The charge goes on.
-    pub timeout: Option<f64>,
+/// What a call wants. JavaScript names it by its number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// One of the seven calls; those that charge are journalled first.
+    Endpoint(Endpoint),
+    /// What a step is expected to cost.
+    Estimate,
+    /// What the journal knows and has not seen end.
+    Pending,
+    /// Another look at an operation whose outcome is unknown.
+    Settle,
+    /// Waiting for a preview or a video.
+    Poll,
 }
-
-/// How a job is waited for.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct PollOptions {
-    /// What is waited for. Without it: the result of the last step that this client charged for the job, else the first `done`.
-    pub until: Option<Goal>,
-    /// Milliseconds until the wait gives up; 30 minutes where it is not given.
-    pub timeout: Option<f64>,
-    /// How long such jobs take, in milliseconds.
-    pub expected_ms: Option<f64>,
-    /// The longest time between two looks, in milliseconds.
-    pub max_interval: Option<f64>,
-    /// Whether every change is wanted.
-    pub attentive: bool,
-}
-
-/// An operation of the journal, for people.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Operation {
-    /// Its id.
-    pub operation: String,
-    /// What the journal knows of it.
-    pub entry: Entry,
-}
-
-/// A call under way. Boxed, so that each of the many places that wait for one holds a pointer and not the whole of it.
-pub type Calling<V> = Pin<Box<dyn Future<Output = Outcome<V>>>>;
-
-/// A call under way that comes to something else than a job.
-pub type Answering<T, V> = Pin<Box<dyn Future<Output = Result<T, Failure<V>>>>>;
 
 /// A client of the API. Cheap to clone: the clones share everything.
-pub struct Client<H: Host>(Rc<ClientInner<H>>);
+pub struct Client<H: Host>(Rc<Inner<H>>);
 
-struct ClientInner<H: Host> {
+struct Inner<H: Host> {
     host: H,
-    config: Config,
-    known: RefCell<Known>,
-    watches: Watches<H::Value>,
+    config: Config<H::Value>,
+    known: RefCell<Known<H::Value>>,
+    /// Task number n is at n - 1.
+    tasks: RefCell<Vec<Place<H>>>,
+    /// The task that watches jobs for every call, where the host shares.
+    watch: Cell<u32>,
+}
+
+/// Where a task is kept.
+struct Place<H: Host> {
+    owner: Owner<H::Call>,
+    /// `None` while it is being advanced.
+    task: Option<Task<H::Value>>,
+}
+
+/// Who hears how a task ends.
+enum Owner<C> {
+    /// Nobody; the place is free.
+    Nobody,
+    /// A call.
+    Call(C),
+    /// A call that was left. It only hears that the task is over.
+    Left(C),
+    /// Another task.
+    Task(u32),
+}
+
+enum Task<V> {
+    Read(Reading<V>),
+    Charge(Box<Charge<V>>),
+    List(Box<Listing<V>>),
+    Settle(Box<Settling<V>>),
+    /// Looks at jobs. It is never taken out while it is advanced: the calls that it tells of changes may come back.
+    Watch(Rc<RefCell<Watch<V>>>),
+    /// Waits for a job that the task of that number looks at.
+    Poll(u32),
 }
 
 impl<H: Host> Clone for Client<H> {
@@ -140,9 +145,16 @@ impl<H: Host> fmt::Debug for Client<H> {
 
 impl<H: Host> Client<H> {
     /// A client over a host. Does nothing yet: no request, no timer, no randomness.
-    pub fn new(host: H, config: Config) -> Self {
+    pub fn new(host: H, config: Config<H::Value>) -> Self {
         let known = RefCell::new(Known::new(config.max_credits));
-        Self(Rc::new(ClientInner { host, config, known, watches: Watches::default() }))
+        let client = Self(Rc::new(Inner { host, config, known, tasks: RefCell::default(), watch: Cell::new(0) }));
+        let weak = Rc::downgrade(&client.0);
+        client.host().connect(move |signal| match (weak.upgrade().map(Self), signal) {
+            (Some(client), Signal::Resume(task, answer)) => client.resume(task, answer),
+            (Some(client), Signal::Late(task)) => client.late(task),
+            (None, _) => {}
+        });
+        client
     }
 
     /// The host.
@@ -150,188 +162,200 @@ impl<H: Host> Client<H> {
         &self.0.host
     }
 
-    /// The jobs that calls of this client watch together.
-    pub fn watches(&self) -> &Watches<H::Value> {
-        &self.0.watches
-    }
-
-    /// The job of that id. `timeout` is for one request, in milliseconds.
-    pub fn get(&self, id: &str, timeout: Option<f64>) -> Calling<H::Value> {
-        self.read(Endpoint::Get, id, timeout, self.0.config.max_retries, true)
-    }
-
-    /// The account's templates: a list.
-    pub fn templates(&self, timeout: Option<f64>) -> Calling<H::Value> {
-        self.read(Endpoint::Templates, "", timeout, self.0.config.max_retries, false)
-    }
-
-    /// The account's balance, in credits.
-    pub async fn remaining_credits(&self, timeout: Option<f64>) -> Result<f64, Failure<H::Value>> {
-        credits_of(self.balance(timeout).await?)
-    }
-
-    /// The account's balance as the API answered it, for [`credits_of`].
-    pub fn balance(&self, timeout: Option<f64>) -> Calling<H::Value> {
-        self.read(Endpoint::RemainingCredits, "", timeout, self.0.config.max_retries, false)
-    }
-
-    /// What a step is expected to cost, in credits.
-    pub fn estimate(&self, step: Step, seconds: f64, model: ModelVersion) -> Result<f64, Error> {
-        self.0.config.prices.estimate(step, seconds, model)
-    }
-
-    /// One read, tried again while that may help. `notice` takes in where the job stands.
-    fn read(&self, endpoint: Endpoint, id: &str, timeout: Option<f64>, retries: u32, notice: bool) -> Calling<H::Value> {
-        let timeout = timeout.unwrap_or(self.0.config.timeout);
-        Box::pin(self.clone().reading(endpoint, id.into(), timeout, retries, notice))
-    }
-
-    async fn reading(self, endpoint: Endpoint, id: String, timeout: f64, retries: u32, notice: bool) -> Outcome<H::Value> {
-        if endpoint == Endpoint::Get {
-            check_id(&id)?;
-        }
-        let path = endpoint.path(&id);
-        let mut attempt = 0;
-        loop {
-            let reply = self.send(endpoint, &path, None, None, timeout).await;
-            let (failure, again, asked) = match judged(endpoint, &id, reply) {
-                Ok(value) => {
-                    if notice {
-                        self.notice(&value);
-                    }
-                    return Ok(value);
-                }
-                Err(judged) => judged,
-            };
-            if !again || attempt >= retries {
-                return Err(failure);
+    /// Begins a call; the number of its task, or 0 where it has ended already. What it is given:
+    /// - `id`, of a job or operation; `request`, the body; `job`, where a wait begins; `jobId`, for settling;
+    /// - `timeout`, `expectedMs`, `maxInterval`: milliseconds; `seconds`, of video; `operation`; `until`; `attentive`.
+    pub fn start(&self, wanted: Wanted, given: &H::Value, call: H::Call) -> u32 {
+        let task = match self.task_of(wanted, given) {
+            Ok(task) => task,
+            Err(result) => {
+                self.host().settle(&call, result.as_ref());
+                return 0;
             }
-            let wait = retry::backoff(attempt, self.host().random(), asked);
-            self.host().event(Event::Retry { path: &path, in_ms: wait });
-            Unheard(self.host().sleep(wait)).await;
-            attempt += 1;
+        };
+        let patience = if let Task::Charge(charge) = &task { Some(charge.timeout()) } else { None };
+        let number = self.add(Owner::Call(call.clone()), task);
+        if let Some(ms) = patience {
+            self.host().alarm(&call, number, ms);
         }
+        if wanted == Wanted::Poll {
+            self.watch(number, given);
+        }
+        number
     }
 
-    fn send(
-        &self,
-        endpoint: Endpoint,
-        path: &str,
-        body: Option<H::Value>,
-        operation: Option<&str>,
-        timeout: f64,
-    ) -> impl Future<Output = Reply<H::Value>> + use<'_, H> {
-        self.host().event(Event::Request { method: endpoint.method(), path, operation });
-        self.host().send(Request {
-            endpoint,
-            url: join(&[&self.0.config.base_url, path]),
-            body,
-            idempotency_key: operation.filter(|_| self.0.config.idempotency_header).map(String::from),
-            timeout: timeout.min(LONGEST),
+    /// The task that carries out a call; what it comes to where there is nothing to wait for.
+    fn task_of(&self, wanted: Wanted, given: &H::Value) -> Result<Task<H::Value>, Outcome<H::Value>> {
+        let id = given.get("id");
+        Ok(match wanted {
+            Wanted::Endpoint(endpoint) => match endpoint.charges() {
+                Some(step) => Task::Charge(Box::new(self.prepare(endpoint, step, given).map_err(Err)?)),
+                None => {
+                    if endpoint == Endpoint::Get {
+                        check_id(&id).map_err(Err)?;
+                    }
+                    let timeout = given.number_of("timeout");
+                    let timeout = if timeout > 0.0 { timeout } else { self.0.config.timeout };
+                    Task::Read(Reading::new(endpoint, id, timeout, self.0.config.max_retries))
+                }
+            },
+            Wanted::Estimate => return Err(self.estimate(&given.get("request")).map(H::Value::number)),
+            Wanted::Pending => Task::List(Box::new(Listing::new())),
+            Wanted::Settle => Task::Settle(Box::new(Settling::new(id, given.get("jobId")).map_err(Err)?)),
+            Wanted::Poll => {
+                check_id(&id).map_err(Err)?;
+                let job = given.get("job");
+                if JobFacts::read(&job).is_some_and(|facts| facts.meets(self.goal(given))) {
+                    return Err(Ok(job));
+                }
+                Task::Poll(0)
+            }
         })
     }
 
-    /// What the journal knows and has not seen end.
-    pub fn pending(&self) -> Answering<Vec<Operation>, H::Value> {
-        Box::pin(self.clone().reading_all())
-    }
-
-    async fn reading_all(self) -> Result<Vec<Operation>, Failure<H::Value>> {
-        let prefix = self.key("");
-        let ids = self.journal(JournalCall::List, &prefix, "").await?;
-        let mut operations = Vec::new();
-        for at in &ids.keys() {
-            let Some(key) = ids.text(at) else { continue };
-            let Some(operation) = key.strip_prefix(&prefix) else { continue };
-            let Some(entry) = entry_of(&self.journal(JournalCall::Read, &key, "").await?) else { continue };
-            if !matches!(entry.state, State::Ended(_)) {
-                self.recall(operation, &entry);
-                operations.push(Operation { operation: operation.into(), entry });
-            }
-        }
-        Ok(operations)
-    }
-
-    /// Uses the journal for a call that cannot do without it.
-    fn journal(&self, call: JournalCall, key: &str, entry: &str) -> Journaled<H::Wait> {
-        Journaled(self.host().journal(call, key, entry))
-    }
-
-    fn recall(&self, operation: &str, entry: &Entry) {
-        self.0.known.borrow_mut().recall(operation, entry, self.host().now().monotonic);
-    }
-
-    /// Looks again at an operation whose outcome is unknown. `job` is the id, where the caller has found it.
-    pub fn settle(&self, operation: &str, job: Option<String>) -> Answering<Operation, H::Value> {
-        Box::pin(self.clone().settling(operation.into(), job))
-    }
-
-    async fn settling(self, operation: String, job: Option<String>) -> Result<Operation, Failure<H::Value>> {
-        if let Some(id) = &job {
-            check_id(id)?;
-        }
-        let key = self.key(&operation);
-        let Some(mut entry) = entry_of(&self.journal(JournalCall::Read, &key, "").await?) else {
-            let message = "is not in the journal: it was never sent, was refused, or has expired";
-            return Err(Error::invalid("operation", &[message]).with_operation(&operation).into());
+    /// What a step is expected to cost, in credits.
+    ///
+    /// # Errors
+    /// `InvalidRequestError` with the field that cannot be used.
+    fn estimate(&self, question: &H::Value) -> Result<f64, Failure<H::Value>> {
+        let Some(step) = Step::parse(&question.get("step")) else {
+            return Err(refuse("step", "must be submit, preview or render"));
         };
-        if entry.job().is_none() && !self.0.known.borrow().posting.contains(&operation) {
-            let rendered = operation.strip_prefix("render:").filter(|_| entry.step == Step::Render);
-            let given = job.is_some();
-            entry.state = State::Unknown;
-            if let Some(id) = job.or_else(|| rendered.map(String::from)) {
-                let job = self.get(&id, None).await?;
-                // Only what is rendered or being rendered proves that the render was carried out.
-                if let Some(facts) = JobFacts::read(&job)
-                    && (given || facts.is_rendered_or_rendering())
-                {
-                    entry.state = State::Bound(facts.id);
-                }
-            } else if let Some(listing) = self.host().list_jobs(entry.at as f64)
-                && let Some(id) = carrier(&listing.await.map_err(list_failed)?, &operation)
-            {
-                entry.state = State::Bound(id);
+        self.0.config.prices.estimate(step, question.number_of("seconds"), ModelVersion::of(question)?)
+    }
+
+    /// Hands a task what it waited for.
+    pub fn resume(&self, task: u32, answer: Answer<H::Value>) {
+        self.advance(task, 0, answer);
+    }
+
+    /// The caller does not want it any more: by an abort, or because the client is closed. A charge that may have been
+    /// sent goes on by itself, to learn its job.
+    pub fn leave(&self, number: u32) {
+        let place = self.change(number, |place| {
+            match mem::replace(&mut place.owner, Owner::Nobody) {
+                Owner::Call(call) => place.owner = Owner::Left(call),
+                other => place.owner = other,
             }
-            self.recall(&operation, &entry);
-            self.journal(JournalCall::Write, &key, &entry.encode()).await?;
-        }
-        Ok(Operation { operation, entry })
-    }
-
-    /// Takes in where a job stands, and writes down that its operation ended once it has.
-    fn notice(&self, job: &H::Value) {
-        let Some(facts) = JobFacts::read(job) else { return };
-        let now = self.host().now().monotonic;
-        let ended = self.0.known.borrow_mut().end(&facts, now);
-        self.write_end(ended);
-    }
-
-    fn write_end(&self, ended: Option<Box<Operation>>) {
-        let Some(ended) = ended else { return };
-        let written = self.host().journal(JournalCall::Write, &self.key(&ended.operation), &ended.entry.encode());
-        // Nobody waits for it: at worst the operation is still pending after a reload, and ends then.
-        self.host().spawn(Box::pin(Unheard(written)));
-    }
-
-    /// Where the journal has an operation.
-    fn key(&self, operation: &str) -> String {
-        join(&[&self.0.config.namespace, "/", operation])
-    }
-}
-
-/// The entry that the journal answered with.
-fn entry_of<V: Value>(found: &V) -> Option<Entry> {
-    Entry::decode(&found.as_text()?)
-}
-
-/// The id of the job that carries an operation's token in its webhook's URL.
-fn carrier<V: Value>(jobs: &V, operation: &str) -> Option<String> {
-    for at in &jobs.keys() {
-        if let Some(job) = jobs.get(at)
-            && job.text("webhook_url").is_some_and(|url| contains(&url, operation))
+            place.task.take()
+        });
+        // What is being advanced right now is left as soon as it has been.
+        let Some(mut task) = place.flatten() else { return };
+        if let Task::Charge(charge) = &mut task
+            && charge.outlives_its_caller()
         {
-            return JobFacts::id_of(&job);
+            self.change(number, |place| place.task = Some(task));
+            return;
+        }
+        self.host().forget(number);
+        match &task {
+            Task::Charge(charge) => self.release(charge),
+            Task::Poll(watch) => self.unwatch(*watch, number),
+            _ => {}
+        }
+        for child in self.children(number) {
+            self.leave(child);
+        }
+        self.end(number, None);
+    }
+
+    /// The time of a charge's caller is over. The charge goes on where it may have been sent.
+    pub fn late(&self, number: u32) {
+        let told = self.change(number, |place| match (&place.owner, &place.task) {
+            (Owner::Call(call), Some(Task::Charge(charge))) => Some((call.clone(), charge.was_sent())),
+            _ => None,
+        });
+        let Some((call, was_sent)) = told.flatten() else { return };
+        let failure = if was_sent { charge::unknown() } else { answer::unsent("There was no time left; nothing was sent. Raise timeout, or try again later.") };
+        self.leave(number);
+        self.host().settle(&call, Err(&failure));
+    }
+
+    /// Adds a task and begins it; its number.
+    fn add(&self, owner: Owner<H::Call>, task: Task<H::Value>) -> u32 {
+        let number = {
+            let places = &mut *self.0.tasks.borrow_mut();
+            let place = Place { owner, task: Some(task) };
+            let at = places.iter().position(|place| matches!(place.owner, Owner::Nobody)).unwrap_or(places.len());
+            match places.get_mut(at) {
+                Some(free) => *free = place,
+                None => places.push(place),
+            }
+            at as u32 + 1
+        };
+        self.resume(number, Ok(Value::nothing()));
+        number
+    }
+
+    /// Changes the place of a task. No borrow outlives this.
+    fn change<T>(&self, number: u32, change: impl FnOnce(&mut Place<H>) -> T) -> Option<T> {
+        self.0.tasks.borrow_mut().get_mut((number as usize).wrapping_sub(1)).map(change)
+    }
+
+    /// The call that waits for a task, if it still does.
+    fn call_of(&self, number: u32) -> Option<H::Call> {
+        let call = self.change(number, |place| if let Owner::Call(call) = &place.owner { Some(call.clone()) } else { None });
+        call.flatten()
+    }
+
+    /// Whether the call that a task was begun for was left.
+    fn is_left(&self, number: u32) -> bool {
+        self.change(number, |place| matches!(place.owner, Owner::Left(_))) == Some(true)
+    }
+
+    /// The tasks that were begun for another one.
+    fn children(&self, number: u32) -> Vec<u32> {
+        let mut children = Vec::new();
+        for (at, place) in self.0.tasks.borrow().iter().enumerate() {
+            if matches!(place.owner, Owner::Task(parent) if parent == number) {
+                children.push(at as u32 + 1);
+            }
+        }
+        children
+    }
+
+    fn advance(&self, number: u32, from: u32, answer: Answer<H::Value>) {
+        let watch = self.change(number, |place| match &place.task {
+            Some(Task::Watch(watch)) => Some(Rc::clone(watch)),
+            _ => None,
+        });
+        if let Some(watch) = watch.flatten() {
+            if self.look_on(number, &watch, from, answer) {
+                self.end(number, None);
+            }
+            return;
+        }
+        let Some(mut task) = self.change(number, |place| place.task.take()).flatten() else { return };
+        let outcome = match &mut task {
+            Task::Read(reading) => self.read_on(number, reading, answer),
+            Task::Charge(charge) => self.charge_on(number, charge, answer),
+            Task::List(listing) => self.list_on(number, listing, answer),
+            Task::Settle(settling) => self.settle_on(number, settling, answer),
+            Task::Watch(_) | Task::Poll(_) => None,
+        };
+        if outcome.is_some() {
+            self.end(number, outcome);
+            return;
+        }
+        self.change(number, |place| place.task = Some(task));
+        if self.is_left(number) {
+            self.leave(number);
         }
     }
-    None
+
+    /// Frees a task's place, and tells whoever waited for it. Nothing is told to a call that hears by another way.
+    fn end(&self, number: u32, outcome: Option<Outcome<H::Value>>) {
+        let owner = self.change(number, |place| {
+            place.task = None;
+            mem::replace(&mut place.owner, Owner::Nobody)
+        });
+        match (owner, outcome) {
+            (Some(Owner::Call(call)), Some(outcome)) => self.host().settle(&call, outcome.as_ref()),
+            (Some(Owner::Left(call)), _) => self.host().over(&call),
+            (Some(Owner::Task(parent)), Some(outcome)) => {
+                self.advance(parent, number, outcome.map_err(|failure| failure.0));
+            }
+            _ => {}
+        }
+    }
 }

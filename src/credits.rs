@@ -1,7 +1,8 @@
 //! What a call costs: the price table, the estimate before a charge, and the budget that a client may not pass.
 
 use crate::api::{ModelVersion, Step};
-use crate::error::{Error, Reason, remove_where};
+use crate::error::{Failure, refuse};
+use crate::value::Value;
 
 /// Credits for every started block of video.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -56,9 +57,9 @@ impl PriceTable {
     ///
     /// # Errors
     /// `InvalidRequestError{field: "seconds"}` where the length is not a positive number.
-    pub fn estimate(&self, step: Step, seconds: f64, model: ModelVersion) -> Result<f64, Error> {
+    pub fn estimate<V: Value>(&self, step: Step, seconds: f64, model: ModelVersion) -> Result<f64, Failure<V>> {
         if !(seconds > 0.0 && seconds <= 86_400.0) {
-            return Err(Error::invalid("seconds", &["must be the length of the video, more than 0 and at most 86400"]));
+            return Err(refuse("seconds", "must be the length of the video, more than 0 and at most 86400"));
         }
         let price = match (step, model) {
             (Step::Preview, _) => self.preview,
@@ -74,57 +75,54 @@ impl PriceTable {
 /// What a client may spend. A charge reserves its estimate before it is sent, so that parallel calls
 /// cannot pass the limit together; a refusal gives it back, and the job's `credits_used` corrects it.
 #[derive(Clone, Debug)]
-pub struct Budget {
-    limit: f64,
-    charges: Vec<(String, f64)>,
+pub struct Budget<V> {
+    left: f64,
+    /// What is set aside, by operation.
+    reserved: Vec<(V, f64)>,
 }
 
-impl Budget {
+impl<V: Value> Budget<V> {
     /// Of `limit` credits.
     pub const fn new(limit: f64) -> Self {
-        Self { limit, charges: Vec::new() }
+        Self { left: limit, reserved: Vec::new() }
     }
 
     /// What is left, in credits.
-    pub fn remaining(&self) -> f64 {
-        let mut spent = 0.0;
-        for (_, credits) in &self.charges {
-            spent += credits;
-        }
-        (self.limit - spent).max(0.0)
+    pub const fn remaining(&self) -> f64 {
+        self.left.max(0.0)
     }
 
     /// Sets `credits` aside for an operation.
     ///
     /// # Errors
     /// `BudgetExceededError` where less is left.
-    pub fn reserve(&mut self, operation: &str, credits: f64) -> Result<(), Error> {
+    pub fn reserve(&mut self, operation: &V, credits: f64) -> Result<(), Failure<V>> {
         let remaining = self.remaining();
         if credits > remaining {
-            let reason = Reason::BudgetExceeded { estimate: credits, remaining };
-            return Err(Error::new(
-                reason,
-                &["This call would pass maxCredits; nothing was sent. Raise maxCredits or start a new client."],
+            return Err(Failure::told(
+                "BudgetExceededError",
+                "This call would pass maxCredits; nothing was sent. Raise maxCredits or start a new client.",
             )
-            .with_operation(operation));
+            .with("estimate", &V::number(credits))
+            .with("remaining", &V::number(remaining)));
         }
-        self.charges.push((operation.into(), credits));
+        self.left -= credits;
+        self.reserved.push((operation.clone(), credits));
         Ok(())
     }
 
     /// Corrects what an operation cost once that is known; 0 gives it all back.
-    pub fn settle(&mut self, operation: &str, credits: f64) {
-        for charge in &mut self.charges {
-            if charge.0 == operation {
-                charge.1 = credits;
-            }
+    pub fn settle(&mut self, operation: &V, credits: f64) {
+        if let Some(at) = self.reserved.iter().position(|(reserved, _)| reserved == operation) {
+            self.left += self.reserved.swap_remove(at).1 - credits;
         }
-        remove_where(&mut self.charges, |charge| charge.1 <= 0.0);
     }
 }
 
 #[cfg(all(test, not(target_arch = "wasm32")))]
 mod tests {
+    use serde_json::Value as Json;
+
     use super::*;
     use ModelVersion::{AuroraV1, AuroraV1Fast, Standard};
     use Step::{Preview, Render, Submit};
@@ -142,30 +140,32 @@ mod tests {
             (Submit, 16.0, AuroraV1Fast, 20.0),
             (Render, 15.0, AuroraV1, 20.0),
         ] {
-            assert_eq!(seed.estimate(step, seconds, model), Ok(credits), "{step:?} {seconds} {model:?}");
+            assert_eq!(seed.estimate::<Json>(step, seconds, model), Ok(credits), "{step:?} {seconds} {model:?}");
         }
-        assert_eq!(PriceTable::PER_SECOND.estimate(Submit, 10.4, AuroraV1), Ok(11.0));
-        assert_eq!(PriceTable::PER_SECOND.estimate(Submit, 10.4, AuroraV1Fast), Ok(5.5));
-        assert_eq!(PriceTable::PER_SECOND.estimate(Submit, 10.4, Standard), Ok(5.0));
+        assert_eq!(PriceTable::PER_SECOND.estimate::<Json>(Submit, 10.4, AuroraV1), Ok(11.0));
+        assert_eq!(PriceTable::PER_SECOND.estimate::<Json>(Submit, 10.4, AuroraV1Fast), Ok(5.5));
+        assert_eq!(PriceTable::PER_SECOND.estimate::<Json>(Submit, 10.4, Standard), Ok(5.0));
     }
 
     #[test]
     fn a_length_that_is_none_is_refused() {
         for seconds in [0.0, -1.0, f64::NAN, f64::INFINITY] {
-            assert_eq!(PriceTable::SEED.estimate(Submit, seconds, Standard).unwrap_err().field(), Some("seconds"));
+            let failure = PriceTable::SEED.estimate::<Json>(Submit, seconds, Standard).unwrap_err();
+            assert_eq!(failure.get("field"), "seconds");
         }
     }
 
     #[test]
     fn reservations_together_never_pass_the_limit() {
         let mut budget = Budget::new(10.0);
-        assert!(budget.reserve("a", 5.0).is_ok());
-        assert!(budget.reserve("b", 5.0).is_ok());
-        let error = budget.reserve("c", 1.0).unwrap_err();
-        assert_eq!(error.reason(), &Reason::BudgetExceeded { estimate: 1.0, remaining: 0.0 });
-        budget.settle("a", 0.0);
-        assert!(budget.reserve("c", 5.0).is_ok(), "a refused charge gives its credits back");
-        budget.settle("b", 7.0);
+        let [a, b, c] = ["a", "b", "c"].map(Json::from);
+        assert!(budget.reserve(&a, 5.0).is_ok());
+        assert!(budget.reserve(&b, 5.0).is_ok());
+        let failure = budget.reserve(&c, 1.0).unwrap_err();
+        assert_eq!((failure.get("estimate"), failure.get("remaining")), (1.0.into(), 0.0.into()));
+        budget.settle(&a, 0.0);
+        assert!(budget.reserve(&c, 5.0).is_ok(), "a refused charge gives its credits back");
+        budget.settle(&b, 7.0);
         assert!(budget.remaining() <= 0.0, "what was really charged counts, even above the estimate");
     }
 }

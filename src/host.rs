@@ -1,20 +1,25 @@
 //! Host: all that the core asks of the outside, so that the same lines run in a browser, in an edge
 //! worker and in a simulation on one native thread with virtual time.
-
-use std::future::Future;
-use std::pin::Pin;
+//!
+//! The core waits for nothing. It begins things, each in the name of a *task*, and the host hands back
+//! what became of it: [`Client::resume`](crate::client::Client::resume) with the task's number, once. A
+//! task waits for one thing at a time; beginning another takes the former back.
 
 use crate::api::Endpoint;
-use crate::error::push_digit;
+use crate::error::Failure;
+use crate::poll::Look;
 use crate::value::Value;
 
-/// The two clocks, in milliseconds. They part during a laptop's sleep, and where somebody sets the wall clock.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Now {
-    /// Never goes back; for waits and deadlines.
-    pub monotonic: f64,
-    /// Since 1970; for what is written down.
-    pub wall: f64,
+/// What became of what a task waited for: what it brought, or what was thrown.
+pub type Answer<V> = Result<V, V>;
+
+/// What a host tells a client.
+#[derive(Clone, Debug)]
+pub enum Signal<V> {
+    /// What a task waited for is there: [`Client::resume`](crate::client::Client::resume).
+    Resume(u32, Answer<V>),
+    /// The time of a charge's caller is over: [`Client::late`](crate::client::Client::late).
+    Late(u32),
 }
 
 /// What the surroundings are like at the moment.
@@ -32,200 +37,113 @@ pub struct Request<V> {
     /// Which call of the upstream.
     pub endpoint: Endpoint,
     /// Base URL and path.
-    pub url: String,
-    /// What becomes the JSON body.
-    pub body: Option<V>,
-    /// Sent as `Idempotency-Key`.
-    pub idempotency_key: Option<String>,
+    pub url: V,
+    /// What becomes the JSON body, or nothing.
+    pub body: V,
+    /// The operation id, for a charge; a host may send it as `Idempotency-Key`.
+    pub operation: V,
     /// Milliseconds until the answer must be whole.
     pub timeout: f64,
-}
-
-/// The body of an answer, as far as it can be used.
-#[derive(Clone, Debug)]
-pub enum Body<V> {
-    /// Whole, and JSON.
-    Json(V),
-    /// Whole, and not JSON.
-    Text(String),
-    /// It ended early; what had arrived.
-    Broken(String),
-}
-
-/// How a request ended.
-#[derive(Clone, Debug)]
-pub enum Reply<V> {
-    /// With a status line.
-    Answered {
-        /// The HTTP status; 0 for a redirect that a browser hides.
-        status: u16,
-        /// What `Retry-After` asks for, in milliseconds from now; not yet clamped.
-        retry_after: Option<f64>,
-        /// What came with it.
-        body: Body<V>,
-    },
-    /// Without one.
-    Lost {
-        /// The runtime's code for the failure, such as `ECONNREFUSED`, or empty.
-        code: String,
-        /// What the runtime threw.
-        cause: Option<V>,
-    },
-    /// The time was over first.
-    TimedOut,
-    /// It could not be made: a header or the base URL is unusable. Nothing was sent.
-    Unusable {
-        /// The option to blame: `headers`, `apiKey` or `baseUrl`.
-        field: &'static str,
-        /// What is wrong with it.
-        message: &'static str,
-        /// What the runtime or the caller's function threw.
-        cause: Option<V>,
-    },
-}
-
-/// What a log may want to know. Holds no key and no variable.
-#[derive(Clone, Copy, Debug, PartialEq)]
-#[non_exhaustive]
-pub enum Event<'a> {
-    /// A request goes out.
-    Request {
-        /// `GET` or `POST`.
-        method: &'static str,
-        /// Path below the base URL.
-        path: &'a str,
-        /// The operation id, for a charge.
-        operation: Option<&'a str>,
-    },
-    /// A read, or a charge that was not sent, will be tried again.
-    Retry {
-        /// Path below the base URL.
-        path: &'a str,
-        /// Milliseconds until then.
-        in_ms: f64,
-    },
-    /// A job will be looked at again.
-    Look {
-        /// Its id.
-        job: &'a str,
-        /// Milliseconds until then.
-        in_ms: f64,
-    },
-    /// What became of a charge.
-    Verdict {
-        /// Its operation id.
-        operation: &'a str,
-        /// `bound`, `rejected`, `not_sent` or `unknown`.
-        verdict: &'static str,
-        /// The job that it is bound to.
-        job: Option<&'a str>,
-    },
 }
 
 /// What is asked of the journal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum JournalCall {
-    /// Writes the entry under the id unless something is there already; atomic. Whether it did.
+    /// Writes the entry under the key unless something is there already; atomic. Whether it did.
     Create,
-    /// The entry under the id: a text, or nothing.
+    /// The entry under the key, or nothing.
     Read,
-    /// Writes the entry under the id, whatever was there.
+    /// Writes the entry under the key, whatever was there.
     Write,
-    /// Removes what is under the id.
+    /// Removes what is under the key.
     Delete,
-    /// The ids that begin with the given one: a list of texts.
+    /// The keys that begin with the given one: a list of texts.
     List,
 }
 
-/// All that the core asks of the outside. One thread: no future is `Send`.
-///
-/// What is waited for comes as one plain kind of future, [`Host::Wait`]: futures within futures would
-/// weigh more than everything else in the npm build.
-#[expect(async_fn_in_trait, reason = "every host is single-threaded, so nobody needs to name a Send bound")]
-pub trait Host: Clone + Unpin + 'static {
-    /// A JSON value of this world.
+impl JournalCall {
+    /// As the journal's interface calls it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Create => "create",
+            Self::Read => "read",
+            Self::Write => "write",
+            Self::Delete => "delete",
+            Self::List => "list",
+        }
+    }
+}
+
+/// All that the core asks of the outside. One thread: nothing is `Send`.
+pub trait Host: 'static {
+    /// A value of this world.
     type Value: Value;
-    /// Something that this world has promised: what it came to, or what was thrown instead. Dropping it takes the wish back.
-    type Wait: Future<Output = Result<Self::Value, Self::Value>> + Unpin + 'static;
+    /// Whoever made a call, and hears how it ends.
+    type Call: Clone + 'static;
 
-    /// Makes one request. Follows no redirect, uses no cache, and stops it when the future is dropped.
-    async fn send(&self, request: Request<Self::Value>) -> Reply<Self::Value>;
+    /// Says how the client is told of things. For hosts that cannot name the client otherwise.
+    fn connect(&self, _client: impl Fn(Signal<Self::Value>) + 'static) {}
 
-    /// Waits `ms` milliseconds.
-    fn sleep(&self, ms: f64) -> Self::Wait;
+    /// Makes one request: follows no redirect, uses no cache. It always comes to a record:
+    /// - `status`, and `retryAfter` in milliseconds, and `body` (JSON) or `text` (the first 500
+    ///   characters of anything else), and `broken` where it ended early;
+    /// - `late` where it was not whole in time;
+    /// - `field` and `message` where it could not be made: an option is unusable, and nothing was sent;
+    /// - and where no answer came none of these, but `code`, the runtime's own, and `cause`.
+    fn send(&self, task: u32, request: Request<Self::Value>);
 
-    /// Waits `ms` milliseconds, or less when something happened that makes it worth looking: a new
-    /// watcher, a page that is shown again, a network that came back.
-    fn sleep_or_wake(&self, ms: f64) -> Self::Wait;
+    /// Waits `ms` milliseconds. Where it is `light`, `wake` ends it too.
+    fn sleep(&self, task: u32, ms: f64, light: bool);
 
-    /// Ends every `sleep_or_wake` that is under way.
-    fn wake(&self);
+    /// Something happened that is worth looking at: ends every light sleep.
+    fn wake(&self) {}
 
-    /// Runs a future to its end, whoever drops what.
-    fn spawn(&self, task: Pin<Box<dyn Future<Output = ()>>>);
+    /// Takes back what a task waits for.
+    fn forget(&self, task: u32);
 
-    /// The two clocks.
-    fn now(&self) -> Now;
+    /// Uses the journal. The task may be 0: then nobody waits for the answer.
+    fn journal(&self, task: u32, call: JournalCall, key: &Self::Value, entry: &Self::Value);
+
+    /// Lists the jobs that were made since `since`, in milliseconds since 1970. False where the caller knows no way to.
+    fn list_jobs(&self, _task: u32, _since: f64) -> bool {
+        false
+    }
+
+    /// A call ends.
+    fn settle(&self, call: &Self::Call, result: Result<&Self::Value, &Failure<Self::Value>>);
+
+    /// What was begun for a call that was left is over.
+    fn over(&self, _call: &Self::Call) {}
+
+    /// A job that a call watches has changed.
+    fn update(&self, call: &Self::Call, job: &Self::Value, look: Look);
+
+    /// After `ms` milliseconds calls [`Client::late`](crate::client::Client::late), unless the call has ended by then.
+    fn alarm(&self, call: &Self::Call, task: u32, ms: f64);
+
+    /// Milliseconds that never go back; for waits and deadlines.
+    fn now(&self) -> f64;
+
+    /// Milliseconds since 1970, for what is written down. It parts from `now` during a laptop's sleep and where somebody sets the clock.
+    fn wall(&self) -> f64;
 
     /// A random number from 0 to below 1.
     fn random(&self) -> f64;
 
     /// A random UUID, version 4.
-    fn uuid(&self) -> String {
-        uuid(|| self.random())
-    }
+    fn uuid(&self) -> Self::Value;
 
     /// The surroundings.
     fn env(&self) -> Env {
         Env { visible: true, online: true }
     }
 
-    /// Whether calls may wait for one another's events. False on workerd and edge-light, where a task
-    /// that another request's event wakes hangs: there every call drives its own requests.
+    /// Whether calls may be served by one another's events. False on workerd and edge-light, where a
+    /// task that another request's event wakes hangs: there every call drives its own requests.
     fn shares(&self) -> bool {
         true
     }
 
-    /// Uses the journal.
-    fn journal(&self, call: JournalCall, id: &str, entry: &str) -> Self::Wait;
-
-    /// The jobs that were made since `since`, in milliseconds since 1970, where the caller knows a way to list them.
-    fn list_jobs(&self, _since: f64) -> Option<Self::Wait> {
-        None
-    }
-
-    /// Waits until `name` is held against every other holder, other tabs included. `None` where nobody else can hold it.
-    fn lock(&self, _name: &str) -> Option<Self::Wait> {
-        None
-    }
-
-    /// Gives back what `lock` came to.
-    fn unlock(&self, _held: Self::Value) {}
-
-    /// Tells the other clients of this origin what a look at a job brought.
-    fn publish(&self, _job: &str, _value: &Self::Value) {}
-
-    /// What another client of this origin published: a job's id and the job. `None` where nothing is left.
-    fn published(&self) -> Option<(String, Self::Value)> {
-        None
-    }
-
-    /// For logs.
-    fn event(&self, _event: Event<'_>) {}
-}
-
-/// A UUID, version 4, of numbers from 0 to below 1.
-pub fn uuid(random: impl Fn() -> f64) -> String {
-    let mut text = String::new();
-    for at in 0..32 {
-        text.push_str(if matches!(at, 8 | 12 | 16 | 20) { "-" } else { "" });
-        let digit = (random() * 16.0) as u8;
-        let digit = match at {
-            12 => 4,
-            16 => digit & 3 | 8,
-            _ => digit,
-        };
-        push_digit(&mut text, digit);
-    }
-    text
+    /// For logs: a record that holds no key and no variable.
+    fn event(&self, _event: Self::Value) {}
 }

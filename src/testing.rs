@@ -2,80 +2,224 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
+use regex::{NoExpand, Regex, RegexBuilder};
+use serde_json::Value as Json;
+
 use crate::charge::MemoryJournal;
-use crate::host::{Body, Env, Event, Host, JournalCall, Now, Reply, Request};
+use crate::client::Slot;
+use crate::error::Failure;
+use crate::host::{Answer, Env, Host, JournalCall, Request, Signal};
+use crate::poll::Look;
 use crate::value::{Kind, Value};
 
 /// A JSON text as a value.
-pub fn json(text: &str) -> serde_json::Value {
+pub fn json(text: &str) -> Json {
     serde_json::from_str(text).expect("JSON")
 }
 
-impl Value for serde_json::Value {
+/// JSON has no `undefined`: no text of a test is this one.
+const NOTHING: &str = "\0nothing";
+
+fn regex(pattern: &str) -> Regex {
+    // JavaScript looks ahead; what is looked ahead for is checked by itself here.
+    RegexBuilder::new(pattern).case_insensitive(true).build().expect("a pattern that both worlds understand")
+}
+
+impl Value for Json {
+    fn nothing() -> Self {
+        NOTHING.into()
+    }
+
+    fn text(text: &str) -> Self {
+        text.into()
+    }
+
+    fn number(number: f64) -> Self {
+        number.into()
+    }
+
+    fn truth(yes: bool) -> Self {
+        yes.into()
+    }
+
+    fn record() -> Self {
+        json("{}")
+    }
+
+    fn list() -> Self {
+        json("[]")
+    }
+
+    fn with(mut self, key: &str, value: &Self) -> Self {
+        if value.is_there() {
+            self[key] = value.clone();
+        }
+        self
+    }
+
+    fn and(mut self, element: &Self) -> Self {
+        self.as_array_mut().expect("a list").push(element.clone());
+        self
+    }
+
     fn kind(&self) -> Kind {
         match self {
             Self::Null => Kind::Null,
-            Self::Bool(yes) => Kind::Bool(*yes),
-            Self::Number(number) => Kind::Number(number.as_f64().unwrap_or(f64::NAN)),
+            Self::Bool(_) => Kind::Bool,
+            Self::Number(_) => Kind::Number,
+            Self::String(text) if text == NOTHING => Kind::Nothing,
             Self::String(_) => Kind::Text,
             Self::Array(_) => Kind::List,
             Self::Object(_) => Kind::Object,
         }
     }
 
-    fn as_text(&self) -> Option<String> {
-        self.as_str().map(String::from)
-    }
-
-    fn get(&self, key: &str) -> Option<Self> {
+    fn get(&self, key: &str) -> Self {
         match self {
-            Self::Array(items) => items.get(key.parse::<usize>().ok()?).cloned(),
+            Self::Array(items) => key.parse::<usize>().ok().and_then(|at| items.get(at)).cloned(),
             Self::Object(fields) => fields.get(key).cloned(),
             _ => None,
         }
+        .unwrap_or_else(Self::nothing)
     }
 
-    fn keys(&self) -> Vec<String> {
+    fn at(&self, key: &Self) -> Self {
+        key.as_str().map_or_else(Self::nothing, |key| self.get(key))
+    }
+
+    fn keys(&self) -> Self {
         match self {
             Self::Array(items) => (0..items.len()).map(|at| at.to_string()).collect(),
             Self::Object(fields) => fields.keys().cloned().collect(),
-            _ => Vec::new(),
+            _ => Self::list(),
         }
     }
 
-    fn with_text(&self, key: &str, text: &str) -> Self {
-        let mut copy = self.clone();
-        copy[key] = Self::String(text.into());
-        copy
+    fn nth(&self, index: usize) -> Self {
+        self.get(&index.to_string())
+    }
+
+    fn as_number(&self) -> f64 {
+        match self {
+            Self::Number(number) => number.as_f64().unwrap_or(f64::NAN),
+            Self::String(text) if regex(r"^\d{1,15}(\.\d+)?$").is_match(text) => text.parse().unwrap_or(f64::NAN),
+            _ => f64::NAN,
+        }
+    }
+
+    fn is_true(&self) -> bool {
+        *self == true
+    }
+
+    fn one_of(&self, words: &str) -> i32 {
+        self.as_str().and_then(|text| words.split(' ').position(|word| word == text)).map_or(-1, |at| at as i32)
+    }
+
+    fn matches(&self, pattern: &str) -> bool {
+        self.kind() == Kind::Text && self.as_str().is_some_and(|text| regex(pattern).is_match(text))
+    }
+
+    fn replaced(&self, pattern: &str, by: &Self) -> Self {
+        let plain = |value: &Self| match value {
+            Self::String(text) => text.clone(),
+            Self::Number(number) => number.as_f64().unwrap_or_default().to_string(),
+            other => other.to_string(),
+        };
+        regex(pattern).replace_all(&plain(self), NoExpand(&plain(by))).into()
+    }
+
+    fn holds(&self, other: &Self) -> bool {
+        let lower = |value: &Self| value.as_str().map(str::to_lowercase);
+        matches!((lower(self), lower(other)), (Some(text), Some(part)) if text.contains(&part))
+    }
+
+    fn hash(&self, seed: f64) -> f64 {
+        let mut hasher = DefaultHasher::new();
+        (seed.to_bits(), self.to_string()).hash(&mut hasher);
+        (hasher.finish() >> 12) as f64
+    }
+
+    fn class(&self) -> Self {
+        "Object".into()
+    }
+
+    fn copied(&self) -> Self {
+        self.clone()
+    }
+}
+
+/// The body of an answer, as far as it can be used.
+#[derive(Clone, Debug)]
+pub enum Body {
+    /// Whole, and JSON.
+    Json(Json),
+    /// Whole, and not JSON.
+    Text(String),
+    /// It ended early; what had arrived.
+    Broken(String),
+}
+
+/// How a request ends.
+#[derive(Clone, Debug)]
+pub enum Reply {
+    Answered { status: u16, retry_after: Option<f64>, body: Body },
+    Lost { code: String },
+    TimedOut,
+}
+
+impl Reply {
+    fn record(self) -> Json {
+        let record = Json::record();
+        match self {
+            Self::Answered { status, retry_after, body } => {
+                let record = record.with_number("status", status.into());
+                let record = record.with("retryAfter", &retry_after.map_or_else(Json::nothing, Json::number));
+                match body {
+                    Body::Json(value) => record.with("body", &value),
+                    Body::Text(text) => record.with_text("text", &text),
+                    Body::Broken(text) => record.with_text("text", &text).with("broken", &true.into()),
+                }
+            }
+            Self::Lost { code } => record.with_text("code", &code),
+            Self::TimedOut => record.with("late", &true.into()),
+        }
     }
 }
 
 /// A whole JSON answer.
-pub fn answer(status: u16, body: &str) -> Reply<serde_json::Value> {
+pub fn answer(status: u16, body: &str) -> Reply {
     Reply::Answered { status, retry_after: None, body: Body::Json(json(body)) }
 }
 
 /// No answer.
-pub fn lost(code: &str) -> Reply<serde_json::Value> {
-    Reply::Lost { code: code.into(), cause: None }
+pub fn lost(code: &str) -> Reply {
+    Reply::Lost { code: code.into() }
 }
 
 /// Says how a request is answered, and after how many milliseconds.
-type Script = Box<dyn FnMut(&Request<serde_json::Value>) -> (f64, Reply<serde_json::Value>)>;
+type Script = Box<dyn FnMut(&Request<Json>) -> (f64, Reply)>;
 
-struct Timer {
-    due: f64,
-    wakes: bool,
-    fired: Rc<Cell<bool>>,
+type Tell = Rc<dyn Fn(Signal<Json>)>;
+
+enum What {
+    /// A task's wait.
+    Answer { client: usize, task: u32, light: bool, answer: Answer<Json> },
+    /// A charge's caller stops waiting.
+    Alarm { client: usize, task: u32, call: Rc<Slot<Json>> },
+    /// A future of a test.
+    Timer(Rc<Cell<bool>>),
 }
 
 struct World {
     now: Cell<f64>,
-    timers: RefCell<Vec<Timer>>,
+    /// What happens when, in the order in which it was begun.
+    agenda: RefCell<Vec<(f64, What)>>,
+    clients: RefCell<Vec<Tell>>,
     spawned: RefCell<Vec<Pin<Box<dyn Future<Output = ()>>>>>,
     script: RefCell<Script>,
     requests: RefCell<Vec<(f64, String)>>,
@@ -87,15 +231,24 @@ struct World {
     chance: Cell<u8>,
 }
 
-/// The scripted host. Clones share one world.
-#[derive(Clone)]
-pub struct Scripted(Rc<World>);
+/// The scripted host. Clones share one world, and each serves a client of its own.
+pub struct Scripted {
+    world: Rc<World>,
+    client: Cell<usize>,
+}
+
+impl Clone for Scripted {
+    fn clone(&self) -> Self {
+        Self { world: Rc::clone(&self.world), client: Cell::new(usize::MAX) }
+    }
+}
 
 impl Scripted {
-    pub fn new(script: impl FnMut(&Request<serde_json::Value>) -> (f64, Reply<serde_json::Value>) + 'static) -> Self {
-        Self(Rc::new(World {
+    pub fn new(script: impl FnMut(&Request<Json>) -> (f64, Reply) + 'static) -> Self {
+        let world = Rc::new(World {
             now: Cell::new(0.0),
-            timers: RefCell::default(),
+            agenda: RefCell::default(),
+            clients: RefCell::default(),
             spawned: RefCell::default(),
             script: RefCell::new(Box::new(script)),
             requests: RefCell::default(),
@@ -105,74 +258,111 @@ impl Scripted {
             journal_takes: Cell::new(0.0),
             env: Cell::new(Env { visible: true, online: true }),
             chance: Cell::new(0),
-        }))
+        });
+        Self { world, client: Cell::new(usize::MAX) }
     }
 
     /// Runs a future to its end, on virtual time. What it spawned goes on later.
     pub fn run<T>(&self, future: impl Future<Output = T>) -> T {
         let mut future = pin!(future);
         loop {
-            let context = &mut Context::from_waker(Waker::noop());
-            if let Poll::Ready(output) = future.as_mut().poll(context) {
+            if let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
                 return output;
             }
-            assert!(self.step(), "the future waits for nothing at {} ms", self.0.now.get());
+            assert!(self.step(), "the future waits for nothing at {} ms", self.world.now.get());
         }
     }
 
-    /// Runs what was spawned to its end.
+    /// Runs everything that was begun to its end.
     pub fn finish(&self) {
-        while !self.0.spawned.borrow().is_empty() {
-            assert!(self.step() || self.0.spawned.borrow().is_empty(), "a spawned future waits for nothing");
-        }
+        while self.step() {}
     }
 
-    /// Polls what was spawned, then moves time to the next timer. False where there is none.
+    /// Polls what was spawned, then lets the next thing happen. False where nothing will.
     fn step(&self) -> bool {
         let context = &mut Context::from_waker(Waker::noop());
-        let spawned = self.0.spawned.take();
+        let spawned = self.world.spawned.take();
         let mut left: Vec<_> =
             spawned.into_iter().filter_map(|mut task| task.as_mut().poll(context).is_pending().then_some(task)).collect();
-        left.append(&mut self.0.spawned.borrow_mut());
-        *self.0.spawned.borrow_mut() = left;
+        left.append(&mut self.world.spawned.borrow_mut());
+        *self.world.spawned.borrow_mut() = left;
 
-        let mut timers = self.0.timers.borrow_mut();
-        timers.retain(|timer| Rc::strong_count(&timer.fired) > 1);
-        if timers.iter().any(|timer| timer.fired.get()) {
-            timers.retain(|timer| !timer.fired.get());
-            return true;
+        let next = {
+            let agenda = &mut *self.world.agenda.borrow_mut();
+            let mut first: Option<(usize, f64)> = None;
+            for (at, (due, _)) in agenda.iter().enumerate() {
+                if first.is_none_or(|(_, earliest)| *due < earliest) {
+                    first = Some((at, *due));
+                }
+            }
+            let Some((at, _)) = first else { return false };
+            agenda.remove(at)
+        };
+        self.world.now.set(self.world.now.get().max(next.0));
+        let tell = |client: usize, signal| {
+            let tell = self.world.clients.borrow().get(client).cloned();
+            tell.expect("a client")(signal);
+        };
+        match next.1 {
+            What::Answer { client, task, answer, .. } => tell(client, Signal::Resume(task, answer)),
+            What::Alarm { client, task, call } if !call.is_settled() => tell(client, Signal::Late(task)),
+            What::Alarm { .. } => {}
+            What::Timer(fired) => fired.set(true),
         }
-        let Some(due) = timers.iter().map(|timer| timer.due).min_by(f64::total_cmp) else { return false };
-        self.0.now.set(self.0.now.get().max(due));
-        timers.iter().filter(|timer| timer.due <= due).for_each(|timer| timer.fired.set(true));
-        timers.retain(|timer| !timer.fired.get());
         true
     }
 
-    fn timer(&self, ms: f64, wakes: bool) -> impl Future<Output = ()> + use<> {
+    fn plan(&self, ms: f64, what: What) {
+        self.world.agenda.borrow_mut().push((self.world.now.get() + ms, what));
+    }
+
+    fn answer(&self, ms: f64, task: u32, light: bool, answer: Answer<Json>) {
+        self.forget(task);
+        if task > 0 {
+            self.plan(ms, What::Answer { client: self.client.get(), task, light, answer });
+        }
+    }
+
+    /// Waits a while.
+    pub fn wait(&self, ms: f64) -> impl Future<Output = ()> + use<> {
         let fired = Rc::new(Cell::new(false));
-        let due = self.0.now.get() + ms;
-        self.0.timers.borrow_mut().push(Timer { due, wakes, fired: Rc::clone(&fired) });
+        self.plan(ms, What::Timer(Rc::clone(&fired)));
         std::future::poll_fn(move |_| if fired.get() { Poll::Ready(()) } else { Poll::Pending })
+    }
+
+    /// What the future comes to, or `None` where that takes longer than `ms`: then it is dropped.
+    pub fn run_for<T>(&self, ms: f64, future: impl Future<Output = T>) -> Option<T> {
+        let (mut timer, mut future) = (pin!(self.wait(ms)), Box::pin(future));
+        self.run(std::future::poll_fn(move |context| {
+            if let Poll::Ready(output) = future.as_mut().poll(context) {
+                return Poll::Ready(Some(output));
+            }
+            timer.as_mut().poll(context).map(|()| None)
+        }))
+    }
+
+    /// Runs a future beside the others.
+    pub fn spawn(&self, future: impl Future<Output = ()> + 'static) {
+        self.world.spawned.borrow_mut().push(Box::pin(future));
     }
 
     /// After a while, something happens in the world.
     pub fn later(&self, ms: f64, event: impl FnOnce(&Self) + 'static) {
-        let (timer, world) = (self.timer(ms, false), self.clone());
-        self.0.spawned.borrow_mut().push(Box::pin(async move {
+        let (timer, world) = (self.wait(ms), self.clone());
+        self.spawn(async move {
             timer.await;
             event(&world);
-        }));
+        });
     }
 
     /// The requests so far: `POST /api/…`.
     pub fn requests(&self) -> Vec<String> {
-        self.0.requests.borrow().iter().map(|(_, request)| request.clone()).collect()
+        self.world.requests.borrow().iter().map(|(_, request)| request.clone()).collect()
     }
 
     /// When they went out, in milliseconds.
     pub fn times(&self) -> Vec<f64> {
-        self.0.requests.borrow().iter().map(|(at, _)| *at).collect()
+        self.world.requests.borrow().iter().map(|(at, _)| *at).collect()
     }
 
     /// How many of them may charge.
@@ -182,122 +372,142 @@ impl Scripted {
 
     /// What the journal holds.
     pub fn journal(&self) -> Vec<String> {
-        let journal = self.0.journal.borrow();
+        let journal = self.world.journal.borrow();
         journal.list("").iter().filter_map(|id| journal.read(id).map(String::from)).collect()
     }
 
     /// What was reported.
     pub fn events(&self) -> Vec<String> {
-        self.0.events.borrow().clone()
+        self.world.events.borrow().clone()
     }
 
     pub fn break_journal(&self) {
-        self.0.journal_fails.set(true);
+        self.world.journal_fails.set(true);
     }
 
     /// The journal works at once, and answers after this many milliseconds.
     pub fn slow_journal(&self, ms: f64) {
-        self.0.journal_takes.set(ms);
+        self.world.journal_takes.set(ms);
     }
 
     pub fn set_env(&self, env: Env) {
-        self.0.env.set(env);
+        self.world.env.set(env);
         self.wake();
     }
 
     /// The same world after a crash: the journal is there, and nothing that was running.
     pub fn crash(&self) -> Self {
         let world = Self::new(|_| panic!("no script"));
-        *world.0.script.borrow_mut() = self.0.script.replace(Box::new(|_| panic!("this host has crashed")));
-        *world.0.journal.borrow_mut() = self.0.journal.borrow().clone();
-        self.0.spawned.take();
+        *world.world.script.borrow_mut() = self.world.script.replace(Box::new(|_| panic!("this host has crashed")));
+        *world.world.journal.borrow_mut() = self.world.journal.borrow().clone();
+        self.world.spawned.take();
+        self.world.agenda.take();
         world
     }
 }
 
 impl Host for Scripted {
-    type Value = serde_json::Value;
-    type Wait = Pin<Box<dyn Future<Output = Result<serde_json::Value, serde_json::Value>>>>;
+    type Value = Json;
+    type Call = Rc<Slot<Json>>;
 
-    async fn send(&self, request: Request<serde_json::Value>) -> Reply<serde_json::Value> {
-        let path = request.url.strip_prefix("https://api.test").expect("the base URL").to_owned();
-        self.0.requests.borrow_mut().push((self.0.now.get(), format!("{} {path}", request.endpoint.method())));
-        let (delay, reply) = (self.0.script.borrow_mut())(&request);
-        if delay > request.timeout {
-            self.timer(request.timeout, false).await;
-            return Reply::TimedOut;
-        }
-        self.timer(delay, false).await;
-        reply
+    fn connect(&self, client: impl Fn(Signal<Json>) + 'static) {
+        let clients = &mut *self.world.clients.borrow_mut();
+        self.client.set(clients.len());
+        clients.push(Rc::new(client));
     }
 
-    fn sleep(&self, ms: f64) -> Self::Wait {
-        let timer = self.timer(ms, false);
-        Box::pin(async move {
-            timer.await;
-            Ok(serde_json::Value::Null)
-        })
+    fn send(&self, task: u32, request: Request<Json>) {
+        let path = request.url.as_str().and_then(|url| url.strip_prefix("https://api.test")).expect("the base URL").to_owned();
+        let line = format!("{} {path}", request.endpoint.method());
+        self.world.requests.borrow_mut().push((self.world.now.get(), line));
+        let (delay, reply) = (self.world.script.borrow_mut())(&request);
+        let (delay, reply) = if delay > request.timeout { (request.timeout, Reply::TimedOut) } else { (delay, reply) };
+        self.answer(delay, task, false, Ok(reply.record()));
     }
 
-    fn sleep_or_wake(&self, ms: f64) -> Self::Wait {
-        let timer = self.timer(ms, true);
-        Box::pin(async move {
-            timer.await;
-            Ok(serde_json::Value::Null)
-        })
+    fn sleep(&self, task: u32, ms: f64, light: bool) {
+        self.answer(ms, task, light, Ok(Json::nothing()));
     }
 
     fn wake(&self) {
-        self.0.timers.borrow().iter().filter(|timer| timer.wakes).for_each(|timer| timer.fired.set(true));
+        let now = self.world.now.get();
+        for (due, what) in &mut *self.world.agenda.borrow_mut() {
+            if matches!(what, What::Answer { light: true, .. }) {
+                *due = due.min(now);
+            }
+        }
     }
 
-    fn spawn(&self, task: Pin<Box<dyn Future<Output = ()>>>) {
-        self.0.spawned.borrow_mut().push(task);
+    fn forget(&self, number: u32) {
+        let mine = self.client.get();
+        self.world.agenda.borrow_mut().retain(
+            |(_, what)| !matches!(what, What::Answer { client, task, .. } if *client == mine && *task == number),
+        );
     }
 
-    fn now(&self) -> Now {
-        Now { monotonic: self.0.now.get(), wall: 1_795_000_000_000.0 + self.0.now.get() }
+    fn journal(&self, task: u32, call: JournalCall, key: &Json, entry: &Json) {
+        let answer = {
+            let journal = &mut *self.world.journal.borrow_mut();
+            let key = key.as_str().expect("a key");
+            let entry = entry.to_string();
+            if self.world.journal_fails.get() {
+                Err("the journal is broken".into())
+            } else {
+                Ok(match call {
+                    JournalCall::Create => journal.create(key, &entry).into(),
+                    JournalCall::Read => journal.read(key).map_or_else(Json::nothing, json),
+                    JournalCall::Write => {
+                        journal.write(key, &entry);
+                        Json::nothing()
+                    }
+                    JournalCall::Delete => {
+                        journal.delete(key);
+                        Json::nothing()
+                    }
+                    JournalCall::List => journal.list(key).into(),
+                })
+            }
+        };
+        self.answer(self.world.journal_takes.get(), task, false, answer);
+    }
+
+    fn settle(&self, call: &Rc<Slot<Json>>, result: Result<&Json, &Failure<Json>>) {
+        call.settle(result);
+    }
+
+    fn update(&self, call: &Rc<Slot<Json>>, job: &Json, look: Look) {
+        call.update(job, look);
+    }
+
+    fn alarm(&self, call: &Rc<Slot<Json>>, task: u32, ms: f64) {
+        self.plan(ms, What::Alarm { client: self.client.get(), task, call: Rc::clone(call) });
+    }
+
+    fn now(&self) -> f64 {
+        self.world.now.get()
+    }
+
+    fn wall(&self) -> f64 {
+        1_795_000_000_000.0 + self.world.now.get()
     }
 
     fn random(&self) -> f64 {
         // Different every time, the same in every run.
-        self.0.chance.set(self.0.chance.get().wrapping_mul(5).wrapping_add(17));
-        f64::from(self.0.chance.get()) / 256.0
+        self.world.chance.set(self.world.chance.get().wrapping_mul(5).wrapping_add(17));
+        f64::from(self.world.chance.get()) / 256.0
+    }
+
+    fn uuid(&self) -> Json {
+        let digits: String = (0..32).map(|_| format!("{:x}", (self.random() * 16.0) as u8)).collect();
+        let id = format!("{}-{}-4{}-8{}-{}", &digits[..8], &digits[8..12], &digits[13..16], &digits[17..20], &digits[20..]);
+        id.into()
     }
 
     fn env(&self) -> Env {
-        self.0.env.get()
+        self.world.env.get()
     }
 
-    fn journal(&self, call: JournalCall, id: &str, entry: &str) -> Self::Wait {
-        let journal = &mut *self.0.journal.borrow_mut();
-        let result = if self.0.journal_fails.get() {
-            Err("the journal is broken".into())
-        } else {
-            Ok(match call {
-                JournalCall::Create => journal.create(id, entry).into(),
-                JournalCall::Read => journal.read(id).into(),
-                JournalCall::Write => {
-                    journal.write(id, entry);
-                    serde_json::Value::Null
-                }
-                JournalCall::Delete => {
-                    journal.delete(id);
-                    serde_json::Value::Null
-                }
-                JournalCall::List => journal.list(id).into(),
-            })
-        };
-        let timer = (self.0.journal_takes.get() > 0.0).then(|| self.timer(self.0.journal_takes.get(), false));
-        Box::pin(async move {
-            if let Some(timer) = timer {
-                timer.await;
-            }
-            result
-        })
-    }
-
-    fn event(&self, event: Event<'_>) {
-        self.0.events.borrow_mut().push(format!("{event:?}"));
+    fn event(&self, event: Json) {
+        self.world.events.borrow_mut().push(event.to_string());
     }
 }

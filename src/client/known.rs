@@ -1,75 +1,72 @@
 //! What a client knows of the jobs that it charged for, and what it has learned from them: steps, durations, lengths, spending.
 
-use super::Operation;
+use super::Client;
 use crate::api::{Goal, JobFacts, ModelVersion, Step};
 use crate::charge::{Entry, State};
 use crate::credits::{Budget, PriceTable};
-use crate::error::{Error, remove_where};
+use crate::error::{Failure, refuse};
+use crate::host::{Host, JournalCall};
+use crate::value::Value;
 
 /// How many jobs, and how many templates, a client remembers.
 const REMEMBERED: usize = 1_000;
 
 /// A job that this client charged for, by its last step.
 #[derive(Clone, Debug)]
-pub struct Charged {
-    pub job: String,
-    pub step: Step,
-    pub template: String,
+pub struct Charged<V> {
+    pub operation: V,
+    pub entry: Entry<V>,
+    /// Nothing where an earlier run charged for it: then nobody knows how long it took.
+    pub template: V,
     /// When the charge began, on the monotonic clock.
     pub since: f64,
-    /// The operation and its entry in the journal; `None` once it was seen to end.
-    pub open: Option<Box<Operation>>,
 }
 
 /// How long a step took for a template, and how long the template's videos are.
 #[derive(Clone, Debug)]
-struct Learned {
-    template: String,
+struct Learned<V> {
+    template: V,
     step: Step,
     milliseconds: f64,
-    seconds: Option<f64>,
+    /// Less than 0 where nobody knows.
+    seconds: f64,
 }
 
 /// All that one client remembers. It forgets with the client; what must not be forgotten is in the journal.
-#[derive(Debug, Default)]
-pub struct Known {
-    charged: Vec<Charged>,
-    learned: Vec<Learned>,
-    budget: Option<Budget>,
+#[derive(Debug)]
+pub struct Known<V> {
+    charged: Vec<Charged<V>>,
+    learned: Vec<Learned<V>>,
+    budget: Option<Budget<V>>,
     /// Operations that are being posted right now.
-    pub posting: Vec<String>,
+    pub posting: Vec<V>,
 }
 
-impl Known {
-    /// Nothing yet; `max_credits` is what may be spent.
-    pub fn new(max_credits: Option<f64>) -> Self {
-        Self { budget: max_credits.map(Budget::new), ..Self::default() }
+impl<V: Value> Known<V> {
+    /// Nothing yet; `max_credits` is what may be spent, NaN for no limit.
+    pub fn new(max_credits: f64) -> Self {
+        let budget = if max_credits.is_nan() { None } else { Some(Budget::new(max_credits)) };
+        Self { charged: Vec::new(), learned: Vec::new(), budget, posting: Vec::new() }
     }
 
     /// Takes in what the journal has, for a job that an earlier run charged for.
-    pub fn recall(&mut self, operation: &str, entry: &Entry, now: f64) {
-        if let State::Bound(job) = &entry.state
-            && self.job(job).is_none()
-        {
-            let open = Some(Box::new(Operation { operation: operation.into(), entry: entry.clone() }));
-            self.remember(Charged { job: job.clone(), step: entry.step, template: String::new(), since: now, open });
+    pub fn recall(&mut self, operation: &V, entry: &Entry<V>, now: f64) {
+        if entry.state == State::Bound && self.find(&entry.job).is_none() {
+            let (operation, entry) = (operation.clone(), entry.clone());
+            self.remember(Charged { operation, entry, template: V::nothing(), since: now });
         }
     }
 
-    /// The job is not there any more: its operation and entry, to be ended.
-    pub fn gone(&mut self, job: &str) -> Option<Box<Operation>> {
-        let mut ended = self.charged.iter_mut().find(|charged| charged.job == job)?.open.take()?;
-        ended.entry.state = State::Ended(job.into());
-        Some(ended)
-    }
-
-    fn job(&self, job: &str) -> Option<&Charged> {
-        self.charged.iter().find(|charged| charged.job == job)
+    fn find(&mut self, job: &V) -> Option<&mut Charged<V>> {
+        self.charged.iter_mut().find(|charged| charged.entry.job == *job)
     }
 
     /// Takes in that a job is bound to a charge.
-    pub fn remember(&mut self, charged: Charged) {
-        remove_where(&mut self.charged, |known| known.job == charged.job);
+    pub fn remember(&mut self, charged: Charged<V>) {
+        if let Some(known) = self.find(&charged.entry.job) {
+            *known = charged;
+            return;
+        }
         if self.charged.len() >= REMEMBERED {
             self.charged.remove(0);
         }
@@ -77,21 +74,19 @@ impl Known {
     }
 
     /// The template of a job.
-    pub fn template(&self, job: &str) -> Option<String> {
-        self.job(job).map(|charged| charged.template.clone())
+    pub fn template(&mut self, job: &V) -> V {
+        self.find(job).map_or_else(V::nothing, |charged| charged.template.clone())
     }
 
-    /// What a job's last step leads to.
-    pub fn goal(&self, job: &str) -> Option<Goal> {
-        self.job(job).map(|charged| charged.step.goal())
+    /// What a job's last step leads to, when it began, and how long such steps took, in milliseconds; NaN where nobody knows.
+    pub fn timing(&mut self, job: &V) -> Option<(Goal, f64, f64)> {
+        let (template, step, since) = self.find(job).map(|known| (known.template.clone(), known.entry.step, known.since))?;
+        let took = self.learned(&template, step).map_or(f64::NAN, |learned| learned.milliseconds);
+        Some((step.goal(), since, took))
     }
 
-    /// When a job's last step began, and how long such steps took, in milliseconds.
-    pub fn timing(&self, job: &str) -> Option<(f64, Option<f64>)> {
-        let charged = self.job(job)?;
-        let learned =
-            self.learned.iter().find(|learned| learned.template == charged.template && learned.step == charged.step);
-        Some((charged.since, learned.map(|learned| learned.milliseconds)))
+    fn learned(&mut self, template: &V, step: Step) -> Option<&mut Learned<V>> {
+        self.learned.iter_mut().find(|learned| learned.step == step && learned.template == *template)
     }
 
     /// Sets aside what a charge is estimated to cost, where there is a budget.
@@ -100,58 +95,101 @@ impl Known {
     /// `BudgetExceededError`; `InvalidRequestError{field: "seconds"}` where nobody knows the video's length.
     pub fn reserve(
         &mut self,
-        operation: &str,
+        operation: &V,
         prices: &PriceTable,
         step: Step,
-        template: &str,
+        template: &V,
         model: ModelVersion,
-        seconds: Option<f64>,
-    ) -> Result<(), Error> {
+        seconds: f64,
+    ) -> Result<(), Failure<V>> {
         let Some(budget) = &mut self.budget else { return Ok(()) };
-        let learned = self.learned.iter().filter(|learned| learned.template == template).find_map(|learned| learned.seconds);
-        let Some(seconds) = seconds.or(learned) else {
-            return Err(Error::invalid("seconds", &["must be given where maxCredits is set: the length of the video"]));
-        };
+        let mut seconds = seconds;
+        for learned in &self.learned {
+            if seconds.is_nan() && learned.seconds > 0.0 && learned.template == *template {
+                seconds = learned.seconds;
+            }
+        }
+        if seconds.is_nan() {
+            return Err(refuse("seconds", "must be given where maxCredits is set: the length of the video"));
+        }
         budget.reserve(operation, prices.estimate(step, seconds, model)?)
     }
 
-    /// Gives back what was set aside.
-    pub fn refund(&mut self, operation: &str) {
-        if let Some(budget) = &mut self.budget {
-            budget.settle(operation, 0.0);
+    /// An operation is not being posted any more.
+    pub fn posted(&mut self, operation: &V) {
+        if let Some(at) = self.posting.iter().position(|posting| posting == operation) {
+            self.posting.swap_remove(at);
         }
     }
 
-    /// Takes in where a job stands. The operation that ended with it and its entry, the first time that this is seen.
-    pub fn end(&mut self, facts: &JobFacts, now: f64) -> Option<Box<Operation>> {
-        let charged = self.charged.iter_mut().find(|charged| charged.job == facts.id)?;
-        let reached = facts.meets(charged.step.goal());
+    /// Corrects what an operation cost; 0 gives it all back.
+    pub fn settle(&mut self, operation: &V, credits: f64) {
+        if let Some(budget) = &mut self.budget {
+            budget.settle(operation, credits);
+        }
+    }
+
+    /// A job will not change any more, or is gone. The charge that ended with it, the first time that this is seen.
+    fn end(&mut self, job: &V) -> Option<Charged<V>> {
+        let charged = self.find(job).filter(|charged| charged.entry.state != State::Ended)?;
+        charged.entry.state = State::Ended;
+        Some(charged.clone())
+    }
+
+    /// Takes in where a job stands. The charge that ended with it, the first time that this is seen.
+    fn notice(&mut self, job: &V, facts: &JobFacts, now: f64) -> Option<Charged<V>> {
+        let (goal, ..) = self.timing(job)?;
+        let reached = facts.meets(goal);
         if !reached && !facts.status.is_failure() {
             return None;
         }
-        let mut ended = charged.open.take()?;
-        ended.entry.state = State::Ended(charged.job.clone());
-        // A failed job may be refunded or not: nobody says, so its reservation stays.
+        let ended = self.end(job)?;
         if reached {
-            if let (Some(budget), Some(credits)) = (&mut self.budget, facts.credits_used.filter(|credits| *credits > 0.0)) {
-                budget.settle(&ended.operation, credits);
-            }
-            // A job that an earlier run began says nothing about how long its kind takes.
-            if charged.template.is_empty() {
-                return Some(ended);
-            }
-            let took = now - charged.since;
-            let seconds = facts.duration.filter(|seconds| *seconds > 0.0);
-            let mut learned = self.learned.iter_mut();
-            let learned = learned.find(|learned| learned.template == charged.template && learned.step == charged.step);
-            if let Some(learned) = learned {
-                learned.milliseconds += (took - learned.milliseconds) * 0.3;
-                learned.seconds = seconds.or(learned.seconds);
-            } else if self.learned.len() < REMEMBERED {
-                let (template, step) = (charged.template.clone(), charged.step);
-                self.learned.push(Learned { template, step, milliseconds: took, seconds });
-            }
+            self.learn(&ended, facts, now);
         }
         Some(ended)
+    }
+
+    /// Learns from a charge that reached its goal.
+    fn learn(&mut self, charged: &Charged<V>, facts: &JobFacts, now: f64) {
+        // A failed job may be refunded or not: nobody says, so its reservation stays.
+        if facts.credits_used > 0.0 {
+            self.settle(&charged.operation, facts.credits_used);
+        }
+        if !charged.template.is_there() {
+            return;
+        }
+        let (milliseconds, seconds) = (now - charged.since, facts.duration);
+        if let Some(learned) = self.learned(&charged.template, charged.entry.step) {
+            learned.milliseconds += (milliseconds - learned.milliseconds) * 0.3;
+            learned.seconds = learned.seconds.max(seconds);
+        } else if self.learned.len() < REMEMBERED {
+            let (template, step) = (charged.template.clone(), charged.entry.step);
+            self.learned.push(Learned { template, step, milliseconds, seconds });
+        }
+    }
+}
+
+impl<H: Host> Client<H> {
+    /// Takes in where a job stands, and writes down that its operation ended once it has.
+    pub(super) fn notice(&self, job: &H::Value) {
+        let Some(facts) = JobFacts::read(job) else { return };
+        let ended = self.0.known.borrow_mut().notice(&job.get("id"), &facts, self.host().now());
+        if let Some(ended) = ended {
+            self.write_end(&ended);
+        }
+    }
+
+    /// The upstream does not know the job any more.
+    pub(super) fn gone(&self, job: &H::Value) {
+        let ended = self.0.known.borrow_mut().end(job);
+        if let Some(ended) = ended {
+            self.write_end(&ended);
+        }
+    }
+
+    /// Nobody waits for it: at worst the operation is still pending after a reload, and ends then.
+    fn write_end(&self, ended: &Charged<H::Value>) {
+        self.host().journal(0, JournalCall::Write, &self.key(&ended.operation), &ended.entry.encode());
     }
 }

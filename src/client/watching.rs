@@ -1,20 +1,19 @@
-//! How jobs are waited for: the schedule says when to look, and this looks and tells whoever waits.
+//! How jobs are waited for: one task looks at all the jobs that calls wait for, and tells the calls.
+//!
+//! There is one for a client where the host shares, and one for each call where it does not. It has one
+//! timer, one limit of requests in flight, and one request for a job however many wait for it.
 
 use std::cell::RefCell;
-use std::fmt;
-use std::future::Future;
-use std::mem;
-use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, ready};
 
-use super::answer::{Failure, Outcome, timed_out};
-use super::tasks::{Arrival, either};
-use super::{Calling, ChargeOptions, Client, PollOptions};
-use crate::api::{Endpoint, Goal, JobFacts, check_id};
-use crate::error::{Error, Reason, remove_where};
-use crate::host::{Event, Host};
-use crate::poll::{self, LONGEST, Memory, Notice, Schedule, Seen, Wish};
+use super::reading::event;
+use super::{Client, Owner, Task};
+use crate::api::{Goal, JobFacts, Status};
+use crate::error::{Failure, say};
+use crate::host::{Answer, Env, Host};
+use crate::poll::{self, Ending, FLOOR, HIDDEN, LONGEST, Look, Memory, Wish};
+use crate::retry;
+use crate::value::Value;
 
 /// How long a wait lasts where nobody says, in milliseconds: longer than any render that was reported.
 const POLL_TIMEOUT: f64 = 1_800_000.0;
@@ -23,273 +22,362 @@ const EXPECTED_PREVIEW: f64 = 10_000.0;
 const EXPECTED_VIDEO: f64 = 40_000.0;
 /// Requests for status in flight at once; browsers open six connections to a host.
 const LOOKS_IN_FLIGHT: usize = 6;
+/// Stands for the number of a look that is just being begun.
+const BEGINNING: u32 = u32::MAX;
 
-/// One look under way.
-struct Looking<V> {
-    id: String,
-    call: Calling<V>,
+/// The jobs that one task looks at.
+pub struct Watch<V> {
+    jobs: Vec<Watched<V>>,
+    /// No look before this: what a `Retry-After` asked for.
+    quiet_until: f64,
+    /// As it was when the task last looked around.
+    env: Env,
 }
 
-impl<V> Future for Looking<V> {
-    type Output = (String, Outcome<V>);
+struct Watched<V> {
+    id: V,
+    /// As last seen, or as it was given.
+    job: V,
+    facts: Option<JobFacts>,
+    memory: Memory,
+    /// When the next look is due, and when it was last looked at, on the monotonic clock.
+    due: f64,
+    looked: f64,
+    /// Milliseconds until it is expected to end; less than 0 where nobody knows.
+    remaining: f64,
+    /// The task of the look under way, or 0.
+    look: u32,
+    watchers: Vec<Watcher>,
+}
 
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let result = ready!(self.call.as_mut().poll(context));
-        Poll::Ready((mem::take(&mut self.id), result))
+/// A call that waits for a job, by the number of its task.
+#[derive(Clone, Copy)]
+struct Watcher {
+    task: u32,
+    wish: Wish,
+}
+
+impl<V> Watched<V> {
+    fn plan(&mut self, now: f64, first: bool) {
+        let Some(facts) = &self.facts else { return };
+        let look = poll::next(facts, &self.memory, now);
+        let mut wait = look.in_ms;
+        for watcher in &self.watchers {
+            wait = wait.min(watcher.wish.longest(first));
+        }
+        self.due = now + wait;
+        self.remaining = look.remaining_ms;
+    }
+
+    /// When the look is due in these surroundings: nobody sees a hidden page, so once a minute is enough.
+    fn due_in(&self, env: Env) -> f64 {
+        if env.visible || self.facts.is_none() { self.due } else { self.due.max(self.looked + HIDDEN) }
     }
 }
 
-/// Hears of a job that is watched.
-pub trait Sink<V> {
-    /// The job changed.
-    fn update(&self, job: &V, look: poll::Look);
-    /// The wait is over.
-    fn end(&self, result: Result<&V, &Failure<V>>);
-}
-
-/// Jobs that are watched together. A client has one for all its calls where the host shares, and one
-/// for each call where it does not.
-pub struct Watches<V>(Rc<RefCell<WatchesInner<V>>>);
-
-struct Watcher<V> {
-    key: u32,
-    id: String,
-    sink: Rc<dyn Sink<V>>,
-    /// The job as this watcher last heard of it.
-    job: Option<V>,
-}
-
-struct WatchesInner<V> {
-    schedule: Schedule,
-    watchers: Vec<Watcher<V>>,
-    online: bool,
-    visible: bool,
-    running: bool,
-}
-
-impl<V> Clone for Watches<V> {
-    fn clone(&self) -> Self {
-        Self(Rc::clone(&self.0))
+impl<V: Value> Watch<V> {
+    /// The next job that is to be looked at now; it counts as being looked at from here on.
+    fn take_due(&mut self, now: f64, env: Env) -> Option<V> {
+        let looking = self.jobs.iter().filter(|job| job.look > 0).count();
+        if !env.online || now < self.quiet_until || looking >= LOOKS_IN_FLIGHT {
+            return None;
+        }
+        let job = self.jobs.iter_mut().find(|job| job.look == 0 && job.due_in(env) <= now)?;
+        job.look = BEGINNING;
+        job.looked = now;
+        Some(job.id.clone())
     }
-}
 
-impl<V> Default for Watches<V> {
-    fn default() -> Self {
-        Self(Rc::new(RefCell::new(WatchesInner {
-            schedule: Schedule::default(),
-            watchers: Vec::new(),
-            online: true,
-            visible: true,
-            running: false,
-        })))
+    /// How long nothing needs to be done, in milliseconds.
+    fn idle(&self, now: f64, env: Env) -> f64 {
+        let looking = self.jobs.iter().filter(|job| job.look > 0).count();
+        let mut until = now + LONGEST;
+        for job in &self.jobs {
+            if job.look == 0 && env.online && looking < LOOKS_IN_FLIGHT {
+                until = until.min(job.due_in(env).max(self.quiet_until));
+            }
+            for watcher in &job.watchers {
+                until = until.min(watcher.wish.deadline);
+            }
+        }
+        (until - now).max(0.0)
     }
-}
 
-impl<V> fmt::Debug for Watches<V> {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("Watches")
-    }
-}
-
-impl<V> Watches<V> {
-    /// Forgets a watcher, which then hears nothing more.
-    pub fn unwatch(&self, key: u32) {
-        let mut watches = self.0.borrow_mut();
-        watches.schedule.unwatch(key);
-        remove_where(&mut watches.watchers, |watcher| watcher.key == key);
+    /// Takes a watcher out; the look under way that nobody waits for any more, or 0.
+    fn remove(&mut self, gone: impl Fn(&Watcher) -> bool) -> Option<(Watcher, V, V, u32)> {
+        for at in 0..self.jobs.len() {
+            let Some(job) = self.jobs.get_mut(at) else { break };
+            let Some(index) = job.watchers.iter().position(&gone) else { continue };
+            let watcher = job.watchers.swap_remove(index);
+            let (id, last) = (job.id.clone(), job.job.clone());
+            let look = if job.watchers.is_empty() { self.jobs.swap_remove(at).look } else { 0 };
+            return Some((watcher, id, last, look));
+        }
+        None
     }
 }
 
 impl<H: Host> Client<H> {
-    /// Watches a job: the sink hears of every change and of the end. Needs `run` on the same watches.
-    ///
-    /// # Errors
-    /// `InvalidRequestError` where the id is none. Nothing is watched then.
-    pub fn watch(
-        &self,
-        watches: &Watches<H::Value>,
-        id: &str,
-        job: Option<&H::Value>,
-        options: PollOptions,
-        sink: Rc<dyn Sink<H::Value>>,
-    ) -> Result<u32, Error> {
-        check_id(id)?;
-        let now = self.host().now();
-        let facts = job.and_then(JobFacts::read);
-        let known = self.0.known.borrow();
-        let goal = options.until.or(known.goal(id)).unwrap_or(Goal::Done);
-        let (since, learned) = known.timing(id).unwrap_or((now.monotonic, None));
-        drop(known);
-        if let (Some(job), Some(facts)) = (job, &facts)
-            && facts.meets(goal)
-        {
-            sink.end(Ok(job));
-            return Ok(0);
+    /// What a call waits for.
+    pub(super) fn goal(&self, given: &H::Value) -> Goal {
+        match given.get("until").one_of("preview video") {
+            0 => Goal::Preview,
+            1 => Goal::Video,
+            _ => self.0.known.borrow_mut().timing(&given.get("id")).map_or(Goal::Done, |(goal, ..)| goal),
         }
-        let expected = options.expected_ms.filter(|ms| *ms > 0.0).or(learned);
-        let expected = expected.unwrap_or(if goal == Goal::Preview { EXPECTED_PREVIEW } else { EXPECTED_VIDEO });
+    }
 
-        let timeout = options.timeout.filter(|timeout| *timeout >= 0.0).unwrap_or(POLL_TIMEOUT).min(LONGEST);
+    /// Lets a call wait for a job: by the task that looks at all jobs, or by one of its own.
+    pub(super) fn watch(&self, task: u32, given: &H::Value) {
+        let (id, job, now) = (given.get("id"), given.get("job"), self.host().now());
+        let goal = self.goal(given);
+        let timing = self.0.known.borrow_mut().timing(&id);
+        let (_, since, learned) = timing.unwrap_or((goal, now, f64::NAN));
+        let usual = if goal == Goal::Preview { EXPECTED_PREVIEW } else { EXPECTED_VIDEO };
+        let mut expected = given.number_of("expectedMs");
+        if !(expected > 0.0) {
+            expected = if learned.is_nan() { usual } else { learned };
+        }
+        let timeout = given.get("timeout").as_number();
+        let interval = given.number_of("maxInterval");
         let wish = Wish {
             goal,
-            deadline: now.monotonic + timeout,
-            attentive: options.attentive,
-            max_interval: options.max_interval.filter(|interval| *interval > 0.0),
+            deadline: now + if timeout >= 0.0 { timeout.min(LONGEST) } else { POLL_TIMEOUT },
+            max_interval: if interval > 0.0 { interval } else { LONGEST },
+            attentive: given.get("attentive").is_true(),
         };
-        // A job that has ended otherwise is looked at once more before it is believed: the copy may be old.
-        let facts = facts.filter(|facts| facts.status.is_active());
-        let mut inner = watches.0.borrow_mut();
-        let key = inner.schedule.watch(id, facts, wish, Memory::new(since, expected), now);
-        inner.watchers.push(Watcher { key, id: id.into(), sink, job: job.cloned() });
-        drop(inner);
-        self.host().wake();
-        Ok(key)
-    }
 
-    /// Looks at everything that is watched until nothing is. A second call on the same watches returns at once.
-    pub fn run(&self, watches: &Watches<H::Value>) -> Pin<Box<dyn Future<Output = ()>>> {
-        Box::pin(self.clone().running(watches.clone()))
-    }
-
-    async fn running(self, watches: Watches<H::Value>) {
-        if mem::replace(&mut watches.0.borrow_mut().running, true) {
+        let shared = if self.host().shares() { self.0.watch.get() } else { 0 };
+        let found = self.change(shared, |place| match &place.task {
+            Some(Task::Watch(watch)) => Some(Rc::clone(watch)),
+            _ => None,
+        });
+        let watch = found.flatten().unwrap_or_else(|| {
+            Rc::new(RefCell::new(Watch { jobs: Vec::new(), quiet_until: now, env: self.host().env() }))
+        });
+        let begins = watch.borrow().jobs.is_empty();
+        watch.borrow_mut().insert(Watcher { task, wish }, id, job, Memory::new(since, expected), now);
+        if shared > 0 && !begins {
+            self.change(task, |place| place.task = Some(Task::Poll(shared)));
+            self.resume(shared, Ok(Value::nothing()));
             return;
         }
-        let running = Running(watches);
-        let mut looks = Vec::new();
-        while let Some(idle) = self.begin_looks(&running.0, &mut looks) {
-            if let Some((id, result)) = either(Arrival(&mut looks), self.host().sleep_or_wake(idle)).await {
-                if let Ok(job) = &result {
-                    self.host().publish(&id, job);
-                }
-                self.looked(&running.0, &id, &result);
-            }
-            while let Some((id, job)) = self.host().published() {
-                self.looked(&running.0, &id, &Ok(job));
-            }
+        let number = self.add(Owner::Task(0), Task::Watch(watch));
+        if self.host().shares() {
+            self.0.watch.set(number);
         }
+        self.change(task, |place| place.task = Some(Task::Poll(number)));
     }
 
-    /// Ends what is too late and begins what is due. How long nothing else is to be done, in milliseconds; `None` once nothing is watched.
-    fn begin_looks(&self, watches: &Watches<H::Value>, looks: &mut Vec<Looking<H::Value>>) -> Option<f64> {
+    /// A call does not wait any more.
+    pub(super) fn unwatch(&self, watch: u32, task: u32) {
+        let removed = self.with_watch(watch, |watch| watch.remove(|watcher| watcher.task == task));
+        if let Some((_, _, _, look)) = removed.flatten() {
+            self.leave(look);
+        }
+        // It may have been the last one.
+        self.host().sleep(watch, 0.0, true);
+    }
+
+    fn with_watch<T>(&self, number: u32, act: impl FnOnce(&mut Watch<H::Value>) -> T) -> Option<T> {
+        let watch = self.change(number, |place| match &place.task {
+            Some(Task::Watch(watch)) => Some(Rc::clone(watch)),
+            _ => None,
+        });
+        watch.flatten().map(|watch| act(&mut watch.borrow_mut()))
+    }
+
+    /// Takes in a look, ends what is too late, begins what is due, and sleeps. Whether nothing is watched any more.
+    pub(super) fn look_on(
+        &self,
+        number: u32,
+        watch: &RefCell<Watch<H::Value>>,
+        from: u32,
+        answer: Answer<H::Value>,
+    ) -> bool {
+        if from > 0 {
+            self.looked(watch, from, answer);
+        }
         let (now, env) = (self.host().now(), self.host().env());
-        let expired = {
-            let inner = &mut *watches.0.borrow_mut();
-            if (env.online && !inner.online) || (env.visible && !inner.visible) {
-                inner.schedule.look_now(now);
-            }
-            (inner.online, inner.visible) = (env.online, env.visible);
-            inner.schedule.expire(now)
-        };
-        for key in &expired {
-            watches.tell(*key, Notice::Deadline, None, None);
+        watch.borrow_mut().look_around(now, env);
+        loop {
+            let late = watch.borrow_mut().remove(|watcher| watcher.wish.deadline <= now);
+            let Some((watcher, id, job, look)) = late else { break };
+            self.leave(look);
+            let message = "The job was still running when the time to wait was over. poll() it again to go on waiting.";
+            self.end(watcher.task, Some(Err(about(Failure::told("PollTimeoutError", message), &id, &job))));
         }
-        let schedule = &mut watches.0.borrow_mut().schedule;
-        while looks.len() < LOOKS_IN_FLIGHT
-            && let Some(id) = schedule.take_due(now, env)
-        {
+        loop {
+            let due = watch.borrow_mut().take_due(now, env);
+            let Some(id) = due else { break };
             // The schedule does the trying again: an outage must not hold a place in flight.
-            let call = self.read(Endpoint::Get, &id, None, 0, false);
-            looks.push(Looking { id, call });
-        }
-        if schedule.is_empty() {
-            return None;
-        }
-        Some(if looks.len() < LOOKS_IN_FLIGHT { schedule.idle(now, env) } else { LONGEST })
-    }
-
-    /// Takes in one look, and tells whoever watches the job.
-    fn looked(&self, watches: &Watches<H::Value>, id: &str, result: &Outcome<H::Value>) {
-        let (now, env, chance) = (self.host().now(), self.host().env(), self.host().random());
-        let facts = result.as_ref().ok().and_then(JobFacts::read);
-        let seen = match (result, &facts) {
-            (Ok(job), Some(facts)) => {
-                self.notice(job);
-                Seen::Job(facts)
-            }
-            (Err(failure), _) => match failure.error().reason() {
-                Reason::Api { status: 401 | 403, .. } | Reason::InvalidRequest { .. } => Seen::Refusal,
-                Reason::Api { status: 404, .. } => {
-                    let gone = self.0.known.borrow_mut().gone(id);
-                    self.write_end(gone);
-                    Seen::Refusal
-                }
-                Reason::Api { retry_after_ms, .. } => Seen::Failure(*retry_after_ms),
-                _ => Seen::Failure(None),
-            },
-            _ => Seen::Failure(None),
-        };
-        let notices = watches.0.borrow_mut().schedule.seen(id, &seen, now, env, chance);
-        for (key, notice) in &notices {
-            if let Notice::Update(look) = notice {
-                self.host().event(Event::Look { job: id, in_ms: look.in_ms });
-            }
-            watches.tell(*key, *notice, Some(result), facts.as_ref());
-        }
-    }
-
-    /// Waits until a job's preview or video is there. The wait is this call's own.
-    pub async fn poll(&self, id: &str, job: Option<H::Value>, options: PollOptions) -> Outcome<H::Value> {
-        let watches = Watches::default();
-        let slot = Rc::new(Slot(RefCell::new(None)));
-        self.watch(&watches, id, job.as_ref(), options, Rc::clone(&slot) as Rc<dyn Sink<H::Value>>)?;
-        self.run(&watches).await;
-        let result = slot.0.borrow_mut().take();
-        result.unwrap_or_else(|| Err(timed_out()))
-    }
-
-    /// A preview that is waited for: `preview_async`, then `poll`.
-    pub async fn preview(&self, request: H::Value, charge: ChargeOptions, wait: PollOptions) -> Outcome<H::Value> {
-        let job = self.preview_async(request, charge).await?;
-        let Some(facts) = JobFacts::read(&job) else { return Ok(job) };
-        self.poll(&facts.id, Some(job), PollOptions { until: Some(Goal::Preview), ..wait }).await
-    }
-}
-
-impl<V: Clone> Watches<V> {
-    /// Tells one watcher. No borrow lives while it hears: it may call back into the client.
-    fn tell(&self, key: u32, notice: Notice, result: Option<&Outcome<V>>, facts: Option<&JobFacts>) {
-        let job = result.and_then(|result| result.as_ref().ok());
-        let watcher = {
-            let watchers = &mut self.0.borrow_mut().watchers;
-            let Some(at) = watchers.iter().position(|watcher| watcher.key == key) else { return };
-            if let (Notice::Update(_), Some(watcher)) = (notice, watchers.get_mut(at)) {
-                watcher.job = job.cloned();
-                Watcher { sink: Rc::clone(&watcher.sink), id: String::new(), job: None, ..*watcher }
-            } else {
-                watchers.swap_remove(at)
-            }
-        };
-        match (notice, result) {
-            (Notice::Update(look), Some(Ok(job))) => watcher.sink.update(job, look),
-            (Notice::Reached, Some(Ok(job))) => watcher.sink.end(Ok(job)),
-            (_, Some(Err(failure))) => watcher.sink.end(Err(failure)),
-            _ => {
-                if let Some(error) = poll::ending(notice, facts, &watcher.id) {
-                    let job = job.cloned().or(watcher.job);
-                    watcher.sink.end(Err(&Failure::from(error).with_job(job)));
+            let look = self.look(number, &id, 0);
+            let mut watch = watch.borrow_mut();
+            match watch.jobs.iter_mut().find(|job| job.look == BEGINNING) {
+                Some(job) => job.look = look,
+                None => {
+                    drop(watch);
+                    self.leave(look);
                 }
             }
         }
+        let idle = {
+            let watch = watch.borrow();
+            if watch.jobs.is_empty() {
+                if self.0.watch.get() == number {
+                    self.0.watch.set(0);
+                }
+                return true;
+            }
+            watch.idle(now, env)
+        };
+        self.host().sleep(number, idle, true);
+        false
+    }
+
+    /// Takes in one look, and tells whoever waits for the job.
+    fn looked(&self, watch: &RefCell<Watch<H::Value>>, look: u32, answer: Answer<H::Value>) {
+        let (now, env) = (self.host().now(), self.host().env());
+        let told = match answer {
+            Ok(job) => watch.borrow_mut().seen(look, &job, now, env).map(|seen| (seen, job)),
+            Err(failure) => {
+                let failure = Failure(failure);
+                if let Some(id) = watch.borrow_mut().failed(look, &failure, now, self.host().random()) {
+                    if failure.0.number_of("status") == 404.0 {
+                        self.gone(&id);
+                    }
+                    loop {
+                        let ended = watch.borrow_mut().remove_of(&id);
+                        let Some(task) = ended else { break };
+                        self.end(task, Some(Err(failure.clone())));
+                    }
+                }
+                None
+            }
+        };
+        let Some((seen, job)) = told else { return };
+        let id = job.get("id");
+        if let Some(news) = seen.news {
+            self.host().event(event::<H>("look").with("jobId", &id).with_number("inMs", news.in_ms));
+            for watcher in &seen.watchers {
+                if let Some(call) = self.call_of(watcher.task) {
+                    self.host().update(&call, &job, news);
+                }
+            }
+        }
+        for (watcher, ending) in seen.ended {
+            let outcome = match ending {
+                Ending::Failed => Err(failed(&job)),
+                Ending::Incomplete => Err(Failure::told(
+                    "IncompleteResultError",
+                    "The job is done, but the URL that was waited for did not come. Look again later with get().",
+                )),
+                _ => Ok(job.clone()),
+            };
+            let removed = watch.borrow_mut().remove(|other| other.task == watcher.task);
+            if removed.is_some() {
+                self.end(watcher.task, Some(outcome.map_err(|failure| about(failure, &id, &job))));
+            }
+        }
     }
 }
 
-/// Marks the watches as not being run, however `run` ends.
-struct Running<V>(Watches<V>);
+/// What a look brought for those who wait.
+struct Seen {
+    /// When something changed: when the next look is due.
+    news: Option<Look>,
+    watchers: Vec<Watcher>,
+    ended: Vec<(Watcher, Ending)>,
+}
 
-impl<V> Drop for Running<V> {
-    fn drop(&mut self) {
-        self.0.0.borrow_mut().running = false;
+impl<V: Value> Watch<V> {
+    fn insert(&mut self, watcher: Watcher, id: V, job: V, memory: Memory, now: f64) {
+        if let Some(watched) = self.jobs.iter_mut().find(|watched| watched.id == id) {
+            watched.watchers.push(watcher);
+            watched.due = watched.due.min(now + watcher.wish.longest(true));
+            return;
+        }
+        // A job that has ended otherwise is looked at once more before it is believed: the copy may be old.
+        let facts = JobFacts::read(&job).filter(|facts| facts.status.is_active());
+        let watchers = vec![watcher];
+        let mut watched =
+            Watched { id, job, facts, memory, due: now, looked: now, remaining: -1.0, look: 0, watchers };
+        watched.plan(now, true);
+        self.jobs.push(watched);
+    }
+
+    /// A page that is shown again or a network that came back is worth one look at every job.
+    fn look_around(&mut self, now: f64, env: Env) {
+        if (env.online && !self.env.online) || (env.visible && !self.env.visible) {
+            for job in &mut self.jobs {
+                job.due = job.due.min(now);
+            }
+        }
+        self.env = env;
+    }
+
+    fn seen(&mut self, look: u32, job: &V, now: f64, env: Env) -> Option<Seen> {
+        let watched = self.jobs.iter_mut().find(|watched| watched.look == look)?;
+        watched.look = 0;
+        let facts = JobFacts::read(job)?;
+        let changed = watched.facts != Some(facts) || watched.memory.looks == 0;
+        watched.memory.observe(&facts, now);
+        watched.facts = Some(facts);
+        watched.job = job.clone();
+        let missing = facts.status == Status::Done && watched.watchers.iter().any(|watcher| !facts.meets(watcher.wish.goal));
+        watched.memory.incomplete = if missing { watched.memory.incomplete + 1 } else { 0 };
+        watched.plan(now, false);
+        let mut ended = Vec::new();
+        for watcher in &watched.watchers {
+            let ending = poll::ending(&facts, watcher.wish.goal, &watched.memory);
+            if ending != Ending::None {
+                ended.push((*watcher, ending));
+            }
+        }
+        let news = Look { in_ms: watched.due_in(env) - now, remaining_ms: watched.remaining };
+        Some(Seen { news: changed.then_some(news), watchers: watched.watchers.clone(), ended })
+    }
+
+    /// Takes in a look that brought nothing. The job's id, where no other look will better that.
+    fn failed(&mut self, look: u32, failure: &Failure<V>, now: f64, chance: f64) -> Option<V> {
+        let watched = self.jobs.iter_mut().find(|watched| watched.look == look)?;
+        watched.look = 0;
+        let status = failure.0.number_of("status") as u16;
+        if matches!(status, 401 | 403 | 404) || failure.is("InvalidRequestError") {
+            return Some(watched.id.clone());
+        }
+        let asked = failure.0.number_of("retryAfterMs");
+        watched.due = now + retry::backoff(watched.memory.failures, chance, asked).max(FLOOR);
+        watched.memory.failures = watched.memory.failures.saturating_add(1);
+        // One job's `Retry-After` is every job's.
+        self.quiet_until = self.quiet_until.max(now + asked);
+        None
+    }
+
+    /// Takes out a watcher of that job.
+    fn remove_of(&mut self, id: &V) -> Option<u32> {
+        let task = self.jobs.iter().find(|job| job.id == *id)?.watchers.first()?.task;
+        self.remove(|watcher| watcher.task == task).map(|_| task)
     }
 }
 
-/// Where `poll` finds its result.
-struct Slot<V>(RefCell<Option<Outcome<V>>>);
+/// The error of a job that failed or was rejected.
+fn failed<V: Value>(job: &V) -> Failure<V> {
+    let rejected = Status::parse(&job.get("status")) == Status::Rejected;
+    let given = job.get("failed_reason");
+    let reason = if given.matches(".") {
+        given
+    } else {
+        V::text(if rejected {
+            "the provider rejected the job and gave no reason"
+        } else {
+            "the job failed and the provider gave no reason"
+        })
+    };
+    let template = if rejected { "The job was rejected: %0" } else { "The job failed: %0" };
+    Failure::new("JobFailedError", &say(template, &reason, &reason)).with("reason", &reason)
+}
 
-impl<V: Clone> Sink<V> for Slot<V> {
-    fn update(&self, _job: &V, _look: poll::Look) {}
-
-    fn end(&self, result: Result<&V, &Failure<V>>) {
-        *self.0.borrow_mut() = Some(result.cloned().map_err(Clone::clone));
-    }
+fn about<V: Value>(failure: Failure<V>, id: &V, job: &V) -> Failure<V> {
+    failure.with("jobId", id).with("job", job)
 }

@@ -1,126 +1,130 @@
-//! JavaScript values as the core sees them, and the few words in which we speak to them.
+//! JavaScript values as the core sees them.
 
-use js_sys::{Array, Function, Object};
 use wasm_bindgen::prelude::*;
 
-use crate::error::digits;
 use crate::value::{Kind, Value};
 
-#[wasm_bindgen]
+#[wasm_bindgen(module = "/src/web/values.js")]
 extern "C" {
-    type Any;
-
-    // Catches, because a getter of the caller's may throw; and an index, because it works on every kind of value.
-    #[wasm_bindgen(method, structural, indexing_getter, catch)]
-    fn at(this: &Any, key: &str) -> Result<JsValue, JsValue>;
-
-    /// js-sys takes the text as a `&str`, which copies an answer into our memory and out again.
-    #[wasm_bindgen(js_namespace = JSON, js_name = parse, catch)]
-    pub fn parse_json(text: &JsValue) -> Result<JsValue, JsValue>;
-
-    // Does not catch: only frozen and exotic objects refuse, and ours are neither.
-    #[wasm_bindgen(method, structural, indexing_setter)]
-    fn put(this: &Any, key: &str, value: &JsValue);
-}
-
-/// A field, or `undefined`, which also stands for what cannot be read.
-pub fn field(object: &JsValue, key: &str) -> JsValue {
-    if object.is_null() || object.is_undefined() {
-        return JsValue::UNDEFINED;
-    }
-    object.unchecked_ref::<Any>().at(key).unwrap_or(JsValue::UNDEFINED)
-}
-
-/// Sets a field of an object of our own.
-pub fn set(object: &JsValue, key: &str, value: &JsValue) {
-    object.unchecked_ref::<Any>().put(key, value);
-}
-
-/// Sets a field to a text, where there is one.
-pub fn set_text(object: &JsValue, key: &str, value: Option<&str>) {
-    if let Some(value) = value {
-        set(object, key, &text(value));
-    }
-}
-
-/// Sets a field to a number.
-pub fn set_number(object: &JsValue, key: &str, value: f64) {
-    set(object, key, &value.into());
-}
-
-/// Whether JavaScript takes a field for true.
-pub fn holds(object: &JsValue, key: &str) -> bool {
-    field(object, key).is_truthy()
-}
-
-/// Calls a method, found by name: the object need not be of any class.
-///
-/// # Errors
-/// What the method threw, or the `TypeError` that there is none.
-pub fn method(object: &JsValue, name: &str, first: &JsValue, second: &JsValue) -> Result<JsValue, JsValue> {
-    let method = object.unchecked_ref::<Any>().at(name)?;
-    method.unchecked_ref::<Function>().call2(object, first, second)
-}
-
-/// A string of JavaScript.
-pub fn text(text: &str) -> JsValue {
-    JsValue::from_str(text)
+    fn kind(value: &JsValue) -> u8;
+    fn get(object: &JsValue, key: &str) -> JsValue;
+    #[wasm_bindgen(js_name = get)]
+    fn at(object: &JsValue, key: &JsValue) -> JsValue;
+    fn set(object: JsValue, key: &str, value: &JsValue) -> JsValue;
+    fn push(list: JsValue, value: &JsValue) -> JsValue;
+    fn keys(object: &JsValue) -> JsValue;
+    fn copied(object: &JsValue) -> JsValue;
+    #[wasm_bindgen(js_name = className)]
+    fn class_name(value: &JsValue) -> JsValue;
+    fn number(value: &JsValue) -> f64;
+    #[wasm_bindgen(js_name = oneOf)]
+    fn one_of(value: &JsValue, words: &str) -> i32;
+    fn matches(value: &JsValue, pattern: &str) -> bool;
+    fn holds(value: &JsValue, part: &JsValue) -> bool;
+    fn replaced(value: &JsValue, pattern: &str, by: &JsValue) -> JsValue;
+    fn hash(value: &JsValue, seed: f64) -> f64;
 }
 
 impl Value for JsValue {
+    fn nothing() -> Self {
+        Self::UNDEFINED
+    }
+
+    fn text(text: &str) -> Self {
+        Self::from_str(text)
+    }
+
+    fn number(number: f64) -> Self {
+        Self::from_f64(number)
+    }
+
+    fn truth(yes: bool) -> Self {
+        Self::from_bool(yes)
+    }
+
+    fn record() -> Self {
+        // The first field makes the object.
+        Self::UNDEFINED
+    }
+
+    fn list() -> Self {
+        js_sys::Array::new().into()
+    }
+
+    fn with(self, key: &str, value: &Self) -> Self {
+        set(self, key, value)
+    }
+
+    fn and(self, element: &Self) -> Self {
+        push(self, element)
+    }
+
     fn kind(&self) -> Kind {
-        if self.is_string() {
-            Kind::Text
-        } else if let Some(number) = self.as_f64() {
-            Kind::Number(number)
-        } else if let Some(yes) = self.as_bool() {
-            Kind::Bool(yes)
-        } else if self.is_null() || self.is_undefined() {
-            Kind::Null
-        } else if Array::is_array(self) {
-            Kind::List
-        } else if self.is_object() && is_plain(self) {
-            Kind::Object
-        } else {
-            Kind::Other
+        match kind(self) {
+            0 => Kind::Nothing,
+            1 => Kind::Null,
+            2 => Kind::Bool,
+            3 => Kind::Number,
+            4 => Kind::Text,
+            5 => Kind::List,
+            6 => Kind::Object,
+            _ => Kind::Other,
         }
     }
 
-    fn as_text(&self) -> Option<String> {
-        self.as_string()
+    fn get(&self, key: &str) -> Self {
+        get(self, key)
     }
 
-    fn text(&self, key: &str) -> Option<String> {
-        field(self, key).as_string()
+    fn at(&self, key: &Self) -> Self {
+        at(self, key)
     }
 
-    fn class(&self) -> String {
-        let class = field(self, "constructor").text("name");
-        class.unwrap_or_else(|| "unknown".into())
+    fn keys(&self) -> Self {
+        keys(self)
     }
 
-    fn get(&self, key: &str) -> Option<Self> {
-        Some(field(self, key)).filter(|value| !value.is_undefined())
+    fn nth(&self, index: usize) -> Self {
+        at(self, &Self::from_f64(index as f64))
     }
 
-    fn keys(&self) -> Vec<String> {
-        let names: JsValue = Object::keys(self.unchecked_ref::<Object>()).unchecked_into();
-        let mut keys = Vec::new();
-        while let Some(key) = names.text(&digits(keys.len() as u64)) {
-            keys.push(key);
-        }
-        keys
+    fn as_number(&self) -> f64 {
+        number(self)
     }
 
-    fn with_text(&self, key: &str, value: &str) -> Self {
-        let copy = Object::assign(&Object::new(), self.unchecked_ref::<Object>());
-        set_text(&copy, key, Some(value));
-        copy.into()
+    fn is_true(&self) -> bool {
+        *self == Self::TRUE
     }
-}
 
-/// Whether an object is of no class: its prototype is `Object.prototype` of whichever realm, or none.
-fn is_plain(value: &JsValue) -> bool {
-    let prototype: JsValue = Object::get_prototype_of(value).into();
-    prototype.is_null() || Object::get_prototype_of(&prototype).is_null()
+    fn is_there(&self) -> bool {
+        !self.is_undefined()
+    }
+
+    fn one_of(&self, words: &str) -> i32 {
+        one_of(self, words)
+    }
+
+    fn matches(&self, pattern: &str) -> bool {
+        matches(self, pattern)
+    }
+
+    fn replaced(&self, pattern: &str, by: &Self) -> Self {
+        replaced(self, pattern, by)
+    }
+
+    fn holds(&self, other: &Self) -> bool {
+        holds(self, other)
+    }
+
+    fn hash(&self, seed: f64) -> f64 {
+        hash(self, seed)
+    }
+
+    fn class(&self) -> Self {
+        class_name(self)
+    }
+
+    fn copied(&self) -> Self {
+        copied(self)
+    }
 }

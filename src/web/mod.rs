@@ -1,8 +1,8 @@
 //! The only WebAssembly code: the host over `fetch`, and what JavaScript or Rust front ends call.
 //!
-//! It translates and decides nothing.
+//! It translates and decides nothing. Beside it lie two scripts: `values.js`, the core's words for
+//! JavaScript's values, and `plumbing.js`, its way to timers, the network and the journal.
 
-mod drive;
 mod host;
 mod js;
 #[cfg(feature = "npm")]

@@ -1,0 +1,270 @@
+//! The calls as futures, for Rust: front ends written in it, and tests.
+
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+
+use super::{Client, Outcome, Wanted};
+use crate::api::{Endpoint, Goal, ModelVersion, Step};
+use crate::charge::State;
+use crate::error::Failure;
+use crate::host::Host;
+use crate::poll::Look;
+use crate::value::Value;
+
+/// How a charging call is made.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ChargeOptions {
+    /// The caller's own id for this charge.
+    pub operation: Option<String>,
+    /// Seconds of video, for the estimate.
+    pub seconds: Option<f64>,
+    /// Milliseconds until the caller stops waiting. The charge goes on.
+    pub timeout: Option<f64>,
+}
+
+/// How a job is waited for.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct PollOptions {
+    /// What is waited for. Without it: the result of the last step that this client charged for the job, else the first `done`.
+    pub until: Option<Goal>,
+    /// Milliseconds until the wait gives up; 30 minutes where it is not given.
+    pub timeout: Option<f64>,
+    /// How long such jobs take, in milliseconds.
+    pub expected_ms: Option<f64>,
+    /// The longest time between two looks, in milliseconds.
+    pub max_interval: Option<f64>,
+    /// Whether every change is wanted soon.
+    pub attentive: bool,
+}
+
+/// An operation of the journal, for people.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Operation<V> {
+    /// Its id.
+    pub operation: V,
+    /// Where it stands.
+    pub state: State,
+    /// What it charges for.
+    pub step: Step,
+    /// When it was first written, in milliseconds since 1970.
+    pub at: f64,
+    /// The id of its job, or nothing.
+    pub job: V,
+}
+
+impl<V: Value> Operation<V> {
+    fn read(record: &V) -> Option<Self> {
+        Some(Self {
+            operation: record.get("operation"),
+            state: match record.get("state").one_of("posting bound unknown ended") {
+                0 => State::Posting,
+                1 => State::Bound,
+                2 => State::Unknown,
+                _ => State::Ended,
+            },
+            step: Step::parse(&record.get("step"))?,
+            at: record.number_of("at"),
+            job: record.get("jobId"),
+        })
+    }
+}
+
+/// Where a future finds what its call came to: the [`Call`](Host::Call) of hosts that serve Rust.
+pub struct Slot<V> {
+    outcome: RefCell<Option<Outcome<V>>>,
+    waker: RefCell<Option<Waker>>,
+    settled: Cell<bool>,
+    updated: Box<dyn Fn(&V, Look)>,
+}
+
+impl<V: Value> Slot<V> {
+    fn new(updated: impl Fn(&V, Look) + 'static) -> Rc<Self> {
+        Rc::new(Self { outcome: RefCell::default(), waker: RefCell::default(), settled: Cell::new(false), updated: Box::new(updated) })
+    }
+
+    /// For [`Host::settle`].
+    pub fn settle(&self, result: Result<&V, &Failure<V>>) {
+        self.settled.set(true);
+        *self.outcome.borrow_mut() = Some(result.cloned().map_err(Clone::clone));
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
+
+    /// Whether the call has ended.
+    pub fn is_settled(&self) -> bool {
+        self.settled.get()
+    }
+
+    /// For [`Host::update`].
+    pub fn update(&self, job: &V, look: Look) {
+        (self.updated)(job, look);
+    }
+}
+
+/// A call. It begins when it is first polled, and is left when it is dropped: a charge that may have been sent goes on by itself.
+pub struct Calling<H: Host> {
+    client: Client<H>,
+    wanted: Wanted,
+    given: H::Value,
+    slot: Rc<Slot<H::Value>>,
+    task: u32,
+    begun: bool,
+}
+
+impl<H: Host> Unpin for Calling<H> {}
+
+impl<H: Host> fmt::Debug for Calling<H> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Calling")
+    }
+}
+
+impl<V: Value, H: Host<Value = V, Call = Rc<Slot<V>>>> Future for Calling<H> {
+    type Output = Outcome<V>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Outcome<V>> {
+        if !self.begun {
+            self.begun = true;
+            self.task = self.client.start(self.wanted, &self.given, Rc::clone(&self.slot));
+        }
+        let outcome = self.slot.outcome.borrow_mut().take();
+        match outcome {
+            Some(outcome) => {
+                self.task = 0;
+                Poll::Ready(outcome)
+            }
+            None => {
+                *self.slot.waker.borrow_mut() = Some(context.waker().clone());
+                Poll::Pending
+            }
+        }
+    }
+}
+
+impl<H: Host> Drop for Calling<H> {
+    fn drop(&mut self) {
+        if self.task > 0 && self.slot.outcome.borrow().is_none() {
+            self.client.leave(self.task);
+        }
+    }
+}
+
+impl<V: Value, H: Host<Value = V, Call = Rc<Slot<V>>>> Client<H> {
+    fn call(&self, wanted: Wanted, given: V, updated: impl Fn(&V, Look) + 'static) -> Calling<H> {
+        Calling { client: self.clone(), wanted, given, slot: Slot::new(updated), task: 0, begun: false }
+    }
+
+    fn charge(&self, endpoint: Endpoint, id: &V, request: &V, options: &ChargeOptions) -> Calling<H> {
+        let given = V::record().with("id", id).with("request", request).with("operation", &text_or_nothing(options.operation.as_deref()));
+        let given = given.with("seconds", &number_or_nothing(options.seconds)).with("timeout", &number_or_nothing(options.timeout));
+        self.call(Wanted::Endpoint(endpoint), given, |_, _| ())
+    }
+
+    /// `POST /api/custom_template_jobs/`: straight to the video. The job comes back pending.
+    pub fn submit(&self, request: &V, options: &ChargeOptions) -> Calling<H> {
+        self.charge(Endpoint::Submit, &V::nothing(), request, options)
+    }
+
+    /// `POST /api/custom_template_jobs/preview_async/`. The job comes back pending.
+    pub fn preview_async(&self, request: &V, options: &ChargeOptions) -> Calling<H> {
+        self.charge(Endpoint::PreviewAsync, &V::nothing(), request, options)
+    }
+
+    /// `POST /api/custom_template_jobs/preview/`: one request that blocks until the preview is there.
+    pub fn preview_sync(&self, request: &V, options: &ChargeOptions) -> Calling<H> {
+        self.charge(Endpoint::PreviewSync, &V::nothing(), request, options)
+    }
+
+    /// `POST /api/custom_template_jobs/{id}/render/`. A job that is rendered, or about to be, is returned and not charged.
+    pub fn render(&self, id: &str, request: Option<&V>, options: &ChargeOptions) -> Calling<H> {
+        let nothing = V::nothing();
+        self.charge(Endpoint::Render, &V::text(id), request.unwrap_or(&nothing), options)
+    }
+
+    fn read(&self, endpoint: Endpoint, id: &V, timeout: Option<f64>) -> Calling<H> {
+        let given = V::record().with("id", id).with("timeout", &number_or_nothing(timeout));
+        self.call(Wanted::Endpoint(endpoint), given, |_, _| ())
+    }
+
+    /// The job of that id. `timeout` is for one request, in milliseconds.
+    pub fn get(&self, id: &str, timeout: Option<f64>) -> Calling<H> {
+        self.read(Endpoint::Get, &V::text(id), timeout)
+    }
+
+    /// The account's templates: a list.
+    pub fn templates(&self, timeout: Option<f64>) -> Calling<H> {
+        self.read(Endpoint::Templates, &V::nothing(), timeout)
+    }
+
+    /// The account's balance, in credits: a number.
+    pub fn remaining_credits(&self, timeout: Option<f64>) -> Calling<H> {
+        self.read(Endpoint::RemainingCredits, &V::nothing(), timeout)
+    }
+
+    /// What a step is expected to cost, in credits.
+    ///
+    /// # Errors
+    /// `InvalidRequestError` where the length is none.
+    pub fn price(&self, step: Step, seconds: f64, model: ModelVersion) -> Result<f64, Failure<V>> {
+        self.0.config.prices.estimate(step, seconds, model)
+    }
+
+    /// What the journal knows and has not seen end.
+    ///
+    /// # Errors
+    /// `JournalError`.
+    pub async fn pending(&self) -> Result<Vec<Operation<V>>, Failure<V>> {
+        let list = self.call(Wanted::Pending, V::record(), |_, _| ()).await?;
+        Ok((0..).map(|index| list.nth(index)).take_while(Value::is_there).filter_map(|record| Operation::read(&record)).collect())
+    }
+
+    /// Looks again at an operation whose outcome is unknown. `job` is the id, where the caller has found it.
+    ///
+    /// # Errors
+    /// `InvalidRequestError` where the journal does not know it.
+    pub async fn settle(&self, operation: &str, job: Option<&str>) -> Result<Option<Operation<V>>, Failure<V>> {
+        let given = V::record().with_text("id", operation).with("jobId", &text_or_nothing(job));
+        Ok(Operation::read(&self.call(Wanted::Settle, given, |_, _| ()).await?))
+    }
+
+    /// Waits until a job's preview or video is there. `job` is the job as last seen, if it was.
+    pub fn poll(&self, id: &str, job: Option<&V>, options: PollOptions) -> Calling<H> {
+        self.watched(id, job, options, |_, _| ())
+    }
+
+    /// As `poll`, and hears of every change.
+    pub fn watched(&self, id: &str, job: Option<&V>, options: PollOptions, updated: impl Fn(&V, Look) + 'static) -> Calling<H> {
+        let until = options.until.map(|goal| if goal == Goal::Preview { "preview" } else { "video" });
+        let given = V::record()
+            .with_text("id", id)
+            .with("until", &text_or_nothing(until.filter(|_| options.until != Some(Goal::Done))))
+            .with("timeout", &number_or_nothing(options.timeout))
+            .with("expectedMs", &number_or_nothing(options.expected_ms))
+            .with("maxInterval", &number_or_nothing(options.max_interval))
+            .with("attentive", &V::truth(options.attentive));
+        let given = if let Some(job) = job { given.with("job", job) } else { given };
+        self.call(Wanted::Poll, given, updated)
+    }
+
+    /// A preview that is waited for: `preview_async`, then `poll`.
+    pub async fn preview(&self, request: &V, charge: &ChargeOptions, wait: PollOptions) -> Outcome<V> {
+        let job = self.preview_async(request, charge).await?;
+        let given = V::record().with("id", &job.get("id")).with("job", &job).with_text("until", "preview");
+        let given = given.with("timeout", &number_or_nothing(wait.timeout)).with("expectedMs", &number_or_nothing(wait.expected_ms));
+        let given = given.with("maxInterval", &number_or_nothing(wait.max_interval)).with("attentive", &V::truth(wait.attentive));
+        self.call(Wanted::Poll, given, |_, _| ()).await
+    }
+}
+
+fn number_or_nothing<V: Value>(number: Option<f64>) -> V {
+    number.map_or_else(V::nothing, V::number)
+}
+
+fn text_or_nothing<V: Value>(text: Option<&str>) -> V {
+    text.map_or_else(V::nothing, V::text)
+}

@@ -1,0 +1,177 @@
+//! What the journal knows: the operations that were not seen to end, and another look at one whose outcome is unknown.
+
+use super::answer::{Outcome, journal_failed};
+use super::Client;
+use crate::api::{JobFacts, Step, check_id, is_uuid};
+use crate::charge::{Entry, State};
+use crate::error::{Failure, refuse};
+use crate::host::{Answer, Host, JournalCall};
+use crate::value::Value;
+
+/// Reads all open operations, one after another.
+pub struct Listing<V> {
+    keys: V,
+    /// The one that is being read, from 1; 0 while the keys are listed.
+    at: usize,
+    found: V,
+    begun: bool,
+}
+
+impl<V: Value> Listing<V> {
+    pub fn new() -> Self {
+        Self { keys: V::nothing(), at: 0, found: V::list(), begun: false }
+    }
+}
+
+/// Looks again at one operation.
+pub struct Settling<V> {
+    operation: V,
+    /// The job, where the caller has found it.
+    job: V,
+    entry: Option<Entry<V>>,
+    stage: Stage,
+}
+
+enum Stage {
+    Begin,
+    Read,
+    Look,
+    List,
+    Write,
+}
+
+impl<V: Value> Settling<V> {
+    /// # Errors
+    /// `InvalidRequestError` where the id of the job is none.
+    pub fn new(operation: V, job: V) -> Result<Self, Failure<V>> {
+        if job.is_there() {
+            check_id(&job)?;
+        }
+        Ok(Self { operation, job, entry: None, stage: Stage::Begin })
+    }
+}
+
+impl<H: Host> Client<H> {
+    pub(super) fn list_on(
+        &self,
+        task: u32,
+        listing: &mut Listing<H::Value>,
+        answer: Answer<H::Value>,
+    ) -> Option<Outcome<H::Value>> {
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(thrown) => return Some(Err(journal_failed(&thrown))),
+        };
+        if !listing.begun {
+            listing.begun = true;
+            let nothing = H::Value::nothing();
+            self.host().journal(task, JournalCall::List, &self.key(&H::Value::text("")), &nothing);
+            return None;
+        }
+        if listing.at == 0 {
+            listing.keys = answer;
+        } else if let Some(entry) = Entry::decode(&answer).filter(|entry| entry.state != State::Ended) {
+            let operation = listing.keys.nth(listing.at - 1).replaced(r"^[^/]*/", &H::Value::text(""));
+            self.recall(&operation, &entry);
+            listing.found = listing.found.clone().and(&record(&operation, &entry));
+        }
+        let key = listing.keys.nth(listing.at);
+        if !key.is_there() {
+            return Some(Ok(listing.found.clone()));
+        }
+        listing.at += 1;
+        self.host().journal(task, JournalCall::Read, &key, &H::Value::nothing());
+        None
+    }
+
+    fn recall(&self, operation: &H::Value, entry: &Entry<H::Value>) {
+        self.0.known.borrow_mut().recall(operation, entry, self.host().now());
+    }
+
+    pub(super) fn settle_on(
+        &self,
+        task: u32,
+        settling: &mut Settling<H::Value>,
+        answer: Answer<H::Value>,
+    ) -> Option<Outcome<H::Value>> {
+        let nothing = H::Value::nothing();
+        let key = self.key(&settling.operation);
+        match (&settling.stage, answer) {
+            (Stage::Begin, _) => {
+                settling.stage = Stage::Read;
+                self.host().journal(task, JournalCall::Read, &key, &nothing);
+                return None;
+            }
+            (Stage::Read | Stage::Write, Err(thrown)) => return Some(Err(journal_failed(&thrown))),
+            (Stage::Read, Ok(found)) => {
+                let Some(mut entry) = Entry::decode(&found) else {
+                    let advice = "is not in the journal: it was never sent, was refused, or has expired";
+                    return Some(Err(refuse("operation", advice).with("operation", &settling.operation)));
+                };
+                let open = !matches!(entry.state, State::Bound | State::Ended);
+                if !open || self.0.known.borrow().posting.contains(&settling.operation) {
+                    return Some(Ok(record(&settling.operation, &entry)));
+                }
+                entry.state = State::Unknown;
+                let since = entry.at;
+                let render = settling.operation.replaced("^render:", &H::Value::text(""));
+                let job = settling.job.clone();
+                let job = if job.is_there() || entry.step != Step::Render || !is_uuid(&render) { job } else { render };
+                settling.entry = Some(entry);
+                if job.is_there() {
+                    settling.stage = Stage::Look;
+                    self.look_well(task, &job);
+                    return None;
+                }
+                settling.stage = Stage::List;
+                if self.host().list_jobs(task, since) {
+                    return None;
+                }
+            }
+            (Stage::Look, Err(failure)) => return Some(Err(Failure(failure))),
+            // Only what is rendered or being rendered proves that the render was carried out.
+            (Stage::Look, Ok(job)) => {
+                let given = settling.job.is_there();
+                if JobFacts::read(&job).is_some_and(|facts| given || facts.is_rendered_or_rendering()) {
+                    bind(settling, &job);
+                }
+            }
+            (Stage::List, Err(thrown)) => {
+                return Some(Err(refuse("listJobs", "failed; the operation is still unknown").with("cause", &thrown)));
+            }
+            (Stage::List, Ok(jobs)) => {
+                for index in 0.. {
+                    let job = jobs.nth(index);
+                    if !job.is_there() {
+                        break;
+                    }
+                    if job.get("webhook_url").holds(&settling.operation) && is_uuid(&job.get("id")) {
+                        bind(settling, &job);
+                        break;
+                    }
+                }
+            }
+            (Stage::Write, Ok(_)) => {
+                return settling.entry.as_ref().map(|entry| Ok(record(&settling.operation, entry)));
+            }
+        }
+        settling.stage = Stage::Write;
+        if let Some(entry) = &settling.entry {
+            self.recall(&settling.operation, entry);
+            self.host().journal(task, JournalCall::Write, &key, &entry.encode());
+        }
+        None
+    }
+}
+
+fn bind<V: Value>(settling: &mut Settling<V>, job: &V) {
+    if let Some(entry) = &mut settling.entry {
+        entry.state = State::Bound;
+        entry.job = job.get("id");
+    }
+}
+
+/// An operation, for people.
+fn record<V: Value>(operation: &V, entry: &Entry<V>) -> V {
+    entry.told(V::record().with("operation", operation)).with("jobId", &entry.job)
+}

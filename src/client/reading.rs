@@ -1,0 +1,107 @@
+//! Reads: asked for, judged, and tried again while that may help. Nothing here charges.
+
+use super::answer::{Outcome, judged};
+use super::{Client, Owner, Task};
+use crate::api::Endpoint;
+use crate::error::say;
+use crate::host::{Answer, Host, Request};
+use crate::poll::LONGEST;
+use crate::retry;
+use crate::value::Value;
+
+/// One read under way.
+pub struct Reading<V> {
+    endpoint: Endpoint,
+    id: V,
+    timeout: f64,
+    /// How often it may still be tried again, and how often it was.
+    retries: u32,
+    attempt: u32,
+    sent: bool,
+}
+
+impl<V: Value> Reading<V> {
+    /// `timeout` is for one request, in milliseconds.
+    pub const fn new(endpoint: Endpoint, id: V, timeout: f64, retries: u32) -> Self {
+        Self { endpoint, id, timeout, retries, attempt: 0, sent: false }
+    }
+}
+
+impl<H: Host> Client<H> {
+    /// Looks at a job in the name of another task; the number of the look.
+    pub(super) fn look(&self, parent: u32, id: &H::Value, retries: u32) -> u32 {
+        let reading = Reading::new(Endpoint::Get, id.clone(), self.0.config.timeout, retries);
+        self.add(Owner::Task(parent), Task::Read(reading))
+    }
+
+    /// Looks as often as a read is tried.
+    pub(super) fn look_well(&self, parent: u32, id: &H::Value) {
+        self.look(parent, id, self.0.config.max_retries);
+    }
+
+    pub(super) fn read_on(
+        &self,
+        task: u32,
+        reading: &mut Reading<H::Value>,
+        answer: Answer<H::Value>,
+    ) -> Option<Outcome<H::Value>> {
+        let path = say(reading.endpoint.path(), &reading.id, &reading.id);
+        if !reading.sent {
+            reading.sent = true;
+            self.send(task, reading.endpoint, &path, &H::Value::nothing(), &H::Value::nothing(), reading.timeout);
+            return None;
+        }
+        let judged = judged(reading.endpoint, &reading.id, &answer.unwrap_or_else(|thrown| thrown));
+        let (failure, again) = match judged {
+            Ok(value) => {
+                if reading.endpoint == Endpoint::Get {
+                    self.notice(&value);
+                }
+                return Some(Ok(value));
+            }
+            Err(failure) => failure,
+        };
+        if !again || reading.attempt >= reading.retries {
+            return Some(Err(failure));
+        }
+        let wait = retry::backoff(reading.attempt, self.host().random(), failure.0.number_of("retryAfterMs"));
+        reading.attempt += 1;
+        reading.sent = false;
+        self.pause(task, &path, wait);
+        None
+    }
+
+    /// Sends one request for a task. `operation` is the one that it charges for, or nothing.
+    pub(super) fn send(
+        &self,
+        task: u32,
+        endpoint: Endpoint,
+        path: &H::Value,
+        body: &H::Value,
+        operation: &H::Value,
+        timeout: f64,
+    ) {
+        self.host().event(event::<H>("request").with_text("method", endpoint.method()).with("path", path).with("operation", operation));
+        self.host().send(
+            task,
+            Request {
+                endpoint,
+                url: say("%0%1", &self.0.config.base_url, path),
+                body: body.clone(),
+                operation: operation.clone(),
+                timeout: timeout.min(LONGEST),
+            },
+        );
+    }
+
+    /// Waits before another try.
+    pub(super) fn pause(&self, task: u32, path: &H::Value, wait: f64) {
+        self.host().event(event::<H>("retry").with("path", path).with_number("inMs", wait));
+        self.host().sleep(task, wait, false);
+    }
+}
+
+/// The beginning of a record for the log.
+pub(super) fn event<H: Host>(kind: &str) -> H::Value {
+    H::Value::record().with_text("type", kind)
+}

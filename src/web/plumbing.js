@@ -1,0 +1,273 @@
+// What the core needs of the world: time, the network, and a journal. It decides nothing.
+
+const agent = globalThis.navigator?.userAgent ?? "";
+const server =
+  globalThis.process?.versions?.node || globalThis.Deno || globalThis.Bun || globalThis.EdgeRuntime || agent === "Cloudflare-Workers";
+
+// A page, a worker of one, or something that plays one, such as jsdom.
+export const inBrowser = !!globalThis.document || !server && typeof WorkerGlobalScope === "function";
+
+// On these a task that another request's event wakes hangs, so no two calls share anything.
+const shares = agent !== "Cloudflare-Workers" && !globalThis.EdgeRuntime;
+
+const MOST = 4194304; // UTF-16 units of an answer that are taken apart: a job has a few thousand
+const LONGEST = 2147483647; // ms that a timer can be given
+
+export function report(thrown) {
+  if (typeof reportError === "function") reportError(thrown);
+  else console.error(thrown);
+}
+
+export class Plumbing {
+  #waits = new Map(); // number of a task -> { stop, light }
+  #listening = 0;
+
+  // `core` is told of things: resume(task, ok, value), posted(task, operation); and asked: build(url, init, headers, whole).
+  constructor(options, core) {
+    this.options = options;
+    this.core = core;
+    this.idempotent = options.idempotencyHeader ?? !/^[a-z][a-z\d+.-]*:/i.test(options.baseUrl ?? "https:");
+    this.store = options.journal === "memory" || !options.journal && !inBrowser ? memory : options.journal ?? stored;
+  }
+
+  /* ---- waits: one for each task ---- */
+
+  #wait(task, stop, light) {
+    this.forget(task);
+    const wait = { stop, light };
+    if (task) this.#waits.set(task, wait);
+    return wait;
+  }
+
+  #done(task, wait, ok, value) {
+    if (this.#waits.get(task) !== wait) return;
+    this.#waits.delete(task);
+    this.core.resume(task, ok, value);
+  }
+
+  #promise(task, promise, stop) {
+    const wait = this.#wait(task, stop);
+    promise.then(
+      (value) => this.#done(task, wait, true, value),
+      (thrown) => this.#done(task, wait, false, thrown),
+    );
+  }
+
+  forget(task) {
+    const wait = this.#waits.get(task);
+    this.#waits.delete(task);
+    wait?.stop?.();
+  }
+
+  forgetAll() {
+    for (const task of [...this.#waits.keys()]) this.forget(task);
+  }
+
+  sleep(task, ms, light) {
+    const timer = setTimeout(() => this.#done(task, wait, true), Math.min(ms, LONGEST));
+    const wait = this.#wait(task, () => clearTimeout(timer), light);
+  }
+
+  // In a microtask: the core that calls this may be the one that sleeps. Where requests must not share, it would wake the
+  // sleeps of other requests, which then hang; there nobody sleeps for another's sake, and the timer is enough.
+  wake = () => {
+    if (!shares) return;
+    const light = [...this.#waits].filter(([, wait]) => wait.light);
+    queueMicrotask(() => {
+      for (const [task, wait] of light) {
+        wait.stop();
+        this.#done(task, wait, true);
+      }
+    });
+  };
+
+  /* ---- the network ---- */
+
+  send(task, post, url, body, operation, timeout) {
+    const controller = new AbortController();
+    const stop = () => controller.abort();
+    let timer;
+    const late = new Promise((resolve) => {
+      timer = setTimeout(() => {
+        resolve({ late: true });
+        stop();
+      }, timeout);
+    });
+    if (operation !== undefined) this.core.posted?.(task, operation);
+    const answer = this.#exchange(post, url, body, operation, controller.signal);
+    this.#promise(task, Promise.race([answer, late]).finally(() => clearTimeout(timer)), stop);
+  }
+
+  async #exchange(post, url, body, operation, signal) {
+    const init = { method: post ? "POST" : "GET", redirect: "manual", signal };
+    // workerd refuses the word at older compatibility dates, and caches nothing anyway.
+    if (shares) init.cache = "no-store";
+    const { fetch: injected } = this.options;
+    let request;
+    try {
+      const headers = [...(await this.#headers()), ["accept", "application/json"]];
+      if (body !== undefined) {
+        init.body = JSON.stringify(body);
+        headers.push(["content-type", "application/json"]);
+      }
+      if (this.idempotent && /^[ -~]+$/.test(operation ?? "")) headers.push(["idempotency-key", operation]);
+      request = this.core.build(url, init, headers, !injected);
+    } catch (cause) {
+      return { field: "headers", message: "could not be made: the function for headers or apiKey failed", cause };
+    }
+    if (request.field) return request;
+    try {
+      // No receiver: a global `fetch` that is called as a method of ours is an illegal invocation.
+      const answer = await (injected ? injected(url, request) : fetch(request));
+      const { status } = answer;
+      return typeof status === "number" ? { status, retryAfter: retryAfter(answer), ...(await bodyOf(answer)) } : {};
+    } catch (cause) {
+      return { cause, code: cause?.code ?? cause?.cause?.code };
+    }
+  }
+
+  async #headers() {
+    const { apiId, apiKey, headers } = this.options;
+    const pairs = [];
+    if (apiId !== undefined) pairs.push(["x-api-id", apiId]);
+    const key = typeof apiKey === "function" ? await apiKey() : apiKey;
+    if (key !== undefined) {
+      this.secret = key;
+      pairs.push(["x-api-key", key]);
+    }
+    const given = typeof headers === "function" ? await headers() : headers;
+    if (given) pairs.push(...(given[Symbol.iterator] ? given : Object.entries(given)));
+    return pairs;
+  }
+
+  /* ---- the journal, and lists ---- */
+
+  journal(task, call, key, entry) {
+    this.#promise(task, this.#stored(call, key, entry));
+  }
+
+  async #stored(call, key, entry) {
+    const found = await this.store[call](key, entry && JSON.stringify(entry));
+    if (call !== "read" || found === undefined || found === null) return found ?? undefined;
+    try {
+      return JSON.parse(found);
+    } catch {
+      return null; // somebody else's
+    }
+  }
+
+  listJobs(task, since) {
+    const { listJobs } = this.options;
+    if (listJobs) this.#promise(task, (async () => listJobs(new Date(since)))());
+    return !!listJobs;
+  }
+
+  /* ---- the surroundings ---- */
+
+  shares = () => shares;
+  now = () => performance.now();
+  uuid = () =>
+    // Pages without TLS have no `randomUUID`. Ours keeps operations apart as well; it guards no secret.
+    globalThis.crypto?.randomUUID?.() ?? "xxxxxxxx-xxxx-4xxx-8xxx-xxxxxxxxxxxx".replace(/x/g, () => ((Math.random() * 16) | 0).toString(16));
+  visible = () => globalThis.document?.visibilityState !== "hidden";
+  online = () => globalThis.navigator?.onLine !== false;
+
+  event(event) {
+    try {
+      this.options.onEvent?.(event);
+    } catch (thrown) {
+      report(thrown);
+    }
+  }
+
+  // While something is watched, a page that is shown again or a network that came back is worth a look.
+  listen(count) {
+    const before = this.#listening;
+    this.#listening += count;
+    if (!before === !this.#listening) return;
+    const verb = before ? "removeEventListener" : "addEventListener";
+    globalThis.document?.[verb]("visibilitychange", this.wake);
+    globalThis[verb]?.("online", this.wake);
+    globalThis[verb]?.("pageshow", this.wake);
+  }
+}
+
+async function bodyOf(answer) {
+  let text;
+  try {
+    text = await answer.text();
+  } catch {
+    return { text: "", broken: true };
+  }
+  if (text.length > MOST) return { text: "(more than 4 MB)" };
+  try {
+    return { body: JSON.parse(text) };
+  } catch {
+    return { text: text.slice(0, 500) };
+  }
+}
+
+// What `Retry-After` asks for, seconds or a date, as milliseconds from now.
+function retryAfter(answer) {
+  try {
+    const asked = answer.headers.get("retry-after");
+    const ms = /^[\d.]+$/.test(asked) ? asked * 1000 : Date.parse(asked) - Date.now();
+    if (ms === ms) return ms;
+  } catch {}
+}
+
+/* ---- journals -------------------------------------------------------------------------------- */
+
+// For the whole process, so that two clients of one account do not charge twice for one operation.
+const kept = new Map();
+const memory = {
+  create: (id, entry) => !kept.has(id) && !!kept.set(id, entry),
+  read: (id) => kept.get(id),
+  write: (id, entry) => void kept.set(id, entry),
+  delete: (id) => void kept.delete(id),
+  list: (prefix) => [...kept.keys()].filter((id) => id.startsWith(prefix)),
+};
+
+let opened;
+const open = () =>
+  (opened ??= new Promise((resolve, reject) => {
+    const request = indexedDB.open("custom-template-jobs", 1);
+    request.onupgradeneeded = () => request.result.createObjectStore("journal");
+    request.onerror = () => reject(request.error);
+    request.onsuccess = () => {
+      // Nobody is kept from deleting or upgrading the database.
+      request.result.onversionchange = request.result.onclose = () => {
+        request.result.close();
+        opened = undefined;
+      };
+      resolve(request.result);
+    };
+  }).catch((thrown) => {
+    opened = undefined;
+    throw thrown;
+  }));
+
+async function transact(mode, act) {
+  const database = await open();
+  return new Promise((resolve, reject) => {
+    const transaction = database.transaction("journal", mode, { durability: "strict" });
+    const request = act(transaction.objectStore("journal"));
+    transaction.oncomplete = () => resolve(request.result);
+    transaction.onabort = () => reject(transaction.error);
+  });
+}
+
+const stored = {
+  create: (id, entry) =>
+    transact("readwrite", (store) => store.add(entry, id)).then(
+      () => true,
+      (thrown) => {
+        if (thrown?.name !== "ConstraintError") throw thrown;
+        return false;
+      },
+    ),
+  read: (id) => transact("readonly", (store) => store.get(id)),
+  write: (id, entry) => transact("readwrite", (store) => store.put(entry, id)),
+  delete: (id) => transact("readwrite", (store) => store.delete(id)),
+  list: (prefix) => transact("readonly", (store) => store.getAllKeys(IDBKeyRange.bound(prefix, prefix + "\uffff"))),
+};
