@@ -1,5 +1,6 @@
 //! The calls as futures, for Rust: front ends written in it, and tests.
 
+use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::future::Future;
@@ -7,7 +8,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
-use super::{Client, Outcome, Wanted};
+use super::{Client, Outcome, Owner, Wanted};
 use crate::api::{Endpoint, Goal, ModelVersion, Step};
 use crate::charge::State;
 use crate::error::Failure;
@@ -78,17 +79,35 @@ pub struct Slot<V> {
     outcome: RefCell<Option<Outcome<V>>>,
     waker: RefCell<Option<Waker>>,
     settled: Cell<bool>,
+    /// What ends the caller's patience.
+    alarm: RefCell<Option<Box<dyn Any>>>,
+    /// The client, while it goes on with a charge that nobody waits for.
+    client: RefCell<Option<Rc<dyn Any>>>,
     updated: Box<dyn Fn(&V, Look)>,
+}
+
+impl<V> fmt::Debug for Slot<V> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Slot")
+    }
 }
 
 impl<V: Value> Slot<V> {
     fn new(updated: impl Fn(&V, Look) + 'static) -> Rc<Self> {
-        Rc::new(Self { outcome: RefCell::default(), waker: RefCell::default(), settled: Cell::new(false), updated: Box::new(updated) })
+        Rc::new(Self {
+            outcome: RefCell::default(),
+            waker: RefCell::default(),
+            settled: Cell::new(false),
+            alarm: RefCell::default(),
+            client: RefCell::default(),
+            updated: Box::new(updated),
+        })
     }
 
     /// For [`Host::settle`].
     pub fn settle(&self, result: Result<&V, &Failure<V>>) {
         self.settled.set(true);
+        drop(self.alarm.take());
         *self.outcome.borrow_mut() = Some(result.cloned().map_err(Clone::clone));
         if let Some(waker) = self.waker.take() {
             waker.wake();
@@ -100,14 +119,28 @@ impl<V: Value> Slot<V> {
         self.settled.get()
     }
 
+    /// For [`Host::over`].
+    pub fn over(&self) {
+        drop(self.client.take());
+    }
+
+    /// For [`Host::alarm`]: the timer, which is dropped when nobody waits for the call any more.
+    pub fn keep_alarm(&self, timer: impl Any) {
+        *self.alarm.borrow_mut() = Some(Box::new(timer));
+    }
+
     /// For [`Host::update`].
     pub fn update(&self, job: &V, look: Look) {
         (self.updated)(job, look);
     }
 }
 
-/// A call. It begins when it is first polled, and is left when it is dropped: a charge that may have been sent goes on by itself.
-pub struct Calling<H: Host> {
+/// A call. It begins when it is first polled, and is left when it is dropped. A charge that may have been sent then goes
+/// on by itself, and keeps its client for as long.
+pub struct Calling<H: Host>
+where
+    H: Host<Call = Rc<Slot<<H as Host>::Value>>>,
+{
     client: Client<H>,
     wanted: Wanted,
     given: H::Value,
@@ -116,9 +149,9 @@ pub struct Calling<H: Host> {
     begun: bool,
 }
 
-impl<H: Host> Unpin for Calling<H> {}
+impl<V: Value, H: Host<Value = V, Call = Rc<Slot<V>>>> Unpin for Calling<H> {}
 
-impl<H: Host> fmt::Debug for Calling<H> {
+impl<V: Value, H: Host<Value = V, Call = Rc<Slot<V>>>> fmt::Debug for Calling<H> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("Calling")
     }
@@ -146,10 +179,23 @@ impl<V: Value, H: Host<Value = V, Call = Rc<Slot<V>>>> Future for Calling<H> {
     }
 }
 
-impl<H: Host> Drop for Calling<H> {
+impl<H> Drop for Calling<H>
+where
+    H: Host<Call = Rc<Slot<<H as Host>::Value>>>,
+{
     fn drop(&mut self) {
+        drop(self.slot.alarm.take());
         if self.task > 0 && self.slot.outcome.borrow().is_none() {
             self.client.leave(self.task);
+        }
+        let goes_on = self.client.0.tasks.borrow().iter().any(|place| match &place.owner {
+            Owner::Left(call) => Rc::ptr_eq(call, &self.slot),
+            _ => false,
+        });
+        if goes_on {
+            // A circle, until the charge is over.
+            let client: Rc<dyn Any> = Rc::clone(&self.client.0) as _;
+            *self.slot.client.borrow_mut() = Some(client);
         }
     }
 }
@@ -160,8 +206,12 @@ impl<V: Value, H: Host<Value = V, Call = Rc<Slot<V>>>> Client<H> {
     }
 
     fn charge(&self, endpoint: Endpoint, id: &V, request: &V, options: &ChargeOptions) -> Calling<H> {
-        let given = V::record().with("id", id).with("request", request).with("operation", &text_or_nothing(options.operation.as_deref()));
-        let given = given.with("seconds", &number_or_nothing(options.seconds)).with("timeout", &number_or_nothing(options.timeout));
+        let given = V::record()
+            .with("id", id)
+            .with("request", request)
+            .with("operation", &text_or_nothing(options.operation.as_deref()));
+        let given =
+            given.with("seconds", &number_or_nothing(options.seconds)).with("timeout", &number_or_nothing(options.timeout));
         self.call(Wanted::Endpoint(endpoint), given, |_, _| ())
     }
 
@@ -220,7 +270,11 @@ impl<V: Value, H: Host<Value = V, Call = Rc<Slot<V>>>> Client<H> {
     /// `JournalError`.
     pub async fn pending(&self) -> Result<Vec<Operation<V>>, Failure<V>> {
         let list = self.call(Wanted::Pending, V::record(), |_, _| ()).await?;
-        Ok((0..).map(|index| list.nth(index)).take_while(Value::is_there).filter_map(|record| Operation::read(&record)).collect())
+        Ok((0..)
+            .map(|index| list.nth(index))
+            .take_while(Value::is_there)
+            .filter_map(|record| Operation::read(&record))
+            .collect())
     }
 
     /// Looks again at an operation whose outcome is unknown. `job` is the id, where the caller has found it.
@@ -238,11 +292,21 @@ impl<V: Value, H: Host<Value = V, Call = Rc<Slot<V>>>> Client<H> {
     }
 
     /// As `poll`, and hears of every change.
-    pub fn watched(&self, id: &str, job: Option<&V>, options: PollOptions, updated: impl Fn(&V, Look) + 'static) -> Calling<H> {
-        let until = options.until.map(|goal| if goal == Goal::Preview { "preview" } else { "video" });
+    pub fn watched(
+        &self,
+        id: &str,
+        job: Option<&V>,
+        options: PollOptions,
+        updated: impl Fn(&V, Look) + 'static,
+    ) -> Calling<H> {
+        let until = options.until.map(|goal| match goal {
+            Goal::Preview => "preview",
+            Goal::Video => "video",
+            Goal::Done => "done",
+        });
         let given = V::record()
             .with_text("id", id)
-            .with("until", &text_or_nothing(until.filter(|_| options.until != Some(Goal::Done))))
+            .with("until", &text_or_nothing(until))
             .with("timeout", &number_or_nothing(options.timeout))
             .with("expectedMs", &number_or_nothing(options.expected_ms))
             .with("maxInterval", &number_or_nothing(options.max_interval))
@@ -255,8 +319,10 @@ impl<V: Value, H: Host<Value = V, Call = Rc<Slot<V>>>> Client<H> {
     pub async fn preview(&self, request: &V, charge: &ChargeOptions, wait: PollOptions) -> Outcome<V> {
         let job = self.preview_async(request, charge).await?;
         let given = V::record().with("id", &job.get("id")).with("job", &job).with_text("until", "preview");
-        let given = given.with("timeout", &number_or_nothing(wait.timeout)).with("expectedMs", &number_or_nothing(wait.expected_ms));
-        let given = given.with("maxInterval", &number_or_nothing(wait.max_interval)).with("attentive", &V::truth(wait.attentive));
+        let given =
+            given.with("timeout", &number_or_nothing(wait.timeout)).with("expectedMs", &number_or_nothing(wait.expected_ms));
+        let given =
+            given.with("maxInterval", &number_or_nothing(wait.max_interval)).with("attentive", &V::truth(wait.attentive));
         self.call(Wanted::Poll, given, |_, _| ()).await
     }
 }

@@ -3,13 +3,21 @@
 //! It translates and decides nothing. Beside it lie two scripts: `values.js`, the core's words for
 //! JavaScript's values, and `plumbing.js`, its way to timers, the network and the journal.
 
+#[cfg(feature = "serde")]
+mod error;
 mod host;
 mod js;
 #[cfg(feature = "npm")]
 mod npm;
 #[cfg(feature = "serde")]
+mod rust;
+#[cfg(feature = "serde")]
 mod typed;
 
-pub use host::WebHost;
+#[cfg(feature = "serde")]
+pub use error::{ApiKind, Error, Reason};
+pub use host::{Call, Callee, Plumbing, WebHost, build};
+#[cfg(feature = "serde")]
+pub use rust::{Line, Listening, RustHost};
 #[cfg(feature = "serde")]
 pub use typed::*;

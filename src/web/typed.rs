@@ -3,16 +3,17 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use js_sys::{Array, Object};
 use serde::{Deserialize, Serialize};
 use serde_wasm_bindgen::Serializer;
 use wasm_bindgen::prelude::*;
 
-use super::host::WebHost;
-use super::js::{set, text};
+use super::error::Error;
+use super::rust::RustHost;
 use crate::api::{ModelVersion, Status, Step};
-use crate::client::{ChargeOptions, Client, Config, Failure, Operation, PollOptions};
-use crate::error::Error;
+use crate::charge::State;
+use crate::client::{self, ChargeOptions, Client, Config, PollOptions};
+use crate::error::Failure;
+use crate::value::Value;
 
 /// One variable of a template, as the provider's editor names them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -113,7 +114,7 @@ pub struct Job {
 impl Job {
     /// Where it stands.
     pub fn status(&self) -> Status {
-        Status::parse(&self.status)
+        Status::parse(&JsValue::from_str(&self.status))
     }
 
     /// From the object that `JSON.parse` made.
@@ -164,6 +165,19 @@ pub struct Template {
     pub updated_at: Option<String>,
 }
 
+/// Where the operations are written down, so that a charge is never made twice.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub enum Journal {
+    /// `IndexedDB` in a page or a worker of one, so that it outlives them; memory elsewhere.
+    #[default]
+    Usual,
+    /// Memory: it forgets with the page or the process.
+    Memory,
+    /// The caller's own: an object with the methods `create`, `read`, `write`, `delete` and `list`, as JavaScript passes one.
+    Own(JsValue),
+}
+
 /// Where the API is and who asks.
 #[derive(Clone, Default)]
 pub struct Options {
@@ -173,8 +187,30 @@ pub struct Options {
     pub api_id: Option<String>,
     /// Sent as `X-API-KEY`. Everybody who opens a page can read it there: use a relay.
     pub api_key: Option<String>,
+    /// Sent with every request, such as the login of a relay.
+    pub headers: BTreeMap<String, String>,
     /// What the client may spend, in credits.
     pub max_credits: Option<f64>,
+    /// Where the operations are written down.
+    pub journal: Journal,
+}
+
+impl Options {
+    /// For the plumbing, which takes JavaScript's.
+    fn to_js(&self) -> JsValue {
+        let headers = self.headers.iter().fold(JsValue::list(), |headers, (name, value)| {
+            headers.and(&JsValue::list().and(&name.into()).and(&value.into()))
+        });
+        let options = JsValue::record().with("headers", &headers);
+        let options = options.with("baseUrl", &text_or_nothing(self.base_url.as_deref()));
+        let options = options.with("apiId", &text_or_nothing(self.api_id.as_deref()));
+        let options = options.with("apiKey", &text_or_nothing(self.api_key.as_deref()));
+        match &self.journal {
+            Journal::Usual => options,
+            Journal::Memory => options.with_text("journal", "memory"),
+            Journal::Own(journal) => options.with("journal", journal),
+        }
+    }
 }
 
 impl fmt::Debug for Options {
@@ -184,11 +220,37 @@ impl fmt::Debug for Options {
     }
 }
 
+fn text_or_nothing(text: Option<&str>) -> JsValue {
+    text.map_or(JsValue::UNDEFINED, JsValue::from_str)
+}
+
+/// An operation of the journal.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Operation {
+    /// Its id.
+    pub operation: String,
+    /// Where it stands.
+    pub state: State,
+    /// What it charges for.
+    pub step: Step,
+    /// When it was first written, in milliseconds since 1970.
+    pub at: f64,
+    /// The id of its job, where it is known.
+    pub job_id: Option<String>,
+}
+
+impl From<client::Operation<JsValue>> for Operation {
+    fn from(known: client::Operation<JsValue>) -> Self {
+        let client::Operation { operation, state, step, at, job } = known;
+        Self { operation: operation.as_string().unwrap_or_default(), state, step, at, job_id: job.as_string() }
+    }
+}
+
 /// What a typed call fails with.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum CallError {
-    /// The core's error.
+    /// The call failed.
     Failed(Error),
     /// The job or template does not have the documented shape.
     Shape(serde_wasm_bindgen::Error),
@@ -207,7 +269,7 @@ impl std::error::Error for CallError {}
 
 impl From<Failure<JsValue>> for CallError {
     fn from(failure: Failure<JsValue>) -> Self {
-        Self::Failed(failure.error().clone())
+        Self::Failed(failure.into())
     }
 }
 
@@ -223,7 +285,9 @@ impl From<serde_wasm_bindgen::Error> for CallError {
     }
 }
 
-/// A typed client, for front ends written in Rust. The journal is in memory: it forgets with the page.
+/// A typed client, for front ends written in Rust. In a page its journal is in `IndexedDB`, as JavaScript's is.
+///
+/// A call that is dropped is left; a charge that may have been sent goes on by itself, until its job is written down.
 ///
 /// ```no_run
 /// use custom_template_jobs::client::{ChargeOptions, PollOptions};
@@ -245,33 +309,23 @@ impl From<serde_wasm_bindgen::Error> for CallError {
 /// # }
 /// ```
 #[derive(Clone, Debug)]
-pub struct TemplateJobs(Client<WebHost>);
+pub struct TemplateJobs(Client<RustHost>);
 
 impl TemplateJobs {
     /// A client. Sends nothing yet.
     pub fn new(options: &Options) -> Self {
-        let plumbing: JsValue = Object::new().into();
-        set(&plumbing, "scope", &js_sys::global());
-        set(&plumbing, "shares", &JsValue::TRUE);
-        let headers = Array::new();
-        for (name, value) in [("x-api-id", &options.api_id), ("x-api-key", &options.api_key)] {
-            if let Some(value) = value {
-                headers.push(&Array::of2(&text(name), &text(value)));
-            }
-        }
-        set(&plumbing, "headers", &headers);
-        let base_url = options.base_url.as_deref().unwrap_or(Config::BASE_URL);
-        let mut config = Config::new(base_url, options.api_id.as_deref().unwrap_or_default());
-        config.max_credits = options.max_credits;
-        Self(Client::new(WebHost::new(plumbing), config))
+        let base_url = options.base_url.as_deref().unwrap_or(Config::<JsValue>::BASE_URL);
+        let mut config = Config::new(&base_url.into(), &text_or_nothing(options.api_id.as_deref()));
+        config.max_credits = options.max_credits.unwrap_or(f64::NAN);
+        Self(Client::new(RustHost::over(&options.to_js()), config))
     }
 
     /// Straight to the video. The job comes back pending: `poll` it.
     ///
     /// # Errors
-    /// See [`Error`]; `ChargeUnknownError` where the answer was lost.
+    /// See [`Error`]; [`Reason::ChargeUnknown`](super::Reason::ChargeUnknown) where the answer was lost.
     pub async fn submit(&self, request: &JobRequest, options: ChargeOptions) -> Result<Job, CallError> {
-        Ok(Job::from_js(&self.0.submit(request.to_js()?, options).await?)?)
+        Ok(Job::from_js(&self.0.submit(&request.to_js()?, &options).await?)?)
     }
 
     /// A preview, waited for.
@@ -279,7 +333,8 @@ impl TemplateJobs {
     /// # Errors
     /// See [`Error`].
     pub async fn preview(&self, request: &JobRequest, charge: ChargeOptions, wait: PollOptions) -> Result<Job, CallError> {
-        Ok(Job::from_js(&self.0.preview(request.to_js()?, charge, wait).await?)?)
+        let _listening = self.0.host().listening();
+        Ok(Job::from_js(&self.0.preview(&request.to_js()?, &charge, wait).await?)?)
     }
 
     /// A preview. The job comes back pending: `poll` it.
@@ -287,7 +342,7 @@ impl TemplateJobs {
     /// # Errors
     /// See [`Error`].
     pub async fn preview_async(&self, request: &JobRequest, options: ChargeOptions) -> Result<Job, CallError> {
-        Ok(Job::from_js(&self.0.preview_async(request.to_js()?, options).await?)?)
+        Ok(Job::from_js(&self.0.preview_async(&request.to_js()?, &options).await?)?)
     }
 
     /// The video of a job whose preview is there. Not charged where it is rendered already.
@@ -295,7 +350,7 @@ impl TemplateJobs {
     /// # Errors
     /// See [`Error`].
     pub async fn render(&self, id: &str, options: ChargeOptions) -> Result<Job, CallError> {
-        Ok(Job::from_js(&self.0.render(id, None, options).await?)?)
+        Ok(Job::from_js(&self.0.render(id, None, &options).await?)?)
     }
 
     /// The job of that id.
@@ -309,8 +364,9 @@ impl TemplateJobs {
     /// The job, once its preview or video is there.
     ///
     /// # Errors
-    /// `JobFailedError`, `PollTimeoutError`, `IncompleteResultError`.
+    /// [`Reason`](super::Reason)`::JobFailed`, `PollTimeout`, `IncompleteResult`.
     pub async fn poll(&self, id: &str, options: PollOptions) -> Result<Job, CallError> {
+        let _listening = self.0.host().listening();
         Ok(Job::from_js(&self.0.poll(id, None, options).await?)?)
     }
 
@@ -327,22 +383,31 @@ impl TemplateJobs {
     /// # Errors
     /// See [`Error`].
     pub async fn remaining_credits(&self) -> Result<f64, CallError> {
-        Ok(self.0.remaining_credits(None).await?)
+        Ok(self.0.remaining_credits(None).await?.as_number())
     }
 
     /// What a step is expected to cost, in credits.
     ///
     /// # Errors
-    /// `InvalidRequestError` where the length is none.
+    /// [`Reason::InvalidRequest`](super::Reason::InvalidRequest) where the length is none.
     pub fn estimate(&self, step: Step, seconds: f64, model: ModelVersion) -> Result<f64, CallError> {
-        Ok(self.0.estimate(step, seconds, model)?)
+        Ok(self.0.price(step, seconds, model)?)
     }
 
     /// What the journal knows and has not seen end.
     ///
     /// # Errors
-    /// `JournalError`.
+    /// [`Reason::Journal`](super::Reason::Journal).
     pub async fn pending(&self) -> Result<Vec<Operation>, CallError> {
-        Ok(self.0.pending().await?)
+        Ok(self.0.pending().await?.into_iter().map(Operation::from).collect())
+    }
+
+    /// Looks again at an operation whose outcome is unknown. `job_id` is given where the caller has found the job.
+    ///
+    /// # Errors
+    /// [`Reason::InvalidRequest`](super::Reason::InvalidRequest) where the journal does not know it.
+    pub async fn settle(&self, operation: &str, job_id: Option<&str>) -> Result<Operation, CallError> {
+        let settled = self.0.settle(operation, job_id).await?.map(Operation::from);
+        settled.ok_or_else(|| CallError::Shape(serde_wasm_bindgen::Error::new("the operation cannot be read")))
     }
 }

@@ -1,0 +1,124 @@
+//! The host for front ends written in Rust: the same plumbing, which tells the client of things by closures.
+
+use std::cell::OnceCell;
+use std::fmt;
+use std::rc::Rc;
+
+use gloo_timers::callback::Timeout;
+use js_sys::Object;
+use wasm_bindgen::prelude::*;
+
+use super::host::{self, Callee, Plumbing, WebHost};
+use crate::client::Slot;
+use crate::error::Failure;
+use crate::host::Signal;
+use crate::poll::{LONGEST, Look};
+use crate::value::Value;
+
+#[wasm_bindgen(module = "/src/web/plumbing.js")]
+extern "C" {
+    #[wasm_bindgen(constructor)]
+    fn new(options: &JsValue, core: &JsValue) -> Plumbing;
+}
+
+#[wasm_bindgen]
+extern "C" {
+    #[wasm_bindgen(method, structural, getter)]
+    fn core(this: &Plumbing) -> JsValue;
+    #[wasm_bindgen(method, structural)]
+    fn listen(this: &Plumbing, count: i32);
+    #[wasm_bindgen(method, structural, js_name = forgetAll)]
+    fn forget_all(this: &Plumbing);
+}
+
+/// The host whose calls are futures.
+pub type RustHost = WebHost<Rc<Slot<JsValue>>>;
+
+impl RustHost {
+    /// Over plumbing of its own. `options` are those of `TemplateJobs` in JavaScript that do not concern the core:
+    /// `apiId`, `apiKey`, `headers`, `fetch`, `journal`, `idempotencyHeader`, `listJobs`, `onEvent`; and `baseUrl`,
+    /// which decides whether a charge carries an `Idempotency-Key` by default.
+    pub fn over(options: &JsValue) -> Self {
+        Self::new(Plumbing::new(options, &Object::new()))
+    }
+
+    /// While this lives, a page that is shown again or a network that came back is worth a look.
+    #[must_use]
+    pub fn listening(&self) -> Listening {
+        self.plumbing.listen(1);
+        Listening(self.plumbing.clone())
+    }
+}
+
+/// See [`RustHost::listening`].
+#[derive(Debug)]
+pub struct Listening(Plumbing);
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        self.0.listen(-1);
+    }
+}
+
+/// How the plumbing reaches the client; as long as the host lives.
+#[derive(Default)]
+pub struct Line(OnceCell<Connected>);
+
+struct Connected {
+    plumbing: Plumbing,
+    tell: Rc<dyn Fn(Signal<JsValue>)>,
+    _resume: Closure<dyn Fn(u32, bool, JsValue)>,
+    _build: Closure<dyn Fn(JsValue, JsValue, JsValue, bool) -> JsValue>,
+}
+
+impl Drop for Connected {
+    fn drop(&mut self) {
+        // Else a timer would call what is not there any more.
+        self.plumbing.forget_all();
+    }
+}
+
+impl fmt::Debug for Line {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Line")
+    }
+}
+
+impl Callee for Rc<Slot<JsValue>> {
+    type Line = Line;
+
+    fn connect(line: &Line, plumbing: &Plumbing, client: impl Fn(Signal<JsValue>) + 'static) {
+        let tell: Rc<dyn Fn(Signal<JsValue>)> = Rc::new(client);
+        let resumed = Rc::clone(&tell);
+        let resume = Closure::<dyn Fn(u32, bool, JsValue)>::new(move |task, ok, value| {
+            resumed(Signal::Resume(task, if ok { Ok(value) } else { Err(value) }));
+        });
+        let build = Closure::<dyn Fn(JsValue, JsValue, JsValue, bool) -> JsValue>::new(
+            |url: JsValue, init: JsValue, headers: JsValue, whole| host::build(&url, &init, &headers, whole),
+        );
+        let _ = plumbing.core().with("resume", resume.as_ref()).with("build", build.as_ref());
+        let plumbing = plumbing.clone();
+        line.0.get_or_init(|| Connected { plumbing, tell, _resume: resume, _build: build });
+    }
+
+    fn settle(&self, result: Result<&JsValue, &Failure<JsValue>>) {
+        Slot::settle(self, result);
+    }
+
+    fn over(&self) {
+        Slot::over(self);
+    }
+
+    fn update(&self, job: &JsValue, look: Look) {
+        Slot::update(self, job, look);
+    }
+
+    fn alarm(&self, line: &Line, task: u32, ms: f64) {
+        let Some(line) = line.0.get() else { return };
+        if self.is_settled() {
+            return;
+        }
+        let tell = Rc::clone(&line.tell);
+        self.keep_alarm(Timeout::new(ms.min(LONGEST) as u32, move || tell(Signal::Late(task))));
+    }
+}
