@@ -17,7 +17,6 @@ mod watching;
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
-use std::mem;
 use std::rc::Rc;
 
 pub use self::answer::Outcome;
@@ -29,7 +28,6 @@ use self::operations::{Listing, Settling};
 use self::reading::Reading;
 use self::watching::Watch;
 use crate::api::{Endpoint, JobFacts, ModelVersion, Step, check_id};
-use crate::charge;
 use crate::credits::PriceTable;
 use crate::error::{Failure, refuse};
 use crate::host::{Answer, Host, Signal};
@@ -95,14 +93,16 @@ struct Inner<H: Host> {
     host: H,
     config: Config<H::Value>,
     known: RefCell<Known<H::Value>>,
-    /// Task number n is at n - 1.
     tasks: RefCell<Vec<Place<H>>>,
+    /// The number of the youngest task. None is given twice: what comes late for one that is over must not reach another.
+    youngest: Cell<u32>,
     /// The task that watches jobs for every call, where the host shares.
     watch: Cell<u32>,
 }
 
 /// Where a task is kept.
 struct Place<H: Host> {
+    number: u32,
     owner: Owner<H::Call>,
     /// `None` while it is being advanced.
     task: Option<Task<H::Value>>,
@@ -110,13 +110,11 @@ struct Place<H: Host> {
 
 /// Who hears how a task ends.
 enum Owner<C> {
-    /// Nobody; the place is free.
-    Nobody,
     /// A call.
     Call(C),
     /// A call that was left. It only hears that the task is over.
     Left(C),
-    /// Another task.
+    /// Another task; 0 for nobody.
     Task(u32),
 }
 
@@ -147,7 +145,8 @@ impl<H: Host> Client<H> {
     /// A client over a host. Does nothing yet: no request, no timer, no randomness.
     pub fn new(host: H, config: Config<H::Value>) -> Self {
         let known = RefCell::new(Known::new(config.max_credits));
-        let client = Self(Rc::new(Inner { host, config, known, tasks: RefCell::default(), watch: Cell::new(0) }));
+        let (tasks, youngest, watch) = (RefCell::default(), Cell::new(0), Cell::new(0));
+        let client = Self(Rc::new(Inner { host, config, known, tasks, youngest, watch }));
         let weak = Rc::downgrade(&client.0);
         client.host().connect(move |signal| match (weak.upgrade().map(Self), signal) {
             (Some(client), Signal::Resume(task, answer)) => client.resume(task, answer),
@@ -233,9 +232,8 @@ impl<H: Host> Client<H> {
     /// sent goes on by itself, to learn its job.
     pub fn leave(&self, number: u32) {
         let place = self.change(number, |place| {
-            match mem::replace(&mut place.owner, Owner::Nobody) {
-                Owner::Call(call) => place.owner = Owner::Left(call),
-                other => place.owner = other,
+            if let Owner::Call(call) = &place.owner {
+                place.owner = Owner::Left(call.clone());
             }
             place.task.take()
         });
@@ -262,34 +260,31 @@ impl<H: Host> Client<H> {
     /// The time of a charge's caller is over. The charge goes on where it may have been sent.
     pub fn late(&self, number: u32) {
         let told = self.change(number, |place| match (&place.owner, &place.task) {
-            (Owner::Call(call), Some(Task::Charge(charge))) => Some((call.clone(), charge.was_sent())),
+            (Owner::Call(call), Some(Task::Charge(charge))) => Some((call.clone(), charge.too_late())),
             _ => None,
         });
-        let Some((call, was_sent)) = told.flatten() else { return };
-        let failure = if was_sent { charge::unknown() } else { answer::unsent("There was no time left; nothing was sent. Raise timeout, or try again later.") };
+        let Some((call, failure)) = told.flatten() else { return };
         self.leave(number);
         self.host().settle(&call, Err(&failure));
     }
 
     /// Adds a task and begins it; its number.
     fn add(&self, owner: Owner<H::Call>, task: Task<H::Value>) -> u32 {
-        let number = {
-            let places = &mut *self.0.tasks.borrow_mut();
-            let place = Place { owner, task: Some(task) };
-            let at = places.iter().position(|place| matches!(place.owner, Owner::Nobody)).unwrap_or(places.len());
-            match places.get_mut(at) {
-                Some(free) => *free = place,
-                None => places.push(place),
-            }
-            at as u32 + 1
-        };
+        let number = self.place(owner, task);
         self.resume(number, Ok(Value::nothing()));
+        number
+    }
+
+    fn place(&self, owner: Owner<H::Call>, task: Task<H::Value>) -> u32 {
+        let number = self.0.youngest.get().wrapping_add(1);
+        self.0.youngest.set(number);
+        self.0.tasks.borrow_mut().push(Place { number, owner, task: Some(task) });
         number
     }
 
     /// Changes the place of a task. No borrow outlives this.
     fn change<T>(&self, number: u32, change: impl FnOnce(&mut Place<H>) -> T) -> Option<T> {
-        self.0.tasks.borrow_mut().get_mut((number as usize).wrapping_sub(1)).map(change)
+        self.0.tasks.borrow_mut().iter_mut().find(|place| place.number == number).map(change)
     }
 
     /// The call that waits for a task, if it still does.
@@ -306,21 +301,18 @@ impl<H: Host> Client<H> {
     /// The tasks that were begun for another one.
     fn children(&self, number: u32) -> Vec<u32> {
         let mut children = Vec::new();
-        for (at, place) in self.0.tasks.borrow().iter().enumerate() {
+        for place in self.0.tasks.borrow().iter() {
             if matches!(place.owner, Owner::Task(parent) if parent == number) {
-                children.push(at as u32 + 1);
+                children.push(place.number);
             }
         }
         children
     }
 
     fn advance(&self, number: u32, from: u32, answer: Answer<H::Value>) {
-        let watch = self.change(number, |place| match &place.task {
-            Some(Task::Watch(watch)) => Some(Rc::clone(watch)),
-            _ => None,
-        });
-        if let Some(watch) = watch.flatten() {
+        if let Some(watch) = self.watch_of(number) {
             if self.look_on(number, &watch, from, answer) {
+                self.host().forget(number);
                 self.end(number, None);
             }
             return;
@@ -343,13 +335,13 @@ impl<H: Host> Client<H> {
         }
     }
 
-    /// Frees a task's place, and tells whoever waited for it. Nothing is told to a call that hears by another way.
+    /// Removes a task, and tells whoever waited for it. Nothing is told to a call that hears by another way.
     fn end(&self, number: u32, outcome: Option<Outcome<H::Value>>) {
-        let owner = self.change(number, |place| {
-            place.task = None;
-            mem::replace(&mut place.owner, Owner::Nobody)
-        });
-        match (owner, outcome) {
+        let place = {
+            let places = &mut *self.0.tasks.borrow_mut();
+            places.iter().position(|place| place.number == number).map(|at| places.swap_remove(at))
+        };
+        match (place.map(|place| place.owner), outcome) {
             (Some(Owner::Call(call)), Some(outcome)) => self.host().settle(&call, outcome.as_ref()),
             (Some(Owner::Left(call)), _) => self.host().over(&call),
             (Some(Owner::Task(parent)), Some(outcome)) => {

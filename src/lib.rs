@@ -40,3 +40,7 @@ pub mod web;
 
 #[cfg(all(test, not(target_arch = "wasm32")))]
 mod testing;
+
+// What unit tests and the tests in a browser share names the crate as the latter must.
+#[cfg(test)]
+extern crate self as custom_template_jobs;

@@ -1,6 +1,7 @@
 //! A host for native tests: scripted answers, virtual time, a journal in memory, all on one thread.
 
 use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
 use std::future::Future;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::pin::{Pin, pin};
@@ -25,9 +26,13 @@ pub fn json(text: &str) -> Json {
 /// JSON has no `undefined`: no text of a test is this one.
 const NOTHING: &str = "\0nothing";
 
-fn regex(pattern: &str) -> Regex {
-    // JavaScript looks ahead; what is looked ahead for is checked by itself here.
-    RegexBuilder::new(pattern).case_insensitive(true).build().expect("a pattern that both worlds understand")
+thread_local! {
+    static REGEXES: RefCell<HashMap<String, Rc<Regex>>> = RefCell::default();
+}
+
+fn regex(pattern: &str) -> Rc<Regex> {
+    let build = || RegexBuilder::new(pattern).case_insensitive(true).build().expect("a pattern that both worlds understand");
+    REGEXES.with_borrow_mut(|regexes| regexes.entry(pattern.into()).or_insert_with(|| Rc::new(build())).clone())
 }
 
 impl Value for Json {
@@ -89,7 +94,7 @@ impl Value for Json {
     }
 
     fn at(&self, key: &Self) -> Self {
-        key.as_str().map_or_else(Self::nothing, |key| self.get(key))
+        key.as_str().map_or_else(Self::nothing, |key| Value::get(self, key))
     }
 
     fn keys(&self) -> Self {
@@ -101,7 +106,7 @@ impl Value for Json {
     }
 
     fn nth(&self, index: usize) -> Self {
-        self.get(&index.to_string())
+        Value::get(self, &index.to_string())
     }
 
     fn as_number(&self) -> f64 {
@@ -229,6 +234,8 @@ struct World {
     journal_takes: Cell<f64>,
     env: Cell<Env>,
     chance: Cell<u8>,
+    /// Hears every event of a client, as `onEvent` does.
+    hook: RefCell<Option<Rc<dyn Fn(&Json)>>>,
 }
 
 /// The scripted host. Clones share one world, and each serves a client of its own.
@@ -258,6 +265,7 @@ impl Scripted {
             journal_takes: Cell::new(0.0),
             env: Cell::new(Env { visible: true, online: true }),
             chance: Cell::new(0),
+            hook: RefCell::default(),
         });
         Self { world, client: Cell::new(usize::MAX) }
     }
@@ -278,13 +286,23 @@ impl Scripted {
         while self.step() {}
     }
 
+    /// Whether nothing was begun that has not ended.
+    pub fn is_idle(&self) -> bool {
+        self.world.agenda.borrow().is_empty()
+    }
+
     /// Polls what was spawned, then lets the next thing happen. False where nothing will.
-    fn step(&self) -> bool {
+    pub fn step(&self) -> bool {
         let context = &mut Context::from_waker(Waker::noop());
-        let spawned = self.world.spawned.take();
-        let mut left: Vec<_> =
-            spawned.into_iter().filter_map(|mut task| task.as_mut().poll(context).is_pending().then_some(task)).collect();
-        left.append(&mut self.world.spawned.borrow_mut());
+        let mut left = Vec::new();
+        loop {
+            // What these spawn is polled too, before any time goes by.
+            let spawned = self.world.spawned.take();
+            if spawned.is_empty() {
+                break;
+            }
+            left.extend(spawned.into_iter().filter_map(|mut task| task.as_mut().poll(context).is_pending().then_some(task)));
+        }
         *self.world.spawned.borrow_mut() = left;
 
         let next = {
@@ -305,11 +323,16 @@ impl Scripted {
         };
         match next.1 {
             What::Answer { client, task, answer, .. } => tell(client, Signal::Resume(task, answer)),
-            What::Alarm { client, task, call } if !call.is_settled() => tell(client, Signal::Late(task)),
-            What::Alarm { .. } => {}
+            What::Alarm { client, task, .. } => tell(client, Signal::Late(task)),
             What::Timer(fired) => fired.set(true),
         }
         true
+    }
+
+    /// Nobody waits for the end of that call's time any more.
+    fn silence(&self, call: &Rc<Slot<Json>>) {
+        let silent = |what: &What| matches!(what, What::Alarm { call: other, .. } if Rc::ptr_eq(call, other));
+        self.world.agenda.borrow_mut().retain(|(_, what)| !silent(what));
     }
 
     fn plan(&self, ms: f64, what: What) {
@@ -390,6 +413,11 @@ impl Scripted {
         self.world.journal_takes.set(ms);
     }
 
+    /// Does this at every event of a client.
+    pub fn on_event(&self, hook: impl Fn(&Json) + 'static) {
+        *self.world.hook.borrow_mut() = Some(Rc::new(hook));
+    }
+
     pub fn set_env(&self, env: Env) {
         self.world.env.set(env);
         self.wake();
@@ -400,7 +428,9 @@ impl Scripted {
         let world = Self::new(|_| panic!("no script"));
         *world.world.script.borrow_mut() = self.world.script.replace(Box::new(|_| panic!("this host has crashed")));
         *world.world.journal.borrow_mut() = self.world.journal.borrow().clone();
-        self.world.spawned.take();
+        // What ran goes nowhere: that its calls are dropped is no longer heard.
+        self.world.clients.take();
+        std::mem::forget(self.world.spawned.take());
         self.world.agenda.take();
         world
     }
@@ -472,7 +502,13 @@ impl Host for Scripted {
     }
 
     fn settle(&self, call: &Rc<Slot<Json>>, result: Result<&Json, &Failure<Json>>) {
+        self.silence(call);
         call.settle(result);
+    }
+
+    fn over(&self, call: &Rc<Slot<Json>>) {
+        self.silence(call);
+        call.over();
     }
 
     fn update(&self, call: &Rc<Slot<Json>>, job: &Json, look: Look) {
@@ -509,5 +545,9 @@ impl Host for Scripted {
 
     fn event(&self, event: Json) {
         self.world.events.borrow_mut().push(event.to_string());
+        let hook = self.world.hook.borrow().clone();
+        if let Some(hook) = hook {
+            hook(&event);
+        }
     }
 }

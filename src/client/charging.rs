@@ -89,9 +89,23 @@ impl<V> Charge<V> {
         !matches!(self.stage, Stage::Turn | Stage::Look | Stage::Pause)
     }
 
-    /// Whether its request may have left, or another one under the same operation id.
-    pub(super) const fn was_sent(&self) -> bool {
-        !matches!(self.stage, Stage::Look | Stage::Pause | Stage::Create | Stage::Clear)
+}
+
+impl<V: Value> Charge<V> {
+    /// What its caller is told whose time is over: whether its request may have left, or another one under the same
+    /// operation id.
+    pub(super) fn too_late(&self) -> Failure<V> {
+        self.about(match self.stage {
+            Stage::Look | Stage::Pause | Stage::Create | Stage::Clear => {
+                unsent("There was no time left; nothing was sent. Raise timeout, or try again later.")
+            }
+            _ => charge::unknown(),
+        })
+    }
+
+    /// A failure of this charge.
+    fn about(&self, failure: Failure<V>) -> Failure<V> {
+        failure.with("operation", &self.operation).with("jobId", &self.render)
     }
 }
 
@@ -155,10 +169,7 @@ impl<H: Host> Client<H> {
     ) -> Option<Outcome<H::Value>> {
         let outcome = self.stage_on(task, charge, answer)?;
         self.release(charge);
-        Some(outcome.map_err(|failure| {
-            let failure = failure.with("operation", &charge.operation);
-            failure.with("jobId", &charge.render)
-        }))
+        Some(outcome.map_err(|failure| charge.about(failure)))
     }
 
     fn stage_on(
@@ -196,7 +207,12 @@ impl<H: Host> Client<H> {
             Stage::Post => self.judge(task, charge, &answer.unwrap_or_else(|thrown| thrown)),
             // A verdict that cannot be written does not take the answer from the caller: the entry then
             // still says posting, which is never sent again either.
-            Stage::Write => return Some(charge.outcome.clone()),
+            Stage::Write => {
+                if let Ok(job) = &charge.outcome {
+                    self.notice(job);
+                }
+                return Some(charge.outcome.clone());
+            }
             Stage::WriteBound => self.fetch(task, charge, &charge.bound.clone()),
             Stage::WriteUnsent => {
                 let wait = retry::backoff(charge.attempt, self.host().random(), f64::NAN);
@@ -343,9 +359,6 @@ impl<H: Host> Client<H> {
                 }
                 self.bind(task, charge, if whole { Stage::Write } else { Stage::WriteBound }, &id);
                 charge.bound = id;
-                if let Ok(job) = &charge.outcome {
-                    self.notice(job);
-                }
             }
             Verdict::Rejected => {
                 charge.outcome = Err(told(reply, ""));
@@ -405,9 +418,12 @@ impl<H: Host> Client<H> {
         });
     }
 
-    /// Nothing was charged: the id is free for another try, and the budget gets its credits back.
+    /// Nothing is charged: the id is free for another try, and the budget gets its credits back.
     fn delete(&self, task: u32, charge: &mut Charge<H::Value>, stage: Stage) {
-        self.0.known.borrow_mut().settle(&charge.operation, 0.0);
+        // What a failed render cost stays set aside: nobody says whether it is given back.
+        if stage != Stage::Clear {
+            self.0.known.borrow_mut().settle(&charge.operation, 0.0);
+        }
         self.journal(task, charge, stage, JournalCall::Delete, None);
     }
 

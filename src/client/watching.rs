@@ -120,9 +120,10 @@ impl<V: Value> Watch<V> {
 impl<H: Host> Client<H> {
     /// What a call waits for.
     pub(super) fn goal(&self, given: &H::Value) -> Goal {
-        match given.get("until").one_of("preview video") {
+        match given.get("until").one_of("preview video done") {
             0 => Goal::Preview,
             1 => Goal::Video,
+            2 => Goal::Done,
             _ => self.0.known.borrow_mut().timing(&given.get("id")).map_or(Goal::Done, |(goal, ..)| goal),
         }
     }
@@ -147,44 +148,39 @@ impl<H: Host> Client<H> {
             attentive: given.get("attentive").is_true(),
         };
 
-        let shared = if self.host().shares() { self.0.watch.get() } else { 0 };
-        let found = self.change(shared, |place| match &place.task {
-            Some(Task::Watch(watch)) => Some(Rc::clone(watch)),
-            _ => None,
+        let shares = self.host().shares();
+        let mut number = if shares { self.0.watch.get() } else { 0 };
+        let watch = self.watch_of(number).unwrap_or_else(|| {
+            let watch = Rc::new(RefCell::new(Watch { jobs: Vec::new(), quiet_until: now, env: self.host().env() }));
+            number = self.place(Owner::Task(0), Task::Watch(Rc::clone(&watch)));
+            if shares {
+                self.0.watch.set(number);
+            }
+            watch
         });
-        let watch = found.flatten().unwrap_or_else(|| {
-            Rc::new(RefCell::new(Watch { jobs: Vec::new(), quiet_until: now, env: self.host().env() }))
-        });
-        let begins = watch.borrow().jobs.is_empty();
         watch.borrow_mut().insert(Watcher { task, wish }, id, job, Memory::new(since, expected), now);
-        if shared > 0 && !begins {
-            self.change(task, |place| place.task = Some(Task::Poll(shared)));
-            self.resume(shared, Ok(Value::nothing()));
-            return;
-        }
-        let number = self.add(Owner::Task(0), Task::Watch(watch));
-        if self.host().shares() {
-            self.0.watch.set(number);
-        }
         self.change(task, |place| place.task = Some(Task::Poll(number)));
+        self.resume(number, Ok(Value::nothing()));
     }
 
     /// A call does not wait any more.
     pub(super) fn unwatch(&self, watch: u32, task: u32) {
-        let removed = self.with_watch(watch, |watch| watch.remove(|watcher| watcher.task == task));
-        if let Some((_, _, _, look)) = removed.flatten() {
+        let Some(jobs) = self.watch_of(watch) else { return };
+        let removed = jobs.borrow_mut().remove(|watcher| watcher.task == task);
+        if let Some((_, _, _, look)) = removed {
             self.leave(look);
         }
         // It may have been the last one.
         self.host().sleep(watch, 0.0, true);
     }
 
-    fn with_watch<T>(&self, number: u32, act: impl FnOnce(&mut Watch<H::Value>) -> T) -> Option<T> {
+    /// The jobs that a task looks at, if it is one that does.
+    pub(super) fn watch_of(&self, number: u32) -> Option<Rc<RefCell<Watch<H::Value>>>> {
         let watch = self.change(number, |place| match &place.task {
             Some(Task::Watch(watch)) => Some(Rc::clone(watch)),
             _ => None,
         });
-        watch.flatten().map(|watch| act(&mut watch.borrow_mut()))
+        watch.flatten()
     }
 
     /// Takes in a look, ends what is too late, begins what is due, and sleeps. Whether nothing is watched any more.
@@ -213,7 +209,7 @@ impl<H: Host> Client<H> {
             // The schedule does the trying again: an outage must not hold a place in flight.
             let look = self.look(number, &id, 0);
             let mut watch = watch.borrow_mut();
-            match watch.jobs.iter_mut().find(|job| job.look == BEGINNING) {
+            match watch.jobs.iter_mut().find(|job| job.look == BEGINNING && job.id == id) {
                 Some(job) => job.look = look,
                 None => {
                     drop(watch);
@@ -242,7 +238,8 @@ impl<H: Host> Client<H> {
             Ok(job) => watch.borrow_mut().seen(look, &job, now, env).map(|seen| (seen, job)),
             Err(failure) => {
                 let failure = Failure(failure);
-                if let Some(id) = watch.borrow_mut().failed(look, &failure, now, self.host().random()) {
+                let ended = watch.borrow_mut().failed(look, &failure, now, self.host().random());
+                if let Some(id) = ended {
                     if failure.0.number_of("status") == 404.0 {
                         self.gone(&id);
                     }
