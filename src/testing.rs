@@ -286,9 +286,9 @@ impl Scripted {
         while self.step() {}
     }
 
-    /// Whether nothing was begun that has not ended.
+    /// Whether no client waits for anything.
     pub fn is_idle(&self) -> bool {
-        self.world.agenda.borrow().is_empty()
+        self.world.agenda.borrow().iter().all(|(_, what)| matches!(what, What::Timer(_)))
     }
 
     /// Polls what was spawned, then lets the next thing happen. False where nothing will.

@@ -1,5 +1,8 @@
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
+use std::future::Future;
+use std::pin::Pin;
 use std::rc::Rc;
+use std::task::Poll;
 
 use super::*;
 use crate::api::{Goal, Status};
@@ -864,4 +867,471 @@ fn a_preview_is_one_charge_and_a_wait() {
     assert_eq!(job["preview"], "https://p");
     assert_eq!(host.posts(), 1);
     assert!(host.events().iter().any(|event| event.contains("bound")));
+}
+
+// ---- leaving, crashing and calling back ------------------------------------------------------------
+
+/// Milliseconds that the journal, a look and a post take below.
+const JOURNAL: f64 = 3.0;
+const LOOK: f64 = 5.0;
+const POST: f64 = 7.0;
+
+/// What becomes of a post.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Fate {
+    /// Charged, and answered with the job.
+    Accepted,
+    /// Charged, and the answer breaks off after the id.
+    Broken,
+    /// Charged, and the answer is lost.
+    Lost,
+    /// Refused, and not charged.
+    Refused,
+    /// Proven not to have left.
+    Unsent,
+}
+
+/// An upstream that counts what it was sent and what it charged for.
+#[derive(Clone, Default)]
+struct Upstream {
+    posts: Rc<Cell<usize>>,
+    charges: Rc<Cell<usize>>,
+}
+
+impl Upstream {
+    /// The posts have these fates, and after the last one that one.
+    fn script(&self, fates: &'static [Fate]) -> impl FnMut(&Request<Json>) -> Reaction + 'static {
+        let Self { posts, charges } = self.clone();
+        move |request| {
+            let preview = r#","preview":"https://p""#;
+            if request.endpoint.charges().is_none() {
+                let status = if charges.get() > 0 { "running" } else { "done" };
+                return (LOOK, answer(200, &job(status, preview)));
+            }
+            let fate = fates[posts.get().min(fates.len() - 1)];
+            posts.set(posts.get() + 1);
+            if !matches!(fate, Fate::Refused | Fate::Unsent) {
+                charges.set(charges.get() + 1);
+            }
+            let broken = Body::Broken(format!(r#"{{"id":"{ID}","sta"#));
+            let reply = match fate {
+                Fate::Accepted => answer(201, &job("pending", preview)),
+                Fate::Broken => Reply::Answered { status: 201, retry_after: None, body: broken },
+                Fate::Lost => lost("ECONNRESET"),
+                Fate::Refused => answer(400, r#"["No."]"#),
+                Fate::Unsent => lost("ECONNREFUSED"),
+            };
+            (POST, reply)
+        }
+    }
+}
+
+const FATES: [&[Fate]; 7] = [
+    &[Fate::Accepted],
+    &[Fate::Broken],
+    &[Fate::Lost],
+    &[Fate::Refused],
+    &[Fate::Unsent],
+    &[Fate::Unsent, Fate::Accepted],
+    &[Fate::Unsent, Fate::Lost],
+];
+
+/// A charge with an operation id of its own: a `submit` or a `render`.
+fn charging(client: &Client<Scripted>, render: bool, timeout: Option<f64>) -> Calling<Scripted> {
+    let options = ChargeOptions { timeout, ..named("op") };
+    if render { client.render(ID, None, &options) } else { client.submit(&request(), &options) }
+}
+
+/// Lets go on what was left, and finds nothing behind it.
+fn settle_down(client: &Client<Scripted>, host: &Scripted) {
+    while !client.0.tasks.borrow().is_empty() {
+        assert!(host.step(), "a task waits for nothing");
+    }
+    assert_idle(client, host);
+}
+
+/// What the journal says must be what the upstream did.
+fn assert_told(host: &Scripted, upstream: &Upstream, fates: &[Fate], render: bool, case: &str) {
+    let journal = host.journal();
+    if upstream.charges.get() == 0 {
+        assert!(journal.is_empty(), "{case}: {journal:?}");
+        return;
+    }
+    // The id of a render is known, and a look shows that it was carried out.
+    let bound = render || fates.last() != Some(&Fate::Lost);
+    let word = if bound { "bound" } else { "unknown" };
+    assert_eq!(journal.len(), 1, "{case}: {journal:?}");
+    assert!(journal.iter().all(|entry| entry.contains(word) && entry.contains(ID) == bound), "{case}: {journal:?}");
+}
+
+/// For every fate, for both kinds of charge, and for every moment until the charge would have ended.
+fn at_any_moment(test: impl Fn(&Client<Scripted>, &Scripted, &Upstream, f64, bool, &'static [Fate], &str)) {
+    for fates in FATES {
+        for render in [false, true] {
+            let world = || {
+                let upstream = Upstream::default();
+                let (client, host) = client_of(upstream.script(fates));
+                host.slow_journal(JOURNAL);
+                (client, host, upstream)
+            };
+            // Just before, at and just after everything that happens.
+            let (client, host, _) = world();
+            let call = charging(&client, render, None);
+            host.spawn(async move {
+                let _ = call.await;
+            });
+            let mut moments = Vec::new();
+            while host.step() {
+                moments.extend([host.now() - 0.5, host.now(), host.now() + 0.5]);
+            }
+            assert_idle(&client, &host);
+            for moment in moments {
+                let (client, host, upstream) = world();
+                let case = format!("{fates:?}, render: {render}, at {moment}");
+                test(&client, &host, &upstream, moment, render, fates, &case);
+                assert!(upstream.charges.get() <= 1, "{case}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_caller_that_leaves_at_any_moment_is_charged_once_and_leaves_nothing_behind() {
+    at_any_moment(|client, host, upstream, moment, render, fates, case| {
+        host.run_for(moment, charging(client, render, None));
+        settle_down(client, host);
+        assert_told(host, upstream, fates, render, case);
+        let before = upstream.charges.get();
+        let again = host.run(charging(client, render, None));
+        assert_eq!(again.is_ok(), matches!(fates.last(), Some(Fate::Accepted | Fate::Broken)) || upstream.charges.get() > 0 && render, "{case}");
+        assert!(before == 0 || upstream.posts.get() <= fates.len(), "{case}");
+        settle_down(client, host);
+        assert_told(host, upstream, fates, render, case);
+    });
+}
+
+#[test]
+fn a_second_call_beside_one_that_was_left_at_any_moment_is_charged_once() {
+    at_any_moment(|client, host, upstream, moment, render, fates, case| {
+        host.run_for(moment, charging(client, render, None));
+        let _ = host.run(charging(client, render, None));
+        settle_down(client, host);
+        assert_told(host, upstream, fates, render, case);
+    });
+}
+
+#[test]
+fn another_client_of_the_same_journal_is_not_charged_beside_one_that_was_left() {
+    at_any_moment(|client, host, upstream, moment, render, fates, case| {
+        host.run_for(moment, charging(client, render, None));
+        let other = Client::new(host.clone(), config_of("me"));
+        let _ = host.run(charging(&other, render, None));
+        host.finish();
+        assert_told(host, upstream, fates, render, case);
+        assert_idle(client, host);
+        assert_idle(&other, host);
+    });
+}
+
+#[test]
+fn a_caller_whose_time_is_over_at_any_moment_is_told_whether_it_may_be_charged() {
+    at_any_moment(|client, host, upstream, moment, render, fates, case| {
+        let result = host.run(charging(client, render, Some(moment)));
+        assert!(host.now() <= moment + 1e-6, "{case}: {}", host.now());
+        settle_down(client, host);
+        assert_told(host, upstream, fates, render, case);
+        let Err(failure) = result else { return };
+        assert_eq!(said(&failure, "operation").as_deref(), Some("op"), "{case}");
+        assert_eq!(said(&failure, "jobId").is_some(), render, "{case}");
+        if is_unsent(&failure) || name(&failure) == "ApiError" {
+            assert_eq!(upstream.charges.get(), 0, "{case}");
+        } else {
+            assert_eq!(name(&failure), "ChargeUnknownError", "{case}");
+        }
+    });
+}
+
+#[test]
+fn a_crash_at_any_step_of_a_charge_never_leads_to_a_second_one() {
+    for fates in FATES {
+        for render in [false, true] {
+            let mut more = true;
+            for steps in 0.. {
+                if !more {
+                    break;
+                }
+                let case = format!("{fates:?}, render: {render}, after {steps} steps");
+                let upstream = Upstream::default();
+                let (client, host) = client_of(upstream.script(fates));
+                host.slow_journal(JOURNAL);
+                let call = charging(&client, render, None);
+                host.spawn(async move {
+                    let _ = call.await;
+                });
+                for _ in 0..steps {
+                    more = host.step();
+                }
+                let host = host.crash();
+                let client = Client::new(host.clone(), config_of("me"));
+                let pending = host.run(client.pending()).expect("the journal survives");
+                if upstream.charges.get() > 0 {
+                    assert_eq!(pending.first().map(|operation| operation.operation.clone()), Some("op".into()), "{case}");
+                }
+                let was_posted = upstream.posts.get() > 0;
+                let again = host.run(charging(&client, render, None));
+                assert!(upstream.charges.get() <= 1, "{case}");
+                if was_posted && !fates.iter().any(|fate| matches!(fate, Fate::Refused | Fate::Unsent)) {
+                    assert_eq!(upstream.posts.get(), 1, "{case}");
+                }
+                if let Err(failure) = &again {
+                    let expected = ["ChargeUnknownError", "ConnectionError", "ApiError"];
+                    assert!(expected.contains(&&*name(failure)), "{case}: {}", name(failure));
+                    assert!(name(failure) == "ChargeUnknownError" || upstream.charges.get() == 0, "{case}");
+                }
+                settle_down(&client, &host);
+                assert!(host.journal().iter().all(|entry| !entry.contains("posting") || again.is_err()), "{case}");
+            }
+        }
+    }
+}
+
+/// Calls that run on the host and can be dropped from anywhere.
+#[derive(Clone)]
+struct Cast {
+    client: Client<Scripted>,
+    host: Scripted,
+    calls: Rc<RefCell<Vec<Option<Calling<Scripted>>>>>,
+    /// What was heard of each: `update`, and `end` or the name of an error.
+    heard: Rc<RefCell<Vec<Vec<String>>>>,
+}
+
+impl Cast {
+    fn new(client: &Client<Scripted>, host: &Scripted) -> Self {
+        Self { client: client.clone(), host: host.clone(), calls: Rc::default(), heard: Rc::default() }
+    }
+
+    /// Waits for a job; `act` is done whenever it changes.
+    fn watch(&self, id: &'static str, act: impl Fn(&Self) + 'static) {
+        let (cast, number) = (self.clone(), self.heard.borrow().len());
+        let call = self.client.watched(id, None, video(), move |job, _| {
+            assert_eq!(job["id"], id, "the news of another job");
+            assert!(cast.calls.borrow()[number].is_some(), "a call that was dropped is told");
+            cast.hears(number, "update");
+            act(&cast);
+        });
+        self.run(id, call);
+    }
+
+    /// Runs a call on the host: it comes to the job of that id.
+    fn run(&self, id: &'static str, call: Calling<Scripted>) {
+        let (cast, number) = (self.clone(), self.heard.borrow().len());
+        self.calls.borrow_mut().push(Some(call));
+        self.heard.borrow_mut().push(Vec::new());
+        self.host.spawn(std::future::poll_fn(move |context| {
+            // It is nowhere to be dropped from while it is polled.
+            let Some(mut call) = cast.calls.borrow_mut()[number].take() else { return Poll::Ready(()) };
+            match Pin::new(&mut call).poll(context) {
+                Poll::Pending => {
+                    cast.calls.borrow_mut()[number] = Some(call);
+                    Poll::Pending
+                }
+                Poll::Ready(end) => {
+                    let job = end.unwrap_or_else(|failure| panic!("{}", failure.0));
+                    assert_eq!(job["id"], id, "the end of another job");
+                    cast.hears(number, "end");
+                    Poll::Ready(())
+                }
+            }
+        }));
+    }
+
+    fn hears(&self, number: usize, what: &str) {
+        self.heard.borrow_mut()[number].push(what.into());
+    }
+
+    fn drop(&self, number: usize) {
+        let call = self.calls.borrow_mut().get_mut(number).and_then(Option::take);
+        drop(call);
+    }
+
+    /// Until every call has ended or was dropped.
+    fn finish(&self) {
+        while self.calls.borrow().iter().any(Option::is_some) && self.host.step() {}
+        assert!(self.calls.borrow().iter().all(Option::is_none), "a call never ends");
+    }
+
+    fn ended(&self, number: usize) -> bool {
+        self.heard.borrow()[number].last().is_some_and(|last| last == "end")
+    }
+}
+
+/// Every job has news at each look, and is done at the fifth. What charges is accepted.
+fn busy() -> (Client<Scripted>, Scripted) {
+    let looks = RefCell::new([0, 0]);
+    let (client, host) = client_of(move |request| {
+        let other = request.url.holds(&OTHER.into());
+        let id = if other { OTHER } else { ID };
+        if request.endpoint.charges().is_some() {
+            return (POST, answer(201, &job("pending", "")));
+        }
+        let looks = &mut looks.borrow_mut()[usize::from(other)];
+        *looks += 1;
+        let state = match *looks {
+            1..5 => job("running", &format!(r#","progress":0.{looks}"#)),
+            _ => job("done", r#","video_output":"https://v""#),
+        };
+        (LOOK, answer(200, &state.replace(ID, id)))
+    });
+    host.slow_journal(JOURNAL);
+    (client, host)
+}
+
+/// What a caller may do while it is told something.
+const ACTS: [fn(&Cast); 8] = [
+    |cast| cast.drop(0),
+    |cast| cast.drop(1),
+    |cast| cast.drop(2),
+    |cast| {
+        cast.drop(0);
+        cast.watch(OTHER, |_| ());
+    },
+    |cast| {
+        cast.drop(0);
+        cast.watch(ID, |_| ());
+    },
+    |cast| {
+        for number in 0..3 {
+            cast.drop(number);
+        }
+        cast.watch(ID, |_| ());
+        cast.watch(OTHER, |_| ());
+    },
+    |cast| cast.run(ID, cast.client.submit(&request(), &ChargeOptions::default())),
+    |cast| {
+        for number in 0..3 {
+            cast.drop(number);
+        }
+    },
+];
+
+#[test]
+fn a_callback_that_leaves_calls_and_begins_others_does_no_harm() {
+    for (which, act) in ACTS.into_iter().enumerate() {
+        for when in 1..=4 {
+            let (client, host) = busy();
+            let cast = Cast::new(&client, &host);
+            let told = Cell::new(0);
+            cast.watch(ID, move |cast| {
+                told.set(told.get() + 1);
+                if told.get() == when {
+                    act(cast);
+                }
+            });
+            cast.watch(ID, |_| ());
+            cast.watch(OTHER, |_| ());
+            cast.finish();
+            let dropped = [vec![0], vec![1], vec![2], vec![0], vec![0], vec![0, 1, 2], vec![], vec![0, 1, 2]];
+            for number in 0..cast.heard.borrow().len() {
+                let expected = !dropped[which].contains(&number);
+                assert_eq!(cast.ended(number), expected, "act {which} at update {when}: call {number}");
+            }
+            settle_down(&client, &host);
+            assert_eq!(host.posts(), usize::from(which == 6));
+        }
+    }
+}
+
+#[test]
+fn a_handler_of_events_that_leaves_calls_and_begins_others_does_no_harm() {
+    for (which, act) in ACTS.into_iter().enumerate() {
+        for when in 1..=24 {
+            let (client, host) = busy();
+            let cast = Cast::new(&client, &host);
+            let (told, acting) = (Cell::new(0), cast.clone());
+            host.on_event(move |_| {
+                told.set(told.get() + 1);
+                if told.get() == when {
+                    act(&acting);
+                }
+            });
+            cast.watch(ID, |_| ());
+            cast.watch(ID, |_| ());
+            cast.watch(OTHER, |_| ());
+            cast.run(ID, client.submit(&request(), &ChargeOptions::default()));
+            cast.finish();
+            for number in 3..cast.heard.borrow().len() {
+                assert!(cast.ended(number), "act {which} at event {when}: call {number}");
+            }
+            settle_down(&client, &host);
+            assert!(host.posts() <= 2, "act {which} at event {when}");
+        }
+    }
+}
+
+#[test]
+fn nothing_is_left_of_a_call_that_ended_or_was_left() {
+    let kinds: [fn(&Client<Scripted>) -> Calling<Scripted>; 5] = [
+        |client| client.get(ID, None),
+        |client| client.poll(ID, None, video()),
+        |client| client.render(ID, None, &ChargeOptions::default()),
+        |client| client.submit(&request(), &ChargeOptions::default()),
+        |client| client.poll(ID, None, PollOptions { timeout: Some(0.0), ..video() }),
+    ];
+    for (which, kind) in kinds.into_iter().enumerate() {
+        let (client, host) = busy();
+        let _ = host.run(kind(&client));
+        assert_idle(&client, &host);
+        for moment in 0..40 {
+            let (client, host) = busy();
+            if host.run_for(f64::from(moment), kind(&client)).is_some() {
+                assert!(client.0.tasks.borrow().is_empty(), "kind {which} at {moment}");
+            }
+            settle_down(&client, &host);
+            assert!(host.now() <= 45.0, "kind {which} at {moment}: {} ms", host.now());
+        }
+        // Many at once, one of each kind beside it.
+        let (client, host) = busy();
+        let cast = Cast::new(&client, &host);
+        for other in kinds {
+            let call = other(&client);
+            host.spawn(async move {
+                let _ = call.await;
+            });
+        }
+        cast.watch(ID, |_| ());
+        host.run_for(20.0, kind(&client));
+        cast.finish();
+        settle_down(&client, &host);
+        assert!(cast.ended(0), "kind {which}");
+    }
+}
+
+#[test]
+fn a_render_that_is_found_done_is_not_pending() {
+    let state = job("done", r#","preview":"https://p","video_output":"https://v""#);
+    let (client, host) = client_of(in_order(vec![(1.0, answer(200, &state))]));
+    host.run(client.render(ID, None, &ChargeOptions::default())).expect("the job as it is");
+    host.finish();
+    assert!(host.run(client.pending()).expect("the journal").is_empty());
+}
+
+#[test]
+fn a_render_that_failed_is_not_given_back_to_the_budget() {
+    let posted = Cell::new(false);
+    let host = Scripted::new(move |request| {
+        posted.set(posted.get() || request.endpoint == Endpoint::Render);
+        let status = if posted.get() && request.endpoint == Endpoint::Get { "failed" } else { "done" };
+        (1.0, answer(200, &job(status, r#","preview":"https://p""#)))
+    });
+    let mut config = config_of("me");
+    config.max_credits = 9.0;
+    let client = Client::new(host.clone(), config);
+    let options = ChargeOptions { seconds: Some(30.0), ..ChargeOptions::default() };
+    for _ in 0..2 {
+        host.run(client.render(ID, None, &options)).expect("posted");
+    }
+    let failure = host.run(client.render(ID, None, &options)).expect_err("4 and 4 of 9 are spent");
+    assert_eq!(name(&failure), "BudgetExceededError");
+    assert_eq!(failure.get("remaining"), 1.0);
+    assert_eq!(host.posts(), 2);
 }
