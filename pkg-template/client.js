@@ -1,10 +1,12 @@
 // The facade: loads the WebAssembly, gives its numbers names, and makes errors of plain records. It decides nothing.
 //
-// The core runs in tasks. `start` begins one and returns as soon as the task has to wait; what it waits for is a Cell,
-// and a settled cell resumes its task. So whatever the core throws is thrown here, and rejects the call.
+// The core runs in tasks: `start` begins one, and `resume` hands it what it waited for. So whatever the core throws is
+// thrown here, and rejects the call.
 
 import * as glue from "./custom_template_jobs_bg.js";
-import { cancel, connect, disconnect, resume, start, unwatch, watch } from "./custom_template_jobs_bg.js";
+import { build, connect, disconnect, late, leave, resume, start } from "./custom_template_jobs_bg.js";
+import { Plumbing, inBrowser, report } from "./plumbing.js";
+import * as values from "./values.js";
 
 const [SUBMIT, PREVIEW_ASYNC, PREVIEW_SYNC, RENDER, GET, TEMPLATES, REMAINING_CREDITS, ESTIMATE, PENDING, SETTLE, POLL] =
   Array(11).keys();
@@ -45,75 +47,77 @@ function plainCause(cause, secret) {
 /* ---- loading --------------------------------------------------------------------------------- */
 
 let source; // where the entry finds the .wasm
+let reader; // how the entry reads a place, if not by fetch
 let compiled; // the WebAssembly.Module, for a fresh instance after a trap
 let exported; // the exports of the living instance
 let loading;
 let generation = 0; // of the instance: what an earlier one began is dead
 const living = new Set(); // every call that is under way
 
-export function use(found) {
+export function use(found, reads) {
   source ??= found;
+  reader ??= reads;
 }
 
 export const init = (given) => {
-  const loaded = (loading ??= load(given ?? source?.()));
+  const loaded = (loading ??= load(given));
   // A load that failed is tried again by the next call.
   loaded.catch(() => loading === loaded && (loading = undefined));
   return loaded.then(() => {});
 };
 
 async function load(given) {
+  let place;
   try {
-    given = await given;
+    given = await (given ?? source?.());
     if (given?.module_or_path) given = await given.module_or_path;
     if (given === undefined) throw new Error("no source was given");
-    if (typeof given === "string" || "href" in given || "url" in given && !("arrayBuffer" in given && "ok" in given)) {
-      given = await fetch(given);
+    if (typeof given === "string" || "href" in given || "method" in given) {
+      given = await (reader ?? fetch)((place = given));
     }
     if ("arrayBuffer" in given) {
-      if (!given.ok) throw new Error(`${given.url} answered ${given.status}`);
+      place = given.url || place;
+      const type = given.headers.get("content-type");
+      if (!given.ok || /html/.test(type)) throw new Error(`the answer was ${given.status} ${type ?? ""}`);
       given = await given.arrayBuffer();
     }
     compiled = given instanceof WebAssembly.Module ? given : await WebAssembly.compile(given);
     instantiate();
   } catch (cause) {
-    const message = `The WebAssembly could not be loaded: ${cause?.message ?? cause}. Check that the .wasm file is served and that the page's policy has 'wasm-unsafe-eval', or pass its place to init().`;
-    throw problem("LoadError", message, { cause });
+    const words = cause?.message ?? cause;
+    const remedy = !/unsafe-eval|by CSP|disallowed by/.test(words)
+      ? "Serve custom_template_jobs_bg.wasm beside the script, or pass its place to init()."
+      : inBrowser
+        ? "Add 'wasm-unsafe-eval' to script-src in the page's Content-Security-Policy."
+        : "Here no bytes are compiled: import the .wasm as a module, as the entry custom-template-jobs does.";
+    throw problem("LoadError", `The WebAssembly could not be loaded${place ? ` from ${place.url ?? place}` : ""}: ${words}. ${remedy}`, { cause });
   }
 }
 
 function instantiate() {
   // The glue keeps a view of the memory until that is detached, and growing it by nothing detaches it.
   exported?.memory.grow(0);
-  exported = new WebAssembly.Instance(compiled, { "./custom_template_jobs_bg.js": glue }).exports;
-  glue.__wbg_set_wasm(exported);
-  exported.__wbindgen_start();
+  const { exports } = new WebAssembly.Instance(compiled, { "./custom_template_jobs_bg.js": glue, "./values.js": values });
+  glue.__wbg_set_wasm(exports);
+  exports.__wbindgen_start();
+  exported = exports; // last, so that what is not ours is not called
 }
 
-/* ---- tasks ----------------------------------------------------------------------------------- */
+/* ---- calls ----------------------------------------------------------------------------------- */
 
-const tasks = new Map(); // number of a task -> the call that it belongs to
-const sleepers = new Set(); // cells that wait for a timer
-let current; // the call whose task is being polled
-
-// Runs the core for a call. Whatever it throws, a trap above all, leaves the instance unusable.
-function enter(call, run) {
-  const outer = current;
-  current = call;
+// Runs the core. Whatever it throws, a trap above all, leaves the instance unusable.
+function enter(run) {
   try {
     return run();
   } catch (thrown) {
     crash(thrown);
-  } finally {
-    current = outer;
   }
 }
 
 function crash(cause) {
   generation++;
-  tasks.clear();
-  for (const cell of sleepers) cell.drop();
   const calls = [...living];
+  for (const { client } of calls) client.plumbing.forgetAll();
   try {
     instantiate();
   } catch {
@@ -125,53 +129,26 @@ function crash(cause) {
         ? problem("ChargeUnknownError", "The WebAssembly stopped while a request was under way that may have been charged. It is not sent again: call settle(operation) or look at your account before you start a new one.", { cause, operation: call.posted })
         : problem("LoadError", "The WebAssembly stopped; the next call starts a fresh one. Please report this.", { cause }),
     );
-    call.left(call.tasks);
+    call.over();
   }
 }
 
-class Cell {
-  state = 0;
-  generation = generation;
-
-  constructor(task) {
-    this.task = task;
-  }
-
-  settle(state, value) {
-    if (this.state || this.generation !== generation) return;
-    this.state = state;
-    this.value = value;
-    const { task } = this;
-    const call = tasks.get(task);
-    if (enter(call, () => resume(task))) {
-      tasks.delete(task);
-      call?.left(1);
-    }
-  }
-
-  drop() {
-    this.state ||= 3;
-    clearTimeout(this.timer);
-    sleepers.delete(this);
-  }
-}
-
-// One call of a method, as the core sees it.
+// One call of a method, as the core sees it: what it is given, and who hears how it ends.
 class Call {
-  tasks = 0;
-
-  constructor(jobs, fields, options) {
-    Object.assign(this, fields);
-    this.jobs = jobs;
+  constructor(client, given, options) {
+    Object.assign(this, given);
+    this.client = client;
     this.options = options;
     this.settled = new Promise((resolve, reject) => {
-      this.settle = { resolve, reject };
+      this.resolve = resolve;
+      this.reject = reject;
     });
     this.alive = new Promise((resolve) => {
       this.rest = resolve;
     });
     living.add(this);
-    jobs.calls.add(this);
+    client.calls.add(this);
+    client.open.add(this);
     const { signal } = options;
     if (signal) {
       this.onAbort = () => this.quit(signal.reason);
@@ -180,274 +157,128 @@ class Call {
   }
 
   // Called by the core.
-  resolve(value) {
-    this.over();
-    this.settle.resolve(value);
+  settle(ok, value) {
+    if (ok) this.finish(this.resolve, value);
+    else this.fail(new TemplateJobsError(value, this.client.plumbing.secret));
+    if (!this.left) this.over();
   }
 
-  reject(record) {
-    this.fail(new TemplateJobsError(record, this.jobs.secret));
-  }
-
-  update(job, info) {
+  update(job, nextLookMs, remainingMs) {
     if (this.ended) return;
     try {
-      this.options.onUpdate?.(job, info);
+      this.options.onUpdate?.(job, remainingMs > 0 ? { remainingMs, nextLookMs } : { nextLookMs });
     } catch (thrown) {
       report(thrown);
     }
+  }
+
+  alarm(task, ms) {
+    if (ms > 2147483647) return;
+    this.timer = setTimeout(() => {
+      this.left = true;
+      this.client.enter(late, task);
+    }, ms);
+  }
+
+  // Whatever was begun for this call has come to its end.
+  over() {
+    this.rest();
+    const { client } = this;
+    client.open.delete(this);
+    if (client.closed && !client.open.size) client.enter(disconnect);
   }
 
   // Called by the facade.
   fail(error) {
-    this.over();
-    this.settle.reject(error);
+    this.finish(this.reject, error);
   }
 
-  // Its caller does not want it any more. A charge that is under way goes on by itself, in a task of its own.
+  // Its caller does not want it any more. A charge that may have been sent goes on by itself.
   quit(reason) {
     this.fail(reason);
-    const { task, key } = this;
-    if (key) enter(this, () => unwatch(this.jobs.number, key));
-    if (task && tasks.get(task) === this) {
-      // First, because a charge that goes on may take the number of the task that it leaves.
-      tasks.delete(task);
-      enter(this, () => cancel(task));
-      this.left(1);
-    }
+    this.left = true;
+    if (this.task) this.client.enter(leave, this.task);
+    else this.over();
   }
 
-  over() {
+  finish(tell, value) {
     if (this.ended) return;
     this.ended = true;
+    tell(value);
+    clearTimeout(this.timer);
     living.delete(this);
-    this.jobs.calls.delete(this);
+    this.client.calls.delete(this);
     this.options.signal?.removeEventListener("abort", this.onAbort);
-    if (this.listens) this.jobs.listen(-1);
-    if (!this.tasks) this.rest();
-  }
-
-  joined(task) {
-    this.tasks++;
-    tasks.set(task, this);
-  }
-
-  left(count) {
-    this.tasks -= count;
-    if (this.tasks <= 0 && this.ended) this.rest();
+    if (this.listens) this.client.plumbing.listen(-1);
   }
 }
 
-function report(thrown) {
-  if (typeof reportError === "function") reportError(thrown);
-  else console.error(thrown);
-}
-
-/* ---- what the core asks for ------------------------------------------------------------------- */
-
-class Plumbing {
-  scope = globalThis;
-  calls = new Set();
-  watchers = 0;
+// What the calls of one client share.
+class Connection {
+  calls = new Set(); // that wait
+  open = new Set(); // of which something goes on, waited for or not
 
   constructor(options) {
-    this.options = options;
-    this.fetch = options.fetch;
-    this.shares = shares;
-    this.idempotencyHeader = options.idempotencyHeader ?? !/^[a-z][a-z\d+.-]*:/i.test(options.baseUrl ?? "https:");
-    this.journal = options.journal === "memory" || !options.journal && !inBrowser ? memory : options.journal ?? stored;
-    if (options.listJobs) this.listJobs = (since) => options.listJobs(new Date(since));
+    this.plumbing = new Plumbing(options, {
+      build,
+      resume: (task, ok, value) => this.enter(resume, task, ok, value),
+      posted: (task, operation) => {
+        for (const call of this.calls) if (call.task === task) call.posted ??= operation;
+      },
+    });
   }
 
-  // The number of the client in the instance that lives now.
-  connected() {
+  // In the instance that lives now; what an earlier one began is dead.
+  enter(run, ...rest) {
+    if (this.generation === generation) enter(() => run(this.number, ...rest));
+  }
+
+  start(wanted, call) {
     if (this.generation !== generation) {
-      this.number = connect(this);
+      this.number = connect(this.plumbing, this.plumbing.options);
       this.generation = generation;
     }
-    return this.number;
-  }
-
-  async headers() {
-    const { apiId, apiKey, headers } = this.options;
-    const pairs = [];
-    if (apiId !== undefined) pairs.push(["x-api-id", apiId]);
-    const key = typeof apiKey === "function" ? await apiKey() : apiKey;
-    if (key !== undefined) {
-      this.secret = key;
-      pairs.push(["x-api-key", key]);
-    }
-    const given = typeof headers === "function" ? await headers() : headers;
-    if (given) pairs.push(...(given[Symbol.iterator] ? given : Object.entries(given)));
-    return pairs;
-  }
-
-  wait(promise, task) {
-    const cell = new Cell(task);
-    Promise.resolve(promise).then(
-      (value) => cell.settle(1, value),
-      (thrown) => cell.settle(2, thrown),
-    );
-    return cell;
-  }
-
-  sleep(ms, task) {
-    const cell = new Cell(task);
-    sleepers.add(cell);
-    cell.timer = setTimeout(() => cell.settle(1), Math.min(ms, 2147483647));
-    return cell;
-  }
-
-  // A sleep that `wake` ends.
-  nap(ms, task) {
-    const cell = this.sleep(ms, task);
-    cell.napper = this;
-    return cell;
-  }
-
-  // In a microtask: the core that calls this may be the one that naps. Where requests must not share, it would wake the
-  // naps of other requests, which then hang; there nobody naps for another's sake, and the timer is enough.
-  wake = () => {
-    if (!this.shares) return;
-    const woken = [...sleepers].filter((cell) => cell.napper === this);
-    queueMicrotask(() => woken.forEach((cell) => cell.settle(1)));
-  };
-
-  detached(task) {
-    if (task) current?.joined(task);
-  }
-
-  event(event) {
-    if (event.operation && current) current.posted = event.type === "request" && event.operation;
-    try {
-      this.options.onEvent?.(event);
-    } catch (thrown) {
-      report(thrown);
-    }
-  }
-
-  // While something is watched, a page that is shown again or a network that came back is worth a look.
-  listen(count) {
-    const before = this.watchers;
-    this.watchers += count;
-    if (!before === !this.watchers) return;
-    const verb = before ? "removeEventListener" : "addEventListener";
-    globalThis.document?.[verb]("visibilitychange", this.wake);
-    globalThis[verb]?.("online", this.wake);
-    globalThis[verb]?.("pageshow", this.wake);
+    call.task = start(this.number, wanted, call);
+    if (call.left) this.enter(leave, call.task);
   }
 }
-
-const agent = globalThis.navigator?.userAgent ?? "";
-const server = globalThis.process?.versions?.node || globalThis.Deno || globalThis.Bun || globalThis.EdgeRuntime || agent === "Cloudflare-Workers";
-// A page, a worker of one, or something that plays one, such as jsdom.
-const inBrowser = !!globalThis.document || !server && typeof WorkerGlobalScope === "function";
-// On these a task that another request's event wakes hangs, so no two calls share anything.
-const shares = agent !== "Cloudflare-Workers" && !globalThis.EdgeRuntime;
-
-/* ---- journals -------------------------------------------------------------------------------- */
-
-// For the whole process, so that two clients of one account do not charge twice for one operation.
-const kept = new Map();
-const memory = {
-  create: (id, entry) => !kept.has(id) && !!kept.set(id, entry),
-  read: (id) => kept.get(id),
-  write: (id, entry) => void kept.set(id, entry),
-  delete: (id) => void kept.delete(id),
-  list: (prefix) => [...kept.keys()].filter((id) => id.startsWith(prefix)),
-};
-
-let opened;
-const open = () =>
-  (opened ??= new Promise((resolve, reject) => {
-    const request = indexedDB.open("custom-template-jobs", 1);
-    request.onupgradeneeded = () => request.result.createObjectStore("journal");
-    request.onerror = () => reject(request.error);
-    request.onsuccess = () => {
-      // Nobody is kept from deleting or upgrading the database.
-      request.result.onversionchange = request.result.onclose = () => {
-        request.result.close();
-        opened = undefined;
-      };
-      resolve(request.result);
-    };
-  }).catch((thrown) => {
-    opened = undefined;
-    throw thrown;
-  }));
-
-async function transact(mode, act) {
-  const database = await open();
-  return new Promise((resolve, reject) => {
-    const transaction = database.transaction("journal", mode, { durability: "strict" });
-    const request = act(transaction.objectStore("journal"));
-    transaction.oncomplete = () => resolve(request.result);
-    transaction.onabort = () => reject(transaction.error);
-  });
-}
-
-const stored = {
-  create: (id, entry) =>
-    transact("readwrite", (store) => store.add(entry, id)).then(
-      () => true,
-      (thrown) => {
-        if (thrown?.name !== "ConstraintError") throw thrown;
-        return false;
-      },
-    ),
-  read: (id) => transact("readonly", (store) => store.get(id)),
-  write: (id, entry) => transact("readwrite", (store) => store.put(entry, id)),
-  delete: (id) => transact("readwrite", (store) => store.delete(id)),
-  list: (prefix) => transact("readonly", (store) => store.getAllKeys(IDBKeyRange.bound(prefix, prefix + "\uffff"))),
-};
 
 /* ---- the client ------------------------------------------------------------------------------ */
 
 const closed = () => problem("ClosedError", "The client was closed; make a new one.");
 
 export class TemplateJobs {
-  #plumbing;
-  #closed = false;
+  #client;
 
   constructor(options = {}) {
     if (options.apiKey !== undefined && inBrowser && !options.dangerouslyAllowBrowser) {
       throw problem("InvalidRequestError", "apiKey is readable by everybody who opens this page. Call a relay of yours instead (baseUrl), or set dangerouslyAllowBrowser if the page is yours alone.", { field: "apiKey" });
     }
-    this.#plumbing = new Plumbing(options);
+    this.#client = new Connection(options);
   }
 
-  async #run(operation, fields, options = {}) {
+  async #run(wanted, given, options = {}) {
     const { signal } = options;
-    if (this.#closed) throw closed();
+    const client = this.#client;
+    if (client.closed) throw closed();
     if (signal?.aborted) throw signal.reason;
-    const plumbing = this.#plumbing;
-    const call = new Call(plumbing, fields, options);
+    const call = new Call(client, given, options);
     try {
       options.waitUntil?.(call.alive);
     } catch (thrown) {
       report(thrown);
     }
-    const begin = () => {
-      if (call.ended) return;
-      enter(call, () => {
-        const number = plumbing.connected();
-        if (operation === POLL && plumbing.shares) {
-          call.key = watch(number, call);
-          return;
-        }
-        const task = start(number, operation, call);
-        if (task) {
-          call.task = task;
-          call.joined(task);
-        }
-      });
-    };
-    if (operation === POLL) {
+    if (wanted === POLL) {
       call.listens = true;
-      plumbing.listen(1);
+      client.plumbing.listen(1);
     }
+    const begin = () => call.ended || enter(() => client.start(wanted, call));
     if (exported) begin();
-    else init().then(begin, (error) => call.fail(error));
+    else
+      init().then(begin, (error) => {
+        call.fail(error);
+        call.over();
+      });
     return call.settled;
   }
 
@@ -570,11 +401,12 @@ export class TemplateJobs {
   }
 
   close() {
-    if (this.#closed) return;
-    this.#closed = true;
-    const plumbing = this.#plumbing;
-    for (const call of [...plumbing.calls]) call.quit(closed());
-    if (plumbing.generation === generation) enter(undefined, () => disconnect(plumbing.number));
+    const client = this.#client;
+    if (client.closed) return;
+    client.closed = true;
+    const calls = [...client.calls];
+    for (const call of calls) call.quit(closed());
+    if (!calls.length && !client.open.size) client.enter(disconnect);
   }
 }
 if (Symbol.dispose) TemplateJobs.prototype[Symbol.dispose] = TemplateJobs.prototype.close;

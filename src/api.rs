@@ -286,7 +286,7 @@ pub fn check_request<V: Value>(step: Step, request: &V) -> Result<f64, Failure<V
     ] {
         let value = request.get(field);
         let fits = value.kind() == kind && (kind != Kind::Text || value.matches(pattern));
-        if !fits && !(optional && is_left_out(&value)) {
+        if !(fits || optional && is_left_out(&value)) {
             return Err(refuse(field, advice));
         }
     }

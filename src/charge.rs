@@ -110,7 +110,8 @@ impl<V: Value> Entry<V> {
 
     /// As a record, which the host writes as JSON.
     pub fn encode(&self) -> V {
-        self.told(V::record().with_number("version", Self::VERSION).with_number("fingerprint", self.fingerprint)).with("job", &self.job)
+        self.told(V::record().with_number("version", Self::VERSION).with_number("fingerprint", self.fingerprint))
+            .with("job", &self.job)
     }
 
     /// What people hear of it, added to a record.
@@ -280,7 +281,9 @@ mod tests {
     #[test]
     fn an_entry_that_is_not_ours_is_not_read() {
         let good = entry(State::Bound, Step::Submit).encode();
-        for (key, value) in [("version", "2"), ("job", "\"x\""), ("state", "\"new\""), ("step", "\"delete\""), ("step", "null")] {
+        for (key, value) in
+            [("version", "2"), ("job", "\"x\""), ("state", "\"new\""), ("step", "\"delete\""), ("step", "null")]
+        {
             let mut bad = good.clone();
             bad[key] = json(value);
             assert_eq!(Entry::decode(&bad), None, "{bad}");

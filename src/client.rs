@@ -5,9 +5,9 @@
 //! and in a simulation, and a crash between any two of them can be tried out.
 
 mod answer;
-mod charging;
 #[cfg(any(test, feature = "serde"))]
 mod calling;
+mod charging;
 mod known;
 mod operations;
 mod reading;
@@ -164,18 +164,18 @@ impl<H: Host> Client<H> {
     /// Begins a call; the number of its task, or 0 where it has ended already. What it is given:
     /// - `id`, of a job or operation; `request`, the body; `job`, where a wait begins; `jobId`, for settling;
     /// - `timeout`, `expectedMs`, `maxInterval`: milliseconds; `seconds`, of video; `operation`; `until`; `attentive`.
-    pub fn start(&self, wanted: Wanted, given: &H::Value, call: H::Call) -> u32 {
+    pub fn start(&self, wanted: Wanted, given: &H::Value, call: &H::Call) -> u32 {
         let task = match self.task_of(wanted, given) {
             Ok(task) => task,
             Err(result) => {
-                self.host().settle(&call, result.as_ref());
+                self.host().settle(call, result.as_ref());
                 return 0;
             }
         };
         let patience = if let Task::Charge(charge) = &task { Some(charge.timeout()) } else { None };
         let number = self.add(Owner::Call(call.clone()), task);
         if let Some(ms) = patience {
-            self.host().alarm(&call, number, ms);
+            self.host().alarm(call, number, ms);
         }
         if wanted == Wanted::Poll {
             self.watch(number, given);
@@ -187,17 +187,17 @@ impl<H: Host> Client<H> {
     fn task_of(&self, wanted: Wanted, given: &H::Value) -> Result<Task<H::Value>, Outcome<H::Value>> {
         let id = given.get("id");
         Ok(match wanted {
-            Wanted::Endpoint(endpoint) => match endpoint.charges() {
-                Some(step) => Task::Charge(Box::new(self.prepare(endpoint, step, given).map_err(Err)?)),
-                None => {
-                    if endpoint == Endpoint::Get {
-                        check_id(&id).map_err(Err)?;
-                    }
-                    let timeout = given.number_of("timeout");
-                    let timeout = if timeout > 0.0 { timeout } else { self.0.config.timeout };
-                    Task::Read(Reading::new(endpoint, id, timeout, self.0.config.max_retries))
+            Wanted::Endpoint(endpoint) => {
+                if let Some(step) = endpoint.charges() {
+                    return Ok(Task::Charge(Box::new(self.prepare(endpoint, step, given).map_err(Err)?)));
                 }
-            },
+                if endpoint == Endpoint::Get {
+                    check_id(&id).map_err(Err)?;
+                }
+                let timeout = given.number_of("timeout");
+                let timeout = if timeout > 0.0 { timeout } else { self.0.config.timeout };
+                Task::Read(Reading::new(endpoint, id, timeout, self.0.config.max_retries))
+            }
             Wanted::Estimate => return Err(self.estimate(&given.get("request")).map(H::Value::number)),
             Wanted::Pending => Task::List(Box::new(Listing::new())),
             Wanted::Settle => Task::Settle(Box::new(Settling::new(id, given.get("jobId")).map_err(Err)?)),
@@ -312,8 +312,7 @@ impl<H: Host> Client<H> {
     fn advance(&self, number: u32, from: u32, answer: Answer<H::Value>) {
         if let Some(watch) = self.watch_of(number) {
             if self.look_on(number, &watch, from, answer) {
-                self.host().forget(number);
-                self.end(number, None);
+                self.end_watch(number);
             }
             return;
         }

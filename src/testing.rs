@@ -122,7 +122,9 @@ impl Value for Json {
     }
 
     fn one_of(&self, words: &str) -> i32 {
-        self.as_str().and_then(|text| words.split(' ').position(|word| word == text)).map_or(-1, |at| at as i32)
+        self.as_str()
+            .and_then(|text| words.split(' ').position(|word| word == text))
+            .map_or(-1, |at| i32::try_from(at).expect("few words"))
     }
 
     fn matches(&self, pattern: &str) -> bool {
@@ -209,6 +211,8 @@ pub fn lost(code: &str) -> Reply {
 /// Says how a request is answered, and after how many milliseconds.
 type Script = Box<dyn FnMut(&Request<Json>) -> (f64, Reply)>;
 
+type Hook = Rc<dyn Fn(&Json)>;
+
 type Tell = Rc<dyn Fn(Signal<Json>)>;
 
 enum What {
@@ -235,7 +239,7 @@ struct World {
     env: Cell<Env>,
     chance: Cell<u8>,
     /// Hears every event of a client, as `onEvent` does.
-    hook: RefCell<Option<Rc<dyn Fn(&Json)>>>,
+    hook: RefCell<Option<Hook>>,
 }
 
 /// The scripted host. Clones share one world, and each serves a client of its own.
@@ -447,7 +451,8 @@ impl Host for Scripted {
     }
 
     fn send(&self, task: u32, request: Request<Json>) {
-        let path = request.url.as_str().and_then(|url| url.strip_prefix("https://api.test")).expect("the base URL").to_owned();
+        let path =
+            request.url.as_str().and_then(|url| url.strip_prefix("https://api.test")).expect("the base URL").to_owned();
         let line = format!("{} {path}", request.endpoint.method());
         self.world.requests.borrow_mut().push((self.world.now.get(), line));
         let (delay, reply) = (self.world.script.borrow_mut())(&request);
@@ -470,9 +475,10 @@ impl Host for Scripted {
 
     fn forget(&self, number: u32) {
         let mine = self.client.get();
-        self.world.agenda.borrow_mut().retain(
-            |(_, what)| !matches!(what, What::Answer { client, task, .. } if *client == mine && *task == number),
-        );
+        self.world
+            .agenda
+            .borrow_mut()
+            .retain(|(_, what)| !matches!(what, What::Answer { client, task, .. } if *client == mine && *task == number));
     }
 
     fn journal(&self, task: u32, call: JournalCall, key: &Json, entry: &Json) {
@@ -534,7 +540,8 @@ impl Host for Scripted {
     }
 
     fn uuid(&self) -> Json {
-        let digits: String = (0..32).map(|_| format!("{:x}", (self.random() * 16.0) as u8)).collect();
+        let digit = || char::from_digit((self.random() * 16.0) as u32, 16).expect("below 16");
+        let digits: String = (0..32).map(|_| digit()).collect();
         let id = format!("{}-{}-4{}-8{}-{}", &digits[..8], &digits[8..12], &digits[13..16], &digits[17..20], &digits[20..]);
         id.into()
     }

@@ -50,12 +50,16 @@ pub trait Value: Clone + PartialEq + 'static {
     /// What this is.
     fn kind(&self) -> Kind;
     /// The field of an object, or nothing: what cannot be read is not there.
+    #[must_use]
     fn get(&self, key: &str) -> Self;
     /// The field, or element of a list, that a text names.
+    #[must_use]
     fn at(&self, key: &Self) -> Self;
     /// The names of an object's fields, or the indexes of a list, in an order that does not depend on how it was made.
+    #[must_use]
     fn keys(&self) -> Self;
     /// The element of a list, or nothing.
+    #[must_use]
     fn nth(&self, index: usize) -> Self;
     /// This number, or the number that this text spells in digits; NaN for anything else.
     fn as_number(&self) -> f64;
@@ -73,6 +77,7 @@ pub trait Value: Clone + PartialEq + 'static {
     /// A whole number that depends on what stands here, and on the seed.
     fn hash(&self, seed: f64) -> f64;
     /// The name of the class of what JSON has no word for: `File`, `BigInt`, `Date`, `Function`.
+    #[must_use]
     fn class(&self) -> Self;
     /// A shallow copy.
     #[must_use]

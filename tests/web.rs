@@ -8,9 +8,11 @@ use std::future::Future;
 use custom_template_jobs::api::{Goal, ModelVersion, Status, Step};
 use custom_template_jobs::charge::State;
 use custom_template_jobs::client::{ChargeOptions, Client, Config, PollOptions};
-use custom_template_jobs::error::{ApiKind, Error, Reason};
-use custom_template_jobs::value::{Fingerprint, Kind, Value, inspect};
-use custom_template_jobs::web::{CallError, Job, JobRequest, Options, Template, TemplateJobs, Variable, WebHost};
+use custom_template_jobs::error::Failure;
+use custom_template_jobs::value::{Kind, Value, inspect};
+use custom_template_jobs::web::{
+    ApiKind, CallError, Error, Job, JobRequest, Options, Reason, RustHost, Template, TemplateJobs, Variable,
+};
 use js_sys::{Array, Function, Object, Reflect};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_test::wasm_bindgen_test;
@@ -61,7 +63,7 @@ fn titled(template_id: &str) -> JobRequest {
 
 #[wasm_bindgen_test]
 fn a_javascript_object_reads_the_corpus_as_expected() {
-    corpus::check(|text| js_sys::JSON::parse(text).expect("JSON"));
+    corpus::check(|text: &JsValue| js_sys::JSON::parse(&text.as_string().expect("a text")).expect("JSON"));
 }
 
 #[wasm_bindgen_test]
@@ -75,7 +77,7 @@ async fn a_job_is_previewed_rendered_and_polled_to_its_video() {
     let rendering = jobs.render(&preview.id, ChargeOptions::default()).await.expect("a render");
     assert_eq!(rendering.id, preview.id);
     assert_eq!(
-        jobs.pending().await.expect("the journal").iter().filter(|known| known.entry.job() == Some(&preview.id)).count(),
+        jobs.pending().await.expect("the journal").iter().filter(|known| known.job_id.as_ref() == Some(&preview.id)).count(),
         1
     );
     let video = jobs.poll(&preview.id, soon()).await.expect("a video");
@@ -88,7 +90,7 @@ async fn a_job_is_previewed_rendered_and_polled_to_its_video() {
         .sum::<f64>();
     let after = jobs.remaining_credits().await.expect("a balance");
     assert!(before - after >= paid, "{before} - {after} is at least {paid}; other tests pay too");
-    assert!(jobs.pending().await.expect("the journal").iter().all(|known| known.entry.job() != Some(&preview.id)));
+    assert!(jobs.pending().await.expect("the journal").iter().all(|known| known.job_id.as_ref() != Some(&preview.id)));
 }
 
 #[wasm_bindgen_test]
@@ -166,7 +168,7 @@ fn structs_survive_the_way_to_javascript_and_back() {
 fn field_of(source: &str) -> Option<String> {
     let make = Function::new_no_args(&format!("return {source}"));
     let value = make.call0(&JsValue::UNDEFINED).expect("a value");
-    inspect(&value, "variables", Fingerprint::EMPTY).err().and_then(|error| error.field().map(String::from))
+    inspect(&value, &"variables".into(), 0.0).err().and_then(|failure| failure.get("field").as_string())
 }
 
 #[wasm_bindgen_test]
@@ -198,21 +200,27 @@ fn what_json_cannot_carry_is_found_by_its_path() {
 // ---- a fetch that misbehaves -----------------------------------------------------------------------
 
 /// A client over an injected `fetch`, a function body of `(url, init)`.
-fn client_over(fetch: &str, more: &[(&str, JsValue)]) -> Client<WebHost> {
-    let plumbing = Object::new();
-    let put = |key: &str, value: &JsValue| Reflect::set(&plumbing, &key.into(), value).expect("set");
-    put("scope", &js_sys::global());
-    put("shares", &JsValue::TRUE);
-    put("headers", &Array::new());
+fn client_over(fetch: &str, more: &[(&str, JsValue)]) -> Client<RustHost> {
+    let options = Object::new();
+    let put = |key: &str, value: &JsValue| Reflect::set(&options, &key.into(), value).expect("set");
     put("fetch", &Function::new_with_args("url, init", fetch));
+    put("journal", &"memory".into());
     for (key, value) in more {
         put(key, value);
     }
-    let mut config = Config::new("https://api.test", "me");
+    let mut config = Config::new(&"https://api.test".into(), &"me".into());
     config.timeout = 300.0;
     config.preview_timeout = 500.0;
     config.max_retries = 0;
-    Client::new(WebHost::new(plumbing.into()), config)
+    Client::new(RustHost::over(&options), config)
+}
+
+fn name_of(failure: &Failure<JsValue>) -> Option<String> {
+    failure.get("name").as_string()
+}
+
+fn body_of(request: &JobRequest) -> JsValue {
+    request.to_js().expect("an object")
 }
 
 async fn settles<T>(call: impl Future<Output = T>) -> T {
@@ -255,10 +263,11 @@ async fn a_fetch_that_misbehaves_settles_every_call() {
     ] {
         let client = client_over(fetch, &[]);
         let failure = settles(client.get(UNKNOWN_ID, None)).await.expect_err(fetch);
-        assert_eq!(failure.error().name(), read, "{fetch}");
-        let request = titled(UNKNOWN_ID).to_js().expect("an object");
-        let failure = settles(client.submit(request, ChargeOptions::default())).await.expect_err(fetch);
-        assert_eq!(failure.error().name(), "ChargeUnknownError", "{fetch}");
+        assert_eq!(name_of(&failure).as_deref(), Some(read), "{fetch}");
+        assert_eq!(Error::from(failure).name(), read, "{fetch}");
+        let request = body_of(&titled(UNKNOWN_ID));
+        let failure = settles(client.submit(&request, &ChargeOptions::default())).await.expect_err(fetch);
+        assert_eq!(Error::from(failure).reason(), &Reason::ChargeUnknown, "{fetch}");
     }
 }
 
@@ -268,8 +277,8 @@ async fn a_response_of_another_realm_is_read_like_any_other() {
         "return {{ status: 201, headers: new Map([['retry-after', '1']]), text: async () => '{{\"id\":\"{UNKNOWN_ID}\",\"status\":\"pending\"}}' }}"
     );
     let client = client_over(&fetch, &[]);
-    let job = client.submit(titled(UNKNOWN_ID).to_js().expect("an object"), ChargeOptions::default()).await.expect("a job");
-    assert_eq!(job.text("status").as_deref(), Some("pending"));
+    let job = client.submit(&body_of(&titled(UNKNOWN_ID)), &ChargeOptions::default()).await.expect("a job");
+    assert_eq!(job.get("status"), "pending");
 }
 
 #[wasm_bindgen_test]
@@ -282,14 +291,14 @@ async fn a_fetch_is_called_with_a_url_and_plain_settings_and_no_receiver() {
     let client = client_over(fetch, &[]);
     let body =
         js_sys::JSON::parse(r#"{"template_id":"3c90c3cc-0d44-4b50-8888-8dd25736052a","variables":{}}"#).expect("JSON");
-    let failure = client.submit(body.clone(), ChargeOptions::default()).await.expect_err("400");
-    let seen = failure.body().expect("a body").clone();
-    assert_eq!(seen.text("0").as_deref(), Some("https://api.test/api/custom_template_jobs/"));
-    assert_eq!(seen.text("1").as_deref(), Some("POST"));
-    assert_eq!(seen.text("2").as_deref(), Some("manual"));
-    assert_eq!(seen.text("3"), js_sys::JSON::stringify(&body).ok().map(String::from));
-    assert_eq!(seen.get("4").map(|yes| yes.kind()), Some(Kind::Bool(true)));
-    assert_eq!(seen.text("5").as_deref(), Some("application/json"));
+    let failure = client.submit(&body, &ChargeOptions::default()).await.expect_err("400");
+    let seen = Error::from(failure).body();
+    assert_eq!(seen.nth(0), "https://api.test/api/custom_template_jobs/");
+    assert_eq!(seen.nth(1), "POST");
+    assert_eq!(seen.nth(2), "manual");
+    assert_eq!(seen.nth(3).as_string(), js_sys::JSON::stringify(&body).ok().map(String::from));
+    assert!(seen.nth(4).is_true(), "a signal");
+    assert_eq!(seen.nth(5), "application/json");
 }
 
 #[wasm_bindgen_test]
@@ -303,12 +312,12 @@ async fn a_header_byte_that_cannot_be_sent_is_told_without_the_value() {
     ] {
         let headers = Array::of1(&Array::of2(&name.into(), &value.into()));
         let client = client_over("throw new Error('sent')", &[("headers", headers.into())]);
-        let failure = client.get(UNKNOWN_ID, None).await.expect_err(field);
-        assert_eq!(failure.error().field(), Some(field));
-        assert!(!failure.error().message().contains("secret"));
-        let body = titled(UNKNOWN_ID).to_js().expect("an object");
-        let failure = client.submit(body, ChargeOptions::default()).await.expect_err(field);
-        assert_eq!(failure.error().field(), Some(field), "a charge that cannot be made is refused, not unknown");
+        let error = Error::from(client.get(UNKNOWN_ID, None).await.expect_err(field));
+        assert_eq!(error.field(), Some(field));
+        assert!(!error.message().contains("secret"));
+        let body = body_of(&titled(UNKNOWN_ID));
+        let error = Error::from(client.submit(&body, &ChargeOptions::default()).await.expect_err(field));
+        assert_eq!(error.field(), Some(field), "a charge that cannot be made is refused, not unknown");
     }
 }
 
@@ -318,30 +327,91 @@ async fn a_timeout_stops_the_request() {
         "init.signal.onabort = () => { globalThis.stopped = (globalThis.stopped ?? 0) + 1 }; return new Promise(() => {})";
     let client = client_over(fetch, &[]);
     let failure = settles(client.get(UNKNOWN_ID, Some(50.0))).await.expect_err("too slow");
-    assert_eq!(failure.error().name(), "ConnectionError");
+    assert_eq!(name_of(&failure).as_deref(), Some("ConnectionError"));
     let stopped = Reflect::get(&js_sys::global(), &"stopped".into()).expect("a global");
     assert_eq!(stopped.as_f64(), Some(1.0));
 }
 
-#[wasm_bindgen_test]
-async fn a_caller_that_goes_away_leaves_its_charge_to_be_bound() {
-    let fetch = format!(
-        "return new Promise((resolve) => setTimeout(resolve, 200, {{ status: 201, text: () => '{{\"id\":\"{UNKNOWN_ID}\",\"status\":\"pending\"}}' }}))"
-    );
-    let client = client_over(&fetch, &[]);
-    let body = titled(UNKNOWN_ID).to_js().expect("an object");
-    let options = ChargeOptions { operation: Some("left".into()), timeout: Some(20.0), ..ChargeOptions::default() };
-    let failure = settles(client.submit(body, options)).await.expect_err("too slow");
-    assert_eq!(failure.error().name(), "ChargeUnknownError");
+/// Waits until the journal has the operation as bound. `client` is another one of the same account: it only reads.
+async fn is_bound(client: &Client<RustHost>, operation: &str) {
     for _ in 0..100 {
         gloo_timers::future::TimeoutFuture::new(20).await;
         let pending = client.pending().await.expect("the journal");
-        let left = pending.iter().find(|known| known.operation == "left").expect("in the journal");
-        if left.entry.state == State::Bound(UNKNOWN_ID.into()) {
+        let left = pending.iter().find(|known| known.operation == operation).expect("in the journal");
+        if left.state == State::Bound {
+            assert_eq!(left.job, UNKNOWN_ID);
             return;
         }
     }
     panic!("the charge was not bound");
+}
+
+fn slow_charge() -> String {
+    format!(
+        "return new Promise((resolve) => setTimeout(resolve, 200, {{ status: 201, text: () => '{{\"id\":\"{UNKNOWN_ID}\",\"status\":\"pending\"}}' }}))"
+    )
+}
+
+#[wasm_bindgen_test]
+async fn a_caller_that_goes_away_leaves_its_charge_to_be_bound() {
+    let client = client_over(&slow_charge(), &[]);
+    let body = body_of(&titled(UNKNOWN_ID));
+    let options = ChargeOptions { operation: Some("late".into()), timeout: Some(20.0), ..ChargeOptions::default() };
+    let failure = settles(client.submit(&body, &options)).await.expect_err("too slow");
+    assert_eq!(Error::from(failure).reason(), &Reason::ChargeUnknown);
+    is_bound(&client, "late").await;
+}
+
+#[wasm_bindgen_test]
+async fn a_charge_outlives_its_call_and_the_last_of_its_clients() {
+    for (operation, timeout) in [("dropped", None), ("late, then dropped", Some(20.0))] {
+        let client = client_over(&slow_charge(), &[]);
+        let options = ChargeOptions { operation: Some(operation.into()), timeout, ..ChargeOptions::default() };
+        let call = client.submit(&body_of(&titled(UNKNOWN_ID)), &options);
+        drop(client);
+        if timeout.is_some() {
+            assert!(settles(call).await.is_err());
+        } else {
+            left_after(50, call).await;
+        }
+        is_bound(&client_over("throw new Error('sent')", &[]), operation).await;
+    }
+}
+
+/// Polls a call for so many milliseconds, then drops it; it must not end before.
+async fn left_after<T>(ms: u32, call: impl Future<Output = T>) {
+    use std::pin::pin;
+    let (mut call, mut timer) = (pin!(call), pin!(gloo_timers::future::TimeoutFuture::new(ms)));
+    std::future::poll_fn(|context| {
+        assert!(call.as_mut().poll(context).is_pending(), "the call ended");
+        timer.as_mut().poll(context)
+    })
+    .await;
+}
+
+#[wasm_bindgen_test]
+async fn a_client_that_is_dropped_leaves_nothing_behind() {
+    let fetch = format!(
+        "if (init.method === 'POST' || url.endsWith('{UNKNOWN_ID}/')) return {{ status: 201, text: () => '{{\"id\":\"{UNKNOWN_ID}\",\"status\":\"running\"}}' }};
+        init.signal.onabort = () => {{ globalThis.given_up = (globalThis.given_up ?? 0) + 1 }};
+        return new Promise(() => {{}})"
+    );
+    let held = wasm_bindgen::externref_heap_live_count();
+    for _ in 0..10 {
+        let client = client_over(&fetch, &[]);
+        client.submit(&body_of(&titled(UNKNOWN_ID)), &ChargeOptions::default()).await.expect("a job");
+        // A wait that sleeps between two looks, a request under way, and a charge that goes on alone.
+        left_after(20, client.poll(UNKNOWN_ID, None, soon())).await;
+        left_after(20, client.templates(None)).await;
+        let slow = client_over(&slow_charge(), &[]);
+        left_after(20, slow.submit(&body_of(&titled(UNKNOWN_ID)), &ChargeOptions::default())).await;
+    }
+    let given_up = Reflect::get(&js_sys::global(), &"given_up".into()).expect("a global");
+    assert_eq!(given_up, 10, "a request that nobody waits for is stopped");
+    drop(given_up);
+    gloo_timers::future::TimeoutFuture::new(400).await;
+    let left = wasm_bindgen::externref_heap_live_count();
+    assert!(left <= held, "{held} values were held before, {left} are after");
 }
 
 #[wasm_bindgen_test]
@@ -352,8 +422,8 @@ async fn a_retry_after_is_read_as_seconds_or_as_a_date() {
         ("'soon'", -1.0, -1.0),
     ] {
         let fetch = format!("return {{ status: 429, headers: new Map([['retry-after', {header}]]), text: () => '{{}}' }}");
-        let failure = client_over(&fetch, &[]).get(UNKNOWN_ID, None).await.expect_err("429");
-        let Reason::Api { retry_after_ms, .. } = failure.error().reason() else { panic!("{failure:?}") };
+        let error = Error::from(client_over(&fetch, &[]).get(UNKNOWN_ID, None).await.expect_err("429"));
+        let Reason::Api { retry_after_ms, .. } = error.reason() else { panic!("{error:?}") };
         let wait = retry_after_ms.unwrap_or(-1.0);
         assert!((least..=most).contains(&wait), "{header}: {wait}");
     }

@@ -41,7 +41,10 @@ fn every_call_and_every_limit_is_the_providers() {
     let job = section(document, "    CustomTemplateJob:");
     let limit = |field: &str| -> usize {
         let lines = section(job, &format!("        {field}:")).lines();
-        lines.filter_map(|line| line.trim().strip_prefix("maxLength: ")).find_map(|limit| limit.parse().ok()).expect("a limit")
+        lines
+            .filter_map(|line| line.trim().strip_prefix("maxLength: "))
+            .find_map(|limit| limit.parse().ok())
+            .expect("a limit")
     };
     for (field, pattern, begins) in [("name", NAME, ""), ("webhook_url", WEBHOOK_URL_LENGTH, "https://")] {
         let text = |length: usize| Json::from(format!("{begins}{}", "x".repeat(length - begins.len())));

@@ -36,11 +36,14 @@ pub(super) fn judged<V: Value>(endpoint: Endpoint, id: &V, reply: &V) -> Result<
         if found.is_there() {
             return Ok(found);
         }
-        told(reply, match endpoint {
-            Endpoint::Get => "The answer is not the job that was asked for.",
-            Endpoint::Templates => "The answer is no list of templates.",
-            _ => "The answer has no remaining_credits.",
-        })
+        told(
+            reply,
+            match endpoint {
+                Endpoint::Get => "The answer is not the job that was asked for.",
+                Endpoint::Templates => "The answer is no list of templates.",
+                _ => "The answer has no remaining_credits.",
+            },
+        )
     } else {
         told(reply, "")
     };
@@ -64,7 +67,10 @@ pub(super) fn told<V: Value>(reply: &V, expected: &str) -> Failure<V> {
     } else if reply.get("late").is_there() {
         connection(true, "No answer came in time. Raise timeout, or try again later.")
     } else if !reply.get("status").is_there() {
-        connection(true, "No answer came: the connection failed, or the browser blocked it (CORS). Check baseUrl and the network.")
+        connection(
+            true,
+            "No answer came: the connection failed, or the browser blocked it (CORS). Check baseUrl and the network.",
+        )
     } else {
         api(status, reply, expected)
     };

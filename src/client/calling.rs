@@ -74,6 +74,9 @@ impl<V: Value> Operation<V> {
     }
 }
 
+/// Hears of every change of a job.
+type Updated<V> = Box<dyn Fn(&V, Look)>;
+
 /// Where a future finds what its call came to: the [`Call`](Host::Call) of hosts that serve Rust.
 pub struct Slot<V> {
     outcome: RefCell<Option<Outcome<V>>>,
@@ -83,7 +86,7 @@ pub struct Slot<V> {
     alarm: RefCell<Option<Box<dyn Any>>>,
     /// The client, while it goes on with a charge that nobody waits for.
     client: RefCell<Option<Rc<dyn Any>>>,
-    updated: Box<dyn Fn(&V, Look)>,
+    updated: Updated<V>,
 }
 
 impl<V> fmt::Debug for Slot<V> {
@@ -163,19 +166,15 @@ impl<V: Value, H: Host<Value = V, Call = Rc<Slot<V>>>> Future for Calling<H> {
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Outcome<V>> {
         if !self.begun {
             self.begun = true;
-            self.task = self.client.start(self.wanted, &self.given, Rc::clone(&self.slot));
+            self.task = self.client.start(self.wanted, &self.given, &self.slot);
         }
         let outcome = self.slot.outcome.borrow_mut().take();
-        match outcome {
-            Some(outcome) => {
-                self.task = 0;
-                Poll::Ready(outcome)
-            }
-            None => {
-                *self.slot.waker.borrow_mut() = Some(context.waker().clone());
-                Poll::Pending
-            }
-        }
+        let Some(outcome) = outcome else {
+            *self.slot.waker.borrow_mut() = Some(context.waker().clone());
+            return Poll::Pending;
+        };
+        self.task = 0;
+        Poll::Ready(outcome)
     }
 }
 
@@ -270,11 +269,8 @@ impl<V: Value, H: Host<Value = V, Call = Rc<Slot<V>>>> Client<H> {
     /// `JournalError`.
     pub async fn pending(&self) -> Result<Vec<Operation<V>>, Failure<V>> {
         let list = self.call(Wanted::Pending, V::record(), |_, _| ()).await?;
-        Ok((0..)
-            .map(|index| list.nth(index))
-            .take_while(Value::is_there)
-            .filter_map(|record| Operation::read(&record))
-            .collect())
+        let records = (0..).map(|index| list.nth(index)).take_while(Value::is_there);
+        Ok(records.filter_map(|record| Operation::read(&record)).collect())
     }
 
     /// Looks again at an operation whose outcome is unknown. `job` is the id, where the caller has found it.

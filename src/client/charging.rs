@@ -1,9 +1,9 @@
 //! How a charge is carried out: claim the operation, write it down, post once, and live with whatever comes back.
 
+use super::Client;
 use super::answer::{Outcome, before_a_charge, is_job, journal_failed, status_of, told, unsent};
 use super::known::Charged;
 use super::reading::event;
-use super::Client;
 use crate::api::{Endpoint, JobFacts, ModelVersion, OPERATION_PLACEHOLDER, Step, check_id, check_request, is_uuid};
 use crate::charge::{self, Claim, Entry, State, Verdict};
 use crate::error::{Failure, refuse, say};
@@ -88,7 +88,6 @@ impl<V> Charge<V> {
     pub(super) const fn outlives_its_caller(&self) -> bool {
         !matches!(self.stage, Stage::Turn | Stage::Look | Stage::Pause)
     }
-
 }
 
 impl<V: Value> Charge<V> {
@@ -101,6 +100,14 @@ impl<V: Value> Charge<V> {
             }
             _ => charge::unknown(),
         })
+    }
+
+    fn path(&self) -> V {
+        say(self.endpoint.path(), &self.render, &self.render)
+    }
+
+    fn entry(&self, state: State, job: &V) -> Entry<V> {
+        Entry { state, step: self.step, fingerprint: self.fingerprint, at: self.at, job: job.clone() }
     }
 
     /// A failure of this charge.
@@ -172,19 +179,14 @@ impl<H: Host> Client<H> {
         Some(outcome.map_err(|failure| charge.about(failure)))
     }
 
-    fn stage_on(
-        &self,
-        task: u32,
-        charge: &mut Charge<H::Value>,
-        answer: Answer<H::Value>,
-    ) -> Option<Outcome<H::Value>> {
+    fn stage_on(&self, task: u32, charge: &mut Charge<H::Value>, answer: Answer<H::Value>) -> Option<Outcome<H::Value>> {
         match charge.stage {
             Stage::Turn => self.take_turn(task, charge),
             Stage::Pause => self.claim(task, charge),
             Stage::Look => match answer {
                 Ok(job) => {
                     charge.before = job;
-                    self.create(task, charge)
+                    self.create(task, charge);
                 }
                 Err(failure) => return Some(Err(before_a_charge(Failure(failure)))),
             },
@@ -221,7 +223,7 @@ impl<H: Host> Client<H> {
                 }
                 charge.attempt += 1;
                 charge.stage = Stage::Pause;
-                self.pause(task, &self.path(charge), wait);
+                self.pause(task, &charge.path(), wait);
             }
             Stage::WriteUnknown => {
                 charge.stage = Stage::Check;
@@ -326,28 +328,25 @@ impl<H: Host> Client<H> {
         known.reserve(&charge.operation, prices, charge.step, &charge.template, charge.model, charge.seconds)
     }
 
-    fn path(&self, charge: &Charge<H::Value>) -> H::Value {
-        say(charge.endpoint.path(), &charge.render, &charge.render)
-    }
-
     /// Sends what charges. This is the one place.
     fn post(&self, task: u32, charge: &mut Charge<H::Value>) {
         charge.stage = Stage::Post;
         // Its caller's time is the caller's; the answer is waited for as long as any.
         let timeout = self.0.config.preview_timeout.max(self.0.config.timeout);
-        self.send(task, charge.endpoint, &self.path(charge), &charge.request, &charge.operation, timeout);
+        self.send(task, charge.endpoint, &charge.path(), &charge.request, &charge.operation, timeout);
     }
 
     /// What a reply means, and the journal that is told of it.
     fn judge(&self, task: u32, charge: &mut Charge<H::Value>, reply: &H::Value) {
         let body = reply.get("body");
         // The id alone may have arrived whole of an answer that broke off.
-        let id = [&charge.render, &body.get("id"), &charge::salvaged(&reply.get("text"))].into_iter().find(|id| is_uuid(*id)).cloned();
+        let id = [&charge.render, &body.get("id"), &charge::salvaged(&reply.get("text"))]
+            .into_iter()
+            .find(|id| is_uuid(*id))
+            .cloned();
         let refused = reply.get("field").is_there();
-        let verdict = match refused {
-            true => Verdict::Rejected,
-            false => charge::verdict(status_of(reply), id.is_some(), &reply.get("code")),
-        };
+        let verdict =
+            if refused { Verdict::Rejected } else { charge::verdict(status_of(reply), id.is_some(), &reply.get("code")) };
         let id = id.filter(|_| verdict == Verdict::Bound).unwrap_or_else(H::Value::nothing);
         let record = event::<H>("verdict").with("operation", &charge.operation).with_text("verdict", verdict.as_str());
         self.host().event(record.with("jobId", &id));
@@ -392,15 +391,11 @@ impl<H: Host> Client<H> {
         charge: &mut Charge<H::Value>,
         stage: Stage,
         call: JournalCall,
-        state: Option<(State, &H::Value)>,
+        written: Option<(State, &H::Value)>,
     ) {
         charge.stage = stage;
-        let entry = state.map_or_else(H::Value::nothing, |(state, job)| self.entry(charge, state, job).encode());
+        let entry = written.map_or_else(H::Value::nothing, |(state, job)| charge.entry(state, job).encode());
         self.host().journal(task, call, &self.key(&charge.operation), &entry);
-    }
-
-    fn entry(&self, charge: &Charge<H::Value>, state: State, job: &H::Value) -> Entry<H::Value> {
-        Entry { state, step: charge.step, fingerprint: charge.fingerprint, at: charge.at, job: job.clone() }
     }
 
     /// The charge was for this job.
@@ -412,7 +407,7 @@ impl<H: Host> Client<H> {
     fn remember(&self, charge: &Charge<H::Value>, job: &H::Value) {
         self.0.known.borrow_mut().remember(Charged {
             operation: charge.operation.clone(),
-            entry: self.entry(charge, State::Bound, job),
+            entry: charge.entry(State::Bound, job),
             template: charge.template.clone(),
             since: charge.begun,
         });

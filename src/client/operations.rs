@@ -1,7 +1,7 @@
 //! What the journal knows: the operations that were not seen to end, and another look at one whose outcome is unknown.
 
-use super::answer::{Outcome, journal_failed};
 use super::Client;
+use super::answer::{Outcome, journal_failed};
 use crate::api::{JobFacts, Step, check_id, is_uuid};
 use crate::charge::{Entry, State};
 use crate::error::{Failure, refuse};

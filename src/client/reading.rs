@@ -81,7 +81,9 @@ impl<H: Host> Client<H> {
         operation: &H::Value,
         timeout: f64,
     ) {
-        self.host().event(event::<H>("request").with_text("method", endpoint.method()).with("path", path).with("operation", operation));
+        self.host().event(
+            event::<H>("request").with_text("method", endpoint.method()).with("path", path).with("operation", operation),
+        );
         self.host().send(
             task,
             Request {

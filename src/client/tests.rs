@@ -2,7 +2,7 @@ use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::Poll;
+use std::task::{Context, Poll, Waker};
 
 use super::*;
 use crate::api::{Goal, Status};
@@ -792,7 +792,7 @@ fn what_a_step_took_is_learned_for_the_next_job_of_the_template() {
     let clock = Rc::new(RefCell::new(None::<Scripted>));
     let (begin, now) = (Rc::clone(&started), Rc::clone(&clock));
     let (client, host) = client_of(move |request| {
-        let at = now.borrow().as_ref().map_or(0.0, |host| host.now());
+        let at = now.borrow().as_ref().map_or(0.0, Host::now);
         if request.endpoint == Endpoint::Submit {
             *begin.borrow_mut() = at;
             return (0.0, answer(201, &job("pending", "")));
@@ -1003,7 +1003,11 @@ fn a_caller_that_leaves_at_any_moment_is_charged_once_and_leaves_nothing_behind(
         assert_told(host, upstream, fates, render, case);
         let before = upstream.charges.get();
         let again = host.run(charging(client, render, None));
-        assert_eq!(again.is_ok(), matches!(fates.last(), Some(Fate::Accepted | Fate::Broken)) || upstream.charges.get() > 0 && render, "{case}");
+        assert_eq!(
+            again.is_ok(),
+            matches!(fates.last(), Some(Fate::Accepted | Fate::Broken)) || upstream.charges.get() > 0 && render,
+            "{case}"
+        );
         assert!(before == 0 || upstream.posts.get() <= fates.len(), "{case}");
         settle_down(client, host);
         assert_told(host, upstream, fates, render, case);
@@ -1127,7 +1131,7 @@ impl Cast {
         let (cast, number) = (self.clone(), self.heard.borrow().len());
         self.calls.borrow_mut().push(Some(call));
         self.heard.borrow_mut().push(Vec::new());
-        self.host.spawn(std::future::poll_fn(move |context| {
+        let mut future = Box::pin(std::future::poll_fn(move |context| {
             // It is nowhere to be dropped from while it is polled.
             let Some(mut call) = cast.calls.borrow_mut()[number].take() else { return Poll::Ready(()) };
             match Pin::new(&mut call).poll(context) {
@@ -1143,6 +1147,10 @@ impl Cast {
                 }
             }
         }));
+        // It begins here and now, whoever calls this.
+        if future.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending() {
+            self.host.spawn(future);
+        }
     }
 
     fn hears(&self, number: usize, what: &str) {
@@ -1268,9 +1276,12 @@ fn a_handler_of_events_that_leaves_calls_and_begins_others_does_no_harm() {
     }
 }
 
+/// Begins a call.
+type Begin = fn(&Client<Scripted>) -> Calling<Scripted>;
+
 #[test]
 fn nothing_is_left_of_a_call_that_ended_or_was_left() {
-    let kinds: [fn(&Client<Scripted>) -> Calling<Scripted>; 5] = [
+    let kinds: [Begin; 5] = [
         |client| client.get(ID, None),
         |client| client.poll(ID, None, video()),
         |client| client.render(ID, None, &ChargeOptions::default()),

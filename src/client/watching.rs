@@ -135,10 +135,9 @@ impl<H: Host> Client<H> {
         let timing = self.0.known.borrow_mut().timing(&id);
         let (_, since, learned) = timing.unwrap_or((goal, now, f64::NAN));
         let usual = if goal == Goal::Preview { EXPECTED_PREVIEW } else { EXPECTED_VIDEO };
-        let mut expected = given.number_of("expectedMs");
-        if !(expected > 0.0) {
-            expected = if learned.is_nan() { usual } else { learned };
-        }
+        let told = given.number_of("expectedMs");
+        let expected = if told > 0.0 { told } else { learned };
+        let expected = if expected.is_nan() { usual } else { expected };
         let timeout = given.get("timeout").as_number();
         let interval = given.number_of("maxInterval");
         let wish = Wish {
@@ -170,8 +169,19 @@ impl<H: Host> Client<H> {
         if let Some((_, _, _, look)) = removed {
             self.leave(look);
         }
-        // It may have been the last one.
-        self.host().sleep(watch, 0.0, true);
+        let over = jobs.borrow().jobs.is_empty();
+        if over {
+            self.end_watch(watch);
+        }
+    }
+
+    /// Nothing is watched by that task any more.
+    pub(super) fn end_watch(&self, watch: u32) {
+        if self.0.watch.get() == watch {
+            self.0.watch.set(0);
+        }
+        self.host().forget(watch);
+        self.end(watch, None);
     }
 
     /// The jobs that a task looks at, if it is one that does.
@@ -209,20 +219,16 @@ impl<H: Host> Client<H> {
             // The schedule does the trying again: an outage must not hold a place in flight.
             let look = self.look(number, &id, 0);
             let mut watch = watch.borrow_mut();
-            match watch.jobs.iter_mut().find(|job| job.look == BEGINNING && job.id == id) {
-                Some(job) => job.look = look,
-                None => {
-                    drop(watch);
-                    self.leave(look);
-                }
+            if let Some(job) = watch.jobs.iter_mut().find(|job| job.look == BEGINNING && job.id == id) {
+                job.look = look;
+            } else {
+                drop(watch);
+                self.leave(look);
             }
         }
         let idle = {
             let watch = watch.borrow();
             if watch.jobs.is_empty() {
-                if self.0.watch.get() == number {
-                    self.0.watch.set(0);
-                }
                 return true;
             }
             watch.idle(now, env)
@@ -297,10 +303,9 @@ impl<V: Value> Watch<V> {
         // A job that has ended otherwise is looked at once more before it is believed: the copy may be old.
         let facts = JobFacts::read(&job).filter(|facts| facts.status.is_active());
         let watchers = vec![watcher];
-        let mut watched =
-            Watched { id, job, facts, memory, due: now, looked: now, remaining: -1.0, look: 0, watchers };
-        watched.plan(now, true);
-        self.jobs.push(watched);
+        let mut added = Watched { id, job, facts, memory, due: now, looked: now, remaining: -1.0, look: 0, watchers };
+        added.plan(now, true);
+        self.jobs.push(added);
     }
 
     /// A page that is shown again or a network that came back is worth one look at every job.

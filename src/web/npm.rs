@@ -94,7 +94,7 @@ pub fn start(client: u32, wanted: u32, call: Call) -> u32 {
         _ => Wanted::Poll,
     };
     let given = JsValue::from(call.clone());
-    client_of(client).map_or(0, |client| client.start(wanted, &given, call))
+    client_of(client).map_or(0, |client| client.start(wanted, &given, &call))
 }
 
 /// What a task waited for is there.

@@ -85,15 +85,18 @@ export class Plumbing {
 
   send(task, post, url, body, operation, timeout) {
     const controller = new AbortController();
-    const stop = () => controller.abort();
     let timer;
+    const stop = () => {
+      clearTimeout(timer);
+      controller.abort();
+    };
     const late = new Promise((resolve) => {
       timer = setTimeout(() => {
         resolve({ late: true });
         stop();
       }, timeout);
     });
-    if (operation !== undefined) this.core.posted?.(task, operation);
+    this.core.posted?.(task, operation);
     const answer = this.#exchange(post, url, body, operation, controller.signal);
     this.#promise(task, Promise.race([answer, late]).finally(() => clearTimeout(timer)), stop);
   }
@@ -116,6 +119,7 @@ export class Plumbing {
       return { field: "headers", message: "could not be made: the function for headers or apiKey failed", cause };
     }
     if (request.field) return request;
+    if (signal.aborted) return {};
     try {
       // No receiver: a global `fetch` that is called as a method of ours is an illegal invocation.
       const answer = await (injected ? injected(url, request) : fetch(request));

@@ -9,7 +9,7 @@ const { TemplateJobs } = await load();
 
 const request = { template_id: UNKNOWN_ID, variables: {} };
 const job = (status, more) => ({ id: UNKNOWN_ID, status, ...more });
-const over = (fetch, options) => new TemplateJobs({ baseUrl: "https://api.test", journal: "memory", apiId: String(Math.random()), fetch, ...options });
+const over = (fetch, options) => new TemplateJobs({ baseUrl: "https://api.test", journal: "memory", apiId: String(Math.random()), previewTimeout: 10_000, fetch, ...options });
 /** Nothing that keeps a process alive is left behind. */
 const timers = () => process.getActiveResourcesInfo().filter((name) => name === "Timeout").length;
 
@@ -119,7 +119,7 @@ for (const [name, fetch] of Object.entries({
 test("a key or header that cannot be sent is an error that does not hold it", async () => {
   const never = () => assert.fail("sent");
   for (const [options, field] of [
-    [{ apiKey: "secret\n" }, "apiKey"], [{ apiKey: 42 }, "headers"], [{ headers: { "x-a": "sécret\u{1F511}" } }, "headers"],
+    [{ apiKey: "secret\n" }, "apiKey"], [{ apiKey: 42 }, "apiKey"], [{ headers: { "x-a": "sécret\u{1F511}" } }, "headers"],
     [{ headers: { "x a": "1" } }, "headers"], [{ apiKey: () => Promise.reject(new Error("vault is closed")) }, "headers"],
     [{ headers: () => { throw new Error("secret"); } }, "headers"],
   ]) {

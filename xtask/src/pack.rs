@@ -47,6 +47,9 @@ pub fn assemble(workspace: &Workspace, built: &Built) -> Result<PathBuf> {
     shell::write_file(&package.join(wasm::GLUE), &built.glue)?;
     shell::write_file(&package.join(wasm::WASM), &built.wasm)?;
     shell::write_file(&package.join(wasm::INLINE), inline(&built.wasm))?;
+    for script in wasm::SNIPPETS {
+        shell::copy_file(&workspace.path("src/web").join(script), &package.join(script))?;
+    }
     for licence in ["LICENSE-MIT", "LICENSE-APACHE"] {
         shell::copy_file(&workspace.path(licence), &package.join(licence))?;
     }
@@ -77,6 +80,7 @@ fn template_scripts(workspace: &Workspace) -> Result<Vec<String>> {
         .map(|entry| entry.map(|entry| entry.path()))
         .collect::<Result<_, _>>()?;
     paths.retain(|path| path.extension().is_some_and(|extension| extension == "js"));
+    paths.extend(wasm::SNIPPETS.map(|script| workspace.path("src/web").join(script)));
     paths.sort();
     paths.iter().map(|path| shell::read_text(path)).collect()
 }
@@ -100,9 +104,11 @@ fn measure(workspace: &Workspace, package: &Path) -> Result<Vec<(&'static str, S
     let wasm = size(wasm::WASM)?;
     let scripts = Size::of(&bundle(workspace, &package.join(web_entry(package)?))?)?;
     let mut rows = vec![("wasm", wasm), ("glue", size(wasm::GLUE)?)];
-    if package.join(FACADE).is_file() {
-        rows.push(("facade", size(FACADE)?));
+    let mut facade = size(FACADE)?;
+    for script in wasm::SNIPPETS {
+        facade = facade + size(script)?;
     }
+    rows.push(("facade", facade));
     rows.push(("scripts, bundled and minified", scripts));
     rows.push(("TOTAL of a page: wasm and scripts", wasm + scripts));
     Ok(rows)

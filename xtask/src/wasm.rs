@@ -22,6 +22,9 @@ const STEM: &str = "custom_template_jobs";
 pub const GLUE: &str = "custom_template_jobs_bg.js";
 pub const WASM: &str = "custom_template_jobs_bg.wasm";
 
+/// The hand-written scripts beside the Rust code: the package holds them under their own names.
+pub const SNIPPETS: [&str; 2] = ["values.js", "plumbing.js"];
+
 /// The script that holds the wasm for the entry `inline`.
 pub const INLINE: &str = "custom_template_jobs_bg.base64.js";
 
@@ -103,7 +106,25 @@ fn bind(workspace: &Workspace, tool: &Path, linked: &Path) -> Result<Built> {
             .arg(&out)
             .arg(linked),
     )?;
-    Ok(Built { glue: shell::read_text(&out.join(GLUE))?, wasm: shell::read_file(&out.join(WASM))? })
+    let mut module = parse(&shell::read_file(&out.join(WASM))?)?;
+    let mut glue = shell::read_text(&out.join(GLUE))?;
+    place_snippets(&mut module, &mut glue);
+    Ok(Built { glue, wasm: module.emit_wasm() })
+}
+
+/// wasm-bindgen copies the scripts into folders named by a hash; in the package they lie beside the glue.
+fn place_snippets(module: &mut Module, glue: &mut String) {
+    for import in module.imports.iter_mut() {
+        let Some(script) = SNIPPETS.iter().find(|script| import.module.ends_with(&format!("/{script}"))) else { continue };
+        let placed = format!("./{script}");
+        *glue = glue.replace(&import.module, &placed);
+        import.module = placed;
+    }
+    for script in SNIPPETS {
+        let Some(end) = glue.find(&format!("/{script}'")) else { continue };
+        let Some(start) = glue[..end].rfind('\'') else { continue };
+        glue.replace_range(start + 1..end + 1, "./");
+    }
 }
 
 fn parse(wasm: &[u8]) -> Result<Module> {

@@ -147,7 +147,8 @@ fn wasm_node(lab: &mut Lab) -> Result<Counts> {
         return Ok(Counts::skipped(&missing));
     }
     let mut command = wasm_tests(lab)?;
-    Ok(Counts::of_cargo(&shell::tee(command.env("WASM_BINDGEN_TEST_ONLY_NODE", "1"))?))
+    // The mode in which Node is given ES modules, as our scripts are.
+    Ok(Counts::of_cargo(&shell::tee(command.env("WASM_BINDGEN_USE_NODE_EXPERIMENTAL", "1"))?))
 }
 
 fn wasm_chromium(lab: &mut Lab) -> Result<Counts> {
