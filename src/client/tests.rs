@@ -1000,6 +1000,7 @@ fn a_caller_that_leaves_at_any_moment_is_charged_once_and_leaves_nothing_behind(
     at_any_moment(|client, host, upstream, moment, render, fates, case| {
         host.run_for(moment, charging(client, render, None));
         settle_down(client, host);
+        assert!(host.now() <= moment + 2.0 * (JOURNAL + LOOK + POST), "{case}: it is tried again for nobody");
         assert_told(host, upstream, fates, render, case);
         let before = upstream.charges.get();
         let again = host.run(charging(client, render, None));
@@ -1297,6 +1298,10 @@ fn nothing_is_left_of_a_call_that_ended_or_was_left() {
             if host.run_for(f64::from(moment), kind(&client)).is_some() {
                 assert!(client.0.tasks.borrow().is_empty(), "kind {which} at {moment}");
             }
+            if host.journal().is_empty() {
+                // Nothing that goes on without its caller was begun.
+                assert_idle(&client, &host);
+            }
             settle_down(&client, &host);
             assert!(host.now() <= 45.0, "kind {which} at {moment}: {} ms", host.now());
         }
@@ -1345,4 +1350,15 @@ fn a_render_that_failed_is_not_given_back_to_the_budget() {
     assert_eq!(name(&failure), "BudgetExceededError");
     assert_eq!(failure.get("remaining"), 1.0);
     assert_eq!(host.posts(), 2);
+}
+
+#[test]
+fn a_wait_until_done_ends_at_the_first_done_whatever_was_charged_for() {
+    let (client, host) = client_of(|request| match request.endpoint {
+        Endpoint::Submit => (1.0, answer(201, &job("pending", ""))),
+        _ => (1.0, answer(200, &job("done", ""))),
+    });
+    let pending = host.run(client.submit(&request(), &ChargeOptions::default())).expect("posted");
+    let options = PollOptions { until: Some(Goal::Done), ..PollOptions::default() };
+    host.run(client.poll(ID, Some(&pending), options)).expect("done, without a video");
 }
