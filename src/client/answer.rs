@@ -77,35 +77,52 @@ pub(super) fn told<V: Value>(reply: &V, expected: &str) -> Failure<V> {
     failure.with("body", &body).with("text", &text).with("cause", &reply.get("cause"))
 }
 
+/// What a status means: its kind, and the message, in which `%1` is the status and `%0` what the server said.
+// Kept as data: a table that code builds weighs three times as much.
+static MEANINGS: [[&str; 2]; 8] = [
+    ["insufficient_credits", "%1 %0 Buy credits or use fewer."],
+    ["authentication", "%1 %0 Check the API id and key, or the login of your relay."],
+    ["not_found", "%1 %0 Check the id, and that it belongs to this account."],
+    ["rate_limited", "%1 %0 Wait before the next call."],
+    ["invalid", "%1 %0 The request is too large: pass files by URL."],
+    ["invalid", "%1 %0 Correct the request."],
+    ["server", "%1 %0 The server failed; try again later."],
+    ["unexpected", "%1 %0 Check baseUrl, and what stands between you and the API."],
+];
+
 fn api<V: Value>(status: u16, reply: &V, expected: &str) -> Failure<V> {
-    let (body, text) = (reply.get("body"), reply.get("text"));
-    let said = said(&body);
-    let (kind, advice) = match status {
-        402 => ("insufficient_credits", "Buy credits or use fewer."),
-        400 | 403 if said.matches("credit") => ("insufficient_credits", "Buy credits or use fewer."),
-        401 | 403 => ("authentication", "Check the API id and key, or the login of your relay."),
-        404 => ("not_found", "Check the id, and that it belongs to this account."),
-        429 => ("rate_limited", "Wait before the next call."),
-        413 => ("invalid", "The request is too large: pass files by URL."),
-        400..=499 => ("invalid", "Correct the request."),
-        500.. => ("server", "The server failed; try again later."),
-        _ => ("unexpected", "Check baseUrl, and what stands between you and the API."),
+    let text = reply.get("text");
+    let mut said = if status < 400 { V::nothing() } else { said(&reply.get("body")) };
+    let meaning = match status {
+        402 => 0,
+        400 | 403 if said.matches("credit") => 0,
+        401 | 403 => 1,
+        404 => 2,
+        429 => 3,
+        413 => 4,
+        400..=499 => 5,
+        500.. => 6,
+        _ => 7,
     };
-    let what = match status {
-        200..=299 if reply.get("broken").is_there() => "The answer broke off.",
-        200..=299 if text.is_there() => "The answer is not JSON.",
-        200..=299 => expected,
-        400.. if text.matches(r"^\s*<") => "The server answered an HTML page.",
-        400.. if reply.get("broken").is_there() => "The answer broke off.",
-        400.. => "The server gave no reason.",
-        _ => "The answer is a redirect, which is never followed with a key.",
-    };
-    let said = if status >= 400 { said.or(|| V::text(what)) } else { V::text(what) };
-    let template = if said.matches("[.!?]$") { "%1 %0 " } else { "%1 %0. " };
-    let message = say(template, &said, &V::number(status.into()));
-    let failure = Failure::new("ApiError", &say("%0%1", &message, &V::text(advice)))
-        .with("status", &V::number(status.into()))
-        .with("kind", &V::text(kind));
+    if !said.is_there() {
+        said = V::text(if !(200..300).contains(&status) && status < 400 {
+            "The answer is a redirect, which is never followed with a key."
+        } else if reply.get("broken").is_there() {
+            "The answer broke off."
+        } else if status < 400 {
+            if text.is_there() { "The answer is not JSON." } else { expected }
+        } else if text.matches(r"^\s*<") {
+            "The server answered an HTML page."
+        } else {
+            "The server gave no reason."
+        });
+    }
+    if !said.matches("[.!?]$") {
+        said = say("%0.", &said, &said);
+    }
+    let [kind, template] = MEANINGS.get(meaning).copied().unwrap_or_default();
+    let failure = Failure::new("ApiError", &say(template, &said, &V::number(status.into())));
+    let failure = failure.with("status", &V::number(status.into())).with("kind", &V::text(kind));
     let asked = reply.number_of("retryAfter");
     if asked.is_nan() { failure } else { failure.with("retryAfterMs", &V::number(retry::clamp_retry_after(asked))) }
 }
