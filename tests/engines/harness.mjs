@@ -54,9 +54,15 @@ export async function startBrowser(engine) {
     await service.kill();
     throw thrown;
   });
+  // WebKit's driver may come back while the page is still loading, and so speak to the one that is left.
+  const moving = async (move) => {
+    await driver.executeScript("window.left = true;");
+    await move();
+    await until(() => driver.executeScript("return !window.left && document.readyState === 'complete';"));
+  };
   return {
-    visit: (url) => driver.get(url),
-    reload: () => driver.navigate().refresh(),
+    visit: (url) => moving(() => driver.get(url)),
+    reload: () => moving(() => driver.navigate().refresh()),
     /** Has the page play one of its acts, and gives how it ended. */
     async act(name, ...args) {
       const script = "const [name, args, done] = arguments; window.act(name, ...JSON.parse(args)).then(done);";
