@@ -24,22 +24,30 @@ const playing = () => `
   import { story } from "./story.mjs";
   window.acts = { story: () => story(library, ${stage.script}) };`;
 
-const working = `
-  // What the policy above takes for code is the worker's address, which is the page's own word.
+/** A page that has its worker play the story. */
+const working = (start) => `
+  // Trusted types guard the address of a worker too; this one is the page's own word.
   const own = globalThis.trustedTypes?.createPolicy("own", { createScriptURL: (url) => url });
-  const worker = new Worker(own?.createScriptURL("./worker.js") ?? "./worker.js", { type: "module" });
+  const address = own?.createScriptURL("./worker.js") ?? "./worker.js";
+  const start = async () => ${start};
   window.acts = {
-    story: () => new Promise((resolve, reject) => {
-      worker.onmessage = ({ data }) => resolve(data);
-      worker.onerror = ({ message }) => reject(new Error(message));
-      worker.postMessage("story");
-    }),
+    story: async () => {
+      const { port1, port2 } = new MessageChannel();
+      const end = new Promise((resolve) => {
+        port1.onmessage = ({ data }) => resolve(data);
+      });
+      (await start()).postMessage(port2, [port2]);
+      return end;
+    },
   };`;
 
+/** What a worker of either kind says to whom it hears. */
 const worker = () => `
   import * as library from "${PLAIN}";
   import { story } from "./story.mjs";
-  onmessage = () => story(library, ${stage.script}).then(postMessage, ({ name, message }) => postMessage({ name, message }));`;
+  onmessage = ({ data: port }) => story(library, ${stage.script})
+    .catch(({ name, message }) => ({ name, message }))
+    .then((end) => port.postMessage(end));`;
 
 /** What the story comes to on a page of this engine. */
 const told = (engine, path, contentSecurityPolicy = policy()) =>
@@ -58,7 +66,14 @@ for (const engine of engines) {
   });
 
   test(`in_${engine}_a_dedicated_worker_runs_it`, async () => {
-    const path = await page(`worker-${engine}`, working, { "worker.js": worker() });
+    const main = working('new Worker(address, { type: "module" })');
+    const path = await page(`dedicated-${engine}`, main, { "worker.js": worker() });
+    await stage.plays(() => told(engine, path));
+  });
+
+  test(`in_${engine}_a_service_worker_runs_it`, async () => {
+    const main = working('(await navigator.serviceWorker.register(address, { type: "module" }), (await navigator.serviceWorker.ready).active)');
+    const path = await page(`service-${engine}`, main, { "worker.js": worker() });
     await stage.plays(() => told(engine, path));
   });
 
