@@ -1,7 +1,6 @@
 //! How the browsers of the tests are come by and started: headless, with an empty profile, speaking to nobody but us.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use anyhow::Result;
 use serde_json::{Value, json};
@@ -54,9 +53,10 @@ pub fn geckodriver(workspace: &Workspace) -> Result<PathBuf> {
     let program = root.join("bin").join(format!("{GECKODRIVER}{}", std::env::consts::EXE_SUFFIX));
     if !program.is_file() {
         shell::step(&format!("build {GECKODRIVER} {GECKODRIVER_VERSION} from the crate registry"), || {
-            let mut install: Command = workspace.cargo();
-            // In the dev profile, which compiles in less than half the time; it waits for Firefox, not for the processor.
+            let mut install = workspace.cargo();
+            // What compiles soonest, because it waits for Firefox and not for the processor.
             install.args(["install", GECKODRIVER, "--version", GECKODRIVER_VERSION, "--locked", "--debug", "--root"]);
+            install.env("CARGO_PROFILE_DEV_DEBUG", "0");
             shell::run(install.arg(&root))
         })?;
     }
