@@ -23,7 +23,8 @@ cargo xtask <command>
   demo [--port 8787] [-- SANDBOX-OPTION...]
                        build the wasm, start the sandbox and serve the demo page
   test [--all] [SUITE...]
-                       what every change must pass, or the suites that are named; `test --list` names them
+                       what every change must pass, every suite with `--all`, or those that are named;
+                       `test --list` names them
   pack                 build the npm package and print its sizes and its path
   bench [size]         measure beside the peers, and write target/bench/report.json
 ";

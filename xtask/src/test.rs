@@ -3,6 +3,7 @@
 mod browser;
 mod counts;
 mod debian;
+mod display;
 mod suites;
 
 use std::process::ExitCode;
@@ -13,23 +14,24 @@ use anyhow::{Result, bail};
 use crate::shell;
 use crate::workspace::Workspace;
 use counts::Counts;
-use suites::{Lab, SUITES, Suite};
+use suites::{Lab, SUITES, Suite, When};
 
 #[derive(Debug)]
 pub struct Options {
     /// Print the names of the suites and run none.
     list: bool,
-    /// The suites that were asked for; all where none was.
+    /// Run every suite, and not only what every change must pass.
+    all: bool,
+    /// The suites that were asked for by name; then no other runs.
     named: Vec<String>,
 }
 
 impl Options {
     pub fn parse(words: &[String]) -> Result<Self> {
-        let mut options = Self { list: false, named: Vec::new() };
+        let mut options = Self { list: false, all: false, named: Vec::new() };
         for word in words {
             match word.as_str() {
-                // Every suite that there is belongs to what every change must pass, so far.
-                "--all" => {}
+                "--all" => options.all = true,
                 "--list" => options.list = true,
                 name if SUITES.iter().any(|suite| suite.name == name) => {
                     options.named.push(name.to_owned());
@@ -41,7 +43,11 @@ impl Options {
     }
 
     fn asks_for(&self, suite: &Suite) -> bool {
-        self.named.is_empty() || self.named.iter().any(|name| name == suite.name)
+        if self.named.is_empty() {
+            self.all || self.list || suite.when == When::Always
+        } else {
+            self.named.iter().any(|name| name == suite.name)
+        }
     }
 }
 
@@ -49,7 +55,8 @@ pub fn run(workspace: Workspace, options: &Options) -> ExitCode {
     let suites: Vec<&Suite> = SUITES.iter().filter(|suite| (suite.exists)(&workspace) && options.asks_for(suite)).collect();
     if options.list {
         for suite in suites {
-            println!("{:14} {}", suite.name, suite.what);
+            let when = if suite.when == When::All { " (with --all)" } else { "" };
+            println!("{:14} {}{when}", suite.name, suite.what);
         }
         return ExitCode::SUCCESS;
     }
@@ -84,4 +91,25 @@ fn report(results: &[(&str, Counts, Duration)]) -> ExitCode {
 /// Where nobody reads the output, a skipped suite would never be noticed.
 fn in_ci() -> bool {
     std::env::var("CI").is_ok_and(|value| !value.is_empty() && value != "false" && value != "0")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked(words: &[&str]) -> Vec<&'static str> {
+        let words: Vec<String> = words.iter().map(|&word| word.to_owned()).collect();
+        let options = Options::parse(&words).expect("it is right");
+        SUITES.iter().filter(|suite| options.asks_for(suite)).map(|suite| suite.name).collect()
+    }
+
+    #[test]
+    fn a_suite_of_all_runs_with_all_or_by_its_name() {
+        assert!(!asked(&[]).contains(&"wasm-firefox"));
+        assert!(asked(&[]).contains(&"wasm-chromium"));
+        assert_eq!(asked(&["wasm-firefox"]), ["wasm-firefox"]);
+        assert_eq!(asked(&["--all"]).len(), SUITES.len());
+        assert_eq!(asked(&["--list"]).len(), SUITES.len());
+        assert!(Options::parse(&["wasm-opera".to_owned()]).is_err());
+    }
 }

@@ -1,9 +1,9 @@
-//! How Chromium is started for the wasm tests: headless, with an empty profile, speaking to nobody but us.
+//! How the browsers of the tests are come by and started: headless, with an empty profile, speaking to nobody but us.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::shell;
 use crate::workspace::Workspace;
@@ -19,15 +19,46 @@ const ARGUMENTS: &[&str] = &[
     "--disable-sync",
 ];
 
+/// Firefox's driver, which Debian does not package.
+const GECKODRIVER: &str = "geckodriver";
+const GECKODRIVER_VERSION: &str = "0.37.1";
+
 /// Writes the capabilities that wasm-bindgen's test runner hands to chromedriver, and returns where.
-pub fn capabilities(workspace: &Workspace, chromium: &Path) -> Result<PathBuf> {
-    let directory = workspace.target.join("test");
-    let profile = directory.join("chromium-profile");
+pub fn chromium_capabilities(workspace: &Workspace, chromium: &Path) -> Result<PathBuf> {
+    let profile = workspace.target.join("test").join("chromium-profile");
     shell::fresh_directory(&profile)?;
     let mut arguments: Vec<String> = ARGUMENTS.iter().map(|&argument| argument.to_owned()).collect();
     arguments.push(format!("--user-data-dir={}", profile.display()));
-    let path = directory.join("webdriver.json");
     let options = json!({ "binary": chromium, "args": arguments });
-    shell::write_file(&path, json!({ "goog:chromeOptions": options }).to_string())?;
+    write(workspace, "chromium", &json!({ "goog:chromeOptions": options }))
+}
+
+/// The same for geckodriver, which makes the profile by itself and keeps Firefox quiet.
+pub fn firefox_capabilities(workspace: &Workspace, firefox: &Path) -> Result<PathBuf> {
+    write(workspace, "firefox", &json!({ "moz:firefoxOptions": { "binary": firefox } }))
+}
+
+fn write(workspace: &Workspace, browser: &str, capabilities: &Value) -> Result<PathBuf> {
+    let path = workspace.target.join("test").join(format!("{browser}-webdriver.json"));
+    shell::write_file(&path, capabilities.to_string())?;
     Ok(path)
+}
+
+/// The machine's geckodriver, else one that is built here, once.
+pub fn geckodriver(workspace: &Workspace) -> Result<PathBuf> {
+    if let Some(found) = shell::find_program(&[GECKODRIVER]) {
+        return Ok(found);
+    }
+    let root = workspace.target.join("tools").join(format!("{GECKODRIVER}-{GECKODRIVER_VERSION}"));
+    let program = root.join("bin").join(format!("{GECKODRIVER}{}", std::env::consts::EXE_SUFFIX));
+    if !program.is_file() {
+        shell::step(&format!("build {GECKODRIVER} {GECKODRIVER_VERSION} from the crate registry"), || {
+            let mut install = workspace.cargo();
+            // What compiles soonest, because it waits for Firefox and not for the processor.
+            install.args(["install", GECKODRIVER, "--version", GECKODRIVER_VERSION, "--locked", "--debug", "--root"]);
+            install.env("CARGO_PROFILE_DEV_DEBUG", "0");
+            shell::run(install.arg(&root))
+        })?;
+    }
+    Ok(program)
 }

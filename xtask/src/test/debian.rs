@@ -18,6 +18,11 @@ pub const NODE: Program = Program { names: &["node"], package: "nodejs" };
 pub const NPM: Program = Program { names: &["npm"], package: "npm" };
 pub const CHROMIUM: Program = Program { names: &["chromium", "chromium-browser", "google-chrome"], package: "chromium" };
 pub const CHROMEDRIVER: Program = Program { names: &["chromedriver"], package: "chromium-driver" };
+pub const FIREFOX: Program = Program { names: &["firefox-esr", "firefox"], package: "firefox-esr" };
+/// It brings the browser that it drives.
+pub const WEBKIT_DRIVER: Program = Program { names: &["WebKitWebDriver"], package: "webkit2gtk-driver" };
+/// The display of a machine that has none.
+pub const XVFB: Program = Program { names: &["Xvfb"], package: "xvfb" };
 
 /// Where each of the programs is, installed first if need be; else what is missing, in words.
 pub fn find<const N: usize>(programs: [&Program; N]) -> Result<Result<[PathBuf; N], String>> {

@@ -4,12 +4,15 @@ use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context as _, Result};
 
+use self::When::{All, Always};
 use super::browser;
 use super::counts::Counts;
-use super::debian::{self, CHROMEDRIVER, CHROMIUM, NODE, NPM};
+use super::debian::{self, CHROMEDRIVER, CHROMIUM, FIREFOX, NODE, NPM, WEBKIT_DRIVER, XVFB};
+use super::display::Display;
 use crate::sandbox::{self, Sandbox};
 use crate::shell::{self, step};
 use crate::workspace::Workspace;
@@ -19,37 +22,98 @@ use crate::{demo, npm, pack};
 pub struct Suite {
     pub name: &'static str,
     pub what: &'static str,
+    pub when: When,
     pub exists: fn(&Workspace) -> bool,
     pub run: fn(&mut Lab) -> Result<Counts>,
 }
 
+/// When a suite runs that nobody named.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum When {
+    /// For every change.
+    Always,
+    /// Only with `--all`.
+    All,
+}
+
 /// In the order in which they run: what fails fastest comes first.
 pub const SUITES: &[Suite] = &[
-    Suite { name: "format", what: "cargo fmt --check", exists: always, run: format },
-    Suite { name: "lint", what: "clippy, natively and for wasm", exists: always, run: lint },
-    Suite { name: "native", what: "cargo test --workspace", exists: always, run: native },
-    Suite { name: "docs", what: "cargo doc without a warning", exists: always, run: docs },
-    Suite { name: "wasm-node", what: "wasm tests in Node", exists: has_wasm, run: wasm_node },
-    Suite { name: "wasm-chromium", what: "wasm tests in headless Chromium", exists: has_wasm, run: wasm_chromium },
-    Suite { name: "pack", what: "the npm package builds", exists: always, run: pack_suite },
-    Suite { name: "node", what: "the packed package in Node", exists: has_node, run: node },
-    Suite { name: "runtimes", what: "the packed package in runtimes and bundlers", exists: has_runtimes, run: runtimes },
-    Suite { name: "demo", what: "the demo page in Chromium", exists: has_demo, run: demo_suite },
+    Suite { name: "format", what: "cargo fmt --check", when: Always, exists: always, run: format },
+    Suite { name: "lint", what: "clippy, natively and for wasm", when: Always, exists: always, run: lint },
+    Suite { name: "native", what: "cargo test --workspace", when: Always, exists: always, run: native },
+    Suite { name: "docs", what: "cargo doc without a warning", when: Always, exists: always, run: docs },
+    Suite { name: "wasm-node", what: "wasm tests in Node", when: Always, exists: has_wasm, run: wasm_node },
+    Suite {
+        name: "wasm-chromium",
+        what: "wasm tests in headless Chromium",
+        when: Always,
+        exists: has_wasm,
+        run: wasm_chromium,
+    },
+    Suite { name: "wasm-firefox", what: "wasm tests in headless Firefox", when: All, exists: has_wasm, run: wasm_firefox },
+    Suite { name: "wasm-webkit", what: "wasm tests in WebKit", when: All, exists: has_wasm, run: wasm_webkit },
+    Suite { name: "pack", what: "the npm package builds", when: Always, exists: always, run: pack_suite },
+    Suite { name: "node", what: "the packed package in Node", when: Always, exists: has_node, run: node },
+    Suite {
+        name: "runtimes",
+        what: "the packed package in runtimes and bundlers",
+        when: Always,
+        exists: has_runtimes,
+        run: runtimes,
+    },
+    Suite {
+        name: "engines",
+        what: "the packed package in three browser engines",
+        when: All,
+        exists: has_engines,
+        run: engines,
+    },
+    Suite { name: "demo", what: "the demo page in Chromium", when: Always, exists: has_demo, run: demo_suite },
 ];
 
 const WASM: [&str; 4] = ["--package", "custom-template-jobs", "--target", "wasm32-unknown-unknown"];
 
 /// What several suites share, made when the first of them needs it.
-#[derive(Debug)]
 pub struct Lab {
     workspace: Workspace,
     sandbox: Option<Sandbox>,
     tarball: Option<PathBuf>,
+    /// What ends the programs that would outlive us when a signal ends us.
+    stoppers: Option<Stoppers>,
 }
+
+type Stoppers = Arc<Mutex<Vec<Box<dyn Fn() + Send>>>>;
 
 impl Lab {
     pub fn new(workspace: Workspace) -> Self {
-        Self { workspace, sandbox: None, tarball: None }
+        Self { workspace, sandbox: None, tarball: None, stoppers: None }
+    }
+
+    /// Has this done when a signal ends us.
+    fn at_a_signal(&mut self, stop: impl Fn() + Send + 'static) -> Result<()> {
+        if self.stoppers.is_none() {
+            let stoppers = Stoppers::default();
+            let watched = Arc::clone(&stoppers);
+            ctrlc::set_handler(move || {
+                for stop in watched.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+                    stop();
+                }
+                std::process::exit(130);
+            })
+            .context("Ctrl-C could not be watched")?;
+            self.stoppers = Some(stoppers);
+        }
+        if let Some(stoppers) = &self.stoppers {
+            stoppers.lock().unwrap_or_else(PoisonError::into_inner).push(Box::new(stop));
+        }
+        Ok(())
+    }
+
+    /// A display for a suite, which it has while it runs.
+    fn display(&mut self, xvfb: &Path) -> Result<Display> {
+        let display = Display::start(xvfb)?;
+        self.at_a_signal(display.stopper())?;
+        Ok(display)
     }
 
     /// The address of a sandbox that serves every suite. It runs faster than life and lets pages of any origin in.
@@ -59,12 +123,7 @@ impl Lab {
             let mut command = Command::new(program);
             command.args(["--port", "0", "--cors", "*", "--speed", SPEED]);
             let sandbox = Sandbox::start(&mut command)?;
-            let stop = sandbox.stopper();
-            ctrlc::set_handler(move || {
-                stop();
-                std::process::exit(130);
-            })
-            .context("Ctrl-C could not be watched")?;
+            self.at_a_signal(sandbox.stopper())?;
             self.sandbox = Some(sandbox);
         }
         let sandbox = self.sandbox.as_ref().context("the sandbox has gone")?;
@@ -97,6 +156,10 @@ fn has_node(workspace: &Workspace) -> bool {
 
 fn has_runtimes(workspace: &Workspace) -> bool {
     !test_files(workspace, "runtimes").is_empty()
+}
+
+fn has_engines(workspace: &Workspace) -> bool {
+    !test_files(workspace, "engines").is_empty()
 }
 
 fn has_demo(workspace: &Workspace) -> bool {
@@ -156,13 +219,42 @@ fn wasm_chromium(lab: &mut Lab) -> Result<Counts> {
         Ok(found) => found,
         Err(missing) => return Ok(Counts::skipped(&missing)),
     };
-    let capabilities = browser::capabilities(&lab.workspace, &chromium)?;
+    let capabilities = browser::chromium_capabilities(&lab.workspace, &chromium)?;
+    let mut command = browser_tests(lab, "CHROMEDRIVER", &driver)?;
+    Ok(Counts::of_cargo(&shell::tee(command.env("WASM_BINDGEN_TEST_WEBDRIVER_JSON", capabilities))?))
+}
+
+fn wasm_firefox(lab: &mut Lab) -> Result<Counts> {
+    let [firefox] = match debian::find([&FIREFOX])? {
+        Ok(found) => found,
+        Err(missing) => return Ok(Counts::skipped(&missing)),
+    };
+    let driver = browser::geckodriver(&lab.workspace)?;
+    let capabilities = browser::firefox_capabilities(&lab.workspace, &firefox)?;
+    let mut command = browser_tests(lab, "GECKODRIVER", &driver)?;
+    Ok(Counts::of_cargo(&shell::tee(command.env("WASM_BINDGEN_TEST_WEBDRIVER_JSON", capabilities))?))
+}
+
+fn wasm_webkit(lab: &mut Lab) -> Result<Counts> {
+    let [driver, xvfb] = match debian::find([&WEBKIT_DRIVER, &XVFB])? {
+        Ok(found) => found,
+        Err(missing) => return Ok(Counts::skipped(&missing)),
+    };
+    let display = lab.display(&xvfb)?;
+    // WebKitGTK's driver is spoken to like Safari's: with no capabilities, for which it starts its own MiniBrowser.
+    let mut command = browser_tests(lab, "SAFARIDRIVER", &driver)?;
+    Ok(Counts::of_cargo(&shell::tee(command.env("DISPLAY", &display.name).env_remove("WAYLAND_DISPLAY"))?))
+}
+
+/// The library's wasm tests in the browser of the driver that this variable names to the test runner.
+fn browser_tests(lab: &mut Lab, variable: &str, driver: &Path) -> Result<Command> {
     let mut command = wasm_tests(lab)?;
-    command
-        .env("WASM_BINDGEN_USE_BROWSER", "1")
-        .env("WASM_BINDGEN_TEST_WEBDRIVER_JSON", capabilities)
-        .env("CHROMEDRIVER", driver);
-    Ok(Counts::of_cargo(&shell::tee(&mut command)?))
+    for name in ["GECKODRIVER", "SAFARIDRIVER", "CHROMEDRIVER", "MSEDGEDRIVER"] {
+        // The runner takes the first that is set, of whichever browser.
+        command.env_remove(name).env_remove(format!("{name}_REMOTE"));
+    }
+    command.env("WASM_BINDGEN_USE_BROWSER", "1").env(variable, driver);
+    Ok(command)
 }
 
 /// The library's wasm tests. They learn the sandbox's address when they are compiled: a page has no environment.
@@ -224,6 +316,30 @@ fn runtimes(lab: &mut Lab) -> Result<Counts> {
         .env("TARBALL", tarball)
         .env("CHROMIUM", chromium);
     run_node_tests(&lab.workspace, "runtimes", &mut command)
+}
+
+fn engines(lab: &mut Lab) -> Result<Counts> {
+    let wanted = [&NODE, &NPM, &CHROMIUM, &CHROMEDRIVER, &FIREFOX, &WEBKIT_DRIVER, &XVFB];
+    let [_, _, chromium, chromedriver, firefox, webkit_driver, xvfb] = match debian::find(wanted)? {
+        Ok(found) => found,
+        Err(missing) => return Ok(Counts::skipped(&missing)),
+    };
+    install_wasm_target()?;
+    let geckodriver = browser::geckodriver(&lab.workspace)?;
+    let tarball = lab.tarball()?;
+    let project = install_package(&lab.workspace, &tarball)?;
+    let display = lab.display(&xvfb)?;
+    let mut command = node_tests(&lab.workspace, "engines")?;
+    command
+        .env("PACKAGE_DIR", project.join("node_modules").join("custom-template-jobs"))
+        .env("CHROMIUM", chromium)
+        .env("CHROMEDRIVER", chromedriver)
+        .env("FIREFOX", firefox)
+        .env("GECKODRIVER", geckodriver)
+        .env("WEBKIT_DRIVER", webkit_driver)
+        .env("DISPLAY", &display.name)
+        .env_remove("WAYLAND_DISPLAY");
+    run_node_tests(&lab.workspace, "engines", &mut command)
 }
 
 fn demo_suite(lab: &mut Lab) -> Result<Counts> {

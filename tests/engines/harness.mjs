@@ -1,0 +1,136 @@
+// Decides how the tests of browser engines get a page: a browser of each engine behind WebDriver, and acts that a page plays when asked to.
+
+import { createServer } from "node:http";
+import { once } from "node:events";
+import { readFile } from "node:fs/promises";
+import { extname, join, normalize } from "node:path";
+import { setTimeout } from "node:timers/promises";
+import { Capabilities, WebDriver } from "selenium-webdriver";
+import { ServiceBuilder as Chromedriver } from "selenium-webdriver/chrome.js";
+import { ServiceBuilder as Geckodriver } from "selenium-webdriver/firefox.js";
+import { Executor, HttpClient } from "selenium-webdriver/http/index.js";
+import { DriverService } from "selenium-webdriver/remote/index.js";
+import { PATIENCE, project, scene } from "../runtimes/harness.mjs";
+
+export { PATIENCE, project, rejection, startStage } from "../runtimes/harness.mjs";
+
+/** The package as a page beside `node_modules` sees it. */
+export const PLAIN = "../node_modules/custom-template-jobs/web.js";
+
+const ENGINES = {
+  chromium: {
+    driver: new Chromedriver(process.env.CHROMEDRIVER ?? "/usr/bin/chromedriver"),
+    capabilities: {
+      browserName: "chrome",
+      "goog:chromeOptions": {
+        binary: process.env.CHROMIUM ?? "/usr/bin/chromium",
+        args: ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"],
+      },
+    },
+  },
+  firefox: {
+    driver: new Geckodriver(process.env.GECKODRIVER ?? "/usr/bin/geckodriver"),
+    capabilities: {
+      browserName: "firefox",
+      "moz:firefoxOptions": { binary: process.env.FIREFOX ?? "/usr/bin/firefox-esr", args: ["-headless"] },
+    },
+  },
+  // It knows no headless mode: DISPLAY names where it draws.
+  webkit: {
+    driver: new DriverService.Builder(process.env.WEBKIT_DRIVER ?? "/usr/bin/WebKitWebDriver"),
+    capabilities: { browserName: "MiniBrowser" },
+  },
+};
+
+export const engines = Object.keys(ENGINES);
+
+/** Starts a browser with an empty profile; `quit` it. */
+export async function startBrowser(engine) {
+  const { driver: builder, capabilities } = ENGINES[engine];
+  const service = builder.setLoopback(true).build();
+  const executor = new Executor(new HttpClient(await service.start(PATIENCE)));
+  const driver = WebDriver.createSession(executor, new Capabilities(capabilities));
+  await driver.manage().setTimeouts({ script: PATIENCE, pageLoad: PATIENCE }).catch(async (thrown) => {
+    await service.kill();
+    throw thrown;
+  });
+  // WebKit's driver may come back while the page is still loading, and so speak to the one that is left.
+  const moving = async (move) => {
+    await driver.executeScript("window.left = true;");
+    await move();
+    await until(() => driver.executeScript("return !window.left && document.readyState === 'complete';"));
+  };
+  return {
+    visit: (url) => moving(() => driver.get(url)),
+    reload: () => moving(() => driver.navigate().refresh()),
+    /** Has the page play one of its acts, and gives how it ended. */
+    async act(name, ...args) {
+      const script = "const [name, args, done] = arguments; window.act(name, ...JSON.parse(args)).then(done);";
+      const { value, error } = JSON.parse(await driver.executeAsyncScript(script, name, JSON.stringify(args)));
+      if (error) throw Object.assign(new Error(error.message), error);
+      return value;
+    },
+    /** What the page reported since it was loaded. */
+    errors: () => driver.executeScript("return window.errors;"),
+    async quit() {
+      await driver.quit();
+      await service.kill();
+    },
+  };
+}
+
+/** A script of the page, and no inline one: policies forbid those. What an act ends with is text, the same in every engine. */
+const PRELUDE = `
+  window.errors = [];
+  addEventListener("error", ({ message }) => errors.push(message));
+  addEventListener("unhandledrejection", ({ reason }) => errors.push(String(reason)));
+  window.act = async (name, ...args) => {
+    try {
+      return JSON.stringify({ value: await acts[name](...args) });
+    } catch (error) {
+      return JSON.stringify({ error: { name: error.name, message: error.message, operation: error.operation } });
+    }
+  };`;
+
+const HTML = `<!doctype html><meta charset="utf-8"><title>acts</title><link rel="icon" href="data:,">
+  <script src="./prelude.js"></script><script type="module" src="./main.js"></script>`;
+
+/** A page whose main script sets `acts`; gives its path inside the project. */
+export async function page(name, main, files) {
+  const directory = `engines-${name}`;
+  await scene(directory, { "index.html": HTML, "prelude.js": PRELUDE, "main.js": main, ...files });
+  return `${directory}/index.html`;
+}
+
+const TYPES = { ".html": "text/html", ".js": "text/javascript", ".mjs": "text/javascript", ".wasm": "application/wasm" };
+
+/** Uses the project's files served at an origin of their own, with a policy. */
+export async function served(contentSecurityPolicy, use) {
+  const server = createServer(async ({ url }, response) => {
+    const file = normalize(new URL(url, "http://localhost").pathname);
+    const content = await readFile(join(project, file)).catch(() => undefined);
+    response.writeHead(content ? 200 : 404, {
+      "content-type": TYPES[extname(file)] ?? "text/plain",
+      "content-security-policy": contentSecurityPolicy,
+    });
+    response.end(content);
+  });
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  try {
+    return await use(`http://127.0.0.1:${server.address().port}`);
+  } finally {
+    server.closeAllConnections();
+    server.close();
+  }
+}
+
+/** Waits until something is so, and returns it. */
+export async function until(so) {
+  const patience = AbortSignal.timeout(PATIENCE);
+  for (;;) {
+    const found = await so();
+    if (found) return found;
+    await setTimeout(50, undefined, { signal: patience });
+  }
+}

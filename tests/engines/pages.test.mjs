@@ -1,0 +1,90 @@
+// Decides whether a page without a bundler, and a worker of one, work in every engine under a strict Content-Security-Policy.
+
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import { PATIENCE, PLAIN, engines, page, rejection, served, startBrowser, startStage } from "./harness.mjs";
+
+let stage;
+const browsers = {};
+before(async () => {
+  stage = await startStage();
+  for (const engine of engines) browsers[engine] = await startBrowser(engine);
+});
+after(async () => {
+  for (const browser of Object.values(browsers)) await browser.quit();
+  await stage.stop();
+});
+
+/** No script but the page's own, no code from strings; `wasm` is what WebAssembly needs. */
+const policy = (wasm = "'wasm-unsafe-eval'") =>
+  `default-src 'self'; img-src data:; script-src 'self' ${wasm}; connect-src 'self' ${stage.url}; require-trusted-types-for 'script'`;
+
+const playing = () => `
+  import * as library from "${PLAIN}";
+  import { story } from "./story.mjs";
+  window.acts = { story: () => story(library, ${stage.script}) };`;
+
+/** A page that has its worker play the story. */
+const working = (start) => `
+  // Trusted types guard the address of a worker too; this one is the page's own word.
+  const own = globalThis.trustedTypes?.createPolicy("own", { createScriptURL: (url) => url });
+  const address = own?.createScriptURL("./worker.js") ?? "./worker.js";
+  const start = async () => ${start};
+  window.acts = {
+    story: async () => {
+      const { port1, port2 } = new MessageChannel();
+      const end = new Promise((resolve) => {
+        port1.onmessage = ({ data }) => resolve(data);
+      });
+      (await start()).postMessage(port2, [port2]);
+      return end;
+    },
+  };`;
+
+/** What a worker of either kind says to whom it hears. */
+const worker = () => `
+  import * as library from "${PLAIN}";
+  import { story } from "./story.mjs";
+  onmessage = ({ data: port }) => story(library, ${stage.script})
+    .catch(({ name, message }) => ({ name, message }))
+    .then((end) => port.postMessage(end));`;
+
+/** What the story comes to on a page of this engine. */
+const told = (engine, path, contentSecurityPolicy = policy()) =>
+  served(contentSecurityPolicy, async (origin) => {
+    const browser = browsers[engine];
+    await browser.visit(`${origin}/${path}`);
+    const end = await browser.act("story");
+    assert.deepEqual(await browser.errors(), []);
+    return end;
+  });
+
+for (const engine of engines) {
+  test(`in_${engine}_a_page_without_a_bundler_runs_it_under_a_policy_with_only_wasm_unsafe_eval`, async () => {
+    const path = await page(`plain-${engine}`, playing());
+    await stage.plays(() => told(engine, path));
+  });
+
+  test(`in_${engine}_a_dedicated_worker_runs_it`, async () => {
+    const main = working('new Worker(address, { type: "module" })');
+    const path = await page(`dedicated-${engine}`, main, { "worker.js": worker() });
+    await stage.plays(() => told(engine, path));
+  });
+
+  test(`in_${engine}_a_service_worker_runs_it`, async () => {
+    const main = working('(await navigator.serviceWorker.register(address, { type: "module" }), (await navigator.serviceWorker.ready).active)');
+    const path = await page(`service-${engine}`, main, { "worker.js": worker() });
+    await stage.plays(() => told(engine, path));
+  });
+
+  test(`in_${engine}_a_page_whose_policy_forbids_wasm_is_told_so_by_load_error`, async () => {
+    await stage.reset();
+    const path = await page(`forbidden-${engine}`, playing());
+    const { name, message } = await rejection(told(engine, path, policy("")), PATIENCE);
+    assert.equal(name, "LoadError");
+    const [cause, remedy] = message.split("Check that");
+    assert.match(cause, /Content.Security.Policy|CSP/i);
+    assert.match(remedy, /'wasm-unsafe-eval'/);
+    assert.deepEqual((await stage.ledger()).charges, []);
+  });
+}
