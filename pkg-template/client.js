@@ -45,40 +45,50 @@ function plainCause(cause, secret) {
 /* ---- loading --------------------------------------------------------------------------------- */
 
 let source; // where the entry finds the .wasm
+let reader; // how the entry reads a place, if not by fetch
 let compiled; // the WebAssembly.Module, for a fresh instance after a trap
 let exported; // the exports of the living instance
 let loading;
 let generation = 0; // of the instance: what an earlier one began is dead
 const living = new Set(); // every call that is under way
 
-export function use(found) {
+export function use(found, reads) {
   source ??= found;
+  reader ??= reads;
 }
 
 export const init = (given) => {
-  const loaded = (loading ??= load(given ?? source?.()));
+  const loaded = (loading ??= load(given));
   // A load that failed is tried again by the next call.
   loaded.catch(() => loading === loaded && (loading = undefined));
   return loaded.then(() => {});
 };
 
 async function load(given) {
+  let place;
   try {
-    given = await given;
+    given = await (given ?? source?.());
     if (given?.module_or_path) given = await given.module_or_path;
     if (given === undefined) throw new Error("no source was given");
-    if (typeof given === "string" || "href" in given || "url" in given && !("arrayBuffer" in given && "ok" in given)) {
-      given = await fetch(given);
+    if (typeof given === "string" || "href" in given || "method" in given) {
+      given = await (reader ?? fetch)((place = given));
     }
     if ("arrayBuffer" in given) {
-      if (!given.ok) throw new Error(`${given.url} answered ${given.status}`);
+      place = given.url || place;
+      const type = given.headers.get("content-type");
+      if (!given.ok || /html/.test(type)) throw new Error(`the answer was ${given.status} ${type ?? ""}`);
       given = await given.arrayBuffer();
     }
     compiled = given instanceof WebAssembly.Module ? given : await WebAssembly.compile(given);
     instantiate();
   } catch (cause) {
-    const message = `The WebAssembly could not be loaded: ${cause?.message ?? cause}. Check that the .wasm file is served and that the page's policy has 'wasm-unsafe-eval', or pass its place to init().`;
-    throw problem("LoadError", message, { cause });
+    const words = cause?.message ?? cause;
+    const remedy = !/unsafe-eval|by CSP|disallowed by/.test(words)
+      ? "Serve custom_template_jobs_bg.wasm beside the script, or pass its place to init()."
+      : shares
+        ? "Add 'wasm-unsafe-eval' to script-src in the page's Content-Security-Policy."
+        : "Here no bytes are compiled: import the .wasm as a module, as the entry custom-template-jobs does.";
+    throw problem("LoadError", `The WebAssembly could not be loaded${place ? ` from ${place.url ?? place}` : ""}: ${words}. ${remedy}`, { cause });
   }
 }
 

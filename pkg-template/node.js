@@ -2,6 +2,7 @@
 import { readFile } from "node:fs/promises";
 import { use } from "./client.js";
 
-use(() => readFile(new URL("./custom_template_jobs_bg.wasm", import.meta.url)));
+const read = (place) => (/^file:/.test(place) ? readFile(new URL(place)) : fetch(place));
+use(() => new URL("./custom_template_jobs_bg.wasm", import.meta.url), read);
 
 export * from "./client.js";
