@@ -95,9 +95,10 @@ async function load(given) {
 function instantiate() {
   // The glue keeps a view of the memory until that is detached, and growing it by nothing detaches it.
   exported?.memory.grow(0);
-  exported = new WebAssembly.Instance(compiled, { "./custom_template_jobs_bg.js": glue }).exports;
-  glue.__wbg_set_wasm(exported);
-  exported.__wbindgen_start();
+  const { exports } = new WebAssembly.Instance(compiled, { "./custom_template_jobs_bg.js": glue });
+  glue.__wbg_set_wasm(exports);
+  exports.__wbindgen_start();
+  exported = exports; // last, so that what is not ours is not called
 }
 
 /* ---- tasks ----------------------------------------------------------------------------------- */

@@ -18,7 +18,7 @@ export async function pinned(name) {
 }
 
 /** The version that a program tells of itself. */
-export async function told(program) {
+export async function version(program) {
   const { stdout } = await promisify(execFile)(program, ["--version"]);
   return major(/\d+\.\d+\.\d+/.exec(stdout)[0]);
 }
