@@ -3,6 +3,7 @@
 mod browser;
 mod counts;
 mod debian;
+mod publish;
 mod suites;
 
 use std::process::ExitCode;

@@ -10,6 +10,7 @@ use anyhow::{Context as _, Result};
 use super::browser;
 use super::counts::Counts;
 use super::debian::{self, CHROMEDRIVER, CHROMIUM, NODE, NPM};
+use super::publish;
 use crate::sandbox::{self, Sandbox};
 use crate::shell::{self, step};
 use crate::workspace::Workspace;
@@ -32,6 +33,7 @@ pub const SUITES: &[Suite] = &[
     Suite { name: "wasm-node", what: "wasm tests in Node", exists: has_wasm, run: wasm_node },
     Suite { name: "wasm-chromium", what: "wasm tests in headless Chromium", exists: has_wasm, run: wasm_chromium },
     Suite { name: "pack", what: "the npm package builds", exists: always, run: pack_suite },
+    Suite { name: "package", what: "what npm and crates.io would be sent", exists: always, run: package },
     Suite { name: "node", what: "the packed package in Node", exists: has_node, run: node },
     Suite { name: "runtimes", what: "the packed package in runtimes and bundlers", exists: has_runtimes, run: runtimes },
     Suite { name: "demo", what: "the demo page in Chromium", exists: has_demo, run: demo_suite },
@@ -196,6 +198,17 @@ fn pack_suite(lab: &mut Lab) -> Result<Counts> {
     Ok(Counts::passed(1))
 }
 
+fn package(lab: &mut Lab) -> Result<Counts> {
+    if let Err(missing) = debian::find([&NODE, &NPM])? {
+        return Ok(Counts::skipped(&missing));
+    }
+    install_wasm_target()?;
+    let first = shell::read_file(&lab.tarball()?)?;
+    lab.tarball = None;
+    let second = shell::read_file(&lab.tarball()?)?;
+    publish::run(&lab.workspace, [&first, &second])
+}
+
 fn node(lab: &mut Lab) -> Result<Counts> {
     if let Err(missing) = debian::find([&NODE, &NPM])? {
         return Ok(Counts::skipped(&missing));
@@ -222,7 +235,26 @@ fn runtimes(lab: &mut Lab) -> Result<Counts> {
         .env("PACKAGE_DIR", project.join("node_modules").join("custom-template-jobs"))
         .env("TARBALL", tarball)
         .env("CHROMIUM", chromium);
-    run_node_tests(&lab.workspace, "runtimes", &mut command)
+    shell::fresh_directory(&seen_directory(&lab.workspace).join("runtimes"))?;
+    let mut counts = run_node_tests(&lab.workspace, "runtimes", &mut command)?;
+    // Where a test failed, what was seen is not all that there is to see.
+    if counts.failed == 0 {
+        counts += readme(&lab.workspace)?;
+    }
+    Ok(counts)
+}
+
+/// Holds the package's README to what the tests saw and what `pack` measured; with `BLESS=1` it is rewritten.
+fn readme(workspace: &Workspace) -> Result<Counts> {
+    let size = pack::page_size(workspace)?;
+    let mut command = node_tests(workspace, "readme")?;
+    command.env("SEEN_DIR", seen_directory(workspace)).env("PAGE_BROTLI", size.brotli.to_string());
+    run_node_tests(workspace, "readme", &mut command)
+}
+
+/// Where each suite writes down, in a directory of its own, what it saw the package run in.
+fn seen_directory(workspace: &Workspace) -> PathBuf {
+    workspace.target.join("test").join("seen")
 }
 
 fn demo_suite(lab: &mut Lab) -> Result<Counts> {
@@ -256,7 +288,8 @@ fn node_tests(workspace: &Workspace, folder: &str) -> Result<Command> {
         .args(["--test-reporter=spec", "--test-reporter-destination=stdout"])
         .args([OsString::from("--test-reporter=tap"), destination(workspace, folder)])
         .args(test_files(workspace, folder))
-        .env("SANDBOX_BIN", sandbox_program(workspace)?);
+        .env("SANDBOX_BIN", sandbox_program(workspace)?)
+        .env("SEEN_DIR", seen_directory(workspace).join(folder));
     Ok(command)
 }
 
