@@ -60,7 +60,7 @@ const answering = (entry) => `
 
 const asked = async (url, init) => (await fetch(url, { signal: AbortSignal.timeout(PATIENCE), ...init })).json();
 
-const seenInWorkerd = async (entry, date) => seen("Cloudflare Workers", `workerd ${await pinned("workerd")}`, entry, `compatibility date ${date}`);
+const seenInWorkerd = async (entry, date) => seen("Cloudflare Workers", `workerd ${await pinned("workerd")}`, entry, date);
 
 for (const date of [OLD, RECENT]) {
   test(`workerd_of_${date}_runs_it`, async () => {

@@ -13,6 +13,7 @@ use super::debian::{self, CHROMEDRIVER, CHROMIUM, NODE, NPM};
 use super::publish;
 use crate::sandbox::{self, Sandbox};
 use crate::shell::{self, step};
+use crate::sizes::Size;
 use crate::workspace::Workspace;
 use crate::{demo, npm, pack};
 
@@ -235,7 +236,6 @@ fn runtimes(lab: &mut Lab) -> Result<Counts> {
         .env("PACKAGE_DIR", project.join("node_modules").join("custom-template-jobs"))
         .env("TARBALL", tarball)
         .env("CHROMIUM", chromium);
-    shell::fresh_directory(&seen_directory(&lab.workspace).join("runtimes"))?;
     let mut counts = run_node_tests(&lab.workspace, "runtimes", &mut command)?;
     // Where a test failed, what was seen is not all that there is to see.
     if counts.failed == 0 {
@@ -246,9 +246,13 @@ fn runtimes(lab: &mut Lab) -> Result<Counts> {
 
 /// Holds the package's README to what the tests saw and what `pack` measured; with `BLESS=1` it is rewritten.
 fn readme(workspace: &Workspace) -> Result<Counts> {
-    let size = pack::page_size(workspace)?;
+    let page = pack::page_size(workspace)?;
+    let inline = Size::of(&pack::bundle(workspace, &pack::package_directory(workspace).join("inline.js"))?)?;
     let mut command = node_tests(workspace, "readme")?;
-    command.env("SEEN_DIR", seen_directory(workspace)).env("PAGE_BROTLI", size.brotli.to_string());
+    command
+        .env("SEEN_DIR", seen_directory(workspace))
+        .env("PAGE_BROTLI", page.brotli.to_string())
+        .env("INLINE_BROTLI", inline.brotli.to_string());
     run_node_tests(workspace, "readme", &mut command)
 }
 
@@ -281,6 +285,8 @@ fn demo_suite(lab: &mut Lab) -> Result<Counts> {
 /// Node's test runner over one folder of tests, knowing where the sandbox's program is.
 fn node_tests(workspace: &Workspace, folder: &str) -> Result<Command> {
     npm::install_tools(workspace)?;
+    let seen = seen_directory(workspace).join(folder);
+    shell::fresh_directory(&seen)?;
     let mut command = Command::new("node");
     command
         .current_dir(&workspace.root)
@@ -289,7 +295,7 @@ fn node_tests(workspace: &Workspace, folder: &str) -> Result<Command> {
         .args([OsString::from("--test-reporter=tap"), destination(workspace, folder)])
         .args(test_files(workspace, folder))
         .env("SANDBOX_BIN", sandbox_program(workspace)?)
-        .env("SEEN_DIR", seen_directory(workspace).join(folder));
+        .env("SEEN_DIR", seen);
     Ok(command)
 }
 
