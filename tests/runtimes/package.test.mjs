@@ -89,3 +89,26 @@ test("every_option_tells_its_default_and_its_unit_where_it_is_a_number", async (
   });
   assert.deepEqual(vague.map(({ name }) => name), []);
 });
+
+test("every_example_of_the_readme_is_right_by_the_types", async () => {
+  const readme = await readFile(join(packageDirectory, "README.md"), "utf8");
+  const examples = [...readme.matchAll(/```(?:js|html)\n([^]*?)```/g)].map(([, code]) => code.replaceAll(/<\/?script.*>/g, ""));
+  assert.ok(examples.length > 4, `only ${examples.length} were found`);
+  // A page names the package's file; its types are those of the package.
+  const files = examples.map((code, at) => [`example-${at}.js`, code.replace(/"\/node_modules\/custom-template-jobs\/web.js"/, '"custom-template-jobs"')]);
+  const directory = await scene("readme", {
+    ...Object.fromEntries(files),
+    "around.d.ts": `
+      declare const template_id: string;
+      declare const process: { env: { [name: string]: string } };
+      declare module "@vercel/functions" { export function waitUntil(promise: Promise<unknown>): void; }`,
+    "tsconfig.json": JSON.stringify({
+      compilerOptions: {
+        target: "es2022", lib: ["es2022", "dom"], types: [], module: "esnext", moduleResolution: "bundler", moduleDetection: "force",
+        allowJs: true, checkJs: true, strict: true, noImplicitAny: false, noEmit: true,
+      },
+      files: ["around.d.ts", ...files.map(([name]) => name)],
+    }),
+  });
+  await passes("typescript-7/lib/tsc.js", ["--project", directory, "--pretty", "false"], directory);
+});
