@@ -1,3 +1,12 @@
+/// <reference lib="esnext.disposable" />
+
+declare global {
+  // Node's types have no such namespace, and it is all that is needed of it here.
+  namespace WebAssembly {
+    interface Module {}
+  }
+}
+
 /** A value that JSON carries unchanged. */
 export type Json = string | number | boolean | null | Json[] | { [key: string]: Json };
 
@@ -20,17 +29,23 @@ export type Variable =
   | { type: "avatar"; properties: { avatar_id: string } }
   | { type: "voiceover"; properties: { voice_id?: string } };
 
-/** What `submit`, `preview`, `previewAsync` and `previewSync` are given. The names are the wire's. */
+/**
+ * What `submit`, `preview`, `previewAsync` and `previewSync` are given. The names are the wire's. It is checked before
+ * anything is sent: `InvalidRequestError` with the path of the field.
+ */
 export interface JobRequest {
   /** The UUID of a template; `templates()` lists yours. */
   template_id: string;
-  /** The template's variables by name, as set in the provider's editor; the API does not list them. */
+  /**
+   * The template's variables by name, as set in the provider's editor; the API does not list them. A plain object of
+   * what JSON can carry: no `undefined`, `NaN`, cycle, `Date`, `File` or `Blob`. `{}` for a template that has none.
+   */
   variables: { [name: string]: Variable | Json };
-  /** At most 255 characters. Default: none. */
+  /** What the job is called in the provider's pages; at most 255 characters. Default: none. */
   name?: string | null;
-  /** At most 200 characters, http or https. `{operation}` in it becomes the operation id. Default: none. */
+  /** Is called when the job ends; absolute, http or https, at most 200 characters. `{operation}` in it becomes the operation id. Default: none. */
   webhook_url?: string | null;
-  /** Default: `standard`. */
+  /** The model of its avatar. Default: `standard`. */
   model_version?: ModelVersion;
   /** Whether the job is kept out of the provider's project page. Default: false. */
   is_hidden?: boolean;
@@ -43,6 +58,7 @@ export interface JobRequest {
 export interface Job {
   /** A UUID. */
   id: string;
+  /** Where it stands. A job whose preview is `done` goes through all of it again when it is rendered. */
   status: Status;
   /** How far the step is; the range is not documented, 0 to 1 was seen. */
   progress: number | null;
@@ -58,35 +74,43 @@ export interface Job {
   credits_used: number;
   /** Seconds of video. */
   duration: number;
+  /** As they were given. */
   variables: { [name: string]: Json };
+  /** The id of the provider's media job behind it; not documented. */
   media_job: string | null;
-  /** RFC 3339. */
+  /** When it was submitted, RFC 3339. */
   created_at: string;
-  /** RFC 3339. */
+  /** When it last changed, RFC 3339. */
   updated_at: string;
+  /** As it was given. */
   name?: string | null;
+  /** As it was given. */
   webhook_url?: string | null;
+  /** As it was given. */
   model_version?: ModelVersion | null;
+  /** As it was given. */
   is_hidden?: boolean;
 }
 
 /** A template of the account. Its length and its variables are not told by the API. */
 export interface Template {
-  /** A UUID. */
+  /** A UUID; what a request names. */
   template_id: string;
+  /** As it is called in the provider's editor. */
   name: string;
   /** The URL of a picture or page. */
   preview: string;
   /** Such as `9x16`. */
   aspect_ratio: string;
-  /** RFC 3339. */
+  /** When it was made, RFC 3339. */
   created_at: string;
-  /** RFC 3339. */
+  /** When it last changed, RFC 3339. */
   updated_at: string;
 }
 
 /** One change of a job that is watched. */
 export interface Update {
+  /** As it is now. */
   job: Job;
   /** Milliseconds until the step is expected to end, where that can be told. */
   remainingMs?: number;
@@ -98,6 +122,7 @@ export interface Update {
 export interface Operation {
   /** Its id: the caller's own, or one that was made. */
   operation: string;
+  /** What it pays for. */
   step: Step;
   /** `posting`: being sent, or interrupted while it was. `bound`: paid, and `jobId` is the job. `unknown`: nobody knows. */
   state: "posting" | "bound" | "unknown" | "ended";
@@ -146,76 +171,89 @@ export interface Journal {
   list(prefix: string): Promise<string[]> | string[];
 }
 
-/** What happens, for logs. Holds no key and no variable. */
+/**
+ * What happens, for logs. Holds no key and no variable.
+ * - `request`: one is sent now; `operation` is the charge that it makes.
+ * - `retry`: a read failed and is tried again in `inMs` milliseconds.
+ * - `look`: a job is looked at again in `inMs` milliseconds.
+ * - `verdict`: how a charge came out: `bound` to `jobId`; `rejected` or `not_sent`, and so not charged; or `unknown`.
+ */
 export type ClientEvent =
   | { type: "request"; method: "GET" | "POST"; path: string; operation?: string }
   | { type: "retry"; path: string; inMs: number }
   | { type: "look"; jobId: string; inMs: number }
   | { type: "verdict"; operation: string; verdict: "bound" | "rejected" | "not_sent" | "unknown"; jobId?: string };
 
+/** Headers in any of the forms that the runtime's own `Headers` takes. */
+export type HeadersSource = NonNullable<ConstructorParameters<typeof Headers>[0]>;
+
+/** How a client works. Every option may be left out. */
 export interface TemplateJobsOptions {
-  /** The provider, a relay of yours, or the sandbox; a relative URL is allowed in a page. Default: `https://api.creatify.ai`. */
+  /** The provider, a relay of yours, or the sandbox; a relative URL is allowed in a page. Default: `https://api.creatify.ai`. Calls reject with `InvalidRequestError` where it is no URL. */
   baseUrl?: string;
   /** Sent as `X-API-ID`. Default: none, for a relay that adds it. */
   apiId?: string;
-  /** Sent as `X-API-KEY`; a function is asked for it before each request. Default: none. Never put it in a page. */
+  /** Sent as `X-API-KEY`; a function is asked for it before each request, and where it fails the call rejects with `InvalidRequestError`. Default: none. Never put it in a page. */
   apiKey?: string | (() => string | Promise<string>);
   /** Allows `apiKey` in a page or a worker of one, where everybody can read it. Default: false, and the constructor throws. */
   dangerouslyAllowBrowser?: boolean;
-  /** Sent with each request, for a relay's own login. Default: none. */
-  headers?: HeadersInit | (() => HeadersInit | Promise<HeadersInit>);
+  /** Sent with each request, for a relay's own login. Default: none. A call rejects with `InvalidRequestError` where they cannot be made or sent. */
+  headers?: HeadersSource | (() => HeadersSource | Promise<HeadersSource>);
   /** Whether a charge carries `Idempotency-Key: <operation>`. Default: true for a relative `baseUrl`, else false. */
   idempotencyHeader?: boolean;
-  /** Milliseconds for one request. Default: 30000. */
+  /** Milliseconds for one request; then `ConnectionError`, or `ChargeUnknownError` where it may have been charged. Default: 30000. */
   timeout?: number;
   /** Milliseconds for a preview that blocks, and for a charge whose caller stopped waiting. Default: 300000. */
   previewTimeout?: number;
-  /** How often a read is tried again. What charges never is. Default: 3. */
+  /** How often a read is tried again before its error is passed on. What charges never is. Default: 3. */
   maxRetries?: number;
-  /** What this client may spend, in credits; a call that would pass it is not sent. Default: no limit. */
+  /** What this client may spend, in credits; a call that would pass it rejects with `BudgetExceededError` and is not sent. Default: no limit. */
   maxCredits?: number;
   /** What calls cost. Default: the provider's prices before May 2026; `prices.perSecond` are the newer ones. */
   prices?: PriceTable;
-  /** Where charges are written down. Default: IndexedDB in pages and their workers, memory elsewhere. */
+  /** Where charges are written down; where that fails, `JournalError`, and nothing is sent. Default: IndexedDB in pages and their workers, memory elsewhere. */
   journal?: Journal | "memory";
-  /** A way to list the jobs made since a date, where you know one; used only to settle. The provider documents none. */
+  /** A way to list the jobs made since a date, where you know one; used only to settle. Default: none, as the provider documents no such list. */
   listJobs?: (since: Date) => Promise<Job[]>;
-  /** Used instead of the global `fetch`; called as `(url, init)`. */
+  /** Called as `(url, init)`. Default: the global `fetch`. */
   fetch?: (url: string, init: RequestInit) => Promise<Response>;
-  /** Hears of what happens. */
+  /** Hears of what happens; what it throws is reported and changes nothing. Default: nobody does. */
   onEvent?: (event: ClientEvent) => void;
 }
 
+/** How a call that reads is made. */
 export interface CallOptions {
-  /** Stops waiting at once, with `signal.reason`. */
+  /** Stops waiting at once: the call rejects with `signal.reason`. Default: none. */
   signal?: AbortSignal;
-  /** Milliseconds for one request. Default: the client's. */
+  /** Milliseconds for one request; then `ConnectionError`. Default: the client's. */
   timeout?: number;
 }
 
+/** How a call that charges is made. */
 export interface ChargeOptions {
-  /** Stops waiting at once, with `signal.reason`. A charge that is under way goes on and is in `pending()`. */
+  /** Stops waiting at once: the call rejects with `signal.reason`. A charge that is under way goes on and is in `pending()`. Default: none. */
   signal?: AbortSignal;
-  /** Milliseconds until the caller stops waiting; the charge goes on. Default: the client's `timeout`, or `previewTimeout` for `previewSync`. */
+  /** Milliseconds until the caller stops waiting, with `ChargeUnknownError`; the charge goes on. Default: the client's `timeout`, or `previewTimeout` for `previewSync`. */
   timeout?: number;
-  /** Your own id for this charge, at most 255 characters: called again with it, the job is fetched and not paid for again. Default: a new one; `render:<id>` for `render`. */
+  /** Your own id for this charge, at most 255 characters: called again with it, the job is fetched and not paid for again; with another request, `OperationConflictError`. Default: a new one; `render:<id>` for `render`. */
   operation?: string;
-  /** Seconds of video, for the estimate that `maxCredits` needs. Default: what was learned of the template. */
+  /** Seconds of video, for the estimate that `maxCredits` needs. Default: what was learned of the template; where nothing was, `InvalidRequestError`. */
   seconds?: number;
-  /** `ctx.waitUntil` of a worker: keeps the charge alive after the visitor left. */
+  /** `ctx.waitUntil` of a worker: keeps the charge alive after the visitor left. Default: none. */
   waitUntil?: (promise: Promise<unknown>) => void;
 }
 
+/** How a job is waited for. */
 export interface PollOptions {
-  /** Stops waiting at once, with `signal.reason`. */
+  /** Stops waiting at once: the call rejects with `signal.reason`. Default: none. */
   signal?: AbortSignal;
-  /** Milliseconds until the wait gives up. Default: 1800000, half an hour. */
+  /** Milliseconds until the wait gives up, with `PollTimeoutError`. Default: 1800000, half an hour. */
   timeout?: number;
   /** What is waited for. Default: the result of the last step that this client charged for; else the first `done`. */
   until?: "preview" | "video";
-  /** Hears of every change. With it the job is looked at more often. */
+  /** Hears of every change; what it throws is reported, and the wait goes on. With it the job is looked at more often. Default: nobody does. */
   onUpdate?: (job: Job, info: Omit<Update, "job">) => void;
-  /** How long such jobs take, in milliseconds. Default: what was learned. */
+  /** How long such jobs take, in milliseconds. Default: what was learned of the template, step and model. */
   expectedMs?: number;
   /** The longest time between two looks, in milliseconds. Default: 15000 where somebody hears of changes, else 30000. */
   maxInterval?: number;
@@ -229,7 +267,9 @@ export type RenderedJob = Job & { status: "done"; video_output: string };
 /**
  * A client of the custom template jobs API. It loads its WebAssembly with the first call; nothing needs to be awaited
  * before. A failed call rejects with a {@link TemplateJobsError}, told apart by `name`; an abort rejects with
- * `signal.reason`.
+ * `signal.reason`. Any call may reject with `InvalidRequestError` (before anything is sent), `ApiError`,
+ * `ConnectionError`, `LoadError` or `ClosedError`; one that charges also with `ChargeUnknownError`,
+ * `BudgetExceededError`, `OperationConflictError` or `JournalError`.
  */
 export class TemplateJobs {
   /** Sends nothing yet. Throws `InvalidRequestError` where `apiKey` is given in a page without `dangerouslyAllowBrowser`. */
@@ -237,7 +277,7 @@ export class TemplateJobs {
 
   /** `POST /api/custom_template_jobs/`: straight to the video. Resolves with the job pending: `poll` it. */
   submit(request: JobRequest, options?: ChargeOptions): Promise<Job>;
-  /** A preview, waited for: `previewAsync`, then `poll`. `timeout` is for both. */
+  /** A preview, waited for: `previewAsync`, then `poll`, with the errors of both. `timeout` is for both. */
   preview(request: JobRequest, options?: ChargeOptions & PollOptions): Promise<PreviewedJob>;
   /** `POST /api/custom_template_jobs/preview_async/`. Resolves with the job pending: `poll` it. */
   previewAsync(request: JobRequest, options?: ChargeOptions): Promise<Job>;
@@ -245,30 +285,34 @@ export class TemplateJobs {
   previewSync(request: JobRequest, options?: ChargeOptions): Promise<Job>;
   /** `POST /api/custom_template_jobs/{id}/render/`, for a job whose preview is ready. One that is rendered or being rendered is returned and not charged. */
   render(job: string | Job, request?: Partial<JobRequest>, options?: ChargeOptions): Promise<Job>;
-  /** `GET /api/custom_template_jobs/{id}/`. */
+  /** `GET /api/custom_template_jobs/{id}/`: the job as it is now. */
   get(id: string, options?: CallOptions): Promise<Job>;
   /** Waits until the job's preview or video is there. Rejects with `JobFailedError`, `PollTimeoutError` or `IncompleteResultError`. */
   poll(job: string | Job, options: PollOptions & { until: "video" }): Promise<RenderedJob>;
+  /** Waits until the job's preview is there. */
   poll(job: string | Job, options: PollOptions & { until: "preview" }): Promise<PreviewedJob>;
+  /** Waits for the last step that this client charged for, else for the first `done`. */
   poll(job: string | Job, options?: PollOptions): Promise<Job>;
   /** Every change of a job; ends like `poll`. Leaving the loop stops the watching. */
   watch(job: string | Job, options?: PollOptions): AsyncIterableIterator<Update, undefined>;
-  /** `GET /api/custom_templates/`. */
+  /** `GET /api/custom_templates/`: the account's templates. */
   templates(options?: CallOptions): Promise<Template[]>;
   /** `GET /api/remaining_credits/`: the account's balance, in credits. */
   remainingCredits(options?: CallOptions): Promise<number>;
-  /** What a step is expected to cost, in credits. `seconds` is the length of the video. Sends nothing. */
+  /** What a step is expected to cost, in credits. `seconds` is the length of the video; where it is not more than 0, `InvalidRequestError`. Sends nothing. */
   estimate(question: { step: Step; seconds: number; model_version?: ModelVersion }): Promise<number>;
-  /** What the journal knows and has not seen end: after a reload, the jobs to go on with. */
+  /** What the journal knows and has not seen end: after a reload, the jobs to go on with. Rejects with `JournalError`. */
   pending(): Promise<Operation[]>;
-  /** Looks again at a charge whose outcome is unknown; with `jobId`, where you have found the job yourself. Sends nothing that charges. */
+  /** Looks again at a charge whose outcome is unknown; with `jobId`, where you have found the job yourself. Sends nothing that charges. Its `state` stays `unknown` while nobody knows; an id that the journal has not rejects with `InvalidRequestError`. */
   settle(operation: string, options?: { jobId?: string; signal?: AbortSignal }): Promise<Operation>;
   /** Ends every call of this client with `ClosedError`. A charge that is under way goes on. */
   close(): void;
+  /** The same as `close()`, for `using`. */
   [Symbol.dispose](): void;
 }
 
 interface Base<Name extends string> extends Error {
+  /** What tells it from the others. */
   readonly name: Name;
   /** The operation id of the charge that this is about. */
   readonly operation?: string;
@@ -284,6 +328,7 @@ export interface InvalidRequestError extends Base<"InvalidRequestError"> {
 export interface ApiError extends Base<"ApiError"> {
   /** The HTTP status; 0 for a redirect that a browser hides. */
   readonly status: number;
+  /** What the status means. */
   readonly kind:
     | "authentication"
     | "insufficient_credits"
@@ -306,11 +351,14 @@ export interface ConnectionError extends Base<"ConnectionError"> {
 }
 /** A charge was sent and nobody knows whether it was carried out. It is never sent again: `settle(operation)`. */
 export interface ChargeUnknownError extends Base<"ChargeUnknownError"> {
+  /** What `settle` is called with. */
   readonly operation: string;
 }
 /** The job ended as `failed` or `rejected`. */
 export interface JobFailedError extends Base<"JobFailedError"> {
+  /** As it ended. */
   readonly job: Job;
+  /** Its `failed_reason`, or that the provider gave none. */
   readonly reason: string;
 }
 /** The job was still running when the time was over. `poll` it again to go on waiting. */
@@ -320,6 +368,7 @@ export interface PollTimeoutError extends Base<"PollTimeoutError"> {
 }
 /** The job is `done`, and the URL did not come. */
 export interface IncompleteResultError extends Base<"IncompleteResultError"> {
+  /** As last seen. */
   readonly job: Job;
 }
 /** The call would pass `maxCredits`. Nothing was sent. */
@@ -331,11 +380,12 @@ export interface BudgetExceededError extends Base<"BudgetExceededError"> {
 }
 /** The operation id was used for another request. Nothing was sent. */
 export interface OperationConflictError extends Base<"OperationConflictError"> {
+  /** The id that both requests have. */
   readonly operation: string;
 }
 /** The journal cannot be used. Nothing was sent. */
 export interface JournalError extends Base<"JournalError"> {}
-/** The WebAssembly could not be loaded, or stopped. The next call tries again. */
+/** The WebAssembly could not be loaded, or stopped; the message names the cause and what mends it. The next call tries again. */
 export interface LoadError extends Base<"LoadError"> {}
 /** The client was closed. */
 export interface ClosedError extends Base<"ClosedError"> {}
@@ -376,10 +426,13 @@ export const prices: { readonly seed: PriceTable; readonly perSecond: PriceTable
 
 /** What a webhook said. It is not signed, so anybody can send one: take it as a doorbell, and `get(jobId)`. */
 export interface WebhookEvent {
+  /** The job that it is about. */
   jobId: string;
+  /** Where the job is said to stand. */
   status: Status;
   /** The video's URL, under either of the names that the provider documents. */
   output?: string;
+  /** Why it is said to have failed. */
   failedReason?: string;
   /** The operation id, where the URL carried one as `?operation=` or as its last part. */
   operation?: string;
@@ -389,7 +442,11 @@ export interface WebhookEvent {
 export function parseWebhook(body: unknown, url?: string | URL): WebhookEvent;
 
 /** What `init` takes: a place, an answer, bytes, a module, or a promise of one. */
-export type WasmSource = string | URL | Request | Response | BufferSource | WebAssembly.Module;
+export type WasmSource = string | URL | Request | Response | ArrayBuffer | ArrayBufferView | (WebAssembly.Module & object);
 
-/** Loads the WebAssembly now instead of with the first call, or from another place. Rejects with `LoadError`. */
+/**
+ * Loads the WebAssembly now instead of with the first call, or from another place. Default: the file beside the script.
+ * Once it is loaded, or while it is, a further `init` waits for that and its `source` is not looked at. Rejects with
+ * `LoadError`; the next `init` or call tries again.
+ */
 export function init(source?: WasmSource | Promise<WasmSource> | { module_or_path: WasmSource | Promise<WasmSource> }): Promise<void>;

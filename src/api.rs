@@ -287,7 +287,13 @@ static RULES: [Rule; 6] = [
         pattern: "",
         advice: "must be a plain object; {} for a template without variables",
     },
-    Rule { field: "name", required: false, kind: Kind::Text, pattern: NAME, advice: "must be a text of at most 255 characters" },
+    Rule {
+        field: "name",
+        required: false,
+        kind: Kind::Text,
+        pattern: NAME,
+        advice: "must be a text of at most 255 characters",
+    },
     Rule {
         field: "webhook_url",
         required: false,

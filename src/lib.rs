@@ -41,6 +41,10 @@ pub mod web;
 #[cfg(all(test, not(target_arch = "wasm32")))]
 mod testing;
 
+#[cfg(all(test, not(target_arch = "wasm32")))]
+#[path = "../tests/corpus/mod.rs"]
+mod corpus;
+
 // What unit tests and the tests in a browser share names the crate as the latter must.
 #[cfg(test)]
 extern crate self as custom_template_jobs;

@@ -163,3 +163,30 @@ fn inspect_at<V: Value>(value: &V, path: &V, print: f64, depth: usize) -> Result
     };
     Err(invalid(path, &V::text(advice)))
 }
+
+#[cfg(all(test, not(target_arch = "wasm32")))]
+mod tests {
+    use serde_json::Value as Json;
+
+    use crate::corpus;
+    use crate::testing::json;
+
+    fn parse(text: &Json) -> Json {
+        json(text.as_str().expect("a text"))
+    }
+
+    #[test]
+    fn a_fingerprint_ignores_the_order_of_fields_and_nothing_else() {
+        corpus::check_fingerprints(parse);
+    }
+
+    #[test]
+    fn endless_nesting_is_refused_with_its_path() {
+        corpus::check_nesting(parse);
+    }
+
+    #[test]
+    fn a_decimal_is_read_and_anything_else_is_not() {
+        corpus::check_decimals::<Json>();
+    }
+}

@@ -63,7 +63,18 @@ fn titled(template_id: &str) -> JobRequest {
 
 #[wasm_bindgen_test]
 fn a_javascript_object_reads_the_corpus_as_expected() {
-    corpus::check(|text: &JsValue| js_sys::JSON::parse(&text.as_string().expect("a text")).expect("JSON"));
+    corpus::check(parse);
+}
+
+fn parse(text: &JsValue) -> JsValue {
+    js_sys::JSON::parse(&text.as_string().expect("a text")).expect("JSON")
+}
+
+#[wasm_bindgen_test]
+fn javascript_values_are_told_apart_and_read_as_serde_json_is() {
+    corpus::check_fingerprints(parse);
+    corpus::check_nesting(parse);
+    corpus::check_decimals::<JsValue>();
 }
 
 #[wasm_bindgen_test]

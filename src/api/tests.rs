@@ -3,10 +3,8 @@
 use serde_json::Value as Json;
 
 use super::*;
+use crate::corpus;
 use crate::testing::json;
-
-#[path = "../../tests/corpus/mod.rs"]
-mod corpus;
 
 #[test]
 fn serde_json_reads_the_corpus_as_expected() {

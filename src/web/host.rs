@@ -5,7 +5,7 @@ use wasm_bindgen::prelude::*;
 use web_sys::RequestInit;
 
 use crate::error::Failure;
-use crate::host::{Env, Host, JournalCall, Request, Signal};
+use crate::host::Host;
 use crate::poll::Look;
 use crate::value::Value;
 
@@ -54,135 +54,100 @@ extern "C" {
     fn alarm(this: &Call, task: u32, ms: f64);
 }
 
-/// Who hears how a call ends: the facade's call object, or the future of a caller in Rust.
-pub trait Callee: Clone + 'static {
-    /// What a host keeps to reach its client by.
-    type Line: Default;
-
-    /// Says how the client of this host is told of things.
-    fn connect(_line: &Self::Line, _plumbing: &Plumbing, _client: impl Fn(Signal<JsValue>) + 'static) {}
-    /// As the [`Host`]'s.
-    fn settle(&self, result: Result<&JsValue, &Failure<JsValue>>);
-    /// As the [`Host`]'s.
-    fn over(&self);
-    /// As the [`Host`]'s.
-    fn update(&self, job: &JsValue, look: Look);
-    /// As the [`Host`]'s.
-    fn alarm(&self, line: &Self::Line, task: u32, ms: f64);
-}
-
-impl Callee for Call {
-    type Line = ();
-
-    fn settle(&self, result: Result<&JsValue, &Failure<JsValue>>) {
-        match result {
-            Ok(value) => self.settle(true, value),
-            Err(failure) => self.settle(false, &failure.0),
+/// The methods of [`Host`] that hand on to the plumbing, which is the host's first part: the same whoever makes the calls.
+macro_rules! by_plumbing {
+    () => {
+        fn send(&self, task: u32, request: crate::host::Request<JsValue>) {
+            let crate::host::Request { endpoint, url, body, operation, timeout } = &request;
+            self.0.send(task, endpoint.charges().is_some(), url, body, operation, *timeout);
         }
-    }
 
-    fn over(&self) {
-        self.over();
-    }
+        fn sleep(&self, task: u32, ms: f64, light: bool) {
+            self.0.sleep(task, ms, light);
+        }
 
-    fn update(&self, job: &JsValue, look: Look) {
-        self.update(job, look.in_ms, look.remaining_ms);
-    }
+        fn wake(&self) {
+            self.0.wake();
+        }
 
-    fn alarm(&self, _line: &(), task: u32, ms: f64) {
-        self.alarm(task, ms);
-    }
+        fn forget(&self, task: u32) {
+            self.0.forget(task);
+        }
+
+        fn journal(&self, task: u32, call: crate::host::JournalCall, key: &JsValue, entry: &JsValue) {
+            self.0.journal(task, call.as_str(), key, entry);
+        }
+
+        fn list_jobs(&self, task: u32, since: f64) -> bool {
+            self.0.list_jobs(task, since)
+        }
+
+        fn now(&self) -> f64 {
+            self.0.now()
+        }
+
+        fn wall(&self) -> f64 {
+            js_sys::Date::now()
+        }
+
+        fn random(&self) -> f64 {
+            js_sys::Math::random()
+        }
+
+        fn uuid(&self) -> JsValue {
+            self.0.uuid()
+        }
+
+        fn env(&self) -> crate::host::Env {
+            crate::host::Env { visible: self.0.visible(), online: self.0.online() }
+        }
+
+        fn shares(&self) -> bool {
+            self.0.shares()
+        }
+
+        fn event(&self, event: JsValue) {
+            self.0.event(&event);
+        }
+    };
 }
+#[cfg(feature = "serde")]
+pub(super) use by_plumbing;
 
 /// The host over the plumbing.
 #[derive(Debug)]
-pub struct WebHost<C: Callee = Call> {
-    pub(super) plumbing: Plumbing,
-    line: C::Line,
-}
+pub struct WebHost(Plumbing);
 
-impl<C: Callee> WebHost<C> {
+impl WebHost {
     /// Over that plumbing.
-    pub fn new(plumbing: Plumbing) -> Self {
-        Self { plumbing, line: C::Line::default() }
+    pub const fn new(plumbing: Plumbing) -> Self {
+        Self(plumbing)
     }
 }
 
-impl<C: Callee> Host for WebHost<C> {
+impl Host for WebHost {
     type Value = JsValue;
-    type Call = C;
+    type Call = Call;
 
-    fn connect(&self, client: impl Fn(Signal<JsValue>) + 'static) {
-        C::connect(&self.line, &self.plumbing, client);
+    by_plumbing!();
+
+    fn settle(&self, call: &Call, result: Result<&JsValue, &Failure<JsValue>>) {
+        match result {
+            Ok(value) => call.settle(true, value),
+            Err(failure) => call.settle(false, &failure.0),
+        }
     }
 
-    fn send(&self, task: u32, request: Request<JsValue>) {
-        let Request { endpoint, url, body, operation, timeout } = &request;
-        self.plumbing.send(task, endpoint.charges().is_some(), url, body, operation, *timeout);
-    }
-
-    fn sleep(&self, task: u32, ms: f64, light: bool) {
-        self.plumbing.sleep(task, ms, light);
-    }
-
-    fn wake(&self) {
-        self.plumbing.wake();
-    }
-
-    fn forget(&self, task: u32) {
-        self.plumbing.forget(task);
-    }
-
-    fn journal(&self, task: u32, call: JournalCall, key: &JsValue, entry: &JsValue) {
-        self.plumbing.journal(task, call.as_str(), key, entry);
-    }
-
-    fn list_jobs(&self, task: u32, since: f64) -> bool {
-        self.plumbing.list_jobs(task, since)
-    }
-
-    fn settle(&self, call: &C, result: Result<&JsValue, &Failure<JsValue>>) {
-        call.settle(result);
-    }
-
-    fn over(&self, call: &C) {
+    fn over(&self, call: &Call) {
         call.over();
     }
 
-    fn update(&self, call: &C, job: &JsValue, look: Look) {
-        call.update(job, look);
+    fn update(&self, call: &Call, job: &JsValue, look: Look) {
+        call.update(job, look.in_ms, look.remaining_ms);
     }
 
-    fn alarm(&self, call: &C, task: u32, ms: f64) {
-        call.alarm(&self.line, task, ms);
-    }
-
-    fn now(&self) -> f64 {
-        self.plumbing.now()
-    }
-
-    fn wall(&self) -> f64 {
-        js_sys::Date::now()
-    }
-
-    fn random(&self) -> f64 {
-        js_sys::Math::random()
-    }
-
-    fn uuid(&self) -> JsValue {
-        self.plumbing.uuid()
-    }
-
-    fn env(&self) -> Env {
-        Env { visible: self.plumbing.visible(), online: self.plumbing.online() }
-    }
-
-    fn shares(&self) -> bool {
-        self.plumbing.shares()
-    }
-
-    fn event(&self, event: JsValue) {
-        self.plumbing.event(&event);
+    fn alarm(&self, call: &Call, task: u32, ms: f64) {
+        call.alarm(task, ms);
     }
 }
 

@@ -16,8 +16,8 @@ mod typed;
 
 #[cfg(feature = "serde")]
 pub use error::{ApiKind, Error, Reason};
-pub use host::{Call, Callee, Plumbing, WebHost, build};
+pub use host::{Call, Plumbing, WebHost, build};
 #[cfg(feature = "serde")]
-pub use rust::{Line, Listening, RustHost};
+pub use rust::{Listening, RustHost};
 #[cfg(feature = "serde")]
 pub use typed::*;

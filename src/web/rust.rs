@@ -8,10 +8,10 @@ use gloo_timers::callback::Timeout;
 use js_sys::Object;
 use wasm_bindgen::prelude::*;
 
-use super::host::{self, Callee, Plumbing, WebHost};
+use super::host::{self, Plumbing, by_plumbing};
 use crate::client::Slot;
 use crate::error::Failure;
-use crate::host::Signal;
+use crate::host::{Host, Signal};
 use crate::poll::{LONGEST, Look};
 use crate::value::Value;
 
@@ -32,21 +32,22 @@ extern "C" {
 }
 
 /// The host whose calls are futures.
-pub type RustHost = WebHost<Rc<Slot<JsValue>>>;
+#[derive(Debug)]
+pub struct RustHost(Plumbing, Line);
 
 impl RustHost {
     /// Over plumbing of its own. `options` are those of `TemplateJobs` in JavaScript that do not concern the core:
     /// `apiId`, `apiKey`, `headers`, `fetch`, `journal`, `idempotencyHeader`, `listJobs`, `onEvent`; and `baseUrl`,
     /// which decides whether a charge carries an `Idempotency-Key` by default.
     pub fn over(options: &JsValue) -> Self {
-        Self::new(Plumbing::new(options, &Object::new()))
+        Self(Plumbing::new(options, &Object::new()), Line::default())
     }
 
     /// While this lives, a page that is shown again or a network that came back is worth a look.
     #[must_use]
     pub fn listening(&self) -> Listening {
-        self.plumbing.listen(1);
-        Listening(self.plumbing.clone())
+        self.0.listen(1);
+        Listening(self.0.clone())
     }
 }
 
@@ -62,7 +63,7 @@ impl Drop for Listening {
 
 /// How the plumbing reaches the client; as long as the host lives.
 #[derive(Default)]
-pub struct Line(OnceCell<Connected>);
+struct Line(OnceCell<Connected>);
 
 struct Connected {
     plumbing: Plumbing,
@@ -84,10 +85,13 @@ impl fmt::Debug for Line {
     }
 }
 
-impl Callee for Rc<Slot<JsValue>> {
-    type Line = Line;
+impl Host for RustHost {
+    type Value = JsValue;
+    type Call = Rc<Slot<JsValue>>;
 
-    fn connect(line: &Line, plumbing: &Plumbing, client: impl Fn(Signal<JsValue>) + 'static) {
+    by_plumbing!();
+
+    fn connect(&self, client: impl Fn(Signal<JsValue>) + 'static) {
         let tell: Rc<dyn Fn(Signal<JsValue>)> = Rc::new(client);
         let resumed = Rc::clone(&tell);
         let resume = Closure::<dyn Fn(u32, bool, JsValue)>::new(move |task, ok, value| {
@@ -96,29 +100,29 @@ impl Callee for Rc<Slot<JsValue>> {
         let build = Closure::<dyn Fn(JsValue, JsValue, JsValue, bool) -> JsValue>::new(
             |url: JsValue, init: JsValue, headers: JsValue, whole| host::build(&url, &init, &headers, whole),
         );
-        let _ = plumbing.core().with("resume", resume.as_ref()).with("build", build.as_ref());
-        let plumbing = plumbing.clone();
-        line.0.get_or_init(|| Connected { plumbing, tell, _resume: resume, _build: build });
+        let _ = self.0.core().with("resume", resume.as_ref()).with("build", build.as_ref());
+        let plumbing = self.0.clone();
+        self.1.0.get_or_init(|| Connected { plumbing, tell, _resume: resume, _build: build });
     }
 
-    fn settle(&self, result: Result<&JsValue, &Failure<JsValue>>) {
-        Slot::settle(self, result);
+    fn settle(&self, call: &Self::Call, result: Result<&JsValue, &Failure<JsValue>>) {
+        call.settle(result);
     }
 
-    fn over(&self) {
-        Slot::over(self);
+    fn over(&self, call: &Self::Call) {
+        call.over();
     }
 
-    fn update(&self, job: &JsValue, look: Look) {
-        Slot::update(self, job, look);
+    fn update(&self, call: &Self::Call, job: &JsValue, look: Look) {
+        call.update(job, look);
     }
 
-    fn alarm(&self, line: &Line, task: u32, ms: f64) {
-        let Some(line) = line.0.get() else { return };
-        if self.is_settled() {
+    fn alarm(&self, call: &Self::Call, task: u32, ms: f64) {
+        let Some(connected) = self.1.0.get() else { return };
+        if call.is_settled() {
             return;
         }
-        let tell = Rc::clone(&line.tell);
-        self.keep_alarm(Timeout::new(ms.min(LONGEST) as u32, move || tell(Signal::Late(task))));
+        let tell = Rc::clone(&connected.tell);
+        call.keep_alarm(Timeout::new(ms.min(LONGEST) as u32, move || tell(Signal::Late(task))));
     }
 }

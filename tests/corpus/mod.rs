@@ -1,7 +1,7 @@
-//! Holds that one corpus of answers gives the same facts, whichever reader takes it.
+//! Holds that one corpus of answers gives the same facts, whichever reader takes it, and that values are read alike.
 
 use custom_template_jobs::api::JobFacts;
-use custom_template_jobs::value::{Kind, Value};
+use custom_template_jobs::value::{Kind, Value, inspect};
 
 /// Reads the whole corpus with one reader. What is parsed is a text of the host's own.
 pub fn check<V: Value + std::fmt::Debug>(parse: impl Fn(&V) -> V) {
@@ -36,4 +36,40 @@ pub fn check<V: Value + std::fmt::Debug>(parse: impl Fn(&V) -> V) {
         assert_eq!(read.duration, number("duration"), "{name:?}");
     }
     assert!(cases > 30, "the corpus is read");
+}
+
+fn print_of<V: Value>(parse: &impl Fn(&V) -> V, text: &str) -> f64 {
+    inspect(&parse(&V::text(text)), &V::text("variables"), 0.0).unwrap_or_else(|_| panic!("{text} is refused"))
+}
+
+/// A fingerprint ignores the order of fields and nothing else.
+pub fn check_fingerprints<V: Value>(parse: impl Fn(&V) -> V) {
+    let one = print_of(&parse, r#"{"a":1,"b":{"c":"x","d":null}}"#);
+    assert_eq!(one, print_of(&parse, r#"{"b":{"d":null,"c":"x"},"a":1}"#));
+    for other in [
+        r#"{"a":2,"b":{"c":"x","d":null}}"#,
+        r#"{"a":1,"b":{"c":"x"}}"#,
+        r#"{"a":1,"b":{"c":"x","d":false}}"#,
+        r#"{"a":1,"c":"x","b":{"d":null}}"#,
+        r#"{"a":"1","b":{"c":"x","d":null}}"#,
+    ] {
+        assert_ne!(one, print_of(&parse, other), "{other}");
+    }
+    assert_ne!(print_of(&parse, "[1,2]"), print_of(&parse, "[2,1]"));
+}
+
+/// Endless nesting is refused with its path.
+pub fn check_nesting<V: Value + std::fmt::Debug>(parse: impl Fn(&V) -> V) {
+    let deep = format!("{}1{}", "[".repeat(70), "]".repeat(70));
+    let Err(failure) = inspect(&parse(&V::text(&deep)), &V::text("variables"), 0.0) else { panic!("too deep") };
+    assert!(failure.get("field").matches(r"^variables\.0\.0"), "{:?}", failure.get("field"));
+}
+
+/// A decimal is read and anything else is not.
+pub fn check_decimals<V: Value>() {
+    assert_eq!(V::text("12.25").as_number(), 12.25);
+    assert_eq!(V::text("0").as_number(), 0.0);
+    for text in ["", "-1", "1e3", "1.2.3", "NaN", " 1", "99999999999999999999"] {
+        assert!(V::text(text).as_number().is_nan(), "{text}");
+    }
 }

@@ -10,6 +10,7 @@ import { EdgeRuntime } from "edge-runtime";
 import { build } from "esbuild";
 import { Miniflare } from "miniflare";
 import { PATIENCE, packageDirectory, scene, settles, startStage } from "./harness.mjs";
+import { INLINE, MAIN, pinned, seen } from "./seen.mjs";
 
 const OLD = "2023-03-01";
 const RECENT = "2026-04-01";
@@ -59,24 +60,47 @@ const answering = (entry) => `
 
 const asked = async (url, init) => (await fetch(url, { signal: AbortSignal.timeout(PATIENCE), ...init })).json();
 
+const seenInWorkerd = async (entry, date) => seen("Cloudflare Workers", `workerd ${await pinned("workerd")}`, entry, date);
+
 for (const date of [OLD, RECENT]) {
-  test(`workerd_of_${date}_runs_it`, () =>
-    withWorker(`workerd-${date}`, answering("custom-template-jobs"), date, (url) => stage.plays(() => asked(url))));
+  test(`workerd_of_${date}_runs_it`, async () => {
+    await withWorker(`workerd-${date}`, answering(MAIN), date, (url) => stage.plays(() => asked(url)));
+    await seenInWorkerd(MAIN, date);
+  });
 }
 
 for (const date of [FIRST_WITH_START, RECENT]) {
-  test(`workerd_of_${date}_runs_the_inline_entry`, () =>
-    withWorker(`workerd-inline-${date}`, answering("custom-template-jobs/inline"), date, (url) => stage.plays(() => asked(url))));
+  test(`workerd_of_${date}_runs_the_inline_entry`, async () => {
+    await withWorker(`workerd-inline-${date}`, answering(INLINE), date, (url) => stage.plays(() => asked(url)));
+    await seenInWorkerd(INLINE, date);
+  });
 }
 
-test("the_inline_entry_rejects_with_load_error_where_workerd_compiles_no_bytes", () =>
-  withWorker("workerd-inline-old", answering("custom-template-jobs/inline"), LAST_WITHOUT_START, async (url) => {
+/** Each visitor of a worker is told what forbids the bytes, and which entry needs none. */
+const refusesBytes = (name, main, date) =>
+  withWorker(name, main, date, async (url) => {
     for (const _ of [1, 2]) {
       const { name, message } = await asked(url);
       assert.equal(name, "LoadError");
       assert.match(message, /disallowed by embedder/);
+      assert.match(message, /import the \.wasm as a module, as the entry custom-template-jobs does/);
+      assert.doesNotMatch(message, /beside the script|Content-Security-Policy/);
     }
-  }));
+  });
+
+test("the_inline_entry_rejects_with_load_error_where_workerd_compiles_no_bytes_at_its_start", () =>
+  refusesBytes("workerd-inline-old", answering(INLINE), LAST_WITHOUT_START));
+
+test("init_with_bytes_rejects_with_load_error_in_a_handler_of_workerd", async () => {
+  const base64 = (await readFile(join(packageDirectory, WASM))).toString("base64");
+  const main = `
+    import { init } from "custom-template-jobs/slim";
+    const bytes = () => Uint8Array.from(atob("${base64}"), (character) => character.charCodeAt(0));
+    export default {
+      fetch: () => init(bytes()).then(() => Response.json({}), ({ name, message }) => Response.json({ name, message })),
+    };`;
+  await refusesBytes("workerd-bytes", main, RECENT);
+});
 
 /** A worker with one client for all its requests: it submits, polls the job `?poll=` names, or tells what is pending. */
 const sharing = ({ url, template }) => `
@@ -172,6 +196,8 @@ const listening = (entry) => `
   import { story } from "./story.mjs";
   addEventListener("fetch", (event) => event.respondWith(story(library, ${stage.script}).then((end) => Response.json(end))));`;
 
+const seenAtVercel = async (entry, how) => seen("Vercel's edge runtime", `edge-runtime ${await pinned("edge-runtime")}`, entry, how);
+
 const edgeConditions = ["edge-light", "worker", "browser"];
 
 test("the_edge_runtime_runs_the_entry_whose_wasm_is_compiled_ahead", async () => {
@@ -183,15 +209,17 @@ test("the_edge_runtime_runs_the_entry_whose_wasm_is_compiled_ahead", async () =>
       onLoad({ filter: /./, namespace: "ahead" }, () => ({ contents: "export default globalThis.wasm_ahead;" }));
     },
   };
-  const main = listening("custom-template-jobs");
+  const main = listening(MAIN);
   const initialCode = await bundled("edge-module", main, { conditions: edgeConditions, format: "iife", plugins: [ahead] });
   const module = await WebAssembly.compile(await readFile(join(packageDirectory, WASM)));
   const runtime = new EdgeRuntime({ initialCode, extend: (context) => Object.assign(context, { wasm_ahead: module }) });
   await stage.plays(async () => (await settles(runtime.dispatchFetch("http://localhost/"), PATIENCE)).json());
+  await seenAtVercel(MAIN, "`?module`, compiled ahead");
 });
 
 test("the_edge_runtime_runs_the_inline_entry", async () => {
-  const main = listening("custom-template-jobs/inline");
+  const main = listening(INLINE);
   const runtime = new EdgeRuntime({ initialCode: await bundled("edge-inline", main, { conditions: edgeConditions, format: "iife" }) });
   await stage.plays(async () => (await settles(runtime.dispatchFetch("http://localhost/"), PATIENCE)).json());
+  await seenAtVercel(INLINE, "bytes");
 });

@@ -3,11 +3,13 @@
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { readFile } from "node:fs/promises";
+import { join } from "node:path";
 import { test } from "node:test";
 import { promisify } from "node:util";
 import { publint } from "publint";
 import { formatMessage } from "publint/utils";
-import { PATIENCE, scene, tool } from "./harness.mjs";
+import ts from "typescript";
+import { PATIENCE, packageDirectory, scene, tool } from "./harness.mjs";
 
 /** Runs a script of a tool; what it says is the error where it fails. */
 async function passes(script, args, cwd) {
@@ -26,18 +28,27 @@ test("every_way_to_import_it_finds_its_types", () =>
   passes("@arethetypeswrong/cli/dist/index.js", [process.env.TARBALL, "--profile", "esm-only", "--no-color"]));
 
 const compilers = { 5: "typescript", 7: "typescript-7" };
-const resolutions = { bundler: "esnext", nodenext: "nodenext" };
-const cases = Object.entries(compilers).flatMap(([version, compiler]) =>
-  Object.entries(resolutions).map(([moduleResolution, module]) => ({ version, compiler, moduleResolution, module })),
-);
+// What a page, a server and a worker have for types of `fetch` and its like.
+const platforms = {
+  the_dom: { lib: ["es2022", "dom"], types: [] },
+  node: { lib: ["es2022"], types: ["node"] },
+  workers: { lib: ["es2022"], types: ["@cloudflare/workers-types"] },
+};
+const ways = [
+  { moduleResolution: "bundler", module: "esnext", platform: "the_dom" },
+  { moduleResolution: "bundler", module: "esnext", platform: "workers" },
+  { moduleResolution: "nodenext", module: "nodenext", platform: "the_dom" },
+  { moduleResolution: "nodenext", module: "nodenext", platform: "node" },
+];
+const cases = Object.entries(compilers).flatMap(([version, compiler]) => ways.map((way) => ({ version, compiler, ...way })));
 
-for (const { version, compiler, moduleResolution, module } of cases) {
-  test(`typescript_${version}_with_${moduleResolution}_lets_through_what_is_right_and_refuses_what_is_wrong`, async () => {
-    const directory = await scene(`types-${version}-${moduleResolution}`, {
+for (const { version, compiler, moduleResolution, module, platform } of cases) {
+  test(`typescript_${version}_with_${moduleResolution}_and_types_of_${platform}_lets_through_what_is_right_and_refuses_what_is_wrong`, async () => {
+    const directory = await scene(`types-${version}-${moduleResolution}-${platform}`, {
       "calls.ts": await readFile(new URL("../types/calls.ts", import.meta.url)),
       "tsconfig.json": JSON.stringify({
         compilerOptions: {
-          target: "es2022", lib: ["es2022", "dom", "dom.iterable", "esnext.disposable"], types: [], module, moduleResolution,
+          target: "es2022", module, moduleResolution, ...platforms[platform], typeRoots: [tool("@types"), tool("")],
           strict: true, exactOptionalPropertyTypes: true, noUncheckedIndexedAccess: true, isolatedModules: true, skipLibCheck: false, noEmit: true,
         },
         files: ["calls.ts"],
@@ -46,3 +57,58 @@ for (const { version, compiler, moduleResolution, module } of cases) {
     await passes(`${compiler}/lib/tsc.js`, ["--project", directory, "--pretty", "false"], directory);
   });
 }
+
+/** The members of every interface and class, and every declaration that is exported, as the types name them. */
+async function declarations() {
+  const text = await readFile(join(packageDirectory, "index.d.ts"), "utf8");
+  const source = ts.createSourceFile("index.d.ts", text, ts.ScriptTarget.Latest, true);
+  const found = [];
+  const add = (node, name) => found.push({ name, comment: ts.getJSDocCommentsAndTags(node).map((doc) => doc.getText()).join(""), node });
+  for (const statement of source.statements) {
+    const declared = statement.name ?? statement.declarationList?.declarations[0].name;
+    if (!declared || ts.isModuleDeclaration(statement)) continue;
+    const name = declared.getText();
+    if (statement.modifiers?.some(({ kind }) => kind === ts.SyntaxKind.ExportKeyword)) add(statement, name);
+    for (const member of statement.members ?? []) add(member, `${name}.${member.name?.getText() ?? "constructor"}`);
+  }
+  assert.ok(found.length > 150, `only ${found.length} were found`);
+  return found;
+}
+
+test("every_declaration_and_field_of_the_types_is_documented", async () => {
+  const bare = (await declarations()).filter(({ comment }) => !comment);
+  assert.deepEqual(bare.map(({ name }) => name), []);
+});
+
+test("every_option_tells_its_default_and_its_unit_where_it_is_a_number", async () => {
+  const options = (await declarations()).filter(({ name, node }) => /Options\.|^JobRequest\./.test(name) && node.questionToken);
+  assert.ok(options.length > 25, `only ${options.length} were found`);
+  const vague = options.filter(({ comment, node }) => {
+    const number = node.type?.getText() === "number";
+    return !/Default: /.test(comment) || (number && !/milliseconds|seconds|credits|how often/i.test(comment));
+  });
+  assert.deepEqual(vague.map(({ name }) => name), []);
+});
+
+test("every_example_of_the_readme_is_right_by_the_types", async () => {
+  const readme = await readFile(join(packageDirectory, "README.md"), "utf8");
+  const examples = [...readme.matchAll(/```(?:js|html)\n([^]*?)```/g)].map(([, code]) => code.replaceAll(/<\/?script.*>/g, ""));
+  assert.ok(examples.length > 4, `only ${examples.length} were found`);
+  // A page names the package's file; its types are those of the package.
+  const files = examples.map((code, at) => [`example-${at}.js`, code.replace(/"\/node_modules\/custom-template-jobs\/web.js"/, '"custom-template-jobs"')]);
+  const directory = await scene("readme", {
+    ...Object.fromEntries(files),
+    "around.d.ts": `
+      declare const template_id: string;
+      declare const process: { env: { [name: string]: string } };
+      declare module "@vercel/functions" { export function waitUntil(promise: Promise<unknown>): void; }`,
+    "tsconfig.json": JSON.stringify({
+      compilerOptions: {
+        target: "es2022", lib: ["es2022", "dom"], types: [], module: "esnext", moduleResolution: "bundler", moduleDetection: "force",
+        allowJs: true, checkJs: true, strict: true, noImplicitAny: false, noEmit: true,
+      },
+      files: ["around.d.ts", ...files.map(([name]) => name)],
+    }),
+  });
+  await passes("typescript-7/lib/tsc.js", ["--project", directory, "--pretty", "false"], directory);
+});

@@ -16,11 +16,14 @@ import {
   type Job,
   type JobRequest,
   type Journal,
+  type ModelVersion,
   type Operation,
   type Status,
+  type Step,
   type Template,
   type TemplateJobsError,
   type Update,
+  type Variable,
 } from "custom-template-jobs";
 import module from "custom-template-jobs/custom_template_jobs_bg.wasm";
 import { TemplateJobs as Inline } from "custom-template-jobs/inline";
@@ -30,9 +33,24 @@ import { init as initSlim, type PollOptions } from "custom-template-jobs/slim";
 type Same<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false;
 const holds = <T extends true>(): T | undefined => undefined;
 
+// What the provider's words are unions of.
+holds<Same<Status, "pending" | "in_queue" | "running" | "done" | "failed" | "rejected">>();
+holds<Same<ModelVersion, "standard" | "aurora_v1" | "aurora_v1_fast">>();
+holds<Same<Step, "submit" | "preview" | "render">>();
+holds<Same<Variable["type"], "text" | "image" | "video" | "audio" | "avatar" | "voiceover">>();
+// @ts-expect-error The provider has no such word.
+export const status: Status = "finished";
+// @ts-expect-error A picture is told by its URL.
+export const variable: Variable = { type: "image", properties: { content: "a.png" } };
+
 export const jobs = new TemplateJobs({ baseUrl: "/relay", headers: () => new Headers(), timeout: 1_000, prices: prices.perSecond });
 new TemplateJobs();
 new TemplateJobs({ apiId: "id", apiKey: async () => "key", dangerouslyAllowBrowser: true, journal: "memory" });
+new TemplateJobs({ headers: { "x-login": "me" } });
+new TemplateJobs({ headers: async () => [["x-login", "me"]] });
+new TemplateJobs({ fetch: (url, init) => fetch(url, init), onEvent: (event) => event.type === "look" && event.inMs });
+// @ts-expect-error A header is text.
+new TemplateJobs({ headers: { "x-tries": 1 } });
 // @ts-expect-error An option that there is not.
 new TemplateJobs({ baseURL: "/relay" });
 // @ts-expect-error Milliseconds are a number.
@@ -56,6 +74,12 @@ jobs.submit({ variables: {} });
 jobs.submit({ ...request, model_version: "aurora_v2" });
 // @ts-expect-error A variable is JSON, and a function is none.
 jobs.submit({ ...request, variables: { words: () => "Hello" } });
+// @ts-expect-error A name is text.
+jobs.submit({ ...request, name: 1 });
+// @ts-expect-error Seconds are a number.
+jobs.submit(request, { seconds: "15" });
+// @ts-expect-error A read has no operation.
+jobs.get("8b5e3a2c-1f4d-4e6b-9a7c-2d3e4f5a6b7c", { operation: "order-1" });
 // @ts-expect-error Text is text.
 text(1);
 
@@ -91,6 +115,8 @@ export async function calls(signal: AbortSignal): Promise<void> {
   await jobs.estimate({ step: "get", seconds: 15 });
   await jobs.settle("order-1", { jobId: job.id, signal });
   jobs.close();
+  using own = new TemplateJobs();
+  own.pending();
 
   const { status, output } = parseWebhook("{}", new URL("https://a.test/hook"));
   holds<Same<typeof status, Status>>();
@@ -136,7 +162,12 @@ export async function loading(): Promise<void> {
   await init("/custom_template_jobs_bg.wasm");
   await init(fetch("/custom_template_jobs_bg.wasm"));
   await init({ module_or_path: new URL("https://a.test/a.wasm") });
+  await init(new Request("https://a.test/a.wasm"));
+  await init(new ArrayBuffer(8));
+  await init(new Uint8Array(8).subarray(1));
   await initSlim(module);
+  // @ts-expect-error A number is no source.
+  await init(1);
   // @ts-expect-error No source of WebAssembly.
   await init(null);
 }

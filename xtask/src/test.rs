@@ -4,6 +4,7 @@ mod browser;
 mod counts;
 mod debian;
 mod display;
+mod publish;
 mod suites;
 
 use std::process::ExitCode;

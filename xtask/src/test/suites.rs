@@ -13,8 +13,10 @@ use super::browser;
 use super::counts::Counts;
 use super::debian::{self, CHROMEDRIVER, CHROMIUM, FIREFOX, NODE, NPM, WEBKIT_DRIVER, XVFB};
 use super::display::Display;
+use super::publish;
 use crate::sandbox::{self, Sandbox};
 use crate::shell::{self, step};
+use crate::sizes::Size;
 use crate::workspace::Workspace;
 use crate::{demo, npm, pack};
 
@@ -53,6 +55,13 @@ pub const SUITES: &[Suite] = &[
     Suite { name: "wasm-firefox", what: "wasm tests in headless Firefox", when: All, exists: has_wasm, run: wasm_firefox },
     Suite { name: "wasm-webkit", what: "wasm tests in WebKit", when: All, exists: has_wasm, run: wasm_webkit },
     Suite { name: "pack", what: "the npm package builds", when: Always, exists: always, run: pack_suite },
+    Suite {
+        name: "package",
+        what: "what npm and crates.io would be sent",
+        when: Always,
+        exists: always,
+        run: package,
+    },
     Suite { name: "node", what: "the packed package in Node", when: Always, exists: has_node, run: node },
     Suite {
         name: "runtimes",
@@ -289,6 +298,17 @@ fn pack_suite(lab: &mut Lab) -> Result<Counts> {
     Ok(Counts::passed(1))
 }
 
+fn package(lab: &mut Lab) -> Result<Counts> {
+    if let Err(missing) = debian::find([&NODE, &NPM])? {
+        return Ok(Counts::skipped(&missing));
+    }
+    install_wasm_target()?;
+    let first = shell::read_file(&lab.tarball()?)?;
+    lab.tarball = None;
+    let second = shell::read_file(&lab.tarball()?)?;
+    publish::run(&lab.workspace, [&first, &second])
+}
+
 fn node(lab: &mut Lab) -> Result<Counts> {
     if let Err(missing) = debian::find([&NODE, &NPM])? {
         return Ok(Counts::skipped(&missing));
@@ -315,7 +335,29 @@ fn runtimes(lab: &mut Lab) -> Result<Counts> {
         .env("PACKAGE_DIR", project.join("node_modules").join("custom-template-jobs"))
         .env("TARBALL", tarball)
         .env("CHROMIUM", chromium);
-    run_node_tests(&lab.workspace, "runtimes", &mut command)
+    let mut counts = run_node_tests(&lab.workspace, "runtimes", &mut command)?;
+    // Where a test failed, what was seen is not all that there is to see.
+    if counts.failed == 0 {
+        counts += readme(&lab.workspace)?;
+    }
+    Ok(counts)
+}
+
+/// Holds the package's README to what the tests saw and what `pack` measured; with `BLESS=1` it is rewritten.
+fn readme(workspace: &Workspace) -> Result<Counts> {
+    let page = pack::page_size(workspace)?;
+    let inline = Size::of(&pack::bundle(workspace, &pack::package_directory(workspace).join("inline.js"))?)?;
+    let mut command = node_tests(workspace, "readme")?;
+    command
+        .env("SEEN_DIR", seen_directory(workspace))
+        .env("PAGE_BROTLI", page.brotli.to_string())
+        .env("INLINE_BROTLI", inline.brotli.to_string());
+    run_node_tests(workspace, "readme", &mut command)
+}
+
+/// Where each suite writes down, in a directory of its own, what it saw the package run in.
+fn seen_directory(workspace: &Workspace) -> PathBuf {
+    workspace.target.join("test").join("seen")
 }
 
 fn engines(lab: &mut Lab) -> Result<Counts> {
@@ -366,6 +408,8 @@ fn demo_suite(lab: &mut Lab) -> Result<Counts> {
 /// Node's test runner over one folder of tests, knowing where the sandbox's program is.
 fn node_tests(workspace: &Workspace, folder: &str) -> Result<Command> {
     npm::install_tools(workspace)?;
+    let seen = seen_directory(workspace).join(folder);
+    shell::fresh_directory(&seen)?;
     let mut command = Command::new("node");
     command
         .current_dir(&workspace.root)
@@ -373,7 +417,8 @@ fn node_tests(workspace: &Workspace, folder: &str) -> Result<Command> {
         .args(["--test-reporter=spec", "--test-reporter-destination=stdout"])
         .args([OsString::from("--test-reporter=tap"), destination(workspace, folder)])
         .args(test_files(workspace, folder))
-        .env("SANDBOX_BIN", sandbox_program(workspace)?);
+        .env("SANDBOX_BIN", sandbox_program(workspace)?)
+        .env("SEEN_DIR", seen);
     Ok(command)
 }
 

@@ -1,0 +1,146 @@
+//! What npm and crates.io would be sent: the same bytes each time, all that a package must hold, and nothing else.
+
+use std::fmt::Write as _;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
+
+use super::counts::Counts;
+use crate::workspace::Workspace;
+use crate::{npm, pack, shell};
+
+/// What the crate holds beside its sources. Cargo adds the last three.
+const CRATE: &[&str] = &[
+    "CHANGELOG.md",
+    "LICENSE-APACHE",
+    "LICENSE-MIT",
+    "README.md",
+    "Cargo.toml",
+    "Cargo.lock",
+    "Cargo.toml.orig",
+    ".cargo_vcs_info.json",
+];
+
+/// What people look for in an npm package, beside what its `package.json` names.
+const PACKAGE: &[&str] = &["LICENSE-APACHE", "LICENSE-MIT", "README.md", "index.d.ts", "package.json"];
+
+/// Runs every check; `tarballs` are two packs of one checkout.
+pub fn run(workspace: &Workspace, tarballs: [&[u8]; 2]) -> Result<Counts> {
+    let [first, second] = tarballs;
+    let mut counts = Counts::default();
+    let mut check = |name: &str, result: Result<()>| {
+        match &result {
+            Ok(()) => println!("test {name} ... ok"),
+            Err(error) => println!("test {name} ... FAILED\n{error:#}"),
+        }
+        counts += if result.is_ok() { Counts::passed(1) } else { Counts::failed(1) };
+    };
+    check("two_packs_give_the_same_bytes", same(first, second));
+    check("npm_would_publish_the_package_as_it_is", npm_takes_it(workspace));
+    check("the_crate_holds_its_sources_and_licences_and_nothing_else", holds_the_sources(&list(workspace)?));
+    check("the_crate_builds_from_what_crates_io_would_be_sent", builds(workspace, &[]));
+    let wasm = ["--target", "wasm32-unknown-unknown", "--features", "serde"];
+    check("the_crate_builds_so_for_webassembly_too", builds(workspace, &wasm));
+    Ok(counts)
+}
+
+fn same(first: &[u8], second: &[u8]) -> Result<()> {
+    let at = first.iter().zip(second).position(|(one, other)| one != other);
+    ensure!(first == second, "{} and {} bytes; they part at {at:?}", first.len(), second.len());
+    Ok(())
+}
+
+/// `npm publish --dry-run` succeeds and has nothing to correct. It asks no registry: there this version may be out
+/// already, which is no fault of the package.
+fn npm_takes_it(workspace: &Workspace) -> Result<()> {
+    let mut command = npm::npm(&pack::package_directory(workspace));
+    command.args(["publish", "--dry-run", "--json", "--loglevel=warn"]);
+    command.args(["--registry=http://127.0.0.1:9", "--fetch-retries=0"]);
+    let output = command.output().context("npm could not be started")?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "{said}");
+    let warnings = publish_warnings(&said);
+    ensure!(warnings.is_empty(), "{warnings}");
+    let sent: Value = serde_json::from_slice(&output.stdout).context("npm printed no JSON")?;
+    let files: Vec<&str> = file_names(&sent);
+    for file in PACKAGE {
+        ensure!(files.contains(file), "{file} would not be sent, only {files:?}");
+    }
+    Ok(())
+}
+
+/// What npm says of the package; that nobody is logged in is no fault of it.
+fn publish_warnings(said: &str) -> String {
+    said.lines().filter(|line| line.starts_with("npm warn publish") && !line.contains("logged in")).fold(
+        String::new(),
+        |mut all, line| {
+            let _ = writeln!(all, "{line}");
+            all
+        },
+    )
+}
+
+/// npm names the files at the top or under the package's name, as its version will have it.
+fn file_names(sent: &Value) -> Vec<&str> {
+    let files = sent["files"].as_array().or_else(|| sent.as_object()?.values().next()?["files"].as_array());
+    files.into_iter().flatten().filter_map(|file| file["path"].as_str()).collect()
+}
+
+/// A checkout that is being worked on is tested too, hence `--allow-dirty`.
+fn cargo_package(workspace: &Workspace) -> Command {
+    let mut command = workspace.cargo();
+    command.args(["package", "--package", "custom-template-jobs", "--allow-dirty", "--quiet"]);
+    command
+}
+
+fn list(workspace: &Workspace) -> Result<Vec<String>> {
+    Ok(shell::read(cargo_package(workspace).arg("--list"))?.lines().map(|line| line.replace('\\', "/")).collect())
+}
+
+fn holds_the_sources(files: &[String]) -> Result<()> {
+    let strangers: Vec<_> =
+        files.iter().filter(|file| !file.starts_with("src/") && !CRATE.contains(&file.as_str())).collect();
+    ensure!(strangers.is_empty(), "these are not for others: {strangers:?}");
+    for wanted in CRATE.iter().chain(&["src/lib.rs"]) {
+        // Cargo writes it only in a checkout of git.
+        let needed = *wanted != ".cargo_vcs_info.json";
+        ensure!(!needed || files.iter().any(|file| file == wanted), "{wanted} is missing");
+    }
+    Ok(())
+}
+
+fn builds(workspace: &Workspace, flags: &[&str]) -> Result<()> {
+    let output =
+        cargo_package(workspace).args(flags).stdout(Stdio::null()).output().context("cargo could not be started")?;
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stranger_in_the_crate_and_a_missing_licence_are_told() {
+        let whole: Vec<String> = CRATE.iter().chain(&["src/lib.rs"]).map(|&file| file.to_owned()).collect();
+        assert!(holds_the_sources(&whole).is_ok());
+        let with_tests: Vec<String> = whole.iter().cloned().chain(["tests/node_modules/x.js".to_owned()]).collect();
+        assert!(holds_the_sources(&with_tests).is_err());
+        let without_licence: Vec<String> = whole.into_iter().filter(|file| file != "LICENSE-MIT").collect();
+        assert!(holds_the_sources(&without_licence).is_err());
+    }
+
+    #[test]
+    fn what_npm_would_correct_is_told_and_a_missing_login_is_not() {
+        let said =
+            "npm warn publish This command requires you to be logged in (dry-run)\nnpm warn publish \"bin\" was removed\n";
+        assert_eq!(publish_warnings(said), "npm warn publish \"bin\" was removed\n");
+    }
+
+    #[test]
+    fn packs_that_differ_are_told_where() {
+        assert!(same(b"abc", b"abc").is_ok());
+        assert!(format!("{:#}", same(b"abc", b"axc").expect_err("they differ")).contains("Some(1)"));
+    }
+}
