@@ -35,6 +35,7 @@ pub const SUITES: &[Suite] = &[
     Suite { name: "node", what: "the packed package in Node", exists: has_node, run: node },
     Suite { name: "runtimes", what: "the packed package in runtimes and bundlers", exists: has_runtimes, run: runtimes },
     Suite { name: "demo", what: "the demo page in Chromium", exists: has_demo, run: demo_suite },
+    Suite { name: "examples", what: "the examples, with the packed package", exists: has_examples, run: examples },
 ];
 
 const WASM: [&str; 4] = ["--package", "custom-template-jobs", "--target", "wasm32-unknown-unknown"];
@@ -101,6 +102,10 @@ fn has_runtimes(workspace: &Workspace) -> bool {
 
 fn has_demo(workspace: &Workspace) -> bool {
     !test_files(workspace, "demo").is_empty()
+}
+
+fn has_examples(workspace: &Workspace) -> bool {
+    !test_files(workspace, "examples").is_empty()
 }
 
 fn format(lab: &mut Lab) -> Result<Counts> {
@@ -242,6 +247,23 @@ fn demo_suite(lab: &mut Lab) -> Result<Counts> {
         .env("CHROMIUM", chromium)
         .env("SCREENSHOT_DIR", &screenshots);
     let counts = run_node_tests(&lab.workspace, "demo", &mut command)?;
+    println!("screenshots: {}", screenshots.display());
+    Ok(counts)
+}
+
+/// The examples, each copied to a folder of its own, where the tarball is installed.
+fn examples(lab: &mut Lab) -> Result<Counts> {
+    let [_, _, chromium] = match debian::find([&NODE, &NPM, &CHROMIUM])? {
+        Ok(found) => found,
+        Err(missing) => return Ok(Counts::skipped(&missing)),
+    };
+    install_wasm_target()?;
+    let tarball = lab.tarball()?;
+    let screenshots = lab.workspace.target.join("screenshots").join("examples");
+    shell::fresh_directory(&screenshots)?;
+    let mut command = node_tests(&lab.workspace, "examples")?;
+    command.env("TARBALL", tarball).env("CHROMIUM", chromium).env("SCREENSHOT_DIR", &screenshots);
+    let counts = run_node_tests(&lab.workspace, "examples", &mut command)?;
     println!("screenshots: {}", screenshots.display());
     Ok(counts)
 }
