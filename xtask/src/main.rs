@@ -25,7 +25,8 @@ cargo xtask <command>
   test [--all] [SUITE...]
                        what every change must pass, or the suites that are named; `test --list` names them
   pack                 build the npm package and print its sizes and its path
-  bench [size]         measure beside the peers, and write target/bench/report.json
+  bench [size|start|overhead]...
+                       measure beside the peers, and write target/bench/report.json
 ";
 
 fn main() -> ExitCode {
