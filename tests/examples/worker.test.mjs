@@ -107,14 +107,15 @@ async function until(so) {
 
 test("the_package_in_a_page_previews_and_renders_through_it", async () => {
   const jobs = new library.TemplateJobs({ baseUrl: `${relay.url}/relay`, idempotencyHeader: true, journal: "memory" });
-  const preview = await jobs.preview(job());
+  const soon = { expectedMs: 500, maxInterval: 500 };
+  const preview = await jobs.preview(job(), soon);
   assert.match(preview.preview, /^http/);
   await jobs.render(preview);
-  const { video_output } = await jobs.poll(preview, { until: "video" });
+  const { video_output } = await jobs.poll(preview, { ...soon, until: "video" });
   assert.match(video_output, /^http/);
   const blocked = await jobs.previewSync(job());
   assert.match(blocked.preview, /^http/);
-  const straight = await jobs.poll(await jobs.submit(job()), { until: "video" });
+  const straight = await jobs.poll(await jobs.submit(job()), { ...soon, until: "video" });
   assert.match(straight.video_output, /^http/);
   jobs.close();
   assert.deepEqual((await charges()).map(({ step }) => step), ["preview", "render", "preview", "submit"]);

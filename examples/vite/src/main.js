@@ -137,7 +137,7 @@ const ADVICE = {
       ? ["The connection was lost", "Your video goes on without this page. Check your network, then go on.", resume]
       : ["There is no connection", "Nothing was sent and nothing was paid for. Check your network and try again."],
   PollTimeoutError: () => ["This takes longer than usual", "Your video is still being worked on.", resume],
-  JobFailedError: ({ reason }) => ["This could not be made", `${reason} Change the form and preview it again.`],
+  JobFailedError: ({ reason }) => ["This could not be made", `Change the form and preview it again. The provider says: ${reason}`],
   ApiError: ({ kind, message }) => [kind === "insufficient_credits" ? "There are not enough credits" : "The server refused this", message],
 };
 
