@@ -8,7 +8,7 @@ import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 
-export { settles, startSandbox } from "../node/harness.mjs";
+export { startSandbox } from "../node/harness.mjs";
 
 /** How long a step may take on a busy machine. Nothing waits this long when all is well. */
 export const PATIENCE = 60_000;

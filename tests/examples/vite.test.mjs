@@ -226,3 +226,7 @@ test("axe_finds_nothing_and_nothing_is_wider_than_the_window_on_any_screen_in_an
   await page.frameLocator("iframe").locator("body").waitFor();
   await looks("preview");
 }));
+
+test("the_vite_that_it_asks_for_is_the_one_that_ran_here", () => {
+  assert.equal(example.manifest.devDependencies.vite, `^${example.tools.vite}`);
+});

@@ -125,7 +125,7 @@ function hideResult() {
   $("#next").hidden = true;
 }
 
-/** What a person needs by the error's name: what happened, what to do, and what "Go on" does where it helps. */
+/** What a person needs by the error's name: what happened, what to do, and what "Look again" does where it helps. */
 const ADVICE = {
   ChargeUnknownError: () => [
     "Nobody knows whether this was paid for",
@@ -134,7 +134,7 @@ const ADVICE = {
   ],
   ConnectionError: ({ sent }) =>
     sent
-      ? ["The connection was lost", "Your video goes on without this page. Check your network, then go on.", resume]
+      ? ["The connection was lost", "Your video goes on without this page. Check your network, then look again.", resume]
       : ["There is no connection", "Nothing was sent and nothing was paid for. Check your network and try again."],
   PollTimeoutError: () => ["This takes longer than usual", "Your video is still being worked on.", resume],
   JobFailedError: ({ reason }) => ["This could not be made", `Change the form and preview it again. The provider says: ${reason}`],
