@@ -11,7 +11,7 @@ use custom_template_jobs::client::{ChargeOptions, Client, Config, PollOptions};
 use custom_template_jobs::error::Failure;
 use custom_template_jobs::value::{Kind, Value, inspect};
 use custom_template_jobs::web::{
-    ApiKind, CallError, Error, Job, JobRequest, Options, Reason, RustHost, Template, TemplateJobs, Variable,
+    ApiKind, CallError, Error, Job, JobRequest, Journal, Options, Reason, RustHost, Template, TemplateJobs, Variable,
 };
 use js_sys::{Array, Function, Object, Reflect};
 use wasm_bindgen::prelude::*;
@@ -136,6 +136,51 @@ async fn errors_of_the_api_are_told_by_kind() {
     assert!(matches!(error.reason(), Reason::Api { status: 404, kind: ApiKind::NotFound, .. }), "{error:?}");
     let error = expect_error(jobs.submit(&titled(UNKNOWN_ID), ChargeOptions::default()).await);
     assert!(matches!(error.reason(), Reason::Api { kind: ApiKind::Invalid | ApiKind::NotFound, .. }), "{error:?}");
+}
+
+#[wasm_bindgen_test]
+async fn headers_of_the_caller_are_sent() {
+    let headers = [("x-api-id".into(), "sandbox".into()), ("x-api-key".into(), "sandbox".into())].into();
+    let jobs = TemplateJobs::new(&Options { headers, api_id: None, api_key: None, ..options() });
+    assert!(jobs.templates().await.is_ok());
+}
+
+#[wasm_bindgen_test]
+async fn a_journal_of_the_callers_own_is_asked_before_anything_is_sent() {
+    let journal = Object::new();
+    for method in ["create", "list"] {
+        Reflect::set(&journal, &method.into(), &Function::new_no_args("throw new Error('full')")).expect("set");
+    }
+    let jobs = TemplateJobs::new(&Options { journal: Journal::Own(journal.into()), ..options() });
+    let error = expect_error(jobs.submit(&titled(UNKNOWN_ID), ChargeOptions::default()).await);
+    assert_eq!(error.reason(), &Reason::Journal);
+    assert_eq!(expect_error(jobs.pending().await).reason(), &Reason::Journal);
+}
+
+#[wasm_bindgen_test]
+async fn an_operation_that_nobody_knows_cannot_be_settled() {
+    let error = expect_error(TemplateJobs::new(&options()).settle("never sent", None).await);
+    assert_eq!((error.field(), error.operation()), (Some("operation"), Some("never sent")));
+}
+
+#[wasm_bindgen_test]
+async fn a_wait_listens_to_its_surroundings_until_it_ends() {
+    let spy = Function::new_no_args(
+        r"
+        const { addEventListener, removeEventListener } = globalThis;
+        const seen = [];
+        globalThis.addEventListener = (type) => seen.push('+' + type);
+        globalThis.removeEventListener = (type) => seen.push('-' + type);
+        return () => {
+            Object.assign(globalThis, { addEventListener, removeEventListener });
+            return seen.join(' ');
+        };",
+    );
+    let seen = Function::from(spy.call0(&JsValue::UNDEFINED).expect("a spy"));
+    let error = expect_error(TemplateJobs::new(&options()).poll(UNKNOWN_ID, soon()).await);
+    let seen = seen.call0(&JsValue::UNDEFINED).expect("what was seen");
+    assert_eq!(error.job_id(), Some(UNKNOWN_ID));
+    assert_eq!(seen, "+online +pageshow -online -pageshow");
 }
 
 #[wasm_bindgen_test]

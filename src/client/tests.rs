@@ -1282,12 +1282,14 @@ type Begin = fn(&Client<Scripted>) -> Calling<Scripted>;
 
 #[test]
 fn nothing_is_left_of_a_call_that_ended_or_was_left() {
-    let kinds: [Begin; 5] = [
+    let kinds: [Begin; 6] = [
         |client| client.get(ID, None),
         |client| client.poll(ID, None, video()),
         |client| client.render(ID, None, &ChargeOptions::default()),
         |client| client.submit(&request(), &ChargeOptions::default()),
         |client| client.poll(ID, None, PollOptions { timeout: Some(0.0), ..video() }),
+        // Over while a look is under way.
+        |client| client.poll(ID, None, PollOptions { timeout: Some(2.0), ..video() }),
     ];
     for (which, kind) in kinds.into_iter().enumerate() {
         let (client, host) = busy();

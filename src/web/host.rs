@@ -16,29 +16,37 @@ extern "C" {
     pub type Plumbing;
 
     #[wasm_bindgen(method, structural)]
-    fn send(this: &Plumbing, task: u32, post: bool, url: &JsValue, body: &JsValue, operation: &JsValue, timeout: f64);
+    pub(super) fn send(
+        this: &Plumbing,
+        task: u32,
+        post: bool,
+        url: &JsValue,
+        body: &JsValue,
+        operation: &JsValue,
+        timeout: f64,
+    );
     #[wasm_bindgen(method, structural)]
-    fn sleep(this: &Plumbing, task: u32, ms: f64, light: bool);
+    pub(super) fn sleep(this: &Plumbing, task: u32, ms: f64, light: bool);
     #[wasm_bindgen(method, structural)]
-    fn wake(this: &Plumbing);
+    pub(super) fn wake(this: &Plumbing);
     #[wasm_bindgen(method, structural)]
-    fn forget(this: &Plumbing, task: u32);
+    pub(super) fn forget(this: &Plumbing, task: u32);
     #[wasm_bindgen(method, structural)]
-    fn journal(this: &Plumbing, task: u32, call: &str, key: &JsValue, entry: &JsValue);
+    pub(super) fn journal(this: &Plumbing, task: u32, call: &str, key: &JsValue, entry: &JsValue);
     #[wasm_bindgen(method, structural, js_name = listJobs)]
-    fn list_jobs(this: &Plumbing, task: u32, since: f64) -> bool;
+    pub(super) fn list_jobs(this: &Plumbing, task: u32, since: f64) -> bool;
     #[wasm_bindgen(method, structural)]
-    fn now(this: &Plumbing) -> f64;
+    pub(super) fn now(this: &Plumbing) -> f64;
     #[wasm_bindgen(method, structural)]
-    fn uuid(this: &Plumbing) -> JsValue;
+    pub(super) fn uuid(this: &Plumbing) -> JsValue;
     #[wasm_bindgen(method, structural)]
-    fn visible(this: &Plumbing) -> bool;
+    pub(super) fn visible(this: &Plumbing) -> bool;
     #[wasm_bindgen(method, structural)]
-    fn online(this: &Plumbing) -> bool;
+    pub(super) fn online(this: &Plumbing) -> bool;
     #[wasm_bindgen(method, structural)]
-    fn shares(this: &Plumbing) -> bool;
+    pub(super) fn shares(this: &Plumbing) -> bool;
     #[wasm_bindgen(method, structural)]
-    fn event(this: &Plumbing, event: &JsValue);
+    pub(super) fn event(this: &Plumbing, event: &JsValue);
 
     /// A call of JavaScript's.
     #[derive(Clone, Debug)]

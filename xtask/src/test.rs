@@ -2,7 +2,7 @@
 
 mod browser;
 mod counts;
-mod debian;
+pub mod debian;
 mod display;
 mod publish;
 mod suites;

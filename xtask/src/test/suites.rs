@@ -78,6 +78,13 @@ pub const SUITES: &[Suite] = &[
         run: engines,
     },
     Suite { name: "demo", what: "the demo page in Chromium", when: Always, exists: has_demo, run: demo_suite },
+    Suite {
+        name: "examples",
+        what: "the examples, with the packed package",
+        when: Always,
+        exists: has_examples,
+        run: examples,
+    },
 ];
 
 const WASM: [&str; 4] = ["--package", "custom-template-jobs", "--target", "wasm32-unknown-unknown"];
@@ -173,6 +180,10 @@ fn has_engines(workspace: &Workspace) -> bool {
 
 fn has_demo(workspace: &Workspace) -> bool {
     !test_files(workspace, "demo").is_empty()
+}
+
+fn has_examples(workspace: &Workspace) -> bool {
+    !test_files(workspace, "examples").is_empty()
 }
 
 fn format(lab: &mut Lab) -> Result<Counts> {
@@ -401,6 +412,23 @@ fn demo_suite(lab: &mut Lab) -> Result<Counts> {
         .env("CHROMIUM", chromium)
         .env("SCREENSHOT_DIR", &screenshots);
     let counts = run_node_tests(&lab.workspace, "demo", &mut command)?;
+    println!("screenshots: {}", screenshots.display());
+    Ok(counts)
+}
+
+/// The examples, each copied to a folder of its own, where the tarball is installed.
+fn examples(lab: &mut Lab) -> Result<Counts> {
+    let [_, _, chromium] = match debian::find([&NODE, &NPM, &CHROMIUM])? {
+        Ok(found) => found,
+        Err(missing) => return Ok(Counts::skipped(&missing)),
+    };
+    install_wasm_target()?;
+    let tarball = lab.tarball()?;
+    let screenshots = lab.workspace.target.join("screenshots").join("examples");
+    shell::fresh_directory(&screenshots)?;
+    let mut command = node_tests(&lab.workspace, "examples")?;
+    command.env("TARBALL", tarball).env("CHROMIUM", chromium).env("SCREENSHOT_DIR", &screenshots);
+    let counts = run_node_tests(&lab.workspace, "examples", &mut command)?;
     println!("screenshots: {}", screenshots.display());
     Ok(counts)
 }

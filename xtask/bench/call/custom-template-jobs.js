@@ -1,0 +1,7 @@
+// How a job's status is asked for with ours.
+import { TemplateJobs } from "custom-template-jobs";
+
+export function client(base) {
+  const jobs = new TemplateJobs({ baseUrl: base, journal: "memory" });
+  return () => jobs.get("3c90c3cc-0d44-4b50-8888-8dd25736052a");
+}
