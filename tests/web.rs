@@ -456,9 +456,10 @@ async fn a_client_that_is_dropped_leaves_nothing_behind() {
     for _ in 0..10 {
         let client = client_over(&fetch, &[]);
         client.submit(&body_of(&titled(UNKNOWN_ID)), &ChargeOptions::default()).await.expect("a job");
-        // A wait that sleeps between two looks, a request under way, and a charge that goes on alone.
-        left_after(20, client.poll(UNKNOWN_ID, None, soon())).await;
+        // A request under way, a wait that sleeps between two looks, and a charge that goes on alone.
         left_after(20, client.templates(None)).await;
+        left_after(20, client.poll(UNKNOWN_ID, None, soon())).await;
+        drop(client);
         let slow = client_over(&slow_charge(), &[]);
         left_after(20, slow.submit(&body_of(&titled(UNKNOWN_ID)), &ChargeOptions::default())).await;
     }

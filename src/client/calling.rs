@@ -122,11 +122,6 @@ impl<V: Value> Slot<V> {
         self.settled.get()
     }
 
-    /// For [`Host::over`].
-    pub fn over(&self) {
-        drop(self.client.take());
-    }
-
     /// For [`Host::alarm`]: the timer, which is dropped when nobody waits for the call any more.
     pub fn keep_alarm(&self, timer: impl Any) {
         *self.alarm.borrow_mut() = Some(Box::new(timer));
@@ -192,7 +187,7 @@ where
             _ => false,
         });
         if goes_on {
-            // A circle, until the charge is over.
+            // A circle: the client's task holds the slot. It opens when the task ends.
             let client: Rc<dyn Any> = Rc::clone(&self.client.0) as _;
             *self.slot.client.borrow_mut() = Some(client);
         }

@@ -109,10 +109,6 @@ impl Host for RustHost {
         call.settle(result);
     }
 
-    fn over(&self, call: &Self::Call) {
-        call.over();
-    }
-
     fn update(&self, call: &Self::Call, job: &JsValue, look: Look) {
         call.update(job, look);
     }
