@@ -27,8 +27,6 @@ extern "C" {
     fn core(this: &Plumbing) -> JsValue;
     #[wasm_bindgen(method, structural)]
     fn listen(this: &Plumbing, count: i32);
-    #[wasm_bindgen(method, structural, js_name = forgetAll)]
-    fn forget_all(this: &Plumbing);
 }
 
 /// The host whose calls are futures.
@@ -61,22 +59,14 @@ impl Drop for Listening {
     }
 }
 
-/// How the plumbing reaches the client; as long as the host lives.
+/// How the plumbing reaches the client, as long as the host lives. Nothing waits by then: whoever waits holds the client.
 #[derive(Default)]
 struct Line(OnceCell<Connected>);
 
 struct Connected {
-    plumbing: Plumbing,
     tell: Rc<dyn Fn(Signal<JsValue>)>,
     _resume: Closure<dyn Fn(u32, bool, JsValue)>,
     _build: Closure<dyn Fn(JsValue, JsValue, JsValue, bool) -> JsValue>,
-}
-
-impl Drop for Connected {
-    fn drop(&mut self) {
-        // Else a timer would call what is not there any more.
-        self.plumbing.forget_all();
-    }
 }
 
 impl fmt::Debug for Line {
@@ -101,8 +91,7 @@ impl Host for RustHost {
             |url: JsValue, init: JsValue, headers: JsValue, whole| host::build(&url, &init, &headers, whole),
         );
         let _ = self.0.core().with("resume", resume.as_ref()).with("build", build.as_ref());
-        let plumbing = self.0.clone();
-        self.1.0.get_or_init(|| Connected { plumbing, tell, _resume: resume, _build: build });
+        self.1.0.get_or_init(|| Connected { tell, _resume: resume, _build: build });
     }
 
     fn settle(&self, call: &Self::Call, result: Result<&JsValue, &Failure<JsValue>>) {
