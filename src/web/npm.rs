@@ -23,11 +23,11 @@ thread_local! {
 
 /// Sets up a client over the facade's plumbing; its number.
 #[wasm_bindgen]
-pub fn connect(plumbing: Plumbing, options: JsValue) -> u32 {
+pub fn connect(plumbing: Plumbing, options: &JsValue) -> u32 {
     let base_url = options.get("baseUrl").or(|| JsValue::text(Config::<JsValue>::BASE_URL));
     let mut config = Config::new(&base_url, &options.get("apiId"));
-    take_positive(&options, "timeout", &mut config.timeout);
-    take_positive(&options, "previewTimeout", &mut config.preview_timeout);
+    take_positive(options, "timeout", &mut config.timeout);
+    take_positive(options, "previewTimeout", &mut config.preview_timeout);
     let retries = options.number_of("maxRetries");
     if retries >= 0.0 {
         config.max_retries = retries as u32;
@@ -79,7 +79,7 @@ fn client_of(number: u32) -> Option<Client<WebHost>> {
 
 /// Begins a call; the number of its task, or 0 where it is over already. The order is the facade's too.
 #[wasm_bindgen]
-pub fn start(client: u32, wanted: u32, call: Call) -> u32 {
+pub fn start(client: u32, wanted: u32, call: &Call) -> u32 {
     let wanted = match wanted {
         0 => Wanted::Endpoint(Endpoint::Submit),
         1 => Wanted::Endpoint(Endpoint::PreviewAsync),
@@ -94,7 +94,7 @@ pub fn start(client: u32, wanted: u32, call: Call) -> u32 {
         _ => Wanted::Poll,
     };
     let given = JsValue::from(call.clone());
-    client_of(client).map_or(0, |client| client.start(wanted, &given, &call))
+    client_of(client).map_or(0, |client| client.start(wanted, &given, call))
 }
 
 /// What a task waited for is there.
