@@ -5,7 +5,7 @@
 
 import * as glue from "./custom_template_jobs_bg.js";
 import { build, connect, disconnect, late, leave, resume, start } from "./custom_template_jobs_bg.js";
-import { Plumbing, inBrowser, report } from "./plumbing.js";
+import { Plumbing, inBrowser, later, report } from "./plumbing.js";
 import * as values from "./values.js";
 
 const [SUBMIT, PREVIEW_ASYNC, PREVIEW_SYNC, RENDER, GET, TEMPLATES, REMAINING_CREDITS, ESTIMATE, PENDING, SETTLE, POLL] =
@@ -164,12 +164,8 @@ class Call {
   }
 
   update(job, nextLookMs, remainingMs) {
-    if (this.ended) return;
-    try {
-      this.options.onUpdate?.(job, remainingMs > 0 ? { remainingMs, nextLookMs } : { nextLookMs });
-    } catch (thrown) {
-      report(thrown);
-    }
+    const { onUpdate } = this.options;
+    if (onUpdate) later(() => this.left || onUpdate(job, remainingMs > 0 ? { remainingMs, nextLookMs } : { nextLookMs }));
   }
 
   alarm(task, ms) {

@@ -15,7 +15,7 @@ mod reading;
 mod tests;
 mod watching;
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::fmt;
 use std::rc::Rc;
 
@@ -87,17 +87,18 @@ pub enum Wanted {
 }
 
 /// A client of the API. Cheap to clone: the clones share everything.
-pub struct Client<H: Host>(Rc<Inner<H>>);
+pub struct Client<H: Host>(Rc<RefCell<Core<H>>>);
 
-struct Inner<H: Host> {
+/// All that a client is. It is borrowed as a whole: a host never comes back into a client that is calling it.
+struct Core<H: Host> {
     host: H,
     config: Config<H::Value>,
-    known: RefCell<Known<H::Value>>,
-    tasks: RefCell<Vec<Place<H>>>,
+    known: Known<H::Value>,
+    tasks: Vec<Place<H>>,
     /// The number of the youngest task. None is given twice: what comes late for one that is over must not reach another.
-    youngest: Cell<u32>,
-    /// The task that watches jobs for every call, where the host shares.
-    watch: Cell<u32>,
+    youngest: u32,
+    /// The task that watches jobs for every call, where the host shares; 0 where nothing is watched.
+    watch: u32,
 }
 
 /// Where a task is kept.
@@ -123,8 +124,8 @@ enum Task<V> {
     Charge(Box<Charge<V>>),
     List(Box<Listing<V>>),
     Settle(Box<Settling<V>>),
-    /// Looks at jobs. It is never taken out while it is advanced: the calls that it tells of changes may come back.
-    Watch(Rc<RefCell<Watch<V>>>),
+    /// Looks at jobs.
+    Watch(Box<Watch<V>>),
     /// Waits for a job that the task of that number looks at.
     Poll(u32),
 }
@@ -144,11 +145,11 @@ impl<H: Host> fmt::Debug for Client<H> {
 impl<H: Host> Client<H> {
     /// A client over a host. Does nothing yet: no request, no timer, no randomness.
     pub fn new(host: H, config: Config<H::Value>) -> Self {
-        let known = RefCell::new(Known::new(config.max_credits));
-        let (tasks, youngest, watch) = (RefCell::default(), Cell::new(0), Cell::new(0));
-        let client = Self(Rc::new(Inner { host, config, known, tasks, youngest, watch }));
+        let known = Known::new(config.max_credits);
+        let core = Core { host, config, known, tasks: Vec::new(), youngest: 0, watch: 0 };
+        let client = Self(Rc::new(RefCell::new(core)));
         let weak = Rc::downgrade(&client.0);
-        client.host().connect(move |signal| match (weak.upgrade().map(Self), signal) {
+        client.0.borrow().host.connect(move |signal| match (weak.upgrade().map(Self), signal) {
             (Some(client), Signal::Resume(task, answer)) => client.resume(task, answer),
             (Some(client), Signal::Late(task)) => client.late(task),
             (None, _) => {}
@@ -156,26 +157,49 @@ impl<H: Host> Client<H> {
         client
     }
 
-    /// The host.
-    pub fn host(&self) -> &H {
-        &self.0.host
+    /// Asks the host something.
+    #[cfg(feature = "serde")]
+    pub(crate) fn with_host<T>(&self, ask: impl FnOnce(&H) -> T) -> T {
+        ask(&self.0.borrow().host)
     }
 
     /// Begins a call; the number of its task, or 0 where it has ended already. What it is given:
     /// - `id`, of a job or operation; `request`, the body; `job`, where a wait begins; `jobId`, for settling;
     /// - `timeout`, `expectedMs`, `maxInterval`: milliseconds; `seconds`, of video; `operation`; `until`; `attentive`.
     pub fn start(&self, wanted: Wanted, given: &H::Value, call: &H::Call) -> u32 {
+        self.0.borrow_mut().start(wanted, given, call)
+    }
+
+    /// Hands a task what it waited for.
+    pub fn resume(&self, task: u32, answer: Answer<H::Value>) {
+        self.0.borrow_mut().advance(task, 0, answer);
+    }
+
+    /// The caller does not want it any more: by an abort, or because the client is closed. A charge that may have been
+    /// sent goes on by itself, to learn its job.
+    pub fn leave(&self, task: u32) {
+        self.0.borrow_mut().leave(task);
+    }
+
+    /// The time of a charge's caller is over. The charge goes on where it may have been sent.
+    pub fn late(&self, task: u32) {
+        self.0.borrow_mut().late(task);
+    }
+}
+
+impl<H: Host> Core<H> {
+    fn start(&mut self, wanted: Wanted, given: &H::Value, call: &H::Call) -> u32 {
         let task = match self.task_of(wanted, given) {
             Ok(task) => task,
             Err(result) => {
-                self.host().settle(call, result.as_ref());
+                self.host.settle(call, result.as_ref());
                 return 0;
             }
         };
-        let patience = if let Task::Charge(charge) = &task { Some(charge.timeout()) } else { None };
+        let patience = if let Task::Charge(charge) = &task { charge.timeout() } else { f64::INFINITY };
         let number = self.add(Owner::Call(call.clone()), task);
-        if let Some(ms) = patience {
-            self.host().alarm(call, number, ms);
+        if patience.is_finite() {
+            self.host.alarm(call, number, patience);
         }
         if wanted == Wanted::Poll {
             self.watch(number, given);
@@ -184,7 +208,7 @@ impl<H: Host> Client<H> {
     }
 
     /// The task that carries out a call; what it comes to where there is nothing to wait for.
-    fn task_of(&self, wanted: Wanted, given: &H::Value) -> Result<Task<H::Value>, Outcome<H::Value>> {
+    fn task_of(&mut self, wanted: Wanted, given: &H::Value) -> Result<Task<H::Value>, Outcome<H::Value>> {
         let id = given.get("id");
         Ok(match wanted {
             Wanted::Endpoint(endpoint) => {
@@ -195,8 +219,8 @@ impl<H: Host> Client<H> {
                     check_id(&id).map_err(Err)?;
                 }
                 let timeout = given.number_of("timeout");
-                let timeout = if timeout > 0.0 { timeout } else { self.0.config.timeout };
-                Task::Read(Reading::new(endpoint, id, timeout, self.0.config.max_retries))
+                let timeout = if timeout > 0.0 { timeout } else { self.config.timeout };
+                Task::Read(Reading::new(endpoint, id, timeout, self.config.max_retries))
             }
             Wanted::Estimate => return Err(self.estimate(&given.get("request")).map(H::Value::number)),
             Wanted::Pending => Task::List(Box::new(Listing::new())),
@@ -220,132 +244,98 @@ impl<H: Host> Client<H> {
         let Some(step) = Step::parse(&question.get("step")) else {
             return Err(refuse("step", "must be submit, preview or render"));
         };
-        self.0.config.prices.estimate(step, question.number_of("seconds"), ModelVersion::of(question)?)
+        self.config.prices.estimate(step, question.number_of("seconds"), ModelVersion::of(question)?)
     }
 
-    /// Hands a task what it waited for.
-    pub fn resume(&self, task: u32, answer: Answer<H::Value>) {
-        self.advance(task, 0, answer);
-    }
-
-    /// The caller does not want it any more: by an abort, or because the client is closed. A charge that may have been
-    /// sent goes on by itself, to learn its job.
-    pub fn leave(&self, number: u32) {
-        let place = self.change(number, |place| {
-            if let Owner::Call(call) = &place.owner {
-                place.owner = Owner::Left(call.clone());
-            }
-            place.task.take()
-        });
-        // What is being advanced right now is left as soon as it has been.
-        let Some(mut task) = place.flatten() else { return };
-        if let Task::Charge(charge) = &mut task
-            && charge.outlives_its_caller()
-        {
-            self.change(number, |place| place.task = Some(task));
-            return;
+    fn leave(&mut self, number: u32) {
+        let Some(place) = self.find(number) else { return };
+        if let Owner::Call(call) = &place.owner {
+            place.owner = Owner::Left(call.clone());
         }
-        self.host().forget(number);
-        match &task {
-            Task::Charge(charge) => self.release(charge),
-            Task::Poll(watch) => self.unwatch(*watch, number),
+        match &place.task {
+            Some(Task::Charge(charge)) if charge.outlives_its_caller() => return,
+            Some(Task::Charge(charge)) if charge.holds() => {
+                let operation = charge.operation();
+                self.release(&operation);
+            }
+            Some(Task::Poll(watch)) => {
+                let watch = *watch;
+                self.unwatch(watch, number);
+            }
             _ => {}
         }
-        for child in self.children(number) {
+        self.host.forget(number);
+        while let Some(child) = self.tasks.iter().find(|place| matches!(place.owner, Owner::Task(parent) if parent == number)) {
+            let child = child.number;
             self.leave(child);
         }
         self.end(number, None);
     }
 
-    /// The time of a charge's caller is over. The charge goes on where it may have been sent.
-    pub fn late(&self, number: u32) {
-        let told = self.change(number, |place| match (&place.owner, &place.task) {
-            (Owner::Call(call), Some(Task::Charge(charge))) => Some((call.clone(), charge.too_late())),
-            _ => None,
-        });
-        let Some((call, failure)) = told.flatten() else { return };
+    fn late(&mut self, number: u32) {
+        let Some(Place { owner: Owner::Call(call), task: Some(Task::Charge(charge)), .. }) = self.find(number) else { return };
+        let (call, failure) = (call.clone(), charge.too_late());
         self.leave(number);
-        self.host().settle(&call, Err(&failure));
+        self.host.settle(&call, Err(&failure));
     }
 
     /// Adds a task and begins it; its number.
-    fn add(&self, owner: Owner<H::Call>, task: Task<H::Value>) -> u32 {
+    fn add(&mut self, owner: Owner<H::Call>, task: Task<H::Value>) -> u32 {
         let number = self.place(owner, task);
-        self.resume(number, Ok(Value::nothing()));
+        self.advance(number, 0, Ok(Value::nothing()));
         number
     }
 
-    fn place(&self, owner: Owner<H::Call>, task: Task<H::Value>) -> u32 {
-        let number = self.0.youngest.get().wrapping_add(1);
-        self.0.youngest.set(number);
-        self.0.tasks.borrow_mut().push(Place { number, owner, task: Some(task) });
-        number
+    fn place(&mut self, owner: Owner<H::Call>, task: Task<H::Value>) -> u32 {
+        self.youngest = self.youngest.wrapping_add(1);
+        self.tasks.push(Place { number: self.youngest, owner, task: Some(task) });
+        self.youngest
     }
 
-    /// Changes the place of a task. No borrow outlives this.
-    fn change<T>(&self, number: u32, change: impl FnOnce(&mut Place<H>) -> T) -> Option<T> {
-        self.0.tasks.borrow_mut().iter_mut().find(|place| place.number == number).map(change)
-    }
-
-    /// The call that waits for a task, if it still does.
-    fn call_of(&self, number: u32) -> Option<H::Call> {
-        let call = self.change(number, |place| if let Owner::Call(call) = &place.owner { Some(call.clone()) } else { None });
-        call.flatten()
+    fn find(&mut self, number: u32) -> Option<&mut Place<H>> {
+        self.tasks.iter_mut().find(|place| place.number == number)
     }
 
     /// Whether the call that a task was begun for was left.
-    fn is_left(&self, number: u32) -> bool {
-        self.change(number, |place| matches!(place.owner, Owner::Left(_))) == Some(true)
+    fn is_left(&mut self, number: u32) -> bool {
+        matches!(self.find(number), Some(Place { owner: Owner::Left(_), .. }))
     }
 
-    /// The tasks that were begun for another one.
-    fn children(&self, number: u32) -> Vec<u32> {
-        let mut children = Vec::new();
-        for place in self.0.tasks.borrow().iter() {
-            if matches!(place.owner, Owner::Task(parent) if parent == number) {
-                children.push(place.number);
-            }
-        }
-        children
-    }
-
-    fn advance(&self, number: u32, from: u32, answer: Answer<H::Value>) {
-        if let Some(watch) = self.watch_of(number) {
-            if self.look_on(number, &watch, from, answer) {
-                self.end_watch(number);
-            }
-            return;
-        }
-        let Some(mut task) = self.change(number, |place| place.task.take()).flatten() else { return };
+    fn advance(&mut self, number: u32, from: u32, answer: Answer<H::Value>) {
+        let Some(mut task) = self.find(number).and_then(|place| place.task.take()) else { return };
         let outcome = match &mut task {
             Task::Read(reading) => self.read_on(number, reading, answer),
             Task::Charge(charge) => self.charge_on(number, charge, answer),
             Task::List(listing) => self.list_on(number, listing, answer),
             Task::Settle(settling) => self.settle_on(number, settling, answer),
-            Task::Watch(_) | Task::Poll(_) => None,
+            Task::Watch(watch) => {
+                if self.look_on(number, watch, from, answer) {
+                    self.end(number, None);
+                    return;
+                }
+                None
+            }
+            Task::Poll(_) => None,
         };
         if outcome.is_some() {
             self.end(number, outcome);
             return;
         }
-        self.change(number, |place| place.task = Some(task));
-        if self.is_left(number) {
+        let Some(place) = self.find(number) else { return };
+        place.task = Some(task);
+        // A charge that went on without its caller stops where nothing would be lost by it.
+        if let Owner::Left(_) = place.owner {
             self.leave(number);
         }
     }
 
     /// Removes a task, and tells whoever waited for it. Nothing is told to a call that hears by another way.
-    fn end(&self, number: u32, outcome: Option<Outcome<H::Value>>) {
-        let place = {
-            let places = &mut *self.0.tasks.borrow_mut();
-            places.iter().position(|place| place.number == number).map(|at| places.swap_remove(at))
-        };
-        match (place.map(|place| place.owner), outcome) {
-            (Some(Owner::Call(call)), Some(outcome)) => self.host().settle(&call, outcome.as_ref()),
-            (Some(Owner::Left(call)), _) => self.host().over(&call),
-            (Some(Owner::Task(parent)), Some(outcome)) => {
-                self.advance(parent, number, outcome.map_err(|failure| failure.0));
-            }
+    fn end(&mut self, number: u32, outcome: Option<Outcome<H::Value>>) {
+        let Some(at) = self.tasks.iter().position(|place| place.number == number) else { return };
+        match (self.tasks.swap_remove(at).owner, outcome) {
+            (Owner::Call(call), Some(outcome)) => self.host.settle(&call, outcome.as_ref()),
+            (Owner::Left(call), _) => self.host.over(&call),
+            (Owner::Task(parent), Some(outcome)) => self.advance(parent, number, outcome.map_err(|failure| failure.0)),
             _ => {}
         }
     }

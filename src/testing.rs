@@ -220,6 +220,8 @@ enum What {
     Answer { client: usize, task: u32, light: bool, answer: Answer<Json> },
     /// A charge's caller stops waiting.
     Alarm { client: usize, task: u32, call: Rc<Slot<Json>> },
+    /// A callback of a caller: never while the client calls its host.
+    Callback(Box<dyn FnOnce()>),
     /// A future of a test.
     Timer(Rc<Cell<bool>>),
 }
@@ -292,7 +294,7 @@ impl Scripted {
 
     /// Whether no client waits for anything.
     pub fn is_idle(&self) -> bool {
-        self.world.agenda.borrow().iter().all(|(_, what)| matches!(what, What::Timer(_)))
+        self.world.agenda.borrow().iter().all(|(_, what)| matches!(what, What::Timer(_) | What::Callback(_)))
     }
 
     /// Polls what was spawned, then lets the next thing happen. False where nothing will.
@@ -328,6 +330,7 @@ impl Scripted {
         match next.1 {
             What::Answer { client, task, answer, .. } => tell(client, Signal::Resume(task, answer)),
             What::Alarm { client, task, .. } => tell(client, Signal::Late(task)),
+            What::Callback(call) => call(),
             What::Timer(fired) => fired.set(true),
         }
         true
@@ -509,16 +512,18 @@ impl Host for Scripted {
 
     fn settle(&self, call: &Rc<Slot<Json>>, result: Result<&Json, &Failure<Json>>) {
         self.silence(call);
-        call.settle(result);
+        // As an update, so that they come in order.
+        let (call, result) = (Rc::clone(call), result.cloned().map_err(Clone::clone));
+        self.plan(0.0, What::Callback(Box::new(move || call.settle(result.as_ref()))));
     }
 
     fn over(&self, call: &Rc<Slot<Json>>) {
         self.silence(call);
-        call.over();
     }
 
     fn update(&self, call: &Rc<Slot<Json>>, job: &Json, look: Look) {
-        call.update(job, look);
+        let (call, job) = (Rc::clone(call), job.clone());
+        self.plan(0.0, What::Callback(Box::new(move || call.update(&job, look))));
     }
 
     fn alarm(&self, call: &Rc<Slot<Json>>, task: u32, ms: f64) {
@@ -554,7 +559,7 @@ impl Host for Scripted {
         self.world.events.borrow_mut().push(event.to_string());
         let hook = self.world.hook.borrow().clone();
         if let Some(hook) = hook {
-            hook(&event);
+            self.plan(0.0, What::Callback(Box::new(move || hook(&event))));
         }
     }
 }

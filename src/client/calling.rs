@@ -82,6 +82,8 @@ pub struct Slot<V> {
     outcome: RefCell<Option<Outcome<V>>>,
     waker: RefCell<Option<Waker>>,
     settled: Cell<bool>,
+    /// Whether nobody waits for it any more.
+    left: Cell<bool>,
     /// What ends the caller's patience.
     alarm: RefCell<Option<Box<dyn Any>>>,
     /// The client, while it goes on with a charge that nobody waits for.
@@ -101,6 +103,7 @@ impl<V: Value> Slot<V> {
             outcome: RefCell::default(),
             waker: RefCell::default(),
             settled: Cell::new(false),
+            left: Cell::new(false),
             alarm: RefCell::default(),
             client: RefCell::default(),
             updated: Box::new(updated),
@@ -129,7 +132,9 @@ impl<V: Value> Slot<V> {
 
     /// For [`Host::update`].
     pub fn update(&self, job: &V, look: Look) {
-        (self.updated)(job, look);
+        if !self.left.get() {
+            (self.updated)(job, look);
+        }
     }
 }
 
@@ -179,10 +184,11 @@ where
 {
     fn drop(&mut self) {
         drop(self.slot.alarm.take());
+        self.slot.left.set(true);
         if self.task > 0 && self.slot.outcome.borrow().is_none() {
             self.client.leave(self.task);
         }
-        let goes_on = self.client.0.tasks.borrow().iter().any(|place| match &place.owner {
+        let goes_on = self.client.0.borrow().tasks.iter().any(|place| match &place.owner {
             Owner::Left(call) => Rc::ptr_eq(call, &self.slot),
             _ => false,
         });
@@ -255,7 +261,7 @@ impl<V: Value, H: Host<Value = V, Call = Rc<Slot<V>>>> Client<H> {
     /// # Errors
     /// `InvalidRequestError` where the length is none.
     pub fn price(&self, step: Step, seconds: f64, model: ModelVersion) -> Result<f64, Failure<V>> {
-        self.0.config.prices.estimate(step, seconds, model)
+        self.0.borrow().config.prices.estimate(step, seconds, model)
     }
 
     /// What the journal knows and has not seen end.

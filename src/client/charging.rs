@@ -1,6 +1,6 @@
 //! How a charge is carried out: claim the operation, write it down, post once, and live with whatever comes back.
 
-use super::Client;
+use super::Core;
 use super::answer::{Outcome, before_a_charge, is_job, journal_failed, status_of, told, unsent};
 use super::known::Charged;
 use super::reading::event;
@@ -91,6 +91,16 @@ impl<V> Charge<V> {
 }
 
 impl<V: Value> Charge<V> {
+    /// Whether this is the one that posts its operation.
+    pub(super) const fn holds(&self) -> bool {
+        self.holds
+    }
+
+    /// Its operation's id.
+    pub(super) fn operation(&self) -> V {
+        self.operation.clone()
+    }
+
     /// What its caller is told whose time is over: whether its request may have left, or another one under the same
     /// operation id.
     pub(super) fn too_late(&self) -> Failure<V> {
@@ -116,10 +126,10 @@ impl<V: Value> Charge<V> {
     }
 }
 
-impl<H: Host> Client<H> {
+impl<H: Host> Core<H> {
     /// Checks everything that can be checked before anything is sent.
     pub(super) fn prepare(
-        &self,
+        &mut self,
         endpoint: Endpoint,
         step: Step,
         given: &H::Value,
@@ -132,7 +142,7 @@ impl<H: Host> Client<H> {
             check_id(&render)?;
             operation = operation.or(|| say("render:%0", &render, &render));
         }
-        operation = operation.or(|| self.host().uuid());
+        operation = operation.or(|| self.host.uuid());
         if !operation.matches(r"^[\s\S]{1,255}$") {
             return Err(refuse("operation", "must be 1 to 255 characters"));
         }
@@ -143,43 +153,45 @@ impl<H: Host> Client<H> {
             request = request.copied().with("webhook_url", &webhook.replaced(OPERATION_PLACEHOLDER, &operation));
         }
         let given_timeout = given.number_of("timeout");
-        let config = &self.0.config;
+        let config = &self.config;
         let usual = if endpoint == Endpoint::PreviewSync { config.preview_timeout } else { config.timeout };
         Ok(Charge {
             endpoint,
             step,
-            template: request.get("template_id").or(|| self.0.known.borrow_mut().template(&render)),
+            template: request.get("template_id").or(|| self.known.template(&render)),
             fingerprint: render.hash(print),
             render,
             model: ModelVersion::of(&request)?,
             request,
             seconds: given.number_of("seconds"),
             operation,
-            begun: self.host().now(),
+            begun: self.host.now(),
             timeout: if given_timeout >= 0.0 { given_timeout } else { usual },
             stage: Stage::Turn,
             holds: false,
             attempt: 0,
             before: nothing(),
             bound: nothing(),
-            at: self.host().wall(),
+            at: self.host.wall(),
             outcome: Ok(nothing()),
         })
     }
 
     /// Goes on with what came of the stage that the charge is in.
     pub(super) fn charge_on(
-        &self,
+        &mut self,
         task: u32,
         charge: &mut Charge<H::Value>,
         answer: Answer<H::Value>,
     ) -> Option<Outcome<H::Value>> {
         let outcome = self.stage_on(task, charge, answer)?;
-        self.release(charge);
+        if charge.holds {
+            self.release(&charge.operation);
+        }
         Some(outcome.map_err(|failure| charge.about(failure)))
     }
 
-    fn stage_on(&self, task: u32, charge: &mut Charge<H::Value>, answer: Answer<H::Value>) -> Option<Outcome<H::Value>> {
+    fn stage_on(&mut self, task: u32, charge: &mut Charge<H::Value>, answer: Answer<H::Value>) -> Option<Outcome<H::Value>> {
         match charge.stage {
             Stage::Turn => self.take_turn(task, charge),
             Stage::Pause => self.claim(task, charge),
@@ -217,7 +229,7 @@ impl<H: Host> Client<H> {
             }
             Stage::WriteBound => self.fetch(task, charge, &charge.bound.clone()),
             Stage::WriteUnsent => {
-                let wait = retry::backoff(charge.attempt, self.host().random(), f64::NAN);
+                let wait = retry::backoff(charge.attempt, self.host.random(), f64::NAN);
                 if charge.attempt >= RESENDS {
                     return Some(charge.outcome.clone());
                 }
@@ -244,25 +256,23 @@ impl<H: Host> Client<H> {
     }
 
     /// Waits until no other call of this client posts the same operation.
-    fn take_turn(&self, task: u32, charge: &mut Charge<H::Value>) {
-        if self.0.known.borrow().posting.contains(&charge.operation) {
-            self.host().sleep(task, JOIN_INTERVAL, true);
+    fn take_turn(&mut self, task: u32, charge: &mut Charge<H::Value>) {
+        if self.known.posting.contains(&charge.operation) {
+            self.host.sleep(task, JOIN_INTERVAL, true);
             return;
         }
-        self.0.known.borrow_mut().posting.push(charge.operation.clone());
+        self.known.posting.push(charge.operation.clone());
         charge.holds = true;
         self.claim(task, charge);
     }
 
     /// Lets other calls of this client have the operation.
-    pub(super) fn release(&self, charge: &Charge<H::Value>) {
-        if charge.holds {
-            self.0.known.borrow_mut().posted(&charge.operation);
-            self.host().wake();
-        }
+    pub(super) fn release(&mut self, operation: &H::Value) {
+        self.known.posted(operation);
+        self.host.wake();
     }
 
-    fn claim(&self, task: u32, charge: &mut Charge<H::Value>) {
+    fn claim(&mut self, task: u32, charge: &mut Charge<H::Value>) {
         if charge.render.is_there() {
             charge.stage = Stage::Look;
             self.look_well(task, &charge.render);
@@ -272,13 +282,13 @@ impl<H: Host> Client<H> {
     }
 
     /// Writes the operation down, unless something stands there.
-    fn create(&self, task: u32, charge: &mut Charge<H::Value>) {
+    fn create(&mut self, task: u32, charge: &mut Charge<H::Value>) {
         self.journal(task, charge, Stage::Create, JournalCall::Create, Some((State::Posting, &H::Value::nothing())));
     }
 
     /// Decides what follows from the journal's word and from the look before a render. No claim: the operation is new.
     fn decide(
-        &self,
+        &mut self,
         task: u32,
         charge: &mut Charge<H::Value>,
         claim: Option<Claim>,
@@ -316,28 +326,27 @@ impl<H: Host> Client<H> {
     }
 
     /// Why nothing may be sent: its caller is gone, no network, or no budget left.
-    fn refusal(&self, task: u32, charge: &Charge<H::Value>) -> Result<(), Failure<H::Value>> {
+    fn refusal(&mut self, task: u32, charge: &Charge<H::Value>) -> Result<(), Failure<H::Value>> {
         if self.is_left(task) {
             return Err(unsent("Nobody waits for it any more; nothing was sent."));
         }
-        if !self.host().env().online {
+        if !self.host.env().online {
             return Err(unsent("The machine is offline; nothing was sent."));
         }
-        let prices = &self.0.config.prices;
-        let known = &mut *self.0.known.borrow_mut();
-        known.reserve(&charge.operation, prices, charge.step, &charge.template, charge.model, charge.seconds)
+        let prices = &self.config.prices;
+        self.known.reserve(&charge.operation, prices, charge.step, &charge.template, charge.model, charge.seconds)
     }
 
     /// Sends what charges. This is the one place.
-    fn post(&self, task: u32, charge: &mut Charge<H::Value>) {
+    fn post(&mut self, task: u32, charge: &mut Charge<H::Value>) {
         charge.stage = Stage::Post;
         // Its caller's time is the caller's; the answer is waited for as long as any.
-        let timeout = self.0.config.preview_timeout.max(self.0.config.timeout);
+        let timeout = self.config.preview_timeout.max(self.config.timeout);
         self.send(task, charge.endpoint, &charge.path(), &charge.request, &charge.operation, timeout);
     }
 
     /// What a reply means, and the journal that is told of it.
-    fn judge(&self, task: u32, charge: &mut Charge<H::Value>, reply: &H::Value) {
+    fn judge(&mut self, task: u32, charge: &mut Charge<H::Value>, reply: &H::Value) {
         let body = reply.get("body");
         // The id alone may have arrived whole of an answer that broke off.
         let id = [&charge.render, &body.get("id"), &charge::salvaged(&reply.get("text"))]
@@ -349,7 +358,7 @@ impl<H: Host> Client<H> {
             if refused { Verdict::Rejected } else { charge::verdict(status_of(reply), id.is_some(), &reply.get("code")) };
         let id = id.filter(|_| verdict == Verdict::Bound).unwrap_or_else(H::Value::nothing);
         let record = event::<H>("verdict").with("operation", &charge.operation).with_text("verdict", verdict.as_str());
-        self.host().event(record.with("jobId", &id));
+        self.host.event(record.with("jobId", &id));
         match verdict {
             Verdict::Bound => {
                 let whole = is_job(&body, &id);
@@ -379,14 +388,14 @@ impl<H: Host> Client<H> {
         }
     }
 
-    fn fetch(&self, task: u32, charge: &mut Charge<H::Value>, job: &H::Value) {
+    fn fetch(&mut self, task: u32, charge: &mut Charge<H::Value>, job: &H::Value) {
         charge.stage = Stage::Fetch;
         self.look_well(task, job);
     }
 
     /// Uses the journal, and goes on with `stage` when it has answered.
     fn journal(
-        &self,
+        &mut self,
         task: u32,
         charge: &mut Charge<H::Value>,
         stage: Stage,
@@ -395,17 +404,17 @@ impl<H: Host> Client<H> {
     ) {
         charge.stage = stage;
         let entry = written.map_or_else(H::Value::nothing, |(state, job)| charge.entry(state, job).encode());
-        self.host().journal(task, call, &self.key(&charge.operation), &entry);
+        self.host.journal(task, call, &self.key(&charge.operation), &entry);
     }
 
     /// The charge was for this job.
-    fn bind(&self, task: u32, charge: &mut Charge<H::Value>, stage: Stage, job: &H::Value) {
+    fn bind(&mut self, task: u32, charge: &mut Charge<H::Value>, stage: Stage, job: &H::Value) {
         self.remember(charge, job);
         self.journal(task, charge, stage, JournalCall::Write, Some((State::Bound, job)));
     }
 
-    fn remember(&self, charge: &Charge<H::Value>, job: &H::Value) {
-        self.0.known.borrow_mut().remember(Charged {
+    fn remember(&mut self, charge: &Charge<H::Value>, job: &H::Value) {
+        self.known.remember(Charged {
             operation: charge.operation.clone(),
             entry: charge.entry(State::Bound, job),
             template: charge.template.clone(),
@@ -414,17 +423,17 @@ impl<H: Host> Client<H> {
     }
 
     /// Nothing is charged: the id is free for another try, and the budget gets its credits back.
-    fn delete(&self, task: u32, charge: &mut Charge<H::Value>, stage: Stage) {
+    fn delete(&mut self, task: u32, charge: &mut Charge<H::Value>, stage: Stage) {
         // What a failed render cost stays set aside: nobody says whether it is given back.
         if stage != Stage::Clear {
-            self.0.known.borrow_mut().settle(&charge.operation, 0.0);
+            self.known.settle(&charge.operation, 0.0);
         }
         self.journal(task, charge, stage, JournalCall::Delete, None);
     }
 
     /// Where the journal has an operation.
     pub(super) fn key(&self, operation: &H::Value) -> H::Value {
-        say("%1/%0", operation, &self.0.config.namespace)
+        say("%1/%0", operation, &self.config.namespace)
     }
 }
 

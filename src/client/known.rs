@@ -1,6 +1,6 @@
 //! What a client knows of the jobs that it charged for, and what it has learned from them: steps, durations, lengths, spending.
 
-use super::Client;
+use super::Core;
 use crate::api::{Goal, JobFacts, ModelVersion, Step};
 use crate::charge::{Entry, State};
 use crate::credits::{Budget, PriceTable};
@@ -170,26 +170,26 @@ impl<V: Value> Known<V> {
     }
 }
 
-impl<H: Host> Client<H> {
+impl<H: Host> Core<H> {
     /// Takes in where a job stands, and writes down that its operation ended once it has.
-    pub(super) fn notice(&self, job: &H::Value) {
+    pub(super) fn notice(&mut self, job: &H::Value) {
         let Some(facts) = JobFacts::read(job) else { return };
-        let ended = self.0.known.borrow_mut().notice(&job.get("id"), &facts, self.host().now());
+        let ended = self.known.notice(&job.get("id"), &facts, self.host.now());
         if let Some(ended) = ended {
             self.write_end(&ended);
         }
     }
 
     /// The upstream does not know the job any more.
-    pub(super) fn gone(&self, job: &H::Value) {
-        let ended = self.0.known.borrow_mut().end(job);
+    pub(super) fn gone(&mut self, job: &H::Value) {
+        let ended = self.known.end(job);
         if let Some(ended) = ended {
             self.write_end(&ended);
         }
     }
 
     /// Nobody waits for it: at worst the operation is still pending after a reload, and ends then.
-    fn write_end(&self, ended: &Charged<H::Value>) {
-        self.host().journal(0, JournalCall::Write, &self.key(&ended.operation), &ended.entry.encode());
+    fn write_end(&mut self, ended: &Charged<H::Value>) {
+        self.host.journal(0, JournalCall::Write, &self.key(&ended.operation), &ended.entry.encode());
     }
 }

@@ -1,6 +1,6 @@
 //! What the journal knows: the operations that were not seen to end, and another look at one whose outcome is unknown.
 
-use super::Client;
+use super::Core;
 use super::answer::{Outcome, journal_failed};
 use crate::api::{JobFacts, Step, check_id, is_uuid};
 use crate::charge::{Entry, State};
@@ -51,9 +51,9 @@ impl<V: Value> Settling<V> {
     }
 }
 
-impl<H: Host> Client<H> {
+impl<H: Host> Core<H> {
     pub(super) fn list_on(
-        &self,
+        &mut self,
         task: u32,
         listing: &mut Listing<H::Value>,
         answer: Answer<H::Value>,
@@ -65,7 +65,7 @@ impl<H: Host> Client<H> {
         if !listing.begun {
             listing.begun = true;
             let nothing = H::Value::nothing();
-            self.host().journal(task, JournalCall::List, &self.key(&H::Value::text("")), &nothing);
+            self.host.journal(task, JournalCall::List, &self.key(&H::Value::text("")), &nothing);
             return None;
         }
         if listing.at == 0 {
@@ -80,16 +80,16 @@ impl<H: Host> Client<H> {
             return Some(Ok(listing.found.clone()));
         }
         listing.at += 1;
-        self.host().journal(task, JournalCall::Read, &key, &H::Value::nothing());
+        self.host.journal(task, JournalCall::Read, &key, &H::Value::nothing());
         None
     }
 
-    fn recall(&self, operation: &H::Value, entry: &Entry<H::Value>) {
-        self.0.known.borrow_mut().recall(operation, entry, self.host().now());
+    fn recall(&mut self, operation: &H::Value, entry: &Entry<H::Value>) {
+        self.known.recall(operation, entry, self.host.now());
     }
 
     pub(super) fn settle_on(
-        &self,
+        &mut self,
         task: u32,
         settling: &mut Settling<H::Value>,
         answer: Answer<H::Value>,
@@ -99,7 +99,7 @@ impl<H: Host> Client<H> {
         match (&settling.stage, answer) {
             (Stage::Begin, _) => {
                 settling.stage = Stage::Read;
-                self.host().journal(task, JournalCall::Read, &key, &nothing);
+                self.host.journal(task, JournalCall::Read, &key, &nothing);
                 return None;
             }
             (Stage::Read | Stage::Write, Err(thrown)) => return Some(Err(journal_failed(&thrown))),
@@ -109,7 +109,7 @@ impl<H: Host> Client<H> {
                     return Some(Err(refuse("operation", advice).with("operation", &settling.operation)));
                 };
                 let open = !matches!(entry.state, State::Bound | State::Ended);
-                if !open || self.0.known.borrow().posting.contains(&settling.operation) {
+                if !open || self.known.posting.contains(&settling.operation) {
                     return Some(Ok(record(&settling.operation, &entry)));
                 }
                 entry.state = State::Unknown;
@@ -124,7 +124,7 @@ impl<H: Host> Client<H> {
                     return None;
                 }
                 settling.stage = Stage::List;
-                if self.host().list_jobs(task, since) {
+                if self.host.list_jobs(task, since) {
                     return None;
                 }
             }
@@ -158,7 +158,7 @@ impl<H: Host> Client<H> {
         settling.stage = Stage::Write;
         if let Some(entry) = &settling.entry {
             self.recall(&settling.operation, entry);
-            self.host().journal(task, JournalCall::Write, &key, &entry.encode());
+            self.host.journal(task, JournalCall::Write, &key, &entry.encode());
         }
         None
     }

@@ -1,7 +1,7 @@
 //! Reads: asked for, judged, and tried again while that may help. Nothing here charges.
 
 use super::answer::{Outcome, judged};
-use super::{Client, Owner, Task};
+use super::{Core, Owner, Task};
 use crate::api::Endpoint;
 use crate::error::say;
 use crate::host::{Answer, Host, Request};
@@ -27,20 +27,20 @@ impl<V: Value> Reading<V> {
     }
 }
 
-impl<H: Host> Client<H> {
+impl<H: Host> Core<H> {
     /// Looks at a job in the name of another task; the number of the look.
-    pub(super) fn look(&self, parent: u32, id: &H::Value, retries: u32) -> u32 {
-        let reading = Reading::new(Endpoint::Get, id.clone(), self.0.config.timeout, retries);
+    pub(super) fn look(&mut self, parent: u32, id: &H::Value, retries: u32) -> u32 {
+        let reading = Reading::new(Endpoint::Get, id.clone(), self.config.timeout, retries);
         self.add(Owner::Task(parent), Task::Read(reading))
     }
 
     /// Looks as often as a read is tried.
-    pub(super) fn look_well(&self, parent: u32, id: &H::Value) {
-        self.look(parent, id, self.0.config.max_retries);
+    pub(super) fn look_well(&mut self, parent: u32, id: &H::Value) {
+        self.look(parent, id, self.config.max_retries);
     }
 
     pub(super) fn read_on(
-        &self,
+        &mut self,
         task: u32,
         reading: &mut Reading<H::Value>,
         answer: Answer<H::Value>,
@@ -64,7 +64,7 @@ impl<H: Host> Client<H> {
         if !again || reading.attempt >= reading.retries {
             return Some(Err(failure));
         }
-        let wait = retry::backoff(reading.attempt, self.host().random(), failure.0.number_of("retryAfterMs"));
+        let wait = retry::backoff(reading.attempt, self.host.random(), failure.0.number_of("retryAfterMs"));
         reading.attempt += 1;
         reading.sent = false;
         self.pause(task, &path, wait);
@@ -73,7 +73,7 @@ impl<H: Host> Client<H> {
 
     /// Sends one request for a task. `operation` is the one that it charges for, or nothing.
     pub(super) fn send(
-        &self,
+        &mut self,
         task: u32,
         endpoint: Endpoint,
         path: &H::Value,
@@ -81,14 +81,14 @@ impl<H: Host> Client<H> {
         operation: &H::Value,
         timeout: f64,
     ) {
-        self.host().event(
+        self.host.event(
             event::<H>("request").with_text("method", endpoint.method()).with("path", path).with("operation", operation),
         );
-        self.host().send(
+        self.host.send(
             task,
             Request {
                 endpoint,
-                url: say("%0%1", &self.0.config.base_url, path),
+                url: say("%0%1", &self.config.base_url, path),
                 body: body.clone(),
                 operation: operation.clone(),
                 timeout: timeout.min(LONGEST),
@@ -97,9 +97,9 @@ impl<H: Host> Client<H> {
     }
 
     /// Waits before another try.
-    pub(super) fn pause(&self, task: u32, path: &H::Value, wait: f64) {
-        self.host().event(event::<H>("retry").with("path", path).with_number("inMs", wait));
-        self.host().sleep(task, wait, false);
+    pub(super) fn pause(&mut self, task: u32, path: &H::Value, wait: f64) {
+        self.host.event(event::<H>("retry").with("path", path).with_number("inMs", wait));
+        self.host.sleep(task, wait, false);
     }
 }
 

@@ -79,9 +79,9 @@ fn is_unsent(failure: &Failure<Json>) -> bool {
 
 /// Nothing is left of any call: no task, no mark, and nothing that the host would still do.
 fn assert_idle(client: &Client<Scripted>, host: &Scripted) {
-    assert_eq!(client.0.tasks.borrow().len(), 0, "tasks");
-    assert_eq!(client.0.watch.get(), 0, "the task that watches");
-    assert!(client.0.known.borrow().posting.is_empty(), "operations that are posted");
+    assert_eq!(client.0.borrow().tasks.len(), 0, "tasks");
+    assert_eq!(client.0.borrow().watch, 0, "the task that watches");
+    assert!(client.0.borrow().known.posting.is_empty(), "operations that are posted");
     assert!(host.is_idle(), "something is left on the agenda");
 }
 
@@ -944,7 +944,7 @@ fn charging(client: &Client<Scripted>, render: bool, timeout: Option<f64>) -> Ca
 
 /// Lets go on what was left, and finds nothing behind it.
 fn settle_down(client: &Client<Scripted>, host: &Scripted) {
-    while !client.0.tasks.borrow().is_empty() {
+    while !client.0.borrow().tasks.is_empty() {
         assert!(host.step(), "a task waits for nothing");
     }
     assert_idle(client, host);
@@ -1298,7 +1298,7 @@ fn nothing_is_left_of_a_call_that_ended_or_was_left() {
         for moment in 0..40 {
             let (client, host) = busy();
             if host.run_for(f64::from(moment), kind(&client)).is_some() {
-                assert!(client.0.tasks.borrow().is_empty(), "kind {which} at {moment}");
+                assert!(client.0.borrow().tasks.is_empty(), "kind {which} at {moment}");
             }
             if host.journal().is_empty() {
                 // Nothing that goes on without its caller was begun.

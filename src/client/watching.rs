@@ -3,11 +3,8 @@
 //! There is one for a client where the host shares, and one for each call where it does not. It has one
 //! timer, one limit of requests in flight, and one request for a job however many wait for it.
 
-use std::cell::RefCell;
-use std::rc::Rc;
-
 use super::reading::event;
-use super::{Client, Owner, Task};
+use super::{Core, Owner, Place, Task};
 use crate::api::{Goal, JobFacts, Status};
 use crate::error::{Failure, say};
 use crate::host::{Answer, Env, Host};
@@ -22,8 +19,6 @@ const EXPECTED_PREVIEW: f64 = 10_000.0;
 const EXPECTED_VIDEO: f64 = 40_000.0;
 /// Requests for status in flight at once; browsers open six connections to a host.
 const LOOKS_IN_FLIGHT: usize = 6;
-/// Stands for the number of a look that is just being begun.
-const BEGINNING: u32 = u32::MAX;
 
 /// The jobs that one task looks at.
 pub struct Watch<V> {
@@ -76,63 +71,37 @@ impl<V> Watched<V> {
 }
 
 impl<V: Value> Watch<V> {
-    /// The next job that is to be looked at now; it counts as being looked at from here on.
-    fn take_due(&mut self, now: f64, env: Env) -> Option<V> {
-        let looking = self.jobs.iter().filter(|job| job.look > 0).count();
-        if !env.online || now < self.quiet_until || looking >= LOOKS_IN_FLIGHT {
-            return None;
+    fn insert(&mut self, watcher: Watcher, id: V, job: V, memory: Memory, now: f64) {
+        if let Some(watched) = self.jobs.iter_mut().find(|watched| watched.id == id) {
+            watched.watchers.push(watcher);
+            watched.due = watched.due.min(now + watcher.wish.longest(true));
+            return;
         }
-        let job = self.jobs.iter_mut().find(|job| job.look == 0 && job.due_in(env) <= now)?;
-        job.look = BEGINNING;
-        job.looked = now;
-        Some(job.id.clone())
-    }
-
-    /// How long nothing needs to be done, in milliseconds.
-    fn idle(&self, now: f64, env: Env) -> f64 {
-        let looking = self.jobs.iter().filter(|job| job.look > 0).count();
-        let mut until = now + LONGEST;
-        for job in &self.jobs {
-            if job.look == 0 && env.online && looking < LOOKS_IN_FLIGHT {
-                until = until.min(job.due_in(env).max(self.quiet_until));
-            }
-            for watcher in &job.watchers {
-                until = until.min(watcher.wish.deadline);
-            }
-        }
-        (until - now).max(0.0)
-    }
-
-    /// Takes a watcher out; the look under way that nobody waits for any more, or 0.
-    fn remove(&mut self, gone: impl Fn(&Watcher) -> bool) -> Option<(Watcher, V, V, u32)> {
-        for at in 0..self.jobs.len() {
-            let Some(job) = self.jobs.get_mut(at) else { break };
-            let Some(index) = job.watchers.iter().position(&gone) else { continue };
-            let watcher = job.watchers.swap_remove(index);
-            let (id, last) = (job.id.clone(), job.job.clone());
-            let look = if job.watchers.is_empty() { self.jobs.swap_remove(at).look } else { 0 };
-            return Some((watcher, id, last, look));
-        }
-        None
+        // A job that has ended otherwise is looked at once more before it is believed: the copy may be old.
+        let facts = JobFacts::read(&job).filter(|facts| facts.status.is_active());
+        let watchers = vec![watcher];
+        let mut added = Watched { id, job, facts, memory, due: now, looked: now, remaining: -1.0, look: 0, watchers };
+        added.plan(now, true);
+        self.jobs.push(added);
     }
 }
 
-impl<H: Host> Client<H> {
+impl<H: Host> Core<H> {
     /// What a call waits for.
-    pub(super) fn goal(&self, given: &H::Value) -> Goal {
+    pub(super) fn goal(&mut self, given: &H::Value) -> Goal {
         match given.get("until").one_of("preview video done") {
             0 => Goal::Preview,
             1 => Goal::Video,
             2 => Goal::Done,
-            _ => self.0.known.borrow_mut().timing(&given.get("id")).map_or(Goal::Done, |(goal, ..)| goal),
+            _ => self.known.timing(&given.get("id")).map_or(Goal::Done, |(goal, ..)| goal),
         }
     }
 
     /// Lets a call wait for a job: by the task that looks at all jobs, or by one of its own.
-    pub(super) fn watch(&self, task: u32, given: &H::Value) {
-        let (id, job, now) = (given.get("id"), given.get("job"), self.host().now());
+    pub(super) fn watch(&mut self, task: u32, given: &H::Value) {
+        let (id, job, now) = (given.get("id"), given.get("job"), self.host.now());
         let goal = self.goal(given);
-        let timing = self.0.known.borrow_mut().timing(&id);
+        let timing = self.known.timing(&id);
         let (_, since, learned) = timing.unwrap_or((goal, now, f64::NAN));
         let usual = if goal == Goal::Preview { EXPECTED_PREVIEW } else { EXPECTED_VIDEO };
         let told = given.number_of("expectedMs");
@@ -147,181 +116,125 @@ impl<H: Host> Client<H> {
             attentive: given.get("attentive").is_true(),
         };
 
-        let shares = self.host().shares();
-        let mut number = if shares { self.0.watch.get() } else { 0 };
-        let watch = self.watch_of(number).unwrap_or_else(|| {
-            let watch = Rc::new(RefCell::new(Watch { jobs: Vec::new(), quiet_until: now, env: self.host().env() }));
-            number = self.place(Owner::Task(0), Task::Watch(Rc::clone(&watch)));
+        let shares = self.host.shares();
+        let mut number = if shares { self.watch } else { 0 };
+        if number == 0 {
+            let watch = Watch { jobs: Vec::new(), quiet_until: now, env: self.host.env() };
+            number = self.place(Owner::Task(0), Task::Watch(Box::new(watch)));
             if shares {
-                self.0.watch.set(number);
+                self.watch = number;
             }
-            watch
-        });
-        watch.borrow_mut().insert(Watcher { task, wish }, id, job, Memory::new(since, expected), now);
-        self.change(task, |place| place.task = Some(Task::Poll(number)));
-        self.resume(number, Ok(Value::nothing()));
+        }
+        if let Some(watch) = self.watch_of(number) {
+            watch.insert(Watcher { task, wish }, id, job, Memory::new(since, expected), now);
+        }
+        if let Some(place) = self.find(task) {
+            place.task = Some(Task::Poll(number));
+        }
+        self.advance(number, 0, Ok(Value::nothing()));
     }
 
     /// A call does not wait any more.
-    pub(super) fn unwatch(&self, watch: u32, task: u32) {
-        let Some(jobs) = self.watch_of(watch) else { return };
-        let removed = jobs.borrow_mut().remove(|watcher| watcher.task == task);
-        if let Some((_, _, _, look)) = removed {
-            self.leave(look);
+    pub(super) fn unwatch(&mut self, watch: u32, task: u32) {
+        if let Some(watch) = self.watch_of(watch) {
+            for job in &mut watch.jobs {
+                if let Some(at) = job.watchers.iter().position(|watcher| watcher.task == task) {
+                    job.watchers.swap_remove(at);
+                }
+            }
         }
-        let over = jobs.borrow().jobs.is_empty();
-        if over {
-            self.end_watch(watch);
-        }
-    }
-
-    /// Nothing is watched by that task any more.
-    pub(super) fn end_watch(&self, watch: u32) {
-        if self.0.watch.get() == watch {
-            self.0.watch.set(0);
-        }
-        self.host().forget(watch);
-        self.end(watch, None);
+        self.advance(watch, 0, Ok(Value::nothing()));
     }
 
     /// The jobs that a task looks at, if it is one that does.
-    pub(super) fn watch_of(&self, number: u32) -> Option<Rc<RefCell<Watch<H::Value>>>> {
-        let watch = self.change(number, |place| match &place.task {
-            Some(Task::Watch(watch)) => Some(Rc::clone(watch)),
+    fn watch_of(&mut self, number: u32) -> Option<&mut Watch<H::Value>> {
+        match self.find(number) {
+            Some(Place { task: Some(Task::Watch(watch)), .. }) => Some(watch),
             _ => None,
-        });
-        watch.flatten()
+        }
     }
 
     /// Takes in a look, ends what is too late, begins what is due, and sleeps. Whether nothing is watched any more.
     pub(super) fn look_on(
-        &self,
+        &mut self,
         number: u32,
-        watch: &RefCell<Watch<H::Value>>,
+        watch: &mut Watch<H::Value>,
         from: u32,
         answer: Answer<H::Value>,
     ) -> bool {
-        if from > 0 {
-            self.looked(watch, from, answer);
+        let (now, env) = (self.host.now(), self.host.env());
+        if let Some(watched) = watch.jobs.iter_mut().find(|watched| from > 0 && watched.look == from) {
+            watched.look = 0;
+            // One job's `Retry-After` is every job's.
+            watch.quiet_until = watch.quiet_until.max(now + self.looked(watched, answer, now, env));
         }
-        let (now, env) = (self.host().now(), self.host().env());
-        watch.borrow_mut().look_around(now, env);
-        loop {
-            let late = watch.borrow_mut().remove(|watcher| watcher.wish.deadline <= now);
-            let Some((watcher, id, job, look)) = late else { break };
-            self.leave(look);
-            let message = "The job was still running when the time to wait was over. poll() it again to go on waiting.";
-            self.end(watcher.task, Some(Err(about(Failure::told("PollTimeoutError", message), &id, &job))));
-        }
-        loop {
-            let due = watch.borrow_mut().take_due(now, env);
-            let Some(id) = due else { break };
-            // The schedule does the trying again: an outage must not hold a place in flight.
-            let look = self.look(number, &id, 0);
-            let mut watch = watch.borrow_mut();
-            if let Some(job) = watch.jobs.iter_mut().find(|job| job.look == BEGINNING && job.id == id) {
-                job.look = look;
-            } else {
-                drop(watch);
+        // A page that is shown again or a network that came back is worth one look at every job.
+        let news = (env.online && !watch.env.online) || (env.visible && !watch.env.visible);
+        watch.env = env;
+
+        let mut until = now + LONGEST;
+        let mut looking = watch.jobs.iter().filter(|watched| watched.look > 0).count();
+        let mut at = 0;
+        while let Some(watched) = watch.jobs.get_mut(at) {
+            self.expire(watched, now);
+            if watched.watchers.is_empty() {
+                let look = watch.jobs.swap_remove(at).look;
                 self.leave(look);
+                continue;
             }
+            at += 1;
+            for watcher in &watched.watchers {
+                until = until.min(watcher.wish.deadline);
+            }
+            if news {
+                watched.due = watched.due.min(now);
+            }
+            if watched.look > 0 || !env.online || looking >= LOOKS_IN_FLIGHT {
+                continue;
+            }
+            let due = watched.due_in(env).max(watch.quiet_until);
+            if due > now {
+                until = until.min(due);
+                continue;
+            }
+            looking += 1;
+            watched.looked = now;
+            // The schedule does the trying again: an outage must not hold a place in flight.
+            watched.look = self.look(number, &watched.id, 0);
         }
-        let idle = {
-            let watch = watch.borrow();
-            if watch.jobs.is_empty() {
-                return true;
+        if watch.jobs.is_empty() {
+            if self.watch == number {
+                self.watch = 0;
             }
-            watch.idle(now, env)
-        };
-        self.host().sleep(number, idle, true);
+            self.host.forget(number);
+            return true;
+        }
+        self.host.sleep(number, until - now, true);
         false
     }
 
-    /// Takes in one look, and tells whoever waits for the job.
-    fn looked(&self, watch: &RefCell<Watch<H::Value>>, look: u32, answer: Answer<H::Value>) {
-        let (now, env) = (self.host().now(), self.host().env());
-        let told = match answer {
-            Ok(job) => watch.borrow_mut().seen(look, &job, now, env).map(|seen| (seen, job)),
-            Err(failure) => {
-                let failure = Failure(failure);
-                let ended = watch.borrow_mut().failed(look, &failure, now, self.host().random());
-                if let Some(id) = ended {
-                    if failure.0.number_of("status") == 404.0 {
-                        self.gone(&id);
-                    }
-                    loop {
-                        let ended = watch.borrow_mut().remove_of(&id);
-                        let Some(task) = ended else { break };
-                        self.end(task, Some(Err(failure.clone())));
-                    }
-                }
-                None
+    /// Ends the waits whose time is over.
+    fn expire(&mut self, watched: &mut Watched<H::Value>, now: f64) {
+        let mut at = 0;
+        while let Some(watcher) = watched.watchers.get(at) {
+            if watcher.wish.deadline > now {
+                at += 1;
+                continue;
             }
+            let message = "The job was still running when the time to wait was over. poll() it again to go on waiting.";
+            let failure = about(Failure::told("PollTimeoutError", message), &watched.id, &watched.job);
+            self.end(watched.watchers.swap_remove(at).task, Some(Err(failure)));
+        }
+    }
+
+    /// Takes in one look, and tells whoever waits for the job. How long the server wants to be left alone, in
+    /// milliseconds; NaN where it does not say.
+    fn looked(&mut self, watched: &mut Watched<H::Value>, answer: Answer<H::Value>, now: f64, env: Env) -> f64 {
+        let job = match answer {
+            Ok(job) => job,
+            Err(failure) => return self.missed(watched, &Failure(failure), now),
         };
-        let Some((seen, job)) = told else { return };
-        let id = job.get("id");
-        if let Some(news) = seen.news {
-            self.host().event(event::<H>("look").with("jobId", &id).with_number("inMs", news.in_ms));
-            for watcher in &seen.watchers {
-                if let Some(call) = self.call_of(watcher.task) {
-                    self.host().update(&call, &job, news);
-                }
-            }
-        }
-        for (watcher, ending) in seen.ended {
-            let outcome = match ending {
-                Ending::Failed => Err(failed(&job)),
-                Ending::Incomplete => Err(Failure::told(
-                    "IncompleteResultError",
-                    "The job is done, but the URL that was waited for did not come. Look again later with get().",
-                )),
-                _ => Ok(job.clone()),
-            };
-            let removed = watch.borrow_mut().remove(|other| other.task == watcher.task);
-            if removed.is_some() {
-                self.end(watcher.task, Some(outcome.map_err(|failure| about(failure, &id, &job))));
-            }
-        }
-    }
-}
-
-/// What a look brought for those who wait.
-struct Seen {
-    /// When something changed: when the next look is due.
-    news: Option<Look>,
-    watchers: Vec<Watcher>,
-    ended: Vec<(Watcher, Ending)>,
-}
-
-impl<V: Value> Watch<V> {
-    fn insert(&mut self, watcher: Watcher, id: V, job: V, memory: Memory, now: f64) {
-        if let Some(watched) = self.jobs.iter_mut().find(|watched| watched.id == id) {
-            watched.watchers.push(watcher);
-            watched.due = watched.due.min(now + watcher.wish.longest(true));
-            return;
-        }
-        // A job that has ended otherwise is looked at once more before it is believed: the copy may be old.
-        let facts = JobFacts::read(&job).filter(|facts| facts.status.is_active());
-        let watchers = vec![watcher];
-        let mut added = Watched { id, job, facts, memory, due: now, looked: now, remaining: -1.0, look: 0, watchers };
-        added.plan(now, true);
-        self.jobs.push(added);
-    }
-
-    /// A page that is shown again or a network that came back is worth one look at every job.
-    fn look_around(&mut self, now: f64, env: Env) {
-        if (env.online && !self.env.online) || (env.visible && !self.env.visible) {
-            for job in &mut self.jobs {
-                job.due = job.due.min(now);
-            }
-        }
-        self.env = env;
-    }
-
-    fn seen(&mut self, look: u32, job: &V, now: f64, env: Env) -> Option<Seen> {
-        let watched = self.jobs.iter_mut().find(|watched| watched.look == look)?;
-        watched.look = 0;
-        let facts = JobFacts::read(job)?;
+        let Some(facts) = JobFacts::read(&job) else { return f64::NAN };
         let changed = watched.facts != Some(facts) || watched.memory.looks == 0;
         watched.memory.observe(&facts, now);
         watched.facts = Some(facts);
@@ -329,37 +242,50 @@ impl<V: Value> Watch<V> {
         let missing = facts.status == Status::Done && watched.watchers.iter().any(|watcher| !facts.meets(watcher.wish.goal));
         watched.memory.incomplete = if missing { watched.memory.incomplete + 1 } else { 0 };
         watched.plan(now, false);
-        let mut ended = Vec::new();
-        for watcher in &watched.watchers {
-            let ending = poll::ending(&facts, watcher.wish.goal, &watched.memory);
-            if ending != Ending::None {
-                ended.push((*watcher, ending));
-            }
+        let look = Look { in_ms: watched.due_in(env) - now, remaining_ms: watched.remaining };
+        if changed {
+            self.host.event(event::<H>("look").with("jobId", &watched.id).with_number("inMs", look.in_ms));
         }
-        let news = Look { in_ms: watched.due_in(env) - now, remaining_ms: watched.remaining };
-        Some(Seen { news: changed.then_some(news), watchers: watched.watchers.clone(), ended })
+        let mut at = 0;
+        while let Some(watcher) = watched.watchers.get(at).copied() {
+            if changed && let Some(Place { owner: Owner::Call(call), .. }) = self.find(watcher.task) {
+                let call = call.clone();
+                self.host.update(&call, &job, look);
+            }
+            let failure = match poll::ending(&facts, watcher.wish.goal, &watched.memory) {
+                Ending::None => {
+                    at += 1;
+                    continue;
+                }
+                Ending::Reached => None,
+                Ending::Failed => Some(failed(&job)),
+                Ending::Incomplete => Some(Failure::told(
+                    "IncompleteResultError",
+                    "The job is done, but the URL that was waited for did not come. Look again later with get().",
+                )),
+            };
+            watched.watchers.swap_remove(at);
+            let outcome = failure.map_or_else(|| Ok(job.clone()), |failure| Err(about(failure, &watched.id, &job)));
+            self.end(watcher.task, Some(outcome));
+        }
+        f64::NAN
     }
 
-    /// Takes in a look that brought nothing. The job's id, where no other look will better that.
-    fn failed(&mut self, look: u32, failure: &Failure<V>, now: f64, chance: f64) -> Option<V> {
-        let watched = self.jobs.iter_mut().find(|watched| watched.look == look)?;
-        watched.look = 0;
+    /// Takes in a look that brought no job.
+    fn missed(&mut self, watched: &mut Watched<H::Value>, failure: &Failure<H::Value>, now: f64) -> f64 {
         let status = failure.0.number_of("status") as u16;
         if matches!(status, 401 | 403 | 404) || failure.is("InvalidRequestError") {
-            return Some(watched.id.clone());
+            if status == 404 {
+                self.gone(&watched.id);
+            }
+            while let Some(watcher) = watched.watchers.pop() {
+                self.end(watcher.task, Some(Err(failure.clone())));
+            }
         }
         let asked = failure.0.number_of("retryAfterMs");
-        watched.due = now + retry::backoff(watched.memory.failures, chance, asked).max(FLOOR);
+        watched.due = now + retry::backoff(watched.memory.failures, self.host.random(), asked).max(FLOOR);
         watched.memory.failures = watched.memory.failures.saturating_add(1);
-        // One job's `Retry-After` is every job's.
-        self.quiet_until = self.quiet_until.max(now + asked);
-        None
-    }
-
-    /// Takes out a watcher of that job.
-    fn remove_of(&mut self, id: &V) -> Option<u32> {
-        let task = self.jobs.iter().find(|job| job.id == *id)?.watchers.first()?.task;
-        self.remove(|watcher| watcher.task == task).map(|_| task)
+        asked
     }
 }
 

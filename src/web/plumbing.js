@@ -18,6 +18,16 @@ export function report(thrown) {
   else console.error(thrown);
 }
 
+// A caller's own function, called when the core is not: it may come back with calls of its own.
+export const later = (call) =>
+  queueMicrotask(() => {
+    try {
+      call();
+    } catch (thrown) {
+      report(thrown);
+    }
+  });
+
 export class Plumbing {
   #waits = new Map(); // number of a task -> { stop, light }
   #listening = 0;
@@ -107,6 +117,7 @@ export class Plumbing {
     if (shares) init.cache = "no-store";
     const { fetch: injected } = this.options;
     let request;
+    await undefined;
     try {
       const headers = [...(await this.#headers()), ["accept", "application/json"]];
       if (body !== undefined) {
@@ -151,6 +162,7 @@ export class Plumbing {
   }
 
   async #stored(call, key, entry) {
+    await undefined; // the journal is the caller's, and the core is in the middle of something
     const found = await this.store[call](key, entry && JSON.stringify(entry));
     if (call !== "read" || found === undefined || found === null) return found ?? undefined;
     try {
@@ -162,7 +174,7 @@ export class Plumbing {
 
   listJobs(task, since) {
     const { listJobs } = this.options;
-    if (listJobs) this.#promise(task, (async () => listJobs(new Date(since)))());
+    if (listJobs) this.#promise(task, Promise.resolve(new Date(since)).then(listJobs));
     return !!listJobs;
   }
 
@@ -177,11 +189,8 @@ export class Plumbing {
   online = () => globalThis.navigator?.onLine !== false;
 
   event(event) {
-    try {
-      this.options.onEvent?.(event);
-    } catch (thrown) {
-      report(thrown);
-    }
+    const { onEvent } = this.options;
+    if (onEvent) later(() => onEvent(event));
   }
 
   // While something is watched, a page that is shown again or a network that came back is worth a look.

@@ -333,7 +333,7 @@ impl TemplateJobs {
     /// # Errors
     /// See [`Error`].
     pub async fn preview(&self, request: &JobRequest, charge: ChargeOptions, wait: PollOptions) -> Result<Job, CallError> {
-        let _listening = self.0.host().listening();
+        let _listening = self.0.with_host(RustHost::listening);
         Ok(Job::from_js(&self.0.preview(&request.to_js()?, &charge, wait).await?)?)
     }
 
@@ -366,7 +366,7 @@ impl TemplateJobs {
     /// # Errors
     /// [`Reason`](super::Reason)`::JobFailed`, `PollTimeout`, `IncompleteResult`.
     pub async fn poll(&self, id: &str, options: PollOptions) -> Result<Job, CallError> {
-        let _listening = self.0.host().listening();
+        let _listening = self.0.with_host(RustHost::listening);
         Ok(Job::from_js(&self.0.poll(id, None, options).await?)?)
     }
 
