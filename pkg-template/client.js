@@ -4,12 +4,13 @@
 // thrown here, and rejects the call.
 
 import * as glue from "./custom_template_jobs_bg.js";
-import { build, connect, disconnect, late, leave, resume, start } from "./custom_template_jobs_bg.js";
+import { build, connect, start, tell } from "./custom_template_jobs_bg.js";
 import { Plumbing, inBrowser, later, report } from "./plumbing.js";
 import * as values from "./values.js";
 
 const [SUBMIT, PREVIEW_ASYNC, PREVIEW_SYNC, RENDER, GET, TEMPLATES, REMAINING_CREDITS, ESTIMATE, PENDING, SETTLE, POLL] =
   Array(11).keys();
+const [RESUME, RESUME_THROWN, LEAVE, LATE, DISCONNECT] = Array(5).keys();
 
 /* ---- errors ---------------------------------------------------------------------------------- */
 
@@ -172,7 +173,7 @@ class Call {
     if (ms > 2147483647) return;
     this.timer = setTimeout(() => {
       this.left = true;
-      this.client.enter(late, task);
+      this.client.tell(LATE, task);
     }, ms);
   }
 
@@ -181,7 +182,7 @@ class Call {
     this.rest();
     const { client } = this;
     client.open.delete(this);
-    if (client.closed && !client.open.size) client.enter(disconnect);
+    if (client.closed && !client.open.size) client.tell(DISCONNECT);
   }
 
   // Called by the facade.
@@ -193,14 +194,14 @@ class Call {
   quit(reason) {
     this.fail(reason);
     this.left = true;
-    if (this.task) this.client.enter(leave, this.task);
+    if (this.task) this.client.tell(LEAVE, this.task);
     else this.over();
   }
 
-  finish(tell, value) {
+  finish(hear, value) {
     if (this.ended) return;
     this.ended = true;
-    tell(value);
+    hear(value);
     clearTimeout(this.timer);
     living.delete(this);
     this.client.calls.delete(this);
@@ -217,7 +218,7 @@ class Connection {
   constructor(options) {
     this.plumbing = new Plumbing(options, {
       build,
-      resume: (task, ok, value) => this.enter(resume, task, ok, value),
+      resume: (task, ok, value) => this.tell(ok ? RESUME : RESUME_THROWN, task, value),
       posted: (task, operation) => {
         for (const call of this.calls) if (call.task === task) call.posted ??= operation;
       },
@@ -225,8 +226,8 @@ class Connection {
   }
 
   // In the instance that lives now; what an earlier one began is dead.
-  enter(run, ...rest) {
-    if (this.generation === generation) enter(() => run(this.number, ...rest));
+  tell(what, task, value) {
+    if (this.generation === generation) enter(() => tell(this.number, what, task, value));
   }
 
   start(wanted, call) {
@@ -235,7 +236,7 @@ class Connection {
       this.generation = generation;
     }
     call.task = start(this.number, wanted, call);
-    if (call.left) this.enter(leave, call.task);
+    if (call.left) this.tell(LEAVE, call.task);
   }
 }
 
@@ -402,7 +403,7 @@ export class TemplateJobs {
     client.closed = true;
     const calls = [...client.calls];
     for (const call of calls) call.quit(closed());
-    if (!calls.length && !client.open.size) client.enter(disconnect);
+    if (!calls.length && !client.open.size) client.tell(DISCONNECT);
   }
 }
 if (Symbol.dispose) TemplateJobs.prototype[Symbol.dispose] = TemplateJobs.prototype.close;

@@ -120,7 +120,7 @@ enum Owner<C> {
 }
 
 enum Task<V> {
-    Read(Reading<V>),
+    Read(Box<Reading<V>>),
     Charge(Box<Charge<V>>),
     List(Box<Listing<V>>),
     Settle(Box<Settling<V>>),
@@ -213,14 +213,14 @@ impl<H: Host> Core<H> {
         Ok(match wanted {
             Wanted::Endpoint(endpoint) => {
                 if let Some(step) = endpoint.charges() {
-                    return Ok(Task::Charge(Box::new(self.prepare(endpoint, step, given).map_err(Err)?)));
+                    return Ok(Task::Charge(self.prepare(endpoint, step, given).map_err(Err)?));
                 }
                 if endpoint == Endpoint::Get {
                     check_id(&id).map_err(Err)?;
                 }
                 let timeout = given.number_of("timeout");
                 let timeout = if timeout > 0.0 { timeout } else { self.config.timeout };
-                Task::Read(Reading::new(endpoint, id, timeout, self.config.max_retries))
+                Task::Read(Box::new(Reading::new(endpoint, id, timeout, self.config.max_retries)))
             }
             Wanted::Estimate => return Err(self.estimate(&given.get("request")).map(H::Value::number)),
             Wanted::Pending => Task::List(Box::new(Listing::new())),

@@ -133,7 +133,7 @@ impl<H: Host> Core<H> {
         endpoint: Endpoint,
         step: Step,
         given: &H::Value,
-    ) -> Result<Charge<H::Value>, Failure<H::Value>> {
+    ) -> Result<Box<Charge<H::Value>>, Failure<H::Value>> {
         let nothing = H::Value::nothing;
         let (mut request, mut operation) = (given.get("request"), given.get("operation"));
         let mut render = nothing();
@@ -155,13 +155,14 @@ impl<H: Host> Core<H> {
         let given_timeout = given.number_of("timeout");
         let config = &self.config;
         let usual = if endpoint == Endpoint::PreviewSync { config.preview_timeout } else { config.timeout };
-        Ok(Charge {
+        let model = ModelVersion::of(&request)?;
+        Ok(Box::new(Charge {
             endpoint,
             step,
             template: request.get("template_id").or(|| self.known.template(&render)),
             fingerprint: render.hash(print),
             render,
-            model: ModelVersion::of(&request)?,
+            model,
             request,
             seconds: given.number_of("seconds"),
             operation,
@@ -174,7 +175,7 @@ impl<H: Host> Core<H> {
             bound: nothing(),
             at: self.host.wall(),
             outcome: Ok(nothing()),
-        })
+        }))
     }
 
     /// Goes on with what came of the stage that the charge is in.

@@ -31,7 +31,7 @@ impl<H: Host> Core<H> {
     /// Looks at a job in the name of another task; the number of the look.
     pub(super) fn look(&mut self, parent: u32, id: &H::Value, retries: u32) -> u32 {
         let reading = Reading::new(Endpoint::Get, id.clone(), self.config.timeout, retries);
-        self.add(Owner::Task(parent), Task::Read(reading))
+        self.add(Owner::Task(parent), Task::Read(Box::new(reading)))
     }
 
     /// Looks as often as a read is tried.

@@ -80,9 +80,10 @@ impl<V: Value> Watch<V> {
         // A job that has ended otherwise is looked at once more before it is believed: the copy may be old.
         let facts = JobFacts::read(&job).filter(|facts| facts.status.is_active());
         let watchers = vec![watcher];
-        let mut added = Watched { id, job, facts, memory, due: now, looked: now, remaining: -1.0, look: 0, watchers };
-        added.plan(now, true);
-        self.jobs.push(added);
+        self.jobs.push(Watched { id, job, facts, memory, due: now, looked: now, remaining: -1.0, look: 0, watchers });
+        if let Some(added) = self.jobs.last_mut() {
+            added.plan(now, true);
+        }
     }
 }
 

@@ -66,13 +66,6 @@ fn take_positive(object: &JsValue, key: &str, into: &mut f64) {
     }
 }
 
-/// Forgets a client. Charges that are under way go on.
-#[wasm_bindgen]
-pub fn disconnect(client: u32) {
-    let gone = CLIENTS.with_borrow_mut(|clients| clients.get_mut(client as usize).and_then(Option::take));
-    drop(gone);
-}
-
 fn client_of(number: u32) -> Option<Client<WebHost>> {
     CLIENTS.with_borrow(|clients| clients.get(number as usize).cloned().flatten())
 }
@@ -97,32 +90,34 @@ pub fn start(client: u32, wanted: u32, call: &Call) -> u32 {
     client_of(client).map_or(0, |client| client.start(wanted, &given, call))
 }
 
-/// What a task waited for is there.
+/// Tells a client of something; `what` is the facade's number for it.
 #[wasm_bindgen]
-pub fn resume(client: u32, task: u32, ok: bool, value: JsValue) {
-    if let Some(client) = client_of(client) {
-        client.resume(task, if ok { Ok(value) } else { Err(value) });
+pub fn tell(client: u32, what: u32, task: u32, value: JsValue) {
+    if what == DISCONNECT {
+        // Forgets the client, outside of the table's borrow.
+        drop(CLIENTS.with_borrow_mut(|clients| clients.get_mut(client as usize).and_then(Option::take)));
+        return;
+    }
+    let Some(client) = client_of(client) else { return };
+    match what {
+        RESUME => client.resume(task, Ok(value)),
+        RESUME_THROWN => client.resume(task, Err(value)),
+        LEAVE => client.leave(task),
+        _ => client.late(task),
     }
 }
 
+/// What a task waited for is there, or was thrown.
+const RESUME: u32 = 0;
+const RESUME_THROWN: u32 = 1;
 /// A call is not wanted any more.
-#[wasm_bindgen]
-pub fn leave(client: u32, task: u32) {
-    if let Some(client) = client_of(client) {
-        client.leave(task);
-    }
-}
-
-/// The time of a charge's caller is over.
-#[wasm_bindgen]
-pub fn late(client: u32, task: u32) {
-    if let Some(client) = client_of(client) {
-        client.late(task);
-    }
-}
+const LEAVE: u32 = 2;
+// 3: the time of a charge's caller is over.
+/// A client is closed, and nothing of it goes on.
+const DISCONNECT: u32 = 4;
 
 /// Builds a request for the plumbing.
 #[wasm_bindgen]
-pub fn build(url: &JsValue, init: &JsValue, headers: &JsValue, whole: bool) -> JsValue {
-    super::host::build(url, init, headers, whole)
+pub fn build(init: &JsValue, headers: &JsValue) -> JsValue {
+    super::host::build(init, headers)
 }

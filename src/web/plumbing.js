@@ -32,7 +32,7 @@ export class Plumbing {
   #waits = new Map(); // number of a task -> { stop, light }
   #listening = 0;
 
-  // `core` is told of things: resume(task, ok, value), posted(task, operation); and asked: build(url, init, headers, whole).
+  // `core` is told of things: resume(task, ok, value), posted(task, operation); and asked: build(init, headers).
   constructor(options, core) {
     this.options = options;
     this.core = core;
@@ -115,9 +115,9 @@ export class Plumbing {
     const init = { method: post ? "POST" : "GET", redirect: "manual", signal };
     // workerd refuses the word at older compatibility dates, and caches nothing anyway.
     if (shares) init.cache = "no-store";
-    const { fetch: injected } = this.options;
-    let request;
-    await undefined;
+    const { fetch: send = fetch } = this.options;
+    await undefined; // the functions for headers and keys are the caller's, and the core is in the middle of something
+    let settings;
     try {
       const headers = [...(await this.#headers()), ["accept", "application/json"]];
       if (body !== undefined) {
@@ -125,15 +125,20 @@ export class Plumbing {
         headers.push(["content-type", "application/json"]);
       }
       if (this.idempotent && /^[ -~]+$/.test(operation ?? "")) headers.push(["idempotency-key", operation]);
-      request = this.core.build(url, init, headers, !injected);
+      settings = this.core.build(init, headers);
     } catch (cause) {
       return { field: "headers", message: "could not be made: the function for headers or apiKey failed", cause };
     }
-    if (request.field) return request;
+    if (settings.field) return settings;
+    try {
+      const { protocol, username, password } = new URL(url, globalThis.location?.href);
+      if (!/^https?:/.test(protocol) || username || password) throw undefined;
+    } catch (cause) {
+      return { field: "baseUrl", message: "is no URL that can be fetched; outside a page it must be absolute, and hold no login", cause };
+    }
     if (signal.aborted) return {};
     try {
-      // No receiver: a global `fetch` that is called as a method of ours is an illegal invocation.
-      const answer = await (injected ? injected(url, request) : fetch(request));
+      const answer = await send(url, settings);
       const { status } = answer;
       return typeof status === "number" ? { status, retryAfter: retryAfter(answer), ...(await bodyOf(answer)) } : {};
     } catch (cause) {
