@@ -265,7 +265,9 @@ impl<H: Host> Core<H> {
             _ => {}
         }
         self.host.forget(number);
-        while let Some(child) = self.tasks.iter().find(|place| matches!(place.owner, Owner::Task(parent) if parent == number)) {
+        while let Some(child) =
+            self.tasks.iter().find(|place| matches!(place.owner, Owner::Task(parent) if parent == number))
+        {
             let child = child.number;
             self.leave(child);
         }
@@ -273,7 +275,9 @@ impl<H: Host> Core<H> {
     }
 
     fn late(&mut self, number: u32) {
-        let Some(Place { owner: Owner::Call(call), task: Some(Task::Charge(charge)), .. }) = self.find(number) else { return };
+        let Some(Place { owner: Owner::Call(call), task: Some(Task::Charge(charge)), .. }) = self.find(number) else {
+            return;
+        };
         let (call, failure) = (call.clone(), charge.too_late());
         self.leave(number);
         self.host.settle(&call, Err(&failure));

@@ -156,13 +156,7 @@ impl<H: Host> Core<H> {
     }
 
     /// Takes in a look, ends what is too late, begins what is due, and sleeps. Whether nothing is watched any more.
-    pub(super) fn look_on(
-        &mut self,
-        number: u32,
-        watch: &mut Watch<H::Value>,
-        from: u32,
-        answer: Answer<H::Value>,
-    ) -> bool {
+    pub(super) fn look_on(&mut self, number: u32, watch: &mut Watch<H::Value>, from: u32, answer: Answer<H::Value>) -> bool {
         let (now, env) = (self.host.now(), self.host.env());
         if let Some(watched) = watch.jobs.iter_mut().find(|watched| from > 0 && watched.look == from) {
             watched.look = 0;

@@ -90,8 +90,9 @@ impl Host for RustHost {
         let resume = Closure::<dyn Fn(u32, bool, JsValue)>::new(move |task, ok, value| {
             resumed(Signal::Resume(task, if ok { Ok(value) } else { Err(value) }));
         });
-        let build =
-            Closure::<dyn Fn(JsValue, JsValue) -> JsValue>::new(|init: JsValue, headers: JsValue| host::build(&init, &headers));
+        let build = Closure::<dyn Fn(JsValue, JsValue) -> JsValue>::new(|init: JsValue, headers: JsValue| {
+            host::build(&init, &headers)
+        });
         let _ = self.0.core().with("resume", resume.as_ref()).with("build", build.as_ref());
         self.1.0.get_or_init(|| Connected { tell, _resume: resume, _build: build });
     }

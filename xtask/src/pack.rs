@@ -19,6 +19,9 @@ use crate::workspace::Workspace;
 /// The hand-written class that people use.
 const FACADE: &str = "client.js";
 
+/// Most bytes of brotli that a page may load: what was reached. It is raised only by what an issue grants.
+const BUDGET: usize = 23_300;
+
 /// Builds the tarball and returns where it is.
 pub fn run(workspace: &Workspace) -> Result<PathBuf> {
     npm::install_tools(workspace)?;
@@ -27,8 +30,17 @@ pub fn run(workspace: &Workspace) -> Result<PathBuf> {
     let built = step("shrink the wasm", || wasm::shrink(workspace, built, &scripts))?;
     let package = step("assemble the npm package", || assemble(workspace, &built))?;
     let tarball = step("npm pack", || pack(workspace, &package))?;
-    println!("\n{}", sizes::table(&measure(workspace, &package)?));
+    let rows = measure(workspace, &package)?;
+    println!("\n{}", sizes::table(&rows));
+    within_budget(rows.last().map_or(0, |(_, total)| total.brotli))?;
     Ok(tarball)
+}
+
+fn within_budget(bytes: usize) -> Result<()> {
+    if bytes > BUDGET {
+        bail!("a page would load {bytes} bytes of brotli, {} more than the budget of {BUDGET}", bytes - BUDGET);
+    }
+    Ok(())
 }
 
 /// Where [`assemble`] puts the package.
@@ -144,6 +156,13 @@ pub fn bundle(workspace: &Workspace, entry: &Path) -> Result<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_page_that_weighs_more_than_the_budget_is_not_packed() {
+        assert!(within_budget(BUDGET).is_ok());
+        let message = within_budget(BUDGET + 7).expect_err("too heavy").to_string();
+        assert!(message.contains("7 more than the budget"), "{message}");
+    }
 
     #[test]
     fn the_inline_script_holds_every_byte_of_the_wasm() {

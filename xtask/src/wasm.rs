@@ -123,7 +123,7 @@ fn place_snippets(module: &mut Module, glue: &mut String) {
     for script in SNIPPETS {
         let Some(end) = glue.find(&format!("/{script}'")) else { continue };
         let Some(start) = glue[..end].rfind('\'') else { continue };
-        glue.replace_range(start + 1..end + 1, "./");
+        glue.replace_range(start + 1..=end, "./");
     }
 }
 
