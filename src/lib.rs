@@ -10,13 +10,13 @@
 //! | --- | --- |
 //! | [`api`] | the upstream's contract: calls, fields, limits, what is read from a job |
 //! | [`charge`] | at most one charge: an operation's states, the journal, the verdict on each outcome |
-//! | [`client`] | one method for each call |
+//! | [`client`] | each call is a task, advanced whenever what it waits for is there |
 //! | [`credits`] | prices, estimates, budgets |
-//! | [`error`] | the one error type |
+//! | [`error`] | what a call fails with |
 //! | [`host`] | all that the core asks of the outside |
-//! | [`poll`] | when to look next, and the schedule of all watched jobs |
+//! | [`poll`] | when to look next |
 //! | [`retry`] | which reads are tried again, and when |
-//! | [`value`] | what the core may ask of a JSON value |
+//! | [`value`] | what the core may ask of a value of the host |
 //! | `web` | the only WebAssembly code: the host over `fetch`, and the exports |
 
 // A panic in WebAssembly leaves a promise unsettled for ever.

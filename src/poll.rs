@@ -1,4 +1,4 @@
-//! When to look at a job next, a pure function, and the one schedule of all watched jobs.
+//! When to look at a job next: a pure function.
 //!
 //! Looking often costs requests, looking seldom costs waiting. For a job whose moment of ending is
 //! random, the cheapest distance between two looks is `sqrt(2 c / h)`, where `h` is the hazard, the

@@ -23,8 +23,6 @@ extern "C" {
 
 #[wasm_bindgen]
 extern "C" {
-    #[wasm_bindgen(js_name = queueMicrotask)]
-    fn queue_microtask(call: &JsValue);
 
     #[wasm_bindgen(method, structural, getter)]
     fn core(this: &Plumbing) -> JsValue;
@@ -104,7 +102,7 @@ impl Host for RustHost {
     fn update(&self, call: &Self::Call, job: &JsValue, look: Look) {
         // Later: whoever hears of it may make calls, and the client is in the middle of one.
         let (call, job) = (Rc::clone(call), job.clone());
-        queue_microtask(&Closure::once_into_js(move || call.update(&job, look)));
+        wasm_bindgen_futures::spawn_local(async move { call.update(&job, look) });
     }
 
     fn alarm(&self, call: &Self::Call, task: u32, ms: f64) {
