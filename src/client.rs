@@ -31,6 +31,7 @@ use crate::api::{Endpoint, JobFacts, ModelVersion, Step, check_id};
 use crate::credits::PriceTable;
 use crate::error::{Failure, refuse};
 use crate::host::{Answer, Host, Signal};
+use crate::retry::Tries;
 use crate::value::Value;
 
 /// How a client is set up.
@@ -95,6 +96,8 @@ struct Core<H: Host> {
     config: Config<H::Value>,
     known: Known<H::Value>,
     tasks: Vec<Place<H>>,
+    /// What reads may still be tried again.
+    tries: Tries,
     /// The number of the youngest task. None is given twice: what comes late for one that is over must not reach another.
     youngest: u32,
     /// The task that watches jobs for every call, where the host shares; 0 where nothing is watched.
@@ -146,7 +149,7 @@ impl<H: Host> Client<H> {
     /// A client over a host. Does nothing yet: no request, no timer, no randomness.
     pub fn new(host: H, config: Config<H::Value>) -> Self {
         let known = Known::new(config.max_credits);
-        let core = Core { host, config, known, tasks: Vec::new(), youngest: 0, watch: 0 };
+        let core = Core { host, config, known, tasks: Vec::new(), tries: Tries::new(), youngest: 0, watch: 0 };
         let client = Self(Rc::new(RefCell::new(core)));
         let weak = Rc::downgrade(&client.0);
         client.0.borrow().host.connect(move |signal| match (weak.upgrade().map(Self), signal) {
@@ -256,7 +259,7 @@ impl<H: Host> Core<H> {
             Some(Task::Charge(charge)) if charge.outlives_its_caller() => return,
             Some(Task::Charge(charge)) if charge.holds() => {
                 let operation = charge.operation();
-                self.release(&operation);
+                self.release(number, &operation);
             }
             Some(Task::Poll(watch)) => {
                 let watch = *watch;

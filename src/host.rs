@@ -109,6 +109,14 @@ pub trait Host: 'static {
         false
     }
 
+    /// Waits until a name is held against every other holder, in other tabs too. False where nobody else can hold it.
+    fn lock(&self, _task: u32, _name: &Self::Value) -> bool {
+        false
+    }
+
+    /// Gives back what a task holds.
+    fn unlock(&self, _task: u32) {}
+
     /// A call ends.
     fn settle(&self, call: &Self::Call, result: Result<&Self::Value, &Failure<Self::Value>>);
 

@@ -35,6 +35,36 @@ pub fn doubling(start: f64, times: u32, cap: f64) -> f64 {
     wait.min(cap)
 }
 
+/// How many tries one client may make beyond the first of each read, until reads are answered again.
+const TOKENS: f64 = 10.0;
+/// What an answer gives back.
+const EARNED: f64 = 0.5;
+
+/// The tries that are left, so that an outage met by many reads at once does not become a storm.
+#[derive(Clone, Copy, Debug)]
+pub struct Tries(f64);
+
+impl Tries {
+    /// All of them.
+    pub const fn new() -> Self {
+        Self(TOKENS)
+    }
+
+    /// Takes one, where one is left.
+    pub fn take(&mut self) -> bool {
+        let left = self.0 >= 1.0;
+        if left {
+            self.0 -= 1.0;
+        }
+        left
+    }
+
+    /// A read was answered.
+    pub fn earn(&mut self) {
+        self.0 = (self.0 + EARNED).min(TOKENS);
+    }
+}
+
 #[cfg(all(test, not(target_arch = "wasm32")))]
 #[expect(clippy::float_cmp, reason = "no arithmetic is between the expected value and the constant")]
 mod tests {

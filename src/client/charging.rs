@@ -29,6 +29,8 @@ pub struct Charge<V> {
     /// Of video; NaN where it is not given.
     seconds: f64,
     operation: V,
+    /// Whether others may use the same operation id: it was not drawn for this call alone.
+    named: bool,
     /// When it began on the monotonic clock, and how long its caller waits, in milliseconds.
     begun: f64,
     timeout: f64,
@@ -52,6 +54,8 @@ pub struct Charge<V> {
 enum Stage {
     /// Its turn: another call may be posting the same operation.
     Turn,
+    /// Its turn among other tabs.
+    Lock,
     /// The look at a job before it is rendered: what is rendered or being rendered is not paid for again.
     Look,
     /// The journal's word on whether the operation is new.
@@ -86,7 +90,7 @@ impl<V> Charge<V> {
 
     /// Whether it must go on when its caller goes away: from where something was written down.
     pub(super) const fn outlives_its_caller(&self) -> bool {
-        !matches!(self.stage, Stage::Turn | Stage::Look | Stage::Pause)
+        !matches!(self.stage, Stage::Turn | Stage::Lock | Stage::Look | Stage::Pause)
     }
 }
 
@@ -142,6 +146,7 @@ impl<H: Host> Core<H> {
             check_id(&render)?;
             operation = operation.or(|| say("render:%0", &render, &render));
         }
+        let named = operation.is_there();
         operation = operation.or(|| self.host.uuid());
         if !operation.matches(r"^[\s\S]{1,255}$") {
             return Err(refuse("operation", "must be 1 to 255 characters"));
@@ -166,6 +171,7 @@ impl<H: Host> Core<H> {
             request,
             seconds: given.number_of("seconds"),
             operation,
+            named,
             begun: self.host.now(),
             timeout: if given_timeout >= 0.0 { given_timeout } else { usual },
             stage: Stage::Turn,
@@ -187,7 +193,7 @@ impl<H: Host> Core<H> {
     ) -> Option<Outcome<H::Value>> {
         let outcome = self.stage_on(task, charge, answer)?;
         if charge.holds {
-            self.release(&charge.operation);
+            self.release(task, &charge.operation);
         }
         Some(outcome.map_err(|failure| charge.about(failure)))
     }
@@ -195,7 +201,8 @@ impl<H: Host> Core<H> {
     fn stage_on(&mut self, task: u32, charge: &mut Charge<H::Value>, answer: Answer<H::Value>) -> Option<Outcome<H::Value>> {
         match charge.stage {
             Stage::Turn => self.take_turn(task, charge),
-            Stage::Pause => self.claim(task, charge),
+            // Without the lock the journal's atomic `create` still decides; only nobody waits for anybody.
+            Stage::Lock | Stage::Pause => self.claim(task, charge),
             Stage::Look => match answer {
                 Ok(job) => {
                     charge.before = job;
@@ -264,12 +271,16 @@ impl<H: Host> Core<H> {
         }
         self.known.posting.push(charge.operation.clone());
         charge.holds = true;
-        self.claim(task, charge);
+        charge.stage = Stage::Lock;
+        if !(charge.named && self.host.lock(task, &self.key(&charge.operation))) {
+            self.claim(task, charge);
+        }
     }
 
     /// Lets other calls of this client have the operation.
-    pub(super) fn release(&mut self, operation: &H::Value) {
+    pub(super) fn release(&mut self, task: u32, operation: &H::Value) {
         self.known.posted(operation);
+        self.host.unlock(task);
         self.host.wake();
     }
 

@@ -8,18 +8,24 @@ use crate::error::{Failure, refuse};
 use crate::host::{Answer, Host, JournalCall};
 use crate::value::Value;
 
-/// Reads all open operations, one after another.
+/// How long, and how many, operations are kept that were seen to end: so long their ids bring their jobs back.
+const KEPT_MS: f64 = 30.0 * 86_400_000.0;
+const KEPT: u32 = 500;
+
+/// Reads all operations, one after another; finds the open ones, and removes what has expired.
 pub struct Listing<V> {
     keys: V,
     /// The one that is being read, from 1; 0 while the keys are listed.
     at: usize,
     found: V,
+    /// Operations that ended and are kept.
+    ended: u32,
     begun: bool,
 }
 
 impl<V: Value> Listing<V> {
     pub fn new() -> Self {
-        Self { keys: V::nothing(), at: 0, found: V::list(), begun: false }
+        Self { keys: V::nothing(), at: 0, found: V::list(), ended: 0, begun: false }
     }
 }
 
@@ -70,10 +76,17 @@ impl<H: Host> Core<H> {
         }
         if listing.at == 0 {
             listing.keys = answer;
-        } else if let Some(entry) = Entry::decode(&answer).filter(|entry| entry.state != State::Ended) {
-            let operation = listing.keys.nth(listing.at - 1).replaced(r"^[^/]*/", &H::Value::text(""));
-            self.recall(&operation, &entry);
-            listing.found = listing.found.clone().and(&record(&operation, &entry));
+        } else if let Some(entry) = Entry::decode(&answer) {
+            let key = listing.keys.nth(listing.at - 1);
+            if entry.state != State::Ended {
+                let operation = key.replaced(r"^[^/]*/", &H::Value::text(""));
+                self.recall(&operation, &entry);
+                listing.found = listing.found.clone().and(&record(&operation, &entry));
+            } else if self.host.wall() - entry.at > KEPT_MS || listing.ended >= KEPT {
+                self.host.journal(0, JournalCall::Delete, &key, &H::Value::nothing());
+            } else {
+                listing.ended += 1;
+            }
         }
         let key = listing.keys.nth(listing.at);
         if !key.is_there() {

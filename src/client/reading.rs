@@ -54,6 +54,7 @@ impl<H: Host> Core<H> {
         let judged = judged(reading.endpoint, &reading.id, &answer.unwrap_or_else(|thrown| thrown));
         let (failure, again) = match judged {
             Ok(value) => {
+                self.tries.earn();
                 if reading.endpoint == Endpoint::Get {
                     self.notice(&value);
                 }
@@ -61,7 +62,7 @@ impl<H: Host> Core<H> {
             }
             Err(failure) => failure,
         };
-        if !again || reading.attempt >= reading.retries {
+        if !again || reading.attempt >= reading.retries || !self.tries.take() {
             return Some(Err(failure));
         }
         let wait = retry::backoff(reading.attempt, self.host.random(), failure.0.number_of("retryAfterMs"));

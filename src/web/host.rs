@@ -42,6 +42,10 @@ extern "C" {
     #[wasm_bindgen(method, structural, js_name = listJobs)]
     pub(super) fn list_jobs(this: &Plumbing, task: u32, since: f64) -> bool;
     #[wasm_bindgen(method, structural)]
+    pub(super) fn lock(this: &Plumbing, task: u32, name: &JsValue) -> bool;
+    #[wasm_bindgen(method, structural)]
+    pub(super) fn unlock(this: &Plumbing, task: u32);
+    #[wasm_bindgen(method, structural)]
     pub(super) fn now(this: &Plumbing) -> f64;
     #[wasm_bindgen(method, structural)]
     pub(super) fn uuid(this: &Plumbing) -> JsValue;
@@ -90,6 +94,14 @@ macro_rules! by_plumbing {
 
         fn journal(&self, task: u32, call: crate::host::JournalCall, key: &JsValue, entry: &JsValue) {
             self.0.journal(task, call.as_str(), key, entry);
+        }
+
+        fn lock(&self, task: u32, name: &JsValue) -> bool {
+            self.0.lock(task, name)
+        }
+
+        fn unlock(&self, task: u32) {
+            self.0.unlock(task);
         }
 
         fn list_jobs(&self, task: u32, since: f64) -> bool {

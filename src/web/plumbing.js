@@ -30,6 +30,7 @@ export const later = (call) =>
 
 export class Plumbing {
   #waits = new Map(); // number of a task -> { stop, light }
+  #locks = new Map(); // number of a task -> what gives its lock back
   #listening = 0;
 
   // `core` is told of things: resume(task, ok, value), posted(task, operation); and asked: build(init, headers).
@@ -71,6 +72,7 @@ export class Plumbing {
 
   forgetAll() {
     for (const task of [...this.#waits.keys()]) this.forget(task);
+    for (const task of [...this.#locks.keys()]) this.unlock(task);
   }
 
   sleep(task, ms, light) {
@@ -140,7 +142,7 @@ export class Plumbing {
     try {
       const answer = await send(url, settings);
       const { status } = answer;
-      return typeof status === "number" ? { status, retryAfter: retryAfter(answer), ...(await bodyOf(answer)) } : {};
+      return typeof status === "number" ? { status, retryAfter: retryAfter(answer), ...(await bodyOf(answer, post)) } : {};
     } catch (cause) {
       return { cause, code: cause?.code ?? cause?.cause?.code };
     }
@@ -183,6 +185,25 @@ export class Plumbing {
     return !!listJobs;
   }
 
+  /* ---- locks: held against other tabs ---- */
+
+  lock(task, name) {
+    const { locks } = globalThis.navigator ?? {};
+    if (!inBrowser || !locks) return false;
+    const waiting = new AbortController();
+    const held = new Promise((resolve) => this.#locks.set(task, resolve));
+    const got = new Promise((resolve, reject) => {
+      locks.request(`custom-template-jobs/${name}`, { signal: waiting.signal }, () => (resolve(), held)).catch(reject);
+    });
+    this.#promise(task, got, () => waiting.abort());
+    return true;
+  }
+
+  unlock(task) {
+    this.#locks.get(task)?.();
+    this.#locks.delete(task);
+  }
+
   /* ---- the surroundings ---- */
 
   shares = () => shares;
@@ -210,12 +231,18 @@ export class Plumbing {
   }
 }
 
-async function bodyOf(answer) {
-  let text;
+// What arrived of a charge's answer counts even where it broke off: the id of a job that was paid for may be in it.
+async function bodyOf(answer, post) {
+  let text = "";
   try {
-    text = await answer.text();
+    const reader = post && answer.body?.getReader?.();
+    if (reader) {
+      const decoder = new TextDecoder();
+      for (let part; (part = await reader.read()), !part.done; ) text += decoder.decode(part.value, { stream: true });
+      text += decoder.decode();
+    } else text = await answer.text();
   } catch {
-    return { text: "", broken: true };
+    return { text: text.slice(0, 500), broken: true };
   }
   if (text.length > MOST) return { text: "(more than 4 MB)" };
   try {
