@@ -100,7 +100,12 @@ impl Value for Json {
     fn keys(&self) -> Self {
         match self {
             Self::Array(items) => (0..items.len()).map(|at| at.to_string()).collect(),
-            Self::Object(fields) => fields.keys().cloned().collect(),
+            Self::Object(fields) => {
+                // Whether serde_json keeps an order of its own depends on who else is built with it.
+                let mut names: Vec<&String> = fields.keys().collect();
+                names.sort();
+                names.into_iter().cloned().collect()
+            }
             _ => Self::list(),
         }
     }
