@@ -60,7 +60,9 @@ export async function startBrowser(engine) {
     await move();
     await until(() => driver.executeScript("return !window.left && document.readyState === 'complete';"));
   };
+  const version = (await driver.getCapabilities()).getBrowserVersion();
   return {
+    version,
     visit: (url) => moving(() => driver.get(url)),
     reload: () => moving(() => driver.navigate().refresh()),
     /** Has the page play one of its acts, and gives how it ended. */
