@@ -209,6 +209,12 @@ export interface TemplateJobsOptions {
   maxRetries?: number;
   /** What this client may spend, in credits; a call that would pass it rejects with `BudgetExceededError` and is not sent. Default: no limit. */
   maxCredits?: number;
+  /**
+   * Sums `maxCredits` in the journal, for every client of the account that has this key, in other tabs too, and for good:
+   * name a new one, such as the month, to begin anew. Of calls that would pass it together each may be refused. At most
+   * 100 characters. Default: each client sums for itself, and forgets.
+   */
+  budgetKey?: string;
   /** What calls cost. Default: the provider's prices before May 2026; `prices.perSecond` are the newer ones. */
   prices?: PriceTable;
   /** Where charges are written down; where that fails, `JournalError`, and nothing is sent. Default: IndexedDB in pages and their workers, memory elsewhere. */

@@ -49,6 +49,8 @@ pub struct Config<V> {
     pub max_retries: u32,
     /// What the client may spend, in credits; NaN where there is no limit.
     pub max_credits: f64,
+    /// Under which name that is summed in the journal, for every client that has it; nothing where each sums for itself.
+    pub budget_key: V,
     /// What calls cost.
     pub prices: PriceTable,
 }
@@ -67,6 +69,7 @@ impl<V: Value> Config<V> {
             preview_timeout: 300_000.0,
             max_retries: 3,
             max_credits: f64::NAN,
+            budget_key: V::nothing(),
             prices: PriceTable::SEED,
         }
     }

@@ -97,15 +97,7 @@ impl<V: Value> Budget<V> {
     /// # Errors
     /// `BudgetExceededError` where less is left.
     pub fn reserve(&mut self, operation: &V, credits: f64) -> Result<(), Failure<V>> {
-        let remaining = self.remaining();
-        if credits > remaining {
-            return Err(Failure::told(
-                "BudgetExceededError",
-                "This call would pass maxCredits; nothing was sent. Raise maxCredits or start a new client.",
-            )
-            .with("estimate", &V::number(credits))
-            .with("remaining", &V::number(remaining)));
-        }
+        check(credits, self.remaining())?;
         self.left -= credits;
         self.reserved.push((operation.clone(), credits));
         Ok(())
@@ -117,6 +109,20 @@ impl<V: Value> Budget<V> {
             self.left += self.reserved.swap_remove(at).1 - credits;
         }
     }
+}
+
+/// Whether `credits` may still be spent.
+///
+/// # Errors
+/// `BudgetExceededError` where less remains.
+pub fn check<V: Value>(credits: f64, remaining: f64) -> Result<(), Failure<V>> {
+    if credits <= remaining {
+        return Ok(());
+    }
+    let message = "This call would pass maxCredits; nothing was sent. Raise maxCredits, or start a new client or budgetKey.";
+    Err(Failure::told("BudgetExceededError", message)
+        .with("estimate", &V::number(credits))
+        .with("remaining", &V::number(remaining)))
 }
 
 #[cfg(all(test, not(target_arch = "wasm32")))]

@@ -7,10 +7,9 @@ use std::fmt;
 
 use crate::value::Value;
 
-/// A text in which `%0` and `%1` stand for other texts. The formatting machinery would cost every visitor 2 KB.
+/// A text in which `%0` and `%1` stand for others. The formatting machinery would cost every visitor 2 KB.
 pub(crate) fn say<V: Value>(template: &str, first: &V, second: &V) -> V {
-    // The first is the one that others may have written: what it holds is not looked into again.
-    V::text(template).replaced("%1", second).replaced("%0", first)
+    V::filled(template, first, second)
 }
 
 /// What went wrong with a call, with all that is known about it.

@@ -35,6 +35,15 @@ fn regex(pattern: &str) -> Rc<Regex> {
     REGEXES.with_borrow_mut(|regexes| regexes.entry(pattern.into()).or_insert_with(|| Rc::new(build())).clone())
 }
 
+/// As JavaScript writes it.
+fn plain(value: &Json) -> String {
+    match value {
+        Json::String(text) => text.clone(),
+        Json::Number(number) => number.as_f64().unwrap_or_default().to_string(),
+        other => other.to_string(),
+    }
+}
+
 impl Value for Json {
     fn nothing() -> Self {
         NOTHING.into()
@@ -137,12 +146,18 @@ impl Value for Json {
     }
 
     fn replaced(&self, pattern: &str, by: &Self) -> Self {
-        let plain = |value: &Self| match value {
-            Self::String(text) => text.clone(),
-            Self::Number(number) => number.as_f64().unwrap_or_default().to_string(),
-            other => other.to_string(),
-        };
         regex(pattern).replace_all(&plain(self), NoExpand(&plain(by))).into()
+    }
+
+    fn filled(template: &str, first: &Self, second: &Self) -> Self {
+        let mut parts = template.split('%');
+        let mut text = parts.next().unwrap_or_default().to_owned();
+        for part in parts {
+            let (value, rest) = if let Some(rest) = part.strip_prefix('0') { (first, rest) } else { (second, &part[1..]) };
+            text += &plain(value);
+            text += rest;
+        }
+        text.into()
     }
 
     fn holds(&self, other: &Self) -> bool {
@@ -243,6 +258,9 @@ struct World {
     events: RefCell<Vec<String>>,
     journal_fails: Cell<bool>,
     journal_takes: Cell<f64>,
+    /// Whether there are locks; then who holds or waits for which, in order.
+    has_locks: Cell<bool>,
+    locks: RefCell<Vec<(String, usize, u32)>>,
     env: Cell<Env>,
     chance: Cell<u8>,
     /// Hears every event of a client, as `onEvent` does.
@@ -274,6 +292,8 @@ impl Scripted {
             events: RefCell::default(),
             journal_fails: Cell::new(false),
             journal_takes: Cell::new(0.0),
+            has_locks: Cell::new(false),
+            locks: RefCell::default(),
             env: Cell::new(Env { visible: true, online: true }),
             chance: Cell::new(0),
             hook: RefCell::default(),
@@ -420,6 +440,11 @@ impl Scripted {
         self.world.journal_fails.set(true);
     }
 
+    /// From here on there are locks between the clients, as between tabs.
+    pub fn have_locks(&self) {
+        self.world.has_locks.set(true);
+    }
+
     /// The journal works at once, and answers after this many milliseconds.
     pub fn slow_journal(&self, ms: f64) {
         self.world.journal_takes.set(ms);
@@ -513,6 +538,28 @@ impl Host for Scripted {
             }
         };
         self.answer(self.world.journal_takes.get(), task, false, answer);
+    }
+
+    fn lock(&self, task: u32, name: &Json) -> bool {
+        if self.world.has_locks.get() {
+            let name = name.to_string();
+            let free = !self.world.locks.borrow().iter().any(|(held, ..)| *held == name);
+            self.world.locks.borrow_mut().push((name, self.client.get(), task));
+            if free {
+                self.answer(0.0, task, false, Ok(Json::nothing()));
+            }
+        }
+        self.world.has_locks.get()
+    }
+
+    fn unlock(&self, task: u32) {
+        let locks = &mut *self.world.locks.borrow_mut();
+        let Some(at) = locks.iter().position(|(_, client, of)| *client == self.client.get() && *of == task) else { return };
+        let (name, ..) = locks.remove(at);
+        let held = !locks.iter().take(at).any(|(other, ..)| *other == name);
+        if let Some((_, client, task)) = locks.iter().find(|(other, ..)| held && *other == name) {
+            self.plan(0.0, What::Answer { client: *client, task: *task, light: false, answer: Ok(Json::nothing()) });
+        }
     }
 
     fn settle(&self, call: &Rc<Slot<Json>>, result: Result<&Json, &Failure<Json>>) {

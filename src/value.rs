@@ -72,6 +72,8 @@ pub trait Value: Clone + PartialEq + 'static {
     /// A text in which another one stands wherever the regular expression finds something.
     #[must_use]
     fn replaced(&self, pattern: &str, by: &Self) -> Self;
+    /// A text in which `%0` and `%1` stand for these.
+    fn filled(template: &str, first: &Self, second: &Self) -> Self;
     /// Whether another text stands somewhere in this one, whatever the case of their letters.
     fn holds(&self, other: &Self) -> bool;
     /// A whole number that depends on what stands here, and on the seed.

@@ -6,6 +6,7 @@ use super::known::Charged;
 use super::reading::event;
 use crate::api::{Endpoint, JobFacts, ModelVersion, OPERATION_PLACEHOLDER, Step, check_id, check_request, is_uuid};
 use crate::charge::{self, Claim, Entry, State, Verdict};
+use crate::credits;
 use crate::error::{Failure, refuse, say};
 use crate::host::{Answer, Host, JournalCall};
 use crate::retry;
@@ -13,6 +14,8 @@ use crate::value::Value;
 
 /// How often a charge that was proven unsent is sent again.
 const RESENDS: u32 = 2;
+/// Why a charge whose caller went away is not sent.
+const LEFT: &str = "Nobody waits for it any more; nothing was sent.";
 /// How long between two looks at an operation that another call is posting, in milliseconds.
 const JOIN_INTERVAL: f64 = 100.0;
 
@@ -45,6 +48,8 @@ pub struct Charge<V> {
     bound: V,
     /// When it was first written down, in milliseconds since 1970.
     at: f64,
+    /// What is set aside for it in the journal, in credits; NaN where nothing is.
+    reserved: f64,
     /// What the charge comes to once what is under way has ended.
     outcome: Outcome<V>,
 }
@@ -64,6 +69,10 @@ enum Stage {
     Read,
     /// An ended operation to make room.
     Clear,
+    /// What it may cost to be set aside for every client with that budget.
+    Reserve,
+    /// All that is set aside or spent under that budget.
+    Sum,
     /// The answer. Only this stage is begun by sending what charges.
     Post,
     /// The verdict to be written down; then the outcome stands.
@@ -180,6 +189,7 @@ impl<H: Host> Core<H> {
             before: nothing(),
             bound: nothing(),
             at: self.host.wall(),
+            reserved: f64::NAN,
             outcome: Ok(nothing()),
         }))
     }
@@ -226,6 +236,30 @@ impl<H: Host> Core<H> {
                 Err(thrown) => return Some(Err(journal_failed(&thrown))),
             },
             Stage::Clear => self.create(task, charge),
+            Stage::Reserve | Stage::Sum => match answer {
+                Ok(_) if charge.stage == Stage::Reserve => {
+                    // Written first and summed then: of two that would pass the limit together, no one overlooks the other.
+                    charge.stage = Stage::Sum;
+                    let nothing = H::Value::nothing();
+                    self.host.journal(task, JournalCall::List, &self.budget_prefix(), &nothing);
+                }
+                Ok(keys) => {
+                    let mut remaining = self.config.max_credits + charge.reserved;
+                    for index in 0.. {
+                        let key = keys.nth(index);
+                        if !key.is_there() {
+                            break;
+                        }
+                        remaining -= key.replaced("^.*=", &H::Value::text("")).as_number().max(0.0);
+                    }
+                    match credits::check(charge.reserved, remaining.max(0.0)) {
+                        Ok(()) if !self.is_left(task) => self.post(task, charge),
+                        Ok(()) => self.refuse_unsent(task, charge, unsent(LEFT)),
+                        Err(failure) => self.refuse_unsent(task, charge, failure),
+                    }
+                }
+                Err(thrown) => self.refuse_unsent(task, charge, journal_failed(&thrown)),
+            },
             Stage::Post => self.judge(task, charge, &answer.unwrap_or_else(|thrown| thrown)),
             // A verdict that cannot be written does not take the answer from the caller: the entry then
             // still says posting, which is never sent again either.
@@ -318,11 +352,14 @@ impl<H: Host> Core<H> {
         }
         match claim {
             None => match self.refusal(task, charge) {
-                Ok(()) => self.post(task, charge),
-                Err(failure) => {
-                    charge.outcome = Err(failure);
-                    self.delete(task, charge, Stage::Write);
+                Ok(credits) if credits.is_nan() => self.post(task, charge),
+                Ok(credits) => {
+                    charge.reserved = credits;
+                    charge.stage = Stage::Reserve;
+                    let key = self.budget_key(&charge.operation, credits);
+                    self.host.journal(task, JournalCall::Create, &key, &H::Value::truth(true));
                 }
+                Err(failure) => self.refuse_unsent(task, charge, failure),
             },
             // A render that failed may be asked for again, and is paid for again.
             Some(Claim::Fetch) if facts.is_some_and(|facts| facts.status.is_failure()) => {
@@ -337,16 +374,23 @@ impl<H: Host> Core<H> {
         None
     }
 
-    /// Why nothing may be sent: its caller is gone, no network, or no budget left.
-    fn refusal(&mut self, task: u32, charge: &Charge<H::Value>) -> Result<(), Failure<H::Value>> {
+    /// Nothing is sent, and the operation is taken back.
+    fn refuse_unsent(&mut self, task: u32, charge: &mut Charge<H::Value>, failure: Failure<H::Value>) {
+        charge.outcome = Err(failure);
+        self.delete(task, charge, Stage::Write);
+    }
+
+    /// Why nothing may be sent: its caller is gone, no network, or no budget left. Else the credits to be set aside in
+    /// the journal; NaN where none are.
+    fn refusal(&mut self, task: u32, charge: &Charge<H::Value>) -> Result<f64, Failure<H::Value>> {
         if self.is_left(task) {
-            return Err(unsent("Nobody waits for it any more; nothing was sent."));
+            return Err(unsent(LEFT));
         }
         if !self.host.env().online {
             return Err(unsent("The machine is offline; nothing was sent."));
         }
-        let prices = &self.config.prices;
-        self.known.reserve(&charge.operation, prices, charge.step, &charge.template, charge.model, charge.seconds)
+        let (prices, shared) = (&self.config.prices, self.config.budget_key.is_there());
+        self.known.reserve(&charge.operation, prices, charge.step, &charge.template, charge.model, charge.seconds, shared)
     }
 
     /// Sends what charges. This is the one place.
@@ -431,6 +475,7 @@ impl<H: Host> Core<H> {
             entry: charge.entry(State::Bound, job),
             template: charge.template.clone(),
             since: charge.begun,
+            reserved: charge.reserved,
         });
     }
 
@@ -439,8 +484,32 @@ impl<H: Host> Core<H> {
         // What a failed render cost stays set aside: nobody says whether it is given back.
         if stage != Stage::Clear {
             self.known.settle(&charge.operation, 0.0);
+            self.spend(&charge.operation, charge.reserved, 0.0);
+            charge.reserved = f64::NAN;
         }
         self.journal(task, charge, stage, JournalCall::Delete, None);
+    }
+
+    /// Puts what an operation cost in place of what was set aside for it in the journal.
+    pub(super) fn spend(&mut self, operation: &H::Value, reserved: f64, credits: f64) {
+        if reserved.is_nan() {
+            return;
+        }
+        if credits > 0.0 {
+            self.host.journal(0, JournalCall::Write, &self.budget_key(operation, credits), &H::Value::truth(true));
+        }
+        if credits != reserved {
+            self.host.journal(0, JournalCall::Delete, &self.budget_key(operation, reserved), &H::Value::nothing());
+        }
+    }
+
+    fn budget_prefix(&self) -> H::Value {
+        say("%1/budget:%0/", &self.config.budget_key, &self.config.namespace)
+    }
+
+    /// Where the journal has what an operation costs a shared budget: the key alone says it, so that a list sums it.
+    fn budget_key(&self, operation: &H::Value, credits: f64) -> H::Value {
+        say("%0%1", &self.budget_prefix(), &say("%0=%1", operation, &H::Value::number(credits)))
     }
 
     /// Where the journal has an operation.

@@ -20,6 +20,8 @@ pub struct Charged<V> {
     pub template: V,
     /// When the charge began, on the monotonic clock.
     pub since: f64,
+    /// What is set aside for it in the journal, in credits; NaN where nothing is.
+    pub reserved: f64,
 }
 
 /// How long a step took for a template, and how long the template's videos are.
@@ -53,7 +55,7 @@ impl<V: Value> Known<V> {
     pub fn recall(&mut self, operation: &V, entry: &Entry<V>, now: f64) {
         if entry.state == State::Bound && self.find(&entry.job).is_none() {
             let (operation, entry) = (operation.clone(), entry.clone());
-            self.remember(Charged { operation, entry, template: V::nothing(), since: now });
+            self.remember(Charged { operation, entry, template: V::nothing(), since: now, reserved: f64::NAN });
         }
     }
 
@@ -89,7 +91,7 @@ impl<V: Value> Known<V> {
         self.learned.iter_mut().find(|learned| learned.step == step && learned.template == *template)
     }
 
-    /// Sets aside what a charge is estimated to cost, where there is a budget.
+    /// What a charge is estimated to cost, in credits. Where the client sums for itself, that is set aside.
     ///
     /// # Errors
     /// `BudgetExceededError`; `InvalidRequestError{field: "seconds"}` where nobody knows the video's length.
@@ -101,8 +103,9 @@ impl<V: Value> Known<V> {
         template: &V,
         model: ModelVersion,
         seconds: f64,
-    ) -> Result<(), Failure<V>> {
-        let Some(budget) = &mut self.budget else { return Ok(()) };
+        shared: bool,
+    ) -> Result<f64, Failure<V>> {
+        let Some(budget) = &mut self.budget else { return Ok(f64::NAN) };
         let mut seconds = seconds;
         for learned in &self.learned {
             if seconds.is_nan() && learned.seconds > 0.0 && learned.template == *template {
@@ -112,7 +115,12 @@ impl<V: Value> Known<V> {
         if seconds.is_nan() {
             return Err(refuse("seconds", "must be given where maxCredits is set: the length of the video"));
         }
-        budget.reserve(operation, prices.estimate(step, seconds, model)?)
+        let credits = prices.estimate(step, seconds, model)?;
+        if shared {
+            return Ok(credits);
+        }
+        budget.reserve(operation, credits)?;
+        Ok(f64::NAN)
     }
 
     /// An operation is not being posted any more.
@@ -176,6 +184,9 @@ impl<H: Host> Core<H> {
         let Some(facts) = JobFacts::read(job) else { return };
         let ended = self.known.notice(&job.get("id"), &facts, self.host.now());
         if let Some(ended) = ended {
+            if facts.credits_used > 0.0 {
+                self.spend(&ended.operation, ended.reserved, facts.credits_used);
+            }
             self.write_end(&ended);
         }
     }

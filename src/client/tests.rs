@@ -1364,3 +1364,163 @@ fn a_wait_until_done_ends_at_the_first_done_whatever_was_charged_for() {
     let options = PollOptions { until: Some(Goal::Done), ..PollOptions::default() };
     host.run(client.poll(ID, Some(&pending), options)).expect("done, without a video");
 }
+
+// ---- other tabs, and what grows --------------------------------------------------------------------
+
+/// Two clients of one account over one journal: two tabs.
+fn tabs(script: impl FnMut(&Request<Json>) -> Reaction + 'static, set: impl Fn(&mut Config<Json>)) -> ([Client<Scripted>; 2], Scripted) {
+    let host = Scripted::new(script);
+    let tab = || {
+        let mut config = Config::new(&"https://api.test".into(), &"me".into());
+        set(&mut config);
+        Client::new(host.clone(), config)
+    };
+    ([tab(), tab()], host)
+}
+
+#[test]
+fn a_tab_waits_for_another_that_posts_the_same_operation_and_gets_its_job() {
+    let ([one, other], host) = tabs(
+        |request| match request.endpoint {
+            Endpoint::Submit => (500.0, answer(201, &job("pending", ""))),
+            _ => (10.0, answer(200, &job("running", ""))),
+        },
+        |_| {},
+    );
+    host.have_locks();
+    let first = Rc::new(RefCell::new(None));
+    let slot = Rc::clone(&first);
+    host.spawn(async move {
+        let result = one.submit(&request(), &named("click")).await;
+        *slot.borrow_mut() = Some(result);
+    });
+    let second = host.run(async {
+        host.wait(5.0).await;
+        other.submit(&request(), &named("click")).await
+    });
+    assert_eq!(second.expect("the other tab's job")["id"], ID);
+    assert!(first.borrow().as_ref().is_some_and(Result::is_ok));
+    assert_eq!(host.posts(), 1);
+}
+
+#[test]
+fn a_tab_that_gives_up_waiting_for_another_leaves_it_its_lock() {
+    let ([one, other], host) = tabs(|_| (500.0, answer(201, &job("pending", ""))), |_| {});
+    host.have_locks();
+    host.spawn(async move {
+        one.submit(&request(), &named("click")).await.expect("posted");
+    });
+    let gone = host.run_for(100.0, async {
+        host.wait(5.0).await;
+        other.submit(&request(), &named("click")).await
+    });
+    assert!(gone.is_none());
+    host.finish();
+    assert_eq!(host.posts(), 1);
+    assert_eq!(host.journal().len(), 1);
+}
+
+#[test]
+fn clients_with_one_budget_key_never_pass_it_together() {
+    for (first, second) in [(0.0, 0.0), (0.0, 1.0), (0.0, 400.0), (3.0, 0.0)] {
+        let ([one, other], host) = tabs(
+            |_| (100.0, answer(201, &job("pending", ""))),
+            |config| {
+                config.max_credits = 9.0;
+                config.budget_key = "november".into();
+            },
+        );
+        host.slow_journal(2.0);
+        let options = || ChargeOptions { seconds: Some(30.0), ..ChargeOptions::default() };
+        let (waits, mine) = (host.wait(first), host.wait(second));
+        host.spawn(async move {
+            waits.await;
+            let _ = one.submit(&request(), &options()).await;
+        });
+        let result = host.run(async {
+            mine.await;
+            other.submit(&request(), &options()).await
+        });
+        host.finish();
+        assert!(host.posts() <= 1, "{first} {second}: 5 credits each, and 9 in all");
+        if second > 300.0 {
+            let failure = result.expect_err("the other one spent it");
+            assert_eq!((failure.get("estimate"), failure.get("remaining")), (5.0.into(), 4.0.into()));
+        }
+    }
+}
+
+#[test]
+fn a_shared_budget_gets_back_what_was_refused_and_counts_what_was_used() {
+    let asked = Rc::new(RefCell::new(0));
+    let ([one, other], host) = tabs(
+        move |request| {
+            if request.endpoint == Endpoint::Get {
+                return (1.0, answer(200, &job("done", r#","video_output":"https://v","credits_used":3"#)));
+            }
+            *asked.borrow_mut() += 1;
+            if *asked.borrow() == 1 { (1.0, answer(400, "{}")) } else { (1.0, answer(201, &job("pending", ""))) }
+        },
+        |config| {
+            config.max_credits = 9.0;
+            config.budget_key = "november".into();
+        },
+    );
+    let options = || ChargeOptions { seconds: Some(30.0), ..ChargeOptions::default() };
+    host.run(one.submit(&request(), &options())).expect_err("refused");
+    host.finish();
+    assert!(host.journal().is_empty(), "{:?}", host.journal());
+    host.run(one.submit(&request(), &options())).expect("5 of 9");
+    host.run(other.submit(&request(), &options())).expect_err("10 of 9");
+    host.run(one.poll(ID, None, PollOptions::default())).expect("the video, for 3");
+    host.finish();
+    host.run(other.submit(&request(), &options())).expect("3 and 5 of 9");
+}
+
+#[test]
+fn operations_that_ended_long_ago_are_forgotten_and_open_ones_are_not() {
+    let (client, host) = client_of(|request| match request.endpoint {
+        Endpoint::Submit => (1.0, answer(201, &job("pending", ""))),
+        _ => (1.0, answer(200, &job("done", r#","video_output":"https://v""#))),
+    });
+    host.run(client.submit(&request(), &named("ended"))).expect("posted");
+    host.run(client.poll(ID, None, PollOptions::default())).expect("done");
+    host.run(host.wait(29.0 * 86_400_000.0));
+    host.run(client.pending()).expect("the journal");
+    host.finish();
+    assert_eq!(host.journal().len(), 1, "so long its id brings the job back");
+    host.run(host.wait(2.0 * 86_400_000.0));
+    assert!(host.run(client.pending()).expect("the journal").is_empty());
+    host.finish();
+    assert!(host.journal().is_empty());
+
+    let (client, host) = client_of(in_order(vec![(1.0, lost(""))]));
+    host.run(client.submit(&request(), &named("unknown"))).expect_err("lost");
+    host.run(host.wait(400.0 * 86_400_000.0));
+    assert_eq!(host.run(client.pending()).expect("the journal").len(), 1);
+}
+
+#[test]
+fn many_reads_in_an_outage_are_not_all_tried_again() {
+    let outage = Rc::new(RefCell::new(true));
+    let over = Rc::clone(&outage);
+    let (client, host) = client_of(move |_| {
+        if *outage.borrow() { (1.0, answer(503, "{}")) } else { (1.0, answer(200, &job("done", ""))) }
+    });
+    for _ in 0..50 {
+        let client = client.clone();
+        host.spawn(async move {
+            client.get(ID, None).await.expect_err("down");
+        });
+    }
+    host.finish();
+    assert!(host.requests().len() <= 60, "{} requests for 50 reads", host.requests().len());
+    *over.borrow_mut() = false;
+    for _ in 0..20 {
+        host.run(client.get(ID, None)).expect("up again");
+    }
+    *over.borrow_mut() = true;
+    let before = host.requests().len();
+    host.run(client.get(ID, None)).expect_err("down");
+    assert_eq!(host.requests().len() - before, 4, "what was answered earned the tries back");
+}

@@ -22,6 +22,7 @@ extern "C" {
     fn matches(value: &JsValue, pattern: &str) -> bool;
     fn holds(value: &JsValue, part: &JsValue) -> bool;
     fn replaced(value: &JsValue, pattern: &str, by: &JsValue) -> JsValue;
+    fn filled(template: &str, first: &JsValue, second: &JsValue) -> JsValue;
     fn hash(value: &JsValue, seed: f64) -> f64;
 }
 
@@ -110,6 +111,10 @@ impl Value for JsValue {
 
     fn replaced(&self, pattern: &str, by: &Self) -> Self {
         replaced(self, pattern, by)
+    }
+
+    fn filled(template: &str, first: &Self, second: &Self) -> Self {
+        filled(template, first, second)
     }
 
     fn holds(&self, other: &Self) -> bool {

@@ -33,6 +33,7 @@ pub fn connect(plumbing: Plumbing, options: &JsValue) -> u32 {
         config.max_retries = retries as u32;
     }
     config.max_credits = options.number_of("maxCredits");
+    config.budget_key = options.get("budgetKey");
     let prices = options.get("prices");
     let PriceTable { preview, submit, render, aurora_v1, aurora_v1_fast } = &mut config.prices;
     take_price(&prices, "preview", preview);

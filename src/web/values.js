@@ -44,6 +44,8 @@ export const matches = (value, pattern) => isText(value) && new RegExp(pattern, 
 export const holds = (value, part) => isText(value) && isText(part) && value.toLowerCase().includes(part.toLowerCase());
 export const replaced = (value, pattern, by) => `${value}`.replace(new RegExp(pattern, "gi"), () => by);
 
+export const filled = (template, ...values) => template.replace(/%([01])/g, (_, at) => values[at]);
+
 // Two 26-bit halves, each a multiplicative hash of the UTF-16 units: enough to notice a mistake.
 export function hash(value, seed) {
   let high = seed / 67108864;

@@ -116,6 +116,38 @@ for (const [name, fetch] of Object.entries({
   });
 }
 
+test("a charge whose answer breaks off after the job's id is bound to that job", async () => {
+  const sent = [];
+  const breaking = (text) => {
+    const body = new ReadableStream({
+      start(controller) {
+        controller.enqueue(new TextEncoder().encode(text));
+        setTimeout(() => controller.error(new TypeError("terminated")), 20);
+      },
+    });
+    return new Response(body, { status: 201 });
+  };
+  const whole = `{"id":"${UNKNOWN_ID}","status":"pend`;
+  for (const [text, name] of [[whole, undefined], [whole.slice(0, 30), "ChargeUnknownError"], ["", "ChargeUnknownError"]]) {
+    const jobs = over(async (url, { method }) => (sent.push(method), method === "POST" ? breaking(text) : answer(200, job("running"))));
+    const outcome = await settles(jobs.submit(request).then(({ id }) => ({ id }), (error) => error));
+    assert.equal(outcome.name, name);
+    if (!name) assert.equal(outcome.id, UNKNOWN_ID);
+  }
+  assert.deepEqual(sent, ["POST", "GET", "POST", "POST"]);
+});
+
+test("clients with one budgetKey never pass it together", async () => {
+  let posted = 0;
+  const options = { apiId: "budget", maxCredits: 9, budgetKey: "november" };
+  const clients = [0, 1, 2].map(() => over(async () => (posted++, answer(201, job("pending"))), options));
+  const outcomes = await Promise.all(clients.map((jobs) => jobs.submit(request, { seconds: 30 }).catch(({ name }) => name)));
+  assert.ok(posted <= 1, `${posted} of 5 credits each were sent`);
+  assert.ok(outcomes.filter((outcome) => outcome === "BudgetExceededError").length >= 2);
+  const other = over(async () => answer(201, job("pending")), { ...options, budgetKey: "december" });
+  assert.equal((await other.submit(request, { seconds: 30 })).id, UNKNOWN_ID);
+});
+
 test("a key or header that cannot be sent is an error that does not hold it", async () => {
   const never = () => assert.fail("sent");
   for (const [options, field] of [
