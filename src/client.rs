@@ -99,6 +99,8 @@ struct Core<H: Host> {
     config: Config<H::Value>,
     known: Known<H::Value>,
     tasks: Vec<Place<H>>,
+    /// Whether anybody reads the log.
+    hears: bool,
     /// What reads may still be tried again.
     tries: Tries,
     /// The number of the youngest task. None is given twice: what comes late for one that is over must not reach another.
@@ -152,7 +154,8 @@ impl<H: Host> Client<H> {
     /// A client over a host. Does nothing yet: no request, no timer, no randomness.
     pub fn new(host: H, config: Config<H::Value>) -> Self {
         let known = Known::new(config.max_credits);
-        let core = Core { host, config, known, tasks: Vec::new(), tries: Tries::new(), youngest: 0, watch: 0 };
+        let hears = host.hears();
+        let core = Core { host, config, known, tasks: Vec::new(), hears, tries: Tries::new(), youngest: 0, watch: 0 };
         let client = Self(Rc::new(RefCell::new(core)));
         let weak = Rc::downgrade(&client.0);
         client.0.borrow().host.connect(move |signal| match (weak.upgrade().map(Self), signal) {

@@ -152,6 +152,11 @@ pub trait Host: 'static {
         true
     }
 
+    /// Whether anybody reads the log.
+    fn hears(&self) -> bool {
+        true
+    }
+
     /// For logs: a record that holds no key and no variable.
     fn event(&self, _event: Self::Value) {}
 }

@@ -413,8 +413,10 @@ impl<H: Host> Core<H> {
         let verdict =
             if refused { Verdict::Rejected } else { charge::verdict(status_of(reply), id.is_some(), &reply.get("code")) };
         let id = id.filter(|_| verdict == Verdict::Bound).unwrap_or_else(H::Value::nothing);
-        let record = event::<H>("verdict").with("operation", &charge.operation).with_text("verdict", verdict.as_str());
-        self.host.event(record.with("jobId", &id));
+        if self.hears {
+            let record = event::<H>("verdict").with("operation", &charge.operation);
+            self.host.event(record.with_text("verdict", verdict.as_str()).with("jobId", &id));
+        }
         match verdict {
             Verdict::Bound => {
                 let whole = is_job(&body, &id);

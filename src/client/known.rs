@@ -181,8 +181,12 @@ impl<V: Value> Known<V> {
 impl<H: Host> Core<H> {
     /// Takes in where a job stands, and writes down that its operation ended once it has.
     pub(super) fn notice(&mut self, job: &H::Value) {
+        let id = job.get("id");
+        if self.known.find(&id).is_none() {
+            return;
+        }
         let Some(facts) = JobFacts::read(job) else { return };
-        let ended = self.known.notice(&job.get("id"), &facts, self.host.now());
+        let ended = self.known.notice(&id, &facts, self.host.now());
         if let Some(ended) = ended {
             if facts.credits_used > 0.0 {
                 self.spend(&ended.operation, ended.reserved, facts.credits_used);

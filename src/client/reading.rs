@@ -82,9 +82,10 @@ impl<H: Host> Core<H> {
         operation: &H::Value,
         timeout: f64,
     ) {
-        self.host.event(
-            event::<H>("request").with_text("method", endpoint.method()).with("path", path).with("operation", operation),
-        );
+        if self.hears {
+            let record = event::<H>("request").with_text("method", endpoint.method());
+            self.host.event(record.with("path", path).with("operation", operation));
+        }
         self.host.send(
             task,
             Request {
@@ -99,7 +100,9 @@ impl<H: Host> Core<H> {
 
     /// Waits before another try.
     pub(super) fn pause(&mut self, task: u32, path: &H::Value, wait: f64) {
-        self.host.event(event::<H>("retry").with("path", path).with_number("inMs", wait));
+        if self.hears {
+            self.host.event(event::<H>("retry").with("path", path).with_number("inMs", wait));
+        }
         self.host.sleep(task, wait, false);
     }
 }

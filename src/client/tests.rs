@@ -1368,7 +1368,10 @@ fn a_wait_until_done_ends_at_the_first_done_whatever_was_charged_for() {
 // ---- other tabs, and what grows --------------------------------------------------------------------
 
 /// Two clients of one account over one journal: two tabs.
-fn tabs(script: impl FnMut(&Request<Json>) -> Reaction + 'static, set: impl Fn(&mut Config<Json>)) -> ([Client<Scripted>; 2], Scripted) {
+fn tabs(
+    script: impl FnMut(&Request<Json>) -> Reaction + 'static,
+    set: impl Fn(&mut Config<Json>),
+) -> ([Client<Scripted>; 2], Scripted) {
     let host = Scripted::new(script);
     let tab = || {
         let mut config = Config::new(&"https://api.test".into(), &"me".into());
@@ -1504,9 +1507,8 @@ fn operations_that_ended_long_ago_are_forgotten_and_open_ones_are_not() {
 fn many_reads_in_an_outage_are_not_all_tried_again() {
     let outage = Rc::new(RefCell::new(true));
     let over = Rc::clone(&outage);
-    let (client, host) = client_of(move |_| {
-        if *outage.borrow() { (1.0, answer(503, "{}")) } else { (1.0, answer(200, &job("done", ""))) }
-    });
+    let (client, host) =
+        client_of(move |_| if *outage.borrow() { (1.0, answer(503, "{}")) } else { (1.0, answer(200, &job("done", ""))) });
     for _ in 0..50 {
         let client = client.clone();
         host.spawn(async move {

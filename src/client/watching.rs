@@ -238,7 +238,7 @@ impl<H: Host> Core<H> {
         watched.memory.incomplete = if missing { watched.memory.incomplete + 1 } else { 0 };
         watched.plan(now, false);
         let look = Look { in_ms: watched.due_in(env) - now, remaining_ms: watched.remaining };
-        if changed {
+        if changed && self.hears {
             self.host.event(event::<H>("look").with("jobId", &watched.id).with_number("inMs", look.in_ms));
         }
         let mut at = 0;

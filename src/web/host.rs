@@ -56,6 +56,8 @@ extern "C" {
     #[wasm_bindgen(method, structural)]
     pub(super) fn shares(this: &Plumbing) -> bool;
     #[wasm_bindgen(method, structural)]
+    pub(super) fn hears(this: &Plumbing) -> bool;
+    #[wasm_bindgen(method, structural)]
     pub(super) fn event(this: &Plumbing, event: &JsValue);
 
     /// A call of JavaScript's.
@@ -130,6 +132,10 @@ macro_rules! by_plumbing {
 
         fn shares(&self) -> bool {
             self.0.shares()
+        }
+
+        fn hears(&self) -> bool {
+            self.0.hears()
         }
 
         fn event(&self, event: JsValue) {

@@ -214,9 +214,9 @@ export class Plumbing {
   visible = () => globalThis.document?.visibilityState !== "hidden";
   online = () => globalThis.navigator?.onLine !== false;
 
+  hears = () => !!this.options.onEvent;
   event(event) {
-    const { onEvent } = this.options;
-    if (onEvent) later(() => onEvent(event));
+    later(() => this.options.onEvent(event));
   }
 
   // While something is watched, a page that is shown again or a network that came back is worth a look.

@@ -223,3 +223,83 @@ test("the_edge_runtime_runs_the_inline_entry", async () => {
   await stage.plays(async () => (await settles(runtime.dispatchFetch("http://localhost/"), PATIENCE)).json());
   await seenAtVercel(INLINE, "bytes");
 });
+
+/** A Durable Object that charges under one operation id, with its journal in its own storage. */
+const account = ({ url, template }) => `
+  import { TemplateJobs, text } from "custom-template-jobs";
+  import { durableObjectJournal } from "custom-template-jobs/durable-object";
+  export class Account {
+    constructor({ storage }) {
+      this.jobs = new TemplateJobs({ baseUrl: "${url}", apiId: "sandbox", apiKey: "sandbox", journal: durableObjectJournal(storage) });
+    }
+    fetch({ url }) {
+      const request = { template_id: "${template}", variables: { title: text("Hello") } };
+      const call = url.endsWith("pending") ? this.jobs.pending() : this.jobs.submit(request, { operation: "order-7" });
+      return call.then((end) => Response.json(end), ({ name }) => Response.json({ name }));
+    }
+  }
+  export default { fetch: (request, { ACCOUNTS }) => ACCOUNTS.get(ACCOUNTS.idFromName("one")).fetch(request) };`;
+
+test("a charge whose isolate is killed before its verdict is known afterwards, and is not sent again", async () => {
+  const contents = await bundled("durable-object", account(stage.setting), { conditions: ["workerd", "worker", "browser"], external: ["*.wasm"] });
+  const durableObjectsPersist = await scene("durable-object-storage", {});
+  const start = async () => {
+    const worker = new Miniflare({
+      compatibilityDate: RECENT,
+      cf: false,
+      durableObjects: { ACCOUNTS: "Account" },
+      durableObjectsPersist,
+      modules: [
+        { type: "ESModule", path: "main.js", contents },
+        { type: "CompiledWasm", path: WASM, contents: await readFile(join(packageDirectory, WASM)) },
+      ],
+    });
+    return { worker, url: String(await worker.ready) };
+  };
+  const told = async (url) => (await settles(fetch(url), PATIENCE)).json();
+  const charges = async () => (await stage.ledger()).charges.length;
+
+  await stage.reset();
+  await stage.faults([{ on: "submit", kind: "stall" }]);
+  const first = await start();
+  const lost = visitor(first.url);
+  await until(async () => (await stage.requests()).length > 0);
+  await first.worker.dispose();
+  await lost().catch(() => {});
+  await stage.faults([]);
+  const before = await charges();
+
+  const second = await start();
+  try {
+    const [operation, ...others] = await told(`${second.url}pending`);
+    assert.deepEqual([operation.operation, operation.state, others.length], ["order-7", "posting", 0]);
+    assert.deepEqual(await told(second.url), { name: "ChargeUnknownError" });
+    assert.equal(await charges(), before);
+  } finally {
+    await second.worker.dispose();
+  }
+});
+
+test("one operation id is one charge for every request that reaches a Durable Object", async () => {
+  const contents = await bundled("durable-object", account(stage.setting), { conditions: ["workerd", "worker", "browser"], external: ["*.wasm"] });
+  await stage.reset();
+  const worker = new Miniflare({
+    compatibilityDate: RECENT,
+    cf: false,
+    durableObjects: { ACCOUNTS: "Account" },
+    modules: [
+      { type: "ESModule", path: "main.js", contents },
+      { type: "CompiledWasm", path: WASM, contents: await readFile(join(packageDirectory, WASM)) },
+    ],
+  });
+  try {
+    const url = String(await worker.ready);
+    const told = () => settles(fetch(url), PATIENCE).then((answer) => answer.json());
+    const first = await told();
+    const again = await Promise.all(Array.from({ length: 5 }, told));
+    assert.deepEqual(again.map(({ id }) => id), Array(5).fill(first.id));
+    assert.equal((await stage.ledger()).charges.length, 1);
+  } finally {
+    await worker.dispose();
+  }
+});

@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
-use walrus::{FunctionBuilder, FunctionId, FunctionKind, Module, ModuleConfig};
+use walrus::ir::Value;
+use walrus::{ConstExpr, DataKind, FunctionBuilder, FunctionId, FunctionKind, Module, ModuleConfig};
 
 use crate::shell::{self, step};
 use crate::workspace::Workspace;
@@ -59,6 +60,7 @@ pub fn shrink(workspace: &Workspace, built: Built, scripts: &[String]) -> Result
     let dropped = drop_exports(&mut module, &glue, scripts);
     println!("   exports that no script names: {dropped}");
     walrus::passes::gc::run(&mut module);
+    remember_texts(&module, &mut glue)?;
     let renamed = shorten_names(&mut module, &mut glue, scripts);
     println!("   names shortened in wasm and glue: {renamed}");
     check_names(&module, &glue)?;
@@ -266,6 +268,32 @@ fn drop_exports(module: &mut Module, glue: &str, scripts: &[String]) -> usize {
         module.exports.delete(id);
     }
     unused.len()
+}
+
+/// wasm-bindgen decodes a text each time that it passes; ours lie in the data and never change, and there are dozens to a
+/// call. So the glue keeps those, and only those, once they are decoded.
+fn remember_texts(module: &Module, glue: &mut String) -> Result<()> {
+    const DECODES: &str = "    return decodeText(getUint8ArrayMemory0().subarray(ptr, ptr + len));\n";
+    let mut data: Option<(u64, u64)> = None;
+    for segment in module.data.iter() {
+        let DataKind::Active { offset: ConstExpr::Value(Value::I32(start)), .. } = segment.kind else { continue };
+        let (start, end) = (u64::from(start.cast_unsigned()), u64::from(start.cast_unsigned()) + segment.value.len() as u64);
+        data = Some(data.map_or((start, end), |(first, last)| (first.min(start), last.max(end))));
+    }
+    let (start, end) = data.context("the module has no data")?;
+    if glue.matches(DECODES).count() != 1 {
+        bail!("the glue does not decode texts as it did; look at what wasm-bindgen writes now");
+    }
+    let remembers = format!(
+        "    const decode = () => decodeText(getUint8ArrayMemory0().subarray(ptr, ptr + len));\n    \
+         if (ptr < {start} || ptr >= {end}) return decode();\n    \
+         const place = ptr * 65536 + len;\n    \
+         if (!texts.has(place)) texts.set(place, decode());\n    \
+         return texts.get(place);\n"
+    );
+    *glue = glue.replace(DECODES, &remembers);
+    glue.push_str("\nconst texts = new Map();\n");
+    Ok(())
 }
 
 /// Gives short names to all that passes between wasm and glue and that no hand-written file names: the imports
