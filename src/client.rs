@@ -246,7 +246,7 @@ impl<H: Host> Client<H> {
             return;
         }
         self.host().forget(number);
-        match &task {
+        match &mut task {
             Task::Charge(charge) => self.release(charge),
             Task::Poll(watch) => self.unwatch(*watch, number),
             _ => {}

@@ -238,6 +238,8 @@ struct World {
     journal_takes: Cell<f64>,
     env: Cell<Env>,
     chance: Cell<u8>,
+    /// What the caller's list of jobs holds, where there is one.
+    list: RefCell<Option<Json>>,
     /// Hears every event of a client, as `onEvent` does.
     hook: RefCell<Option<Hook>>,
 }
@@ -269,6 +271,7 @@ impl Scripted {
             journal_takes: Cell::new(0.0),
             env: Cell::new(Env { visible: true, online: true }),
             chance: Cell::new(0),
+            list: RefCell::default(),
             hook: RefCell::default(),
         });
         Self { world, client: Cell::new(usize::MAX) }
@@ -408,6 +411,11 @@ impl Scripted {
         self.world.events.borrow().clone()
     }
 
+    /// The caller knows a way to list jobs, and this is what it brings.
+    pub fn list(&self, jobs: Json) {
+        *self.world.list.borrow_mut() = Some(jobs);
+    }
+
     pub fn break_journal(&self) {
         self.world.journal_fails.set(true);
     }
@@ -505,6 +513,15 @@ impl Host for Scripted {
             }
         };
         self.answer(self.world.journal_takes.get(), task, false, answer);
+    }
+
+    fn list_jobs(&self, task: u32, _since: f64) -> bool {
+        let list = self.world.list.borrow().clone();
+        let listed = list.is_some();
+        if let Some(list) = list {
+            self.answer(1.0, task, false, Ok(list));
+        }
+        listed
     }
 
     fn settle(&self, call: &Rc<Slot<Json>>, result: Result<&Json, &Failure<Json>>) {

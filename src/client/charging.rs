@@ -4,7 +4,7 @@ use super::Client;
 use super::answer::{Outcome, before_a_charge, is_job, journal_failed, status_of, told, unsent};
 use super::known::Charged;
 use super::reading::event;
-use crate::api::{Endpoint, JobFacts, ModelVersion, OPERATION_PLACEHOLDER, Step, check_id, check_request, is_uuid};
+use crate::api::{Endpoint, JobFacts, ModelVersion, OPERATION_PLACEHOLDER, Status, Step, check_id, check_request, is_uuid};
 use crate::charge::{self, Claim, Entry, State, Verdict};
 use crate::error::{Failure, refuse, say};
 use crate::host::{Answer, Host, JournalCall};
@@ -25,6 +25,8 @@ pub struct Charge<V> {
     render: V,
     request: V,
     fingerprint: f64,
+    /// A hash of the webhook's address, where the operation stands in it; else NaN.
+    hook: f64,
     model: ModelVersion,
     /// Of video; NaN where it is not given.
     seconds: f64,
@@ -35,6 +37,8 @@ pub struct Charge<V> {
     stage: Stage,
     /// Whether this charge is the one that posts its operation.
     holds: bool,
+    /// Whether it is a failed render that is asked for again.
+    again: bool,
     /// Tries that were proven unsent.
     attempt: u32,
     /// The job before its render, as it was found.
@@ -58,8 +62,6 @@ enum Stage {
     Create,
     /// The entry of an operation that is not.
     Read,
-    /// An ended operation to make room.
-    Clear,
     /// The answer. Only this stage is begun by sending what charges.
     Post,
     /// The verdict to be written down; then the outcome stands.
@@ -68,8 +70,6 @@ enum Stage {
     WriteBound,
     /// As `Write`, and then another try is due.
     WriteUnsent,
-    /// As `Write`, and then the job shows whether it was rendered.
-    WriteUnknown,
     /// The pause before another try.
     Pause,
     /// The job that the operation is bound to.
@@ -95,7 +95,7 @@ impl<V: Value> Charge<V> {
     /// operation id.
     pub(super) fn too_late(&self) -> Failure<V> {
         self.about(match self.stage {
-            Stage::Look | Stage::Pause | Stage::Create | Stage::Clear => {
+            Stage::Look | Stage::Pause | Stage::Create => {
                 unsent("There was no time left; nothing was sent. Raise timeout, or try again later.")
             }
             _ => charge::unknown(),
@@ -107,7 +107,8 @@ impl<V: Value> Charge<V> {
     }
 
     fn entry(&self, state: State, job: &V) -> Entry<V> {
-        Entry { state, step: self.step, fingerprint: self.fingerprint, at: self.at, job: job.clone() }
+        let Self { step, fingerprint, hook, at, .. } = *self;
+        Entry { state, step, fingerprint, hook, at, job: job.clone() }
     }
 
     /// A failure of this charge.
@@ -139,8 +140,11 @@ impl<H: Host> Client<H> {
         let print = check_request(step, &request)?;
         // The token in the webhook's URL brings the job's id even where the answer is lost.
         let webhook = request.get("webhook_url");
+        let mut hook = f64::NAN;
         if webhook.matches(OPERATION_PLACEHOLDER) {
-            request = request.copied().with("webhook_url", &webhook.replaced(OPERATION_PLACEHOLDER, &operation));
+            let webhook = webhook.replaced(OPERATION_PLACEHOLDER, &operation);
+            hook = webhook.hash(0.0);
+            request = request.copied().with("webhook_url", &webhook);
         }
         let given_timeout = given.number_of("timeout");
         let config = &self.0.config;
@@ -150,6 +154,7 @@ impl<H: Host> Client<H> {
             step,
             template: request.get("template_id").or(|| self.0.known.borrow_mut().template(&render)),
             fingerprint: render.hash(print),
+            hook,
             render,
             model: ModelVersion::of(&request)?,
             request,
@@ -159,6 +164,7 @@ impl<H: Host> Client<H> {
             timeout: if given_timeout >= 0.0 { given_timeout } else { usual },
             stage: Stage::Turn,
             holds: false,
+            again: false,
             attempt: 0,
             before: nothing(),
             bound: nothing(),
@@ -205,8 +211,7 @@ impl<H: Host> Client<H> {
                 }
                 Err(thrown) => return Some(Err(journal_failed(&thrown))),
             },
-            Stage::Clear => self.create(task, charge),
-            Stage::Post => self.judge(task, charge, &answer.unwrap_or_else(|thrown| thrown)),
+            Stage::Post => return self.judge(task, charge, &answer.unwrap_or_else(|thrown| thrown)),
             // A verdict that cannot be written does not take the answer from the caller: the entry then
             // still says posting, which is never sent again either.
             Stage::Write => {
@@ -224,10 +229,6 @@ impl<H: Host> Client<H> {
                 charge.attempt += 1;
                 charge.stage = Stage::Pause;
                 self.pause(task, &charge.path(), wait);
-            }
-            Stage::WriteUnknown => {
-                charge.stage = Stage::Check;
-                self.look_well(task, &charge.render);
             }
             Stage::Fetch => return Some(answer.map_err(Failure)),
             Stage::Check => {
@@ -255,8 +256,8 @@ impl<H: Host> Client<H> {
     }
 
     /// Lets other calls of this client have the operation.
-    pub(super) fn release(&self, charge: &Charge<H::Value>) {
-        if charge.holds {
+    pub(super) fn release(&self, charge: &mut Charge<H::Value>) {
+        if std::mem::take(&mut charge.holds) {
             self.0.known.borrow_mut().posted(&charge.operation);
             self.host().wake();
         }
@@ -273,7 +274,7 @@ impl<H: Host> Client<H> {
 
     /// Writes the operation down, unless something stands there.
     fn create(&self, task: u32, charge: &mut Charge<H::Value>) {
-        self.journal(task, charge, Stage::Create, JournalCall::Create, Some((State::Posting, &H::Value::nothing())));
+        self.journal(task, charge, Stage::Create, JournalCall::Create, Some((State::Posting, &charge.render.clone())));
     }
 
     /// Decides what follows from the journal's word and from the look before a render. No claim: the operation is new.
@@ -302,9 +303,14 @@ impl<H: Host> Client<H> {
                     self.delete(task, charge, Stage::Write);
                 }
             },
-            // A render that failed may be asked for again, and is paid for again.
-            Some(Claim::Fetch) if facts.is_some_and(|facts| facts.status.is_failure()) => {
-                self.delete(task, charge, Stage::Clear);
+            // A render that failed may be asked for again, and is paid for again: as an operation of its own, so that of all
+            // who saw it fail one posts, and nobody takes it for the former.
+            Some(Claim::Fetch) if !charge.again && facts.is_some_and(|facts| facts.status.is_failure()) => {
+                self.release(charge);
+                charge.again = true;
+                charge.operation = say("%0:%1", &charge.operation, &charge.before.get("updated_at"));
+                charge.stage = Stage::Turn;
+                self.take_turn(task, charge);
             }
             Some(Claim::Fetch) => {
                 self.remember(charge, job);
@@ -336,14 +342,14 @@ impl<H: Host> Client<H> {
         self.send(task, charge.endpoint, &charge.path(), &charge.request, &charge.operation, timeout);
     }
 
-    /// What a reply means, and the journal that is told of it.
-    fn judge(&self, task: u32, charge: &mut Charge<H::Value>, reply: &H::Value) {
+    /// What a reply means, and the journal that is told of it. The outcome, where it has nothing to tell.
+    fn judge(&self, task: u32, charge: &mut Charge<H::Value>, reply: &H::Value) -> Option<Outcome<H::Value>> {
         let body = reply.get("body");
         // The id alone may have arrived whole of an answer that broke off.
-        let id = [&charge.render, &body.get("id"), &charge::salvaged(&reply.get("text"))]
+        let id = [body.get("id"), charge::salvaged(&reply.get("text"))]
             .into_iter()
-            .find(|id| is_uuid(*id))
-            .cloned();
+            .find(is_uuid)
+            .filter(|id| !charge.render.is_there() || id.is_like(&charge.render));
         let refused = reply.get("field").is_there();
         let verdict =
             if refused { Verdict::Rejected } else { charge::verdict(status_of(reply), id.is_some(), &reply.get("code")) };
@@ -372,11 +378,16 @@ impl<H: Host> Client<H> {
                 // What came instead belongs to it; its name and message do not.
                 let failure = charge::unknown::<H::Value>().with("body", &body).with("text", &reply.get("text"));
                 charge.outcome = Err(failure.with("cause", &reply.get("cause")));
-                // A render has an id to look at; the other steps have none.
-                let stage = if charge.render.is_there() { Stage::WriteUnknown } else { Stage::Write };
-                self.journal(task, charge, stage, JournalCall::Write, Some((State::Unknown, &H::Value::nothing())));
+                // The entry goes on saying posting, which is as good: to write over it could take away the job that
+                // another client has settled it with. A render has an id to look at; the other steps have none.
+                if !charge.render.is_there() {
+                    return Some(charge.outcome.clone());
+                }
+                charge.stage = Stage::Check;
+                self.look_well(task, &charge.render);
             }
         }
+        None
     }
 
     fn fetch(&self, task: u32, charge: &mut Charge<H::Value>, job: &H::Value) {
@@ -415,10 +426,7 @@ impl<H: Host> Client<H> {
 
     /// Nothing is charged: the id is free for another try, and the budget gets its credits back.
     fn delete(&self, task: u32, charge: &mut Charge<H::Value>, stage: Stage) {
-        // What a failed render cost stays set aside: nobody says whether it is given back.
-        if stage != Stage::Clear {
-            self.0.known.borrow_mut().settle(&charge.operation, 0.0);
-        }
+        self.0.known.borrow_mut().settle(&charge.operation, 0.0);
         self.journal(task, charge, stage, JournalCall::Delete, None);
     }
 
@@ -428,11 +436,14 @@ impl<H: Host> Client<H> {
     }
 }
 
-/// Whether anything shows that a render was carried out between two looks.
+/// Whether anything shows that a render was carried out between two looks. A job that was still being worked on
+/// changes by itself.
 fn was_touched<V: Value>(before: &V, after: &V) -> bool {
     let (Some(before), Some(after)) = (JobFacts::read(before), JobFacts::read(after)) else { return false };
+    let at_rest = before.status == Status::Done || before.status.is_failure();
     after.is_rendered_or_rendering()
-        || after.status != before.status
-        || after.touched != before.touched
-        || after.credits_used != before.credits_used
+        || at_rest
+            && (after.status.is_failure() && after.status != before.status
+                || after.touched != before.touched
+                || after.credits_used != before.credits_used)
 }

@@ -67,6 +67,14 @@ fn is_taken(state: &str) -> bool {
     matches!(state, "bound" | "ended")
 }
 
+/// The operation that somebody wished for: a failed render that is asked for again is named by the time of the failure too.
+fn wish_of(id: &str) -> &str {
+    match id.len().checked_sub(28).and_then(|at| id.split_at_checked(at)) {
+        Some((wish, time)) if time.starts_with(':') && time.ends_with('Z') => wish,
+        _ => id,
+    }
+}
+
 impl Truth {
     pub fn violated(&mut self, words: impl FnOnce() -> String) {
         if self.violation.is_none() {
@@ -84,8 +92,10 @@ impl Truth {
         engine: &Engine,
         tab: usize,
     ) -> usize {
+        let wish = wish_of(id);
+        let mut same = self.operations.iter().filter(|(other, _)| wish_of(other) == wish);
+        let free = same.all(|(_, operation)| operation.fetches.iter().all(|fetch| operation.is_free(fetch, engine)));
         let operation = self.operations.entry(Rc::clone(id)).or_default();
-        let free = operation.fetches.iter().all(|fetch| operation.is_free(fetch, engine));
         let url = request.body.get("webhook_url");
         operation.token = url.as_text().ends_with(&format!("/{id}"));
         operation.render = request.url.as_text().strip_suffix("/render/").and_then(|url| url.rsplit('/').next()).map(Rc::from);
@@ -133,10 +143,11 @@ impl Truth {
         let Some(fetch) = self.fetch(posted) else { return false };
         fetch.charges.push(charge);
         let first = fetch.charges.len() == 1;
+        let own = first && !fetch.replayed;
         if fetch.outcome == Outcome::NotSent || !first && (keys || !fetch.replayed) {
             self.violated(|| format!("{} was charged twice by one fetch", posted.0));
         }
-        first
+        own
     }
 
     /// A webhook brings the job of an operation.
@@ -205,22 +216,17 @@ impl Truth {
                 None => operation.webhook.is_some() || lists && operation.token,
             }
     }
-
-    /// The job that a render is of.
-    pub fn render_of(&self, id: &str) -> Option<Rc<str>> {
-        self.operations.get(id)?.render.clone()
-    }
 }
 
 impl Operation {
     fn is_free(&self, fetch: &Fetch, engine: &Engine) -> bool {
         match fetch.outcome {
             Outcome::NotSent | Outcome::Refused => true,
-            // What a failed render cost was given back, and it may be asked for again.
+            // A render that is seen to have failed may be asked for again.
             Outcome::Open => {
-                let charges = engine.ledger().charges();
-                let lost = |place: &usize| charges.get(*place).is_some_and(|charge| charge.refunded_at.is_some());
-                self.render.is_some() && !fetch.charges.is_empty() && fetch.charges.iter().all(lost)
+                let lost = |job: &sandbox::job::Job| job.phase().is_some_and(|phase| phase.is_lost(engine.time(0)));
+                let job = self.render.as_deref().and_then(|job| find(job, engine));
+                !fetch.charges.is_empty() && job.is_some_and(lost)
             }
         }
     }

@@ -227,7 +227,10 @@ impl State {
                         let operation = self.pick(|users| &users.charges).and_then(|charge| charge.operation);
                         if let Some(operation) = operation {
                             let job = self.truth.operations.get(&operation).and_then(|operation| operation.webhook.clone());
-                            let job = if self.chance(0.5) { job } else { self.truth.render_of(&operation) };
+                            // Of a render everybody knows the job, whether it was carried out or not.
+                            let entry = self.journal.get(format!("{}/{operation}", self.truth.namespace).as_str());
+                            let rendered = entry.map_or(Json::Nothing, |entry| entry.get("job"));
+                            let job = if rendered.is_there() { Some(rendered.as_text().into()) } else { job };
                             self.plan(0.0, What::Settle { slot, operation, job });
                         }
                         return None;
