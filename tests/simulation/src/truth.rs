@@ -30,6 +30,10 @@ pub struct Fetch {
     charges: Vec<usize>,
     /// The transport sent it twice, which no client can see.
     replayed: bool,
+    /// Whether its client has heard anything of it.
+    heard: bool,
+    /// Whose it is: a tab, and a task of its client.
+    by: (usize, u32),
 }
 
 /// What is true of an operation.
@@ -90,8 +94,9 @@ impl Truth {
         request: &Request<Json>,
         journal: &BTreeMap<Rc<str>, Json>,
         engine: &Engine,
-        tab: usize,
+        by: (usize, u32),
     ) -> usize {
+        let tab = by.0;
         let wish = wish_of(id);
         let mut same = self.operations.iter().filter(|(other, _)| wish_of(other) == wish);
         let free = same.all(|(_, operation)| operation.fetches.iter().all(|fetch| operation.is_free(fetch, engine)));
@@ -99,7 +104,7 @@ impl Truth {
         let url = request.body.get("webhook_url");
         operation.token = url.as_text().ends_with(&format!("/{id}"));
         operation.render = request.url.as_text().strip_suffix("/render/").and_then(|url| url.rsplit('/').next()).map(Rc::from);
-        operation.fetches.push(Fetch { outcome: Outcome::Open, charges: Vec::new(), replayed: false });
+        operation.fetches.push(Fetch { outcome: Outcome::Open, charges: Vec::new(), replayed: false, heard: false, by });
         let place = operation.fetches.len() - 1;
         let entry = journal.get(format!("{}/{id}", self.namespace).as_str());
         let written = entry.is_some_and(|entry| entry.get("state").as_text() == "posting");
@@ -131,9 +136,26 @@ impl Truth {
     /// A client hears how its fetch ended.
     pub fn answered(&mut self, posted: &Posted, reply: &Json) {
         let Some(fetch) = self.fetch(posted) else { return };
+        fetch.heard = true;
         let refused = is_refusal(reply.number_of("status"));
         if fetch.outcome == Outcome::Open && refused && (fetch.charges.is_empty() || fetch.replayed) {
             fetch.outcome = Outcome::Refused;
+        }
+    }
+
+    /// An answer comes to a tab where no task waits for it. It may be late, but not left for dead.
+    pub fn unheard(&mut self, posted: &Posted, reply: &Json) {
+        let named = (200.0..300.0).contains(&reply.number_of("status")) && reply.get("body").get("id").is_there();
+        if named && self.fetch(posted).is_some_and(|fetch| !fetch.heard) {
+            self.violated(|| format!("nobody hears which job {} was charged for", posted.0));
+        }
+    }
+
+    /// A caller is told that nothing was sent.
+    pub fn told_unsent(&mut self, id: &str, by: (usize, u32)) {
+        let Some(operation) = self.operations.get(id) else { return };
+        if operation.fetches.iter().any(|fetch| fetch.by == by && fetch.outcome == Outcome::Open) {
+            self.violated(|| format!("the caller of {id} is told that nothing was sent, and it was"));
         }
     }
 
@@ -224,9 +246,12 @@ impl Operation {
             Outcome::NotSent | Outcome::Refused => true,
             // A render that is seen to have failed may be asked for again.
             Outcome::Open => {
+                let charges = engine.ledger().charges();
+                let refunded = |place: &usize| charges.get(*place).is_some_and(|charge| charge.refunded_at.is_some());
                 let lost = |job: &sandbox::job::Job| job.phase().is_some_and(|phase| phase.is_lost(engine.time(0)));
                 let job = self.render.as_deref().and_then(|job| find(job, engine));
-                !fetch.charges.is_empty() && job.is_some_and(lost)
+                let seen = job.is_some_and(|job| lost(job) || fetch.charges.iter().all(refunded));
+                !fetch.charges.is_empty() && seen
             }
         }
     }
@@ -244,6 +269,12 @@ fn find<'a>(job: &str, engine: &'a Engine) -> Option<&'a sandbox::job::Job> {
 /// Whether a video was ever asked for.
 fn is_rendered(job: &str, engine: &Engine) -> bool {
     find(job, engine).is_some_and(|job| job.phases.iter().any(|phase| phase.step != Step::Preview))
+}
+
+/// The job that a path names, where it can be rendered by now without paying twice.
+pub fn unrendered<'a>(path: &'a str, engine: &Engine) -> Option<&'a str> {
+    let job = path.strip_prefix("/api/custom_template_jobs/")?.strip_suffix('/')?;
+    (find(job, engine).is_some() && !is_rendering_or_rendered(job, engine)).then_some(job)
 }
 
 /// Whether the job itself shows that its render was carried out.

@@ -23,6 +23,7 @@ pub struct Call {
     wish: Option<usize>,
     operation: Option<Rc<str>>,
     task: u32,
+    begun: f64,
     /// Its tab crashed: nobody will ever hear of it.
     crashed: bool,
     left: bool,
@@ -88,6 +89,11 @@ impl Users {
         self.calls.get(call).is_some_and(|call| !call.crashed && !call.left && !call.settled)
     }
 
+    /// When the call of that task began.
+    pub fn begun(&self, tab: usize, task: u32) -> f64 {
+        self.calls.iter().rev().find(|call| call.tab == tab && call.task == task).map_or(0.0, |call| call.begun)
+    }
+
     /// A caller leaves, if it still waits; its task.
     pub fn leave(&mut self, call: usize) -> Option<u32> {
         let running = self.is_running(call);
@@ -124,7 +130,7 @@ impl Users {
 
     fn call(&mut self, tab: usize, wanted: Wanted, wish: Option<usize>) -> usize {
         let operation = None;
-        let call = Call { tab, wanted, wish, operation, task: 0, crashed: false, left: false, settled: false, over: 0 };
+        let call = Call { tab, wanted, wish, operation, task: 0, begun: 0.0, crashed: false, left: false, settled: false, over: 0 };
         self.calls.push(call);
         self.calls.len() - 1
     }
@@ -144,6 +150,7 @@ impl State {
             Err(failure) => Err(Json::record()
                 .with("name", &failure.get("name"))
                 .with("operation", &failure.get("operation"))
+                .with("sent", &failure.get("sent"))
                 .with("message", &failure.get("message"))),
         };
         self.note(|| {
@@ -296,6 +303,11 @@ impl State {
                 }
             }
             (Err(failure), Some(_), Some(operation)) => {
+                if failure.get("sent") == Json::Bool(false)
+                    && let Some(call) = self.users.calls.get(number)
+                {
+                    self.truth.told_unsent(&operation, (call.tab, call.task));
+                }
                 let name = failure.get("name");
                 let unknown = name.as_text() == "ChargeUnknownError";
                 if unknown {
@@ -383,6 +395,7 @@ impl World {
         }
         if let Some(call) = state.users.calls.get_mut(number) {
             call.task = task;
+            call.begun = state.now;
         }
         if task > 0 && state.strikes(Fault::Leave) {
             let ms = state.random.between(0.0, 1.0).powi(3) * 60_000.0;

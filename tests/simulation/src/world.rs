@@ -5,7 +5,7 @@
 
 use std::cell::RefCell;
 use std::cmp::Ordering;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::{BTreeMap, BinaryHeap, HashMap};
 use std::rc::Rc;
 
 use custom_template_jobs::client::Client;
@@ -18,7 +18,7 @@ use sandbox::random::Random;
 use serde_json::json;
 
 use crate::faults::{Fault, Faults};
-use crate::truth::{Outcome, Truth};
+use crate::truth::{Outcome, Truth, unrendered};
 use crate::users::Users;
 use crate::value::{Json, mix};
 
@@ -105,6 +105,8 @@ pub struct TabState {
     waits: BTreeMap<u32, Wait>,
     /// A journal does what one tab asks in the order in which it asks.
     journal_free: f64,
+    /// When it last saw a job that may be rendered.
+    looks: HashMap<String, f64>,
     /// Credits that its fetches charged, where it has a budget.
     pub charged: f64,
 }
@@ -280,7 +282,8 @@ impl State {
         self.note(|| format!("tab {tab} task {task} sends {} {path} {}", request.endpoint.method(), request.operation.as_text()));
         let posted = charges.then(|| {
             let operation: Rc<str> = request.operation.as_text().into();
-            let index = self.truth.fetched(&operation, request, &self.journal, &self.engine, tab);
+            let index = self.truth.fetched(&operation, request, &self.journal, &self.engine, (tab, task));
+            self.check_look(tab, task, &path);
             (operation, index)
         });
         let token = self.wait(tab, task, false);
@@ -314,8 +317,23 @@ impl State {
         }
         let late = self.strikes(Fault::LateCommit);
         let replays = charges && self.strikes(Fault::Replay);
+        if replays {
+            self.truth.replayed(posted.as_ref());
+        }
         let ms = if late { request.timeout * self.random.between(0.8, 2.0) } else { there };
         self.plan(ms, What::Arrive(Box::new(Flight { tab, task, token, request: outgoing, posted, replays })));
+    }
+
+    /// Before a render its client must have seen that the job is neither rendered nor being rendered.
+    fn check_look(&mut self, tab: usize, task: u32, path: &str) {
+        let Some(job) = path.strip_prefix("/api/custom_template_jobs/").and_then(|path| path.strip_suffix("/render/")) else {
+            return;
+        };
+        let seen = self.tabs.get(tab).and_then(|tab| tab.looks.get(job)).copied();
+        let begun = self.users.begun(tab, task);
+        if seen.is_none_or(|seen| seen < begun) {
+            self.truth.violated(|| format!("tab {tab} renders {job} without having looked at it"));
+        }
     }
 
     /// What the sandbox's own rules do to the request that arrives now.
@@ -369,6 +387,12 @@ impl State {
         let now = self.engine_now();
         let (mut reply, effects) = self.engine.handle(now, Command::Request(flight.request.clone()));
         self.take_effects(effects);
+        if !post
+            && let Some(job) = unrendered(&flight.request.path, &self.engine)
+            && let Some(tab) = self.tabs.get_mut(flight.tab)
+        {
+            tab.looks.insert(job.to_owned(), self.now);
+        }
         for charge in before..self.engine.ledger().charges().len() {
             if let Some(posted) = &flight.posted {
                 let credits = self.engine.ledger().charges()[charge].credits;
@@ -397,7 +421,6 @@ impl State {
         if flight.replays {
             flight.replays = false;
             let again = flight.clone();
-            self.truth.replayed(flight.posted.as_ref());
             let ms = self.latency();
             self.plan(ms, What::Arrive(Box::new(again)));
             // The answer to the first is lost with its connection.
@@ -611,6 +634,10 @@ impl World {
                             let (Ok(value) | Err(value)) = &answer;
                             format!("tab {tab} task {task} hears {:.160}", value.written())
                         });
+                    } else if let (Some(posted), Ok(reply)) = (&posted, &answer)
+                        && state.tabs.get(tab).is_some_and(|tab| tab.alive)
+                    {
+                        state.truth.unheard(posted, reply);
                     }
                     awaited
                 };
