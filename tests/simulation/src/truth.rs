@@ -271,10 +271,10 @@ fn is_rendered(job: &str, engine: &Engine) -> bool {
     find(job, engine).is_some_and(|job| job.phases.iter().any(|phase| phase.step != Step::Preview))
 }
 
-/// The job that a path names, where it can be rendered by now without paying twice.
-pub fn unrendered<'a>(path: &'a str, engine: &Engine) -> Option<&'a str> {
+/// The job that a path names, where it can be rendered by now without paying twice, as far as its status tells.
+pub fn unrendered<'a>(path: &'a str, engine: &Engine, odd: bool) -> Option<&'a str> {
     let job = path.strip_prefix("/api/custom_template_jobs/")?.strip_suffix('/')?;
-    (find(job, engine).is_some() && !is_rendering_or_rendered(job, engine)).then_some(job)
+    (find(job, engine).is_some() && (odd || !is_rendering_or_rendered(job, engine))).then_some(job)
 }
 
 /// Whether the job itself shows that its render was carried out.
