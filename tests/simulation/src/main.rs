@@ -27,10 +27,11 @@ fn arguments() -> Result<Arguments, String> {
         let value = words.next().ok_or_else(|| format!("{word} needs a value"))?;
         let number = |text: &str| text.parse::<u64>().map_err(|_| format!("{word}: {text} is no number"));
         match word.as_str() {
-            "--seeds" => match value.split_once("..") {
-                Some((first, last)) => (given.first, given.last) = (number(first)?, number(last)?),
-                None => (given.first, given.last) = (number(&value)?, number(&value)? + 1),
-            },
+            "--seeds" => {
+                let (first, last) = value.split_once("..").unwrap_or((&value, ""));
+                given.first = number(first)?;
+                given.last = if last.is_empty() { given.first + 1 } else { number(last)? };
+            }
             "--operations" => given.operations = number(&value)?,
             "--threads" => given.threads = number(&value)?.max(1) as usize,
             other => return Err(format!("there is no argument {other}")),

@@ -103,7 +103,8 @@ impl Truth {
         let operation = self.operations.entry(Rc::clone(id)).or_default();
         let url = request.body.get("webhook_url");
         operation.token = url.as_text().ends_with(&format!("/{id}"));
-        operation.render = request.url.as_text().strip_suffix("/render/").and_then(|url| url.rsplit('/').next()).map(Rc::from);
+        operation.render =
+            request.url.as_text().strip_suffix("/render/").and_then(|url| url.rsplit('/').next()).map(Rc::from);
         operation.fetches.push(Fetch { outcome: Outcome::Open, charges: Vec::new(), replayed: false, heard: false, by });
         let place = operation.fetches.len() - 1;
         let entry = journal.get(format!("{}/{id}", self.namespace).as_str());
@@ -279,7 +280,8 @@ pub fn unrendered<'a>(path: &'a str, engine: &Engine, odd: bool) -> Option<&'a s
 
 /// Whether the job itself shows that its render was carried out.
 fn is_rendering_or_rendered(job: &str, engine: &Engine) -> bool {
-    let rendering = |job: &sandbox::job::Job| job.phase().is_some_and(|phase| phase.step == Step::Render && phase.odd_status.is_none());
+    let rendering =
+        |job: &sandbox::job::Job| job.phase().is_some_and(|phase| phase.step == Step::Render && phase.odd_status.is_none());
     let now = engine.time(0);
     find(job, engine).is_some_and(|job| rendering(job) && !job.phase().is_some_and(|phase| phase.is_lost(now)))
 }

@@ -130,7 +130,8 @@ impl Users {
 
     fn call(&mut self, tab: usize, wanted: Wanted, wish: Option<usize>) -> usize {
         let operation = None;
-        let call = Call { tab, wanted, wish, operation, task: 0, begun: 0.0, crashed: false, left: false, settled: false, over: 0 };
+        let call =
+            Call { tab, wanted, wish, operation, task: 0, begun: 0.0, crashed: false, left: false, settled: false, over: 0 };
         self.calls.push(call);
         self.calls.len() - 1
     }

@@ -279,7 +279,9 @@ impl State {
         self.requests += 1;
         let charges = request.endpoint.charges().is_some();
         let path = request.url.as_text().strip_prefix(BASE_URL).unwrap_or_default().to_owned();
-        self.note(|| format!("tab {tab} task {task} sends {} {path} {}", request.endpoint.method(), request.operation.as_text()));
+        self.note(|| {
+            format!("tab {tab} task {task} sends {} {path} {}", request.endpoint.method(), request.operation.as_text())
+        });
         let posted = charges.then(|| {
             let operation: Rc<str> = request.operation.as_text().into();
             let index = self.truth.fetched(&operation, request, &self.journal, &self.engine, (tab, task));
@@ -293,7 +295,8 @@ impl State {
             outgoing.content_type = Some("application/json".to_owned());
             outgoing.body = request.body.written().into_bytes();
         }
-        let answered = |answer: Json| What::Resume { tab, task, token, answer: Ok(answer), posted: posted.clone(), network: true };
+        let answered =
+            |answer: Json| What::Resume { tab, task, token, answer: Ok(answer), posted: posted.clone(), network: true };
 
         let there = self.latency();
         if self.strikes(Fault::Unusable) {
@@ -326,7 +329,8 @@ impl State {
 
     /// Before a render its client must have seen that the job is neither rendered nor being rendered.
     fn check_look(&mut self, tab: usize, task: u32, path: &str) {
-        let Some(job) = path.strip_prefix("/api/custom_template_jobs/").and_then(|path| path.strip_suffix("/render/")) else {
+        let Some(job) = path.strip_prefix("/api/custom_template_jobs/").and_then(|path| path.strip_suffix("/render/"))
+        else {
             return;
         };
         let seen = self.tabs.get(tab).and_then(|tab| tab.looks.get(job)).copied();
@@ -351,16 +355,20 @@ impl State {
         draw(self, Fault::Stall, &|_| json!({"kind": "stall"}));
         draw(self, Fault::Truncate, &|random| json!({"kind": "truncate", "bytes": random.next() % 700}));
         draw(self, Fault::Html, &|random| json!({"kind": "html", "commit": random.fraction() < 0.5}));
-        draw(self, Fault::Redirect, &|random| {
-            json!({"kind": "redirect", "status": pick(random, &[301, 302, 307, 308]), "commit": random.fraction() < 0.5})
-        });
+        draw(
+            self,
+            Fault::Redirect,
+            &|random| json!({"kind": "redirect", "status": pick(random, &[301, 302, 307, 308]), "commit": random.fraction() < 0.5}),
+        );
         draw(self, Fault::StatusBefore, &|random| {
             let statuses = [400, 401, 402, 403, 404, 408, 409, 413, 422, 425, 500, 502, 503, 504];
             json!({"kind": "status_before_commit", "status": pick(random, &statuses)})
         });
-        draw(self, Fault::StatusAfter, &|random| {
-            json!({"kind": "status_after_commit", "status": pick(random, &[408, 409, 425, 500, 502, 503, 504])})
-        });
+        draw(
+            self,
+            Fault::StatusAfter,
+            &|random| json!({"kind": "status_after_commit", "status": pick(random, &[408, 409, 425, 500, 502, 503, 504])}),
+        );
         draw(self, Fault::TooMany, &|random| {
             let asked = ["5", "0", "-3", "31536000", "soon", "1.5"][random.next() as usize % 6];
             json!({"kind": "status_before_commit", "status": 429, "headers": {"retry-after": asked}})
@@ -408,7 +416,9 @@ impl State {
                 }
             }
         }
-        self.note(|| format!("  server: {} {} -> {} {:?}", flight.request.method, flight.request.path, reply.status, reply.wire));
+        self.note(|| {
+            format!("  server: {} {} -> {} {:?}", flight.request.method, flight.request.path, reply.status, reply.wire)
+        });
         // The faults of jobs can be crossed with others; an answer for somebody else comes from a cache or a proxy.
         let own = !post || flight.request.path.ends_with("/render/");
         if own && reply.wire == Wire::Deliver && !self.engine.jobs().is_empty() && self.strikes(Fault::Crossed) {
@@ -547,14 +557,12 @@ fn record_of(reply: &engine::Reply, random: &mut Random) -> Option<Json> {
     let asked = reply.header("retry-after").and_then(|asked| asked.parse::<f64>().ok());
     let record = asked.map_or(record.clone(), |asked| record.with_number("retryAfter", asked * 1000.0));
     let parsed = if broken { None } else { serde_json::from_slice(body).ok() };
-    Some(match parsed {
-        Some(value) => record.with("body", &Json::of(&value)),
-        None => {
-            let text: String = String::from_utf8_lossy(body).chars().take(500).collect();
-            let record = record.with_text("text", &text);
-            if broken { record.with("broken", &Json::Bool(true)) } else { record }
-        }
-    })
+    if let Some(value) = parsed {
+        return Some(record.with("body", &Json::of(&value)));
+    }
+    let text: String = String::from_utf8_lossy(body).chars().take(500).collect();
+    let record = record.with_text("text", &text);
+    Some(if broken { record.with("broken", &Json::Bool(true)) } else { record })
 }
 
 impl World {

@@ -46,7 +46,11 @@ fn a_crash_at_any_moment_loses_no_job_and_pays_for_none_again() {
         assert!(events > 50, "seed {seed} ends after {events} events");
         for event in 1..=events.min(600) {
             let crashed = run(seed, Options { crash_at: Some(event), ..options });
-            assert!(crashed.is_ok(), "after event {event}: {}", crashed.map_or_else(|broken| broken.to_string(), |_| String::new()));
+            assert!(
+                crashed.is_ok(),
+                "after event {event}: {}",
+                crashed.map_or_else(|broken| broken.to_string(), |_| String::new())
+            );
         }
     }
 }

@@ -62,13 +62,7 @@ pub const SUITES: &[Suite] = &[
     Suite { name: "wasm-firefox", what: "wasm tests in headless Firefox", when: All, exists: has_wasm, run: wasm_firefox },
     Suite { name: "wasm-webkit", what: "wasm tests in WebKit", when: All, exists: has_wasm, run: wasm_webkit },
     Suite { name: "pack", what: "the npm package builds", when: Always, exists: always, run: pack_suite },
-    Suite {
-        name: "package",
-        what: "what npm and crates.io would be sent",
-        when: Always,
-        exists: always,
-        run: package,
-    },
+    Suite { name: "package", what: "what npm and crates.io would be sent", when: Always, exists: always, run: package },
     Suite { name: "node", what: "the packed package in Node", when: Always, exists: has_node, run: node },
     Suite {
         name: "runtimes",
