@@ -9,8 +9,10 @@
 //! - **unknown**: everything else. Only an unknown operation may have been charged without anybody
 //!   knowing, so it is kept, reported and never sent again.
 //!
-//! The journal holds posting, bound and unknown operations. A rejected or unsent one is forgotten: its
-//! id is free for another try, and the journal's atomic `create` decides who gets it.
+//! The journal holds posting and bound operations. One that became unknown stays as it is: whoever finds it
+//! posting and does not post it takes it for unknown, and nothing is written over what another client may
+//! have settled. A rejected or unsent one is forgotten: its id is free for another try, and the journal's
+//! atomic `create` decides who gets it.
 
 use crate::api::{Step, is_uuid};
 use crate::error::Failure;

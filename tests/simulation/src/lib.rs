@@ -4,7 +4,7 @@
 //! operations. Then calm comes, what is open is settled, and the books are compared. A seed that breaks a rule is printed,
 //! and breaks it again: `cargo run -p simulation -- --seeds 42 --trace`.
 //!
-//! The rules, of which [`truth`] keeps the books:
+//! The rules, of which `truth.rs` keeps the books:
 //! - an operation has a second fetch that charges only where the former was never sent, was refused, or was a render
 //!   that failed; and where the server honours an `Idempotency-Key`, a fetch is charged once though the transport
 //!   sends it twice;
