@@ -9,8 +9,10 @@
 //! - **unknown**: everything else. Only an unknown operation may have been charged without anybody
 //!   knowing, so it is kept, reported and never sent again.
 //!
-//! The journal holds posting, bound and unknown operations. A rejected or unsent one is forgotten: its
-//! id is free for another try, and the journal's atomic `create` decides who gets it.
+//! The journal holds posting and bound operations. One that became unknown stays as it is: whoever finds it
+//! posting and does not post it takes it for unknown, and nothing is written over what another client may
+//! have settled. A rejected or unsent one is forgotten: its id is free for another try, and the journal's
+//! atomic `create` decides who gets it.
 
 use crate::api::{Step, is_uuid};
 use crate::error::Failure;
@@ -46,8 +48,8 @@ impl Verdict {
     }
 }
 
-/// Judges the end of a charging request. `status` is 0 without an answer, `identified` says whether the id of the job is
-/// known: it came whole, or it is in the path of a `render`. `code` is the runtime's, where no answer came.
+/// Judges the end of a charging request. `status` is 0 without an answer, `identified` says whether the id of the job came
+/// whole, and for a `render` whether it is that job's. `code` is the runtime's, where no answer came.
 pub fn verdict<V: Value>(status: u16, identified: bool, code: &V) -> Verdict {
     match status {
         200..=299 if identified => Verdict::Bound,
@@ -98,6 +100,8 @@ pub struct Entry<V> {
     pub step: Step,
     /// The request's fingerprint.
     pub fingerprint: f64,
+    /// A hash of the webhook's address, where the operation stands in it; else NaN.
+    pub hook: f64,
     /// When it was first written, in milliseconds since 1970.
     pub at: f64,
     /// The job, where it is known.
@@ -110,8 +114,9 @@ impl<V: Value> Entry<V> {
 
     /// As a record, which the host writes as JSON.
     pub fn encode(&self) -> V {
-        self.told(V::record().with_number("version", Self::VERSION).with_number("fingerprint", self.fingerprint))
-            .with("job", &self.job)
+        let record = V::record().with_number("version", Self::VERSION).with_number("fingerprint", self.fingerprint);
+        let record = self.told(record).with("job", &self.job);
+        if self.hook.is_nan() { record } else { record.with_number("hook", self.hook) }
     }
 
     /// What people hear of it, added to a record.
@@ -136,6 +141,7 @@ impl<V: Value> Entry<V> {
             },
             step: Step::parse(&record.get("step"))?,
             fingerprint: record.number_of("fingerprint"),
+            hook: record.number_of("hook"),
             at: record.number_of("at"),
             job,
         })
@@ -263,7 +269,7 @@ mod tests {
 
     fn entry(state: State, step: Step) -> Entry<Json> {
         let job = if matches!(state, State::Bound | State::Ended) { ID.into() } else { Json::nothing() };
-        Entry { state, step, fingerprint: 255.0, at: 1_795_000_000_123.0, job }
+        Entry { state, step, fingerprint: 255.0, hook: 7.0, at: 1_795_000_000_123.0, job }
     }
 
     #[test]

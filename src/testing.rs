@@ -263,6 +263,8 @@ struct World {
     locks: RefCell<Vec<(String, usize, u32)>>,
     env: Cell<Env>,
     chance: Cell<u8>,
+    /// What the caller's list of jobs holds, where there is one.
+    list: RefCell<Option<Json>>,
     /// Hears every event of a client, as `onEvent` does.
     hook: RefCell<Option<Hook>>,
 }
@@ -296,6 +298,7 @@ impl Scripted {
             locks: RefCell::default(),
             env: Cell::new(Env { visible: true, online: true }),
             chance: Cell::new(0),
+            list: RefCell::default(),
             hook: RefCell::default(),
         });
         Self { world, client: Cell::new(usize::MAX) }
@@ -436,6 +439,11 @@ impl Scripted {
         self.world.events.borrow().clone()
     }
 
+    /// The caller knows a way to list jobs, and this is what it brings.
+    pub fn list(&self, jobs: Json) {
+        *self.world.list.borrow_mut() = Some(jobs);
+    }
+
     pub fn break_journal(&self) {
         self.world.journal_fails.set(true);
     }
@@ -560,6 +568,15 @@ impl Host for Scripted {
         if let Some((_, client, task)) = locks.iter().find(|(other, ..)| held && *other == name) {
             self.plan(0.0, What::Answer { client: *client, task: *task, light: false, answer: Ok(Json::nothing()) });
         }
+    }
+
+    fn list_jobs(&self, task: u32, _since: f64) -> bool {
+        let list = self.world.list.borrow().clone();
+        let listed = list.is_some();
+        if let Some(list) = list {
+            self.answer(1.0, task, false, Ok(list));
+        }
+        listed
     }
 
     fn settle(&self, call: &Rc<Slot<Json>>, result: Result<&Json, &Failure<Json>>) {

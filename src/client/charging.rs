@@ -4,7 +4,7 @@ use super::Core;
 use super::answer::{Outcome, before_a_charge, is_job, journal_failed, status_of, told, unsent};
 use super::known::Charged;
 use super::reading::event;
-use crate::api::{Endpoint, JobFacts, ModelVersion, OPERATION_PLACEHOLDER, Step, check_id, check_request, is_uuid};
+use crate::api::{Endpoint, JobFacts, ModelVersion, OPERATION_PLACEHOLDER, Status, Step, check_id, check_request, is_uuid};
 use crate::charge::{self, Claim, Entry, State, Verdict};
 use crate::credits;
 use crate::error::{Failure, refuse, say};
@@ -28,6 +28,8 @@ pub struct Charge<V> {
     render: V,
     request: V,
     fingerprint: f64,
+    /// A hash of the webhook's address, where the operation stands in it; else NaN.
+    hook: f64,
     model: ModelVersion,
     /// Of video; NaN where it is not given.
     seconds: f64,
@@ -40,6 +42,8 @@ pub struct Charge<V> {
     stage: Stage,
     /// Whether this charge is the one that posts its operation.
     holds: bool,
+    /// Whether it is a failed render that is asked for again.
+    again: bool,
     /// Tries that were proven unsent.
     attempt: u32,
     /// The job before its render, as it was found.
@@ -67,8 +71,6 @@ enum Stage {
     Create,
     /// The entry of an operation that is not.
     Read,
-    /// An ended operation to make room.
-    Clear,
     /// What it may cost to be set aside for every client with that budget.
     Reserve,
     /// All that is set aside or spent under that budget.
@@ -81,8 +83,6 @@ enum Stage {
     WriteBound,
     /// As `Write`, and then another try is due.
     WriteUnsent,
-    /// As `Write`, and then the job shows whether it was rendered.
-    WriteUnknown,
     /// The pause before another try.
     Pause,
     /// The job that the operation is bound to.
@@ -118,7 +118,7 @@ impl<V: Value> Charge<V> {
     /// operation id.
     pub(super) fn too_late(&self) -> Failure<V> {
         self.about(match self.stage {
-            Stage::Look | Stage::Pause | Stage::Create | Stage::Clear => {
+            Stage::Look | Stage::Pause | Stage::Create => {
                 unsent("There was no time left; nothing was sent. Raise timeout, or try again later.")
             }
             _ => charge::unknown(),
@@ -130,7 +130,8 @@ impl<V: Value> Charge<V> {
     }
 
     fn entry(&self, state: State, job: &V) -> Entry<V> {
-        Entry { state, step: self.step, fingerprint: self.fingerprint, at: self.at, job: job.clone() }
+        let Self { step, fingerprint, hook, at, .. } = *self;
+        Entry { state, step, fingerprint, hook, at, job: job.clone() }
     }
 
     /// A failure of this charge.
@@ -163,8 +164,11 @@ impl<H: Host> Core<H> {
         let print = check_request(step, &request)?;
         // The token in the webhook's URL brings the job's id even where the answer is lost.
         let webhook = request.get("webhook_url");
+        let mut hook = f64::NAN;
         if webhook.matches(OPERATION_PLACEHOLDER) {
-            request = request.copied().with("webhook_url", &webhook.replaced(OPERATION_PLACEHOLDER, &operation));
+            let webhook = webhook.replaced(OPERATION_PLACEHOLDER, &operation);
+            hook = webhook.hash(0.0);
+            request = request.copied().with("webhook_url", &webhook);
         }
         let given_timeout = given.number_of("timeout");
         let config = &self.config;
@@ -175,6 +179,7 @@ impl<H: Host> Core<H> {
             step,
             template: request.get("template_id").or(|| self.known.template(&render)),
             fingerprint: render.hash(print),
+            hook,
             render,
             model,
             request,
@@ -185,6 +190,7 @@ impl<H: Host> Core<H> {
             timeout: if given_timeout >= 0.0 { given_timeout } else { usual },
             stage: Stage::Turn,
             holds: false,
+            again: false,
             attempt: 0,
             before: nothing(),
             bound: nothing(),
@@ -235,7 +241,6 @@ impl<H: Host> Core<H> {
                 }
                 Err(thrown) => return Some(Err(journal_failed(&thrown))),
             },
-            Stage::Clear => self.create(task, charge),
             Stage::Reserve | Stage::Sum => match answer {
                 Ok(_) if charge.stage == Stage::Reserve => {
                     // Written first and summed then: of two that would pass the limit together, no one overlooks the other.
@@ -260,7 +265,7 @@ impl<H: Host> Core<H> {
                 }
                 Err(thrown) => self.refuse_unsent(task, charge, journal_failed(&thrown)),
             },
-            Stage::Post => self.judge(task, charge, &answer.unwrap_or_else(|thrown| thrown)),
+            Stage::Post => return self.judge(task, charge, &answer.unwrap_or_else(|thrown| thrown)),
             // A verdict that cannot be written does not take the answer from the caller: the entry then
             // still says posting, which is never sent again either.
             Stage::Write => {
@@ -278,10 +283,6 @@ impl<H: Host> Core<H> {
                 charge.attempt += 1;
                 charge.stage = Stage::Pause;
                 self.pause(task, &charge.path(), wait);
-            }
-            Stage::WriteUnknown => {
-                charge.stage = Stage::Check;
-                self.look_well(task, &charge.render);
             }
             Stage::Fetch => return Some(answer.map_err(Failure)),
             Stage::Check => {
@@ -329,7 +330,7 @@ impl<H: Host> Core<H> {
 
     /// Writes the operation down, unless something stands there.
     fn create(&mut self, task: u32, charge: &mut Charge<H::Value>) {
-        self.journal(task, charge, Stage::Create, JournalCall::Create, Some((State::Posting, &H::Value::nothing())));
+        self.journal(task, charge, Stage::Create, JournalCall::Create, Some((State::Posting, &charge.render.clone())));
     }
 
     /// Decides what follows from the journal's word and from the look before a render. No claim: the operation is new.
@@ -361,9 +362,15 @@ impl<H: Host> Core<H> {
                 }
                 Err(failure) => self.refuse_unsent(task, charge, failure),
             },
-            // A render that failed may be asked for again, and is paid for again.
-            Some(Claim::Fetch) if facts.is_some_and(|facts| facts.status.is_failure()) => {
-                self.delete(task, charge, Stage::Clear);
+            // A render that failed may be asked for again, and is paid for again: as an operation of its own, so that of all
+            // who saw it fail one posts, and nobody takes it for the former.
+            Some(Claim::Fetch) if !charge.again && facts.is_some_and(|facts| facts.status.is_failure()) => {
+                self.release(task, &charge.operation);
+                charge.holds = false;
+                charge.again = true;
+                charge.operation = say("%0:%1", &charge.operation, &charge.before.get("updated_at"));
+                charge.stage = Stage::Turn;
+                self.take_turn(task, charge);
             }
             Some(Claim::Fetch) => {
                 self.remember(charge, job);
@@ -401,14 +408,14 @@ impl<H: Host> Core<H> {
         self.send(task, charge.endpoint, &charge.path(), &charge.request, &charge.operation, timeout);
     }
 
-    /// What a reply means, and the journal that is told of it.
-    fn judge(&mut self, task: u32, charge: &mut Charge<H::Value>, reply: &H::Value) {
+    /// What a reply means, and the journal that is told of it. The outcome, where it has nothing to tell.
+    fn judge(&mut self, task: u32, charge: &mut Charge<H::Value>, reply: &H::Value) -> Option<Outcome<H::Value>> {
         let body = reply.get("body");
         // The id alone may have arrived whole of an answer that broke off.
-        let id = [&charge.render, &body.get("id"), &charge::salvaged(&reply.get("text"))]
+        let id = [body.get("id"), charge::salvaged(&reply.get("text"))]
             .into_iter()
-            .find(|id| is_uuid(*id))
-            .cloned();
+            .find(is_uuid)
+            .filter(|id| !charge.render.is_there() || id.is_like(&charge.render));
         let refused = reply.get("field").is_there();
         let verdict =
             if refused { Verdict::Rejected } else { charge::verdict(status_of(reply), id.is_some(), &reply.get("code")) };
@@ -439,11 +446,16 @@ impl<H: Host> Core<H> {
                 // What came instead belongs to it; its name and message do not.
                 let failure = charge::unknown::<H::Value>().with("body", &body).with("text", &reply.get("text"));
                 charge.outcome = Err(failure.with("cause", &reply.get("cause")));
-                // A render has an id to look at; the other steps have none.
-                let stage = if charge.render.is_there() { Stage::WriteUnknown } else { Stage::Write };
-                self.journal(task, charge, stage, JournalCall::Write, Some((State::Unknown, &H::Value::nothing())));
+                // The entry goes on saying posting, which is as good: to write over it could take away the job that
+                // another client has settled it with. A render has an id to look at; the other steps have none.
+                if !charge.render.is_there() {
+                    return Some(charge.outcome.clone());
+                }
+                charge.stage = Stage::Check;
+                self.look_well(task, &charge.render);
             }
         }
+        None
     }
 
     fn fetch(&mut self, task: u32, charge: &mut Charge<H::Value>, job: &H::Value) {
@@ -483,12 +495,9 @@ impl<H: Host> Core<H> {
 
     /// Nothing is charged: the id is free for another try, and the budget gets its credits back.
     fn delete(&mut self, task: u32, charge: &mut Charge<H::Value>, stage: Stage) {
-        // What a failed render cost stays set aside: nobody says whether it is given back.
-        if stage != Stage::Clear {
-            self.known.settle(&charge.operation, 0.0);
-            self.spend(&charge.operation, charge.reserved, 0.0);
-            charge.reserved = f64::NAN;
-        }
+        self.known.settle(&charge.operation, 0.0);
+        self.spend(&charge.operation, charge.reserved, 0.0);
+        charge.reserved = f64::NAN;
         self.journal(task, charge, stage, JournalCall::Delete, None);
     }
 
@@ -520,11 +529,14 @@ impl<H: Host> Core<H> {
     }
 }
 
-/// Whether anything shows that a render was carried out between two looks.
+/// Whether anything shows that a render was carried out between two looks. A job that was still being worked on
+/// changes by itself.
 fn was_touched<V: Value>(before: &V, after: &V) -> bool {
     let (Some(before), Some(after)) = (JobFacts::read(before), JobFacts::read(after)) else { return false };
+    let at_rest = before.status == Status::Done || before.status.is_failure();
     after.is_rendered_or_rendering()
-        || after.status != before.status
-        || after.touched != before.touched
-        || after.credits_used != before.credits_used
+        || at_rest
+            && (after.status.is_failure() && after.status != before.status
+                || after.touched != before.touched
+                || after.credits_used != before.credits_used)
 }

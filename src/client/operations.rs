@@ -76,10 +76,11 @@ impl<H: Host> Core<H> {
         }
         if listing.at == 0 {
             listing.keys = answer;
-        } else if let Some(entry) = Entry::decode(&answer) {
+        } else if let Some(mut entry) = Entry::decode(&answer) {
             let key = listing.keys.nth(listing.at - 1);
             if entry.state != State::Ended {
                 let operation = key.replaced(r"^[^/]*/", &H::Value::text(""));
+                self.doubt(&operation, &mut entry);
                 self.recall(&operation, &entry);
                 listing.found = listing.found.clone().and(&record(&operation, &entry));
             } else if self.host.wall() - entry.at > KEPT_MS || listing.ended >= KEPT {
@@ -95,6 +96,13 @@ impl<H: Host> Core<H> {
         listing.at += 1;
         self.host.journal(task, JournalCall::Read, &key, &H::Value::nothing());
         None
+    }
+
+    /// What is posted, and not by this client, is as good as unknown.
+    fn doubt(&self, operation: &H::Value, entry: &mut Entry<H::Value>) {
+        if entry.state == State::Posting && !self.known.posting.contains(operation) {
+            entry.state = State::Unknown;
+        }
     }
 
     fn recall(&mut self, operation: &H::Value, entry: &Entry<H::Value>) {
@@ -121,15 +129,13 @@ impl<H: Host> Core<H> {
                     let advice = "is not in the journal: it was never sent, was refused, or has expired";
                     return Some(Err(refuse("operation", advice).with("operation", &settling.operation)));
                 };
-                let open = !matches!(entry.state, State::Bound | State::Ended);
-                if !open || self.known.posting.contains(&settling.operation) {
+                self.doubt(&settling.operation, &mut entry);
+                if entry.state != State::Unknown {
                     return Some(Ok(record(&settling.operation, &entry)));
                 }
-                entry.state = State::Unknown;
                 let since = entry.at;
-                let render = settling.operation.replaced("^render:", &H::Value::text(""));
-                let job = settling.job.clone();
-                let job = if job.is_there() || entry.step != Step::Render || !is_uuid(&render) { job } else { render };
+                // A render's job is known from the start.
+                let job = entry.job.clone().or(|| settling.job.clone());
                 settling.entry = Some(entry);
                 if job.is_there() {
                     settling.stage = Stage::Look;
@@ -144,8 +150,8 @@ impl<H: Host> Core<H> {
             (Stage::Look, Err(failure)) => return Some(Err(Failure(failure))),
             // Only what is rendered or being rendered proves that the render was carried out.
             (Stage::Look, Ok(job)) => {
-                let given = settling.job.is_there();
-                if JobFacts::read(&job).is_some_and(|facts| given || facts.is_rendered_or_rendering()) {
+                let renders = settling.entry.as_ref().is_some_and(|entry| entry.step == Step::Render);
+                if JobFacts::read(&job).is_some_and(|facts| !renders || facts.is_rendered_or_rendering()) {
                     bind(settling, &job);
                 }
             }
@@ -158,7 +164,8 @@ impl<H: Host> Core<H> {
                     if !job.is_there() {
                         break;
                     }
-                    if job.get("webhook_url").holds(&settling.operation) && is_uuid(&job.get("id")) {
+                    let hook = job.get("webhook_url").hash(0.0);
+                    if settling.entry.as_ref().is_some_and(|entry| entry.hook == hook) && is_uuid(&job.get("id")) {
                         bind(settling, &job);
                         break;
                     }
@@ -169,10 +176,13 @@ impl<H: Host> Core<H> {
             }
         }
         settling.stage = Stage::Write;
-        if let Some(entry) = &settling.entry {
-            self.recall(&settling.operation, entry);
-            self.host.journal(task, JournalCall::Write, &key, &entry.encode());
+        let entry = settling.entry.as_ref()?;
+        // Still unknown: nothing is written, for another client may know more by now.
+        if entry.state == State::Unknown {
+            return Some(Ok(record(&settling.operation, entry)));
         }
+        self.recall(&settling.operation, entry);
+        self.host.journal(task, JournalCall::Write, &key, &entry.encode());
         None
     }
 }

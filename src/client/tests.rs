@@ -236,7 +236,7 @@ fn a_crash_in_the_middle_of_a_post_leaves_an_operation_that_is_never_sent_again(
     let host = host.crash();
     let client = Client::new(host.clone(), config_of("me"));
     let pending = host.run(client.pending()).expect("the journal survives");
-    assert_eq!(pending.first().map(|operation| operation.state), Some(State::Posting));
+    assert_eq!(pending.first().map(|operation| operation.state), Some(State::Unknown));
     let failure = host.run(client.submit(&request(), &named("op"))).expect_err("unknown");
     assert_eq!(name(&failure), "ChargeUnknownError");
     assert_eq!(host.posts(), 0);
@@ -959,7 +959,7 @@ fn assert_told(host: &Scripted, upstream: &Upstream, fates: &[Fate], render: boo
     }
     // The id of a render is known, and a look shows that it was carried out.
     let bound = render || fates.last() != Some(&Fate::Lost);
-    let word = if bound { "bound" } else { "unknown" };
+    let word = if bound { "bound" } else { "posting" };
     assert_eq!(journal.len(), 1, "{case}: {journal:?}");
     assert!(journal.iter().all(|entry| entry.contains(word) && entry.contains(ID) == bound), "{case}: {journal:?}");
 }
@@ -1335,11 +1335,12 @@ fn a_render_that_is_found_done_is_not_pending() {
 
 #[test]
 fn a_render_that_failed_is_not_given_back_to_the_budget() {
-    let posted = Cell::new(false);
+    let posted = Cell::new(0);
     let host = Scripted::new(move |request| {
-        posted.set(posted.get() || request.endpoint == Endpoint::Render);
-        let status = if posted.get() && request.endpoint == Endpoint::Get { "failed" } else { "done" };
-        (1.0, answer(200, &job(status, r#","preview":"https://p""#)))
+        posted.set(posted.get() + u32::from(request.endpoint == Endpoint::Render));
+        let status = if posted.get() > 0 && request.endpoint == Endpoint::Get { "failed" } else { "done" };
+        let more = format!(r#","preview":"https://p","updated_at":"2026-01-01T00:00:0{}.000000Z""#, posted.get());
+        (1.0, answer(200, &job(status, &more)))
     });
     let mut config = config_of("me");
     config.max_credits = 9.0;
@@ -1525,4 +1526,106 @@ fn many_reads_in_an_outage_are_not_all_tried_again() {
     let before = host.requests().len();
     host.run(client.get(ID, None)).expect_err("down");
     assert_eq!(host.requests().len() - before, 4, "what was answered earned the tries back");
+}
+
+/// A job whose preview is there.
+fn previewed(status: &str, more: &str) -> String {
+    job(status, &format!(r#","preview":"https://p"{more}"#))
+}
+
+#[test]
+fn a_render_that_is_answered_by_a_page_or_by_another_job_is_not_taken_for_paid() {
+    let page = Reply::Answered { status: 200, retry_after: None, body: Body::Text("<h1>Sign in</h1>".into()) };
+    for reply in [page, answer(200, &previewed("pending", "").replace(ID, "99999999-2222-4333-8444-555555555555"))] {
+        let (client, host) = client_of(move |request| match request.endpoint {
+            Endpoint::Render => (1.0, reply.clone()),
+            _ => (1.0, answer(200, &previewed("done", ""))),
+        });
+        let failure = host.run(client.render(ID, None, &ChargeOptions::default())).expect_err("unknown");
+        assert_eq!(name(&failure), "ChargeUnknownError");
+        assert!(host.journal().iter().all(|entry| !entry.contains("bound")), "{:?}", host.journal());
+    }
+}
+
+#[test]
+fn a_preview_that_ends_meanwhile_does_not_prove_a_render() {
+    let posted = Cell::new(false);
+    let (client, host) = client_of(move |request| match request.endpoint {
+        Endpoint::Render => {
+            posted.set(true);
+            (1.0, lost("ECONNRESET"))
+        }
+        _ if posted.get() => (1.0, answer(200, &previewed("done", r#","updated_at":"2","credits_used":1"#))),
+        _ => (1.0, answer(200, &job("running", r#","updated_at":"1","credits_used":0"#))),
+    });
+    let failure = host.run(client.render(ID, None, &ChargeOptions::default())).expect_err("unknown");
+    assert_eq!(name(&failure), "ChargeUnknownError");
+}
+
+#[test]
+fn the_id_of_its_job_does_not_prove_that_a_render_was_carried_out() {
+    let (client, host) = client_of(|request| match request.endpoint {
+        Endpoint::Render => (1.0, lost("ECONNRESET")),
+        _ => (1.0, answer(200, &previewed("done", ""))),
+    });
+    host.run(client.render(ID, None, &named("op"))).expect_err("unknown");
+    let settled = host.run(client.settle("op", Some(ID))).expect("settled").expect("an operation");
+    assert_eq!(settled.state, State::Unknown);
+    assert_eq!(settled.job, ID, "it is known of which job");
+}
+
+#[test]
+fn a_job_that_another_client_has_settled_is_not_forgotten() {
+    let (client, host) = client_of(|request| match request.endpoint {
+        Endpoint::Submit => (1_000.0, lost("ECONNRESET")),
+        _ => (1.0, answer(200, &job("running", ""))),
+    });
+    let other = Client::new(host.clone(), config_of("me"));
+    // A webhook comes before the answer, which is lost.
+    host.later(500.0, move |host| {
+        host.spawn(async move {
+            other.settle("op", Some(ID)).await.expect("settled");
+        });
+    });
+    host.run(client.submit(&request(), &named("op"))).expect_err("unknown");
+    host.finish();
+    assert!(host.journal().iter().all(|entry| entry.contains("bound") && entry.contains(ID)), "{:?}", host.journal());
+}
+
+#[test]
+fn a_list_settles_an_operation_by_its_own_webhook_and_not_by_one_that_begins_alike() {
+    for (hook, state) in [("order-12", State::Unknown), ("order-1", State::Bound)] {
+        let (client, host) = client_of(|_| (1.0, lost("ECONNRESET")));
+        host.list(json(&format!(r#"[{{"id":"{ID}","webhook_url":"https://me.test/{hook}"}}]"#)));
+        let request = request().with_text("webhook_url", "https://me.test/{operation}");
+        host.run(client.submit(&request, &named("order-1"))).expect_err("unknown");
+        let settled = host.run(client.settle("order-1", None)).expect("settled").expect("an operation");
+        assert_eq!(settled.state, state, "{hook}");
+    }
+}
+
+#[test]
+fn of_two_clients_that_saw_a_render_fail_one_asks_for_it_again_and_under_a_name_of_its_own() {
+    let operations = Rc::new(RefCell::new(Vec::new()));
+    let seen = Rc::clone(&operations);
+    let (client, host) = client_of(move |request| {
+        if request.endpoint == Endpoint::Render {
+            seen.borrow_mut().push(request.operation.clone());
+            return (1.0, answer(200, &previewed("pending", r#","updated_at":"1""#)));
+        }
+        let status = if seen.borrow().is_empty() { "done" } else { "failed" };
+        (1.0, answer(200, &previewed(status, r#","updated_at":"2""#)))
+    });
+    host.run(client.render(ID, None, &named("op"))).expect("posted");
+    host.finish();
+    host.slow_journal(10.0);
+    let other = Client::new(host.clone(), config_of("me"));
+    host.later(3.0, move |host| {
+        host.spawn(async move {
+            let _ = other.render(ID, None, &named("op")).await;
+        });
+    });
+    host.run(client.render(ID, None, &named("op"))).expect("posted again");
+    host.finish();
+    assert_eq!(*operations.borrow(), ["op", "op:2"]);
 }

@@ -43,6 +43,13 @@ pub const SUITES: &[Suite] = &[
     Suite { name: "format", what: "cargo fmt --check", when: Always, exists: always, run: format },
     Suite { name: "lint", what: "clippy, natively and for wasm", when: Always, exists: always, run: lint },
     Suite { name: "native", what: "cargo test --workspace", when: Always, exists: always, run: native },
+    Suite {
+        name: "simulation",
+        what: "a million simulated operations, with every fault",
+        when: All,
+        exists: always,
+        run: simulation,
+    },
     Suite { name: "docs", what: "cargo doc without a warning", when: Always, exists: always, run: docs },
     Suite { name: "wasm-node", what: "wasm tests in Node", when: Always, exists: has_wasm, run: wasm_node },
     Suite {
@@ -202,6 +209,11 @@ fn lint(lab: &mut Lab) -> Result<Counts> {
 fn native(lab: &mut Lab) -> Result<Counts> {
     let run = shell::tee(lab.workspace.cargo().args(["test", "--workspace", "--no-fail-fast"]))?;
     Ok(Counts::of_cargo(&run))
+}
+
+/// The short one is among the native tests. This one names the seeds that fail.
+fn simulation(lab: &mut Lab) -> Result<Counts> {
+    all_pass(&mut [lab.workspace.cargo().args(["run", "--package", "simulation", "--", "--seeds", "0..10000"])])
 }
 
 fn docs(lab: &mut Lab) -> Result<Counts> {
