@@ -157,6 +157,14 @@ fn is_uuid(text: &str) -> bool {
         })
 }
 
+/// A value as a text has it.
+fn plain(value: &Json) -> Rc<str> {
+    match value {
+        Json::Text(text) => Rc::clone(text),
+        other => other.written().into(),
+    }
+}
+
 impl Value for Json {
     fn nothing() -> Self {
         Self::Nothing
@@ -267,11 +275,21 @@ impl Value for Json {
         }
     }
 
+    fn filled(template: &str, first: &Self, second: &Self) -> Self {
+        let mut parts = template.split('%');
+        let mut text = parts.next().unwrap_or_default().to_owned();
+        for part in parts {
+            let (value, rest) = match part.strip_prefix('0') {
+                Some(rest) => (first, rest),
+                None => (second, part.get(1..).unwrap_or_default()),
+            };
+            text += &plain(value);
+            text += rest;
+        }
+        Self::text(&text)
+    }
+
     fn replaced(&self, pattern: &str, by: &Self) -> Self {
-        let plain = |value: &Self| match value {
-            Self::Text(text) => Rc::clone(text),
-            other => other.written().into(),
-        };
         let text = plain(self);
         match literal(pattern) {
             Some(part) if text.contains(part) => Self::Text(text.replace(part, &plain(by)).into()),
