@@ -1,12 +1,13 @@
 //! Decides what a running sandbox is: the engine with its real clock, and what its effects do.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use axum::http::{HeaderMap, HeaderName, header};
+use serde_json::Value;
 use tokio::sync::{Notify, watch};
 use uuid::Uuid;
 
@@ -23,6 +24,8 @@ pub struct Options {
     pub cors: Vec<String>,
     /// Directories of pages; the first that has a file serves it.
     pub www: Vec<PathBuf>,
+    /// Hosts beside loopback that webhooks may go to; `*` for all.
+    pub allow_webhooks_to: Vec<String>,
 }
 
 /// A running sandbox.
@@ -30,11 +33,13 @@ pub struct Options {
 pub struct App {
     engine: Mutex<Engine>,
     port: u16,
+    /// What every wait is divided by.
+    pub speed: f64,
     started: (u64, Instant),
     /// Counts jumps of the clock; answers that wait look again.
-    pub(crate) jumps: watch::Sender<u64>,
-    /// Counts resets; answers that wait are void.
-    pub(crate) resets: AtomicU64,
+    jumps: watch::Sender<u64>,
+    /// Counts resets; answers and webhooks that wait are void.
+    resets: AtomicU64,
     /// Something may be due earlier than before.
     hurry: Notify,
     /// Origins whose pages may call the API.
@@ -43,8 +48,10 @@ pub struct App {
     pub www: Vec<PathBuf>,
     /// Rendered videos.
     pub videos: Videos,
-    /// Webhooks that were sent or tried.
-    pub deliveries: Mutex<VecDeque<serde_json::Value>>,
+    /// The answers that each webhook had, by its number.
+    pub deliveries: Mutex<BTreeMap<u64, Vec<Value>>>,
+    /// Hosts beside loopback that webhooks may go to; `*` for all.
+    pub allow_webhooks_to: Vec<String>,
     /// The last delivery of each job, so that one job's webhooks stay in order.
     pub(crate) delivering: Mutex<HashMap<Uuid, tokio::task::JoinHandle<()>>>,
 }
@@ -53,6 +60,7 @@ impl App {
     pub fn new(options: Options, port: u16) -> Arc<Self> {
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Arc::new(Self {
+            speed: options.engine.speed,
             engine: Mutex::new(Engine::new(options.engine)),
             port,
             started: (wall.as_millis() as u64, Instant::now()),
@@ -63,6 +71,7 @@ impl App {
             www: options.www,
             videos: Videos::default(),
             deliveries: Mutex::default(),
+            allow_webhooks_to: options.allow_webhooks_to,
             delivering: Mutex::default(),
         })
     }
@@ -75,6 +84,31 @@ impl App {
     /// The engine, locked. No lock is held across an await.
     pub fn engine(&self) -> MutexGuard<'_, Engine> {
         self.engine.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What ends with a reset: the number that [`App::wait_until`] compares.
+    pub fn life(&self) -> u64 {
+        self.resets.load(Ordering::SeqCst)
+    }
+
+    /// Waits for a moment of the engine's time, which a jump of the clock may bring at once. False after a reset.
+    pub async fn wait_until(&self, moment: u64, life: u64) -> bool {
+        let mut jumps = self.jumps.subscribe();
+        loop {
+            if self.life() != life {
+                return false;
+            }
+            let now = self.engine().time(self.now());
+            if now >= moment {
+                return true;
+            }
+            // A wait for ever is cut into long naps.
+            let nap = Duration::from_millis((moment - now).min(3_600_000));
+            tokio::select! {
+                () = tokio::time::sleep(nap) => {}
+                _ = jumps.changed() => {}
+            }
+        }
     }
 
     /// Gives the engine a command and does what it asks for.
@@ -94,7 +128,7 @@ impl App {
         }
         for effect in effects {
             match effect {
-                Effect::Webhook { url, body, job, .. } => webhooks::send(self, url, &body, job),
+                Effect::Webhook { url, body, job, number, .. } => webhooks::send(self, url, &body, job, number),
                 Effect::PrepareVideo { token } => {
                     let showing = self.engine().video(self.now(), token).map(|(showing, _)| showing);
                     if let Some(showing) = showing {

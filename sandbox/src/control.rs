@@ -7,7 +7,7 @@
 //! | `GET jobs` | | every job as the API answers it, newest first, with `template_id` and `template_name` |
 //! | `GET ledger` | | `{granted, remaining, reserved, charges, duplicates}` |
 //! | `GET requests` | | `{total, requests}`, the last 2000, oldest first |
-//! | `GET webhooks` | | the last 500 deliveries, oldest first |
+//! | `GET webhooks` | | the last 500 webhooks, oldest first, each with its `faults` and its `tries` |
 //! | `GET faults` | | the rules, each with `seen` and `struck` |
 //! | `PUT faults` | an array of rules (see [`crate::faults`]) | the same |
 //! | `GET clock` | | `{now, offset_seconds, speed}` |
@@ -117,8 +117,15 @@ async fn requests(State(app): State<Arc<App>>) -> Response {
 }
 
 async fn webhooks(State(app): State<Arc<App>>) -> Response {
+    app.handle(Command::Tick);
+    let log = app.engine().webhook_log().clone();
     let deliveries = app.deliveries.lock().unwrap_or_else(PoisonError::into_inner);
-    ok(deliveries.iter().cloned().collect())
+    let with_tries = |mut entry: Value| {
+        let number = entry["n"].as_u64().unwrap_or_default();
+        entry["tries"] = deliveries.get(&number).into_iter().flatten().cloned().collect();
+        entry
+    };
+    ok(log.into_iter().map(with_tries).collect())
 }
 
 async fn list_faults(State(app): State<Arc<App>>) -> Response {

@@ -36,6 +36,9 @@ struct Flags {
     /// An origin whose pages may call the API directly, or *; may be repeated
     #[arg(long, value_name = "ORIGIN")]
     cors: Vec<String>,
+    /// A host that webhooks may go to beside loopback, or *; may be repeated
+    #[arg(long, value_name = "HOST")]
+    allow_webhooks_to: Vec<String>,
     /// A directory of pages to serve, with a relay for them; may be repeated, the first match wins
     #[arg(long, value_name = "DIR")]
     www: Vec<PathBuf>,
@@ -93,6 +96,7 @@ fn options(flags: Flags) -> Result<Options, String> {
         },
         cors: flags.cors.iter().map(|origin| origin.trim_end_matches('/').to_owned()).collect(),
         www: flags.www,
+        allow_webhooks_to: flags.allow_webhooks_to,
     })
 }
 

@@ -114,6 +114,13 @@ pub enum Wire {
         /// Bytes of the body.
         bytes: usize,
     },
+    /// The body arrives piece by piece.
+    Drip {
+        /// Bytes of a piece.
+        bytes: usize,
+        /// Milliseconds between two pieces.
+        ms: u64,
+    },
     /// Headers and so many bytes of the body arrive, then the connection closes.
     Truncate {
         /// Bytes of the body.
