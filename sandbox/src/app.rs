@@ -11,6 +11,7 @@ use serde_json::Value;
 use tokio::sync::{Notify, watch};
 use uuid::Uuid;
 
+use crate::data::{Draft, Store};
 use crate::engine::{Command, Config, Effect, Engine, Reply};
 use crate::video::Videos;
 use crate::webhooks;
@@ -26,7 +27,14 @@ pub struct Options {
     pub www: Vec<PathBuf>,
     /// Hosts beside loopback that webhooks may go to; `*` for all.
     pub allow_webhooks_to: Vec<String>,
+    /// The file in which jobs, credits and ledger outlive the process.
+    pub data: Option<PathBuf>,
+    /// Whether time passes only by `POST /__sandbox/clock`, from 2026-01-01 on.
+    pub still_clock: bool,
 }
+
+/// Where a clock that stands still stands: 2026-01-01T00:00:00Z.
+const STILL: u64 = 1_767_225_600_000;
 
 /// A running sandbox.
 #[derive(Debug)]
@@ -35,7 +43,9 @@ pub struct App {
     port: u16,
     /// What every wait is divided by.
     pub speed: f64,
-    started: (u64, Instant),
+    /// The wall clock at the start, and since when it runs; `None` where it stands still.
+    started: (u64, Option<Instant>),
+    store: Option<Store>,
     /// Counts jumps of the clock; answers that wait look again.
     jumps: watch::Sender<u64>,
     /// Counts resets; answers and webhooks that wait are void.
@@ -57,13 +67,24 @@ pub struct App {
 }
 
 impl App {
-    pub fn new(options: Options, port: u16) -> Arc<Self> {
-        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Arc::new(Self {
-            speed: options.engine.speed,
-            engine: Mutex::new(Engine::new(options.engine)),
+    /// The error says what is wrong with the file of `--data`.
+    pub fn new(options: Options, port: u16) -> Result<Arc<Self>, String> {
+        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64;
+        let wall = if options.still_clock { STILL } else { wall };
+        let speed = options.engine.speed;
+        let (engine, store, last) = match &options.data {
+            None => (Engine::new(options.engine), None, 0),
+            Some(path) => {
+                let restored = Store::open(path, &options.engine)?;
+                (restored.engine, Some(restored.store), restored.now)
+            }
+        };
+        Ok(Arc::new(Self {
+            speed,
+            engine: Mutex::new(engine),
+            store,
             port,
-            started: (wall.as_millis() as u64, Instant::now()),
+            started: (wall.max(last), (!options.still_clock).then(Instant::now)),
             jumps: watch::Sender::new(0),
             resets: AtomicU64::new(0),
             hurry: Notify::new(),
@@ -73,12 +94,12 @@ impl App {
             deliveries: Mutex::default(),
             allow_webhooks_to: options.allow_webhooks_to,
             delivering: Mutex::default(),
-        })
+        }))
     }
 
     /// The server's clock, in milliseconds since the epoch; it never goes back.
     pub fn now(&self) -> u64 {
-        self.started.0 + self.started.1.elapsed().as_millis() as u64
+        self.started.0 + self.started.1.map_or(0, |start| start.elapsed().as_millis() as u64)
     }
 
     /// The engine, locked. No lock is held across an await.
@@ -102,13 +123,41 @@ impl App {
             if now >= moment {
                 return true;
             }
-            // A wait for ever is cut into long naps.
-            let nap = Duration::from_millis((moment - now).min(3_600_000));
             tokio::select! {
-                () = tokio::time::sleep(nap) => {}
+                () = tokio::time::sleep(self.nap(moment - now)) => {}
                 _ = jumps.changed() => {}
             }
         }
+    }
+
+    /// How long to sleep for so many milliseconds of the engine's time. A wait for ever is cut into long naps, and where the
+    /// clock stands still only a jump ends a wait.
+    fn nap(&self, ms: u64) -> Duration {
+        const LONG: u64 = 3_600_000;
+        Duration::from_millis(if self.started.1.is_some() { ms.min(LONG) } else { LONG })
+    }
+
+    /// Waits until all that the engine has answered so far outlives a kill.
+    pub async fn settled(&self) {
+        if let Some(store) = &self.store {
+            store.settled().await;
+        }
+    }
+
+    fn command(&self, command: Command) -> (Reply, Vec<Effect>) {
+        let mut engine = self.engine();
+        let now = self.now();
+        let Some(store) = &self.store else { return engine.handle(now, command) };
+        let reads = matches!(command, Command::Request(_)) && !engine.has_faults();
+        let draft = Draft::of(&command, engine.config());
+        let charges = engine.ledger().charges().len();
+        let (reply, effects) = engine.handle(now, command);
+        if let Some(draft) = draft
+            && !(reads && engine.ledger().charges().len() == charges)
+        {
+            store.append(now, draft, &reply);
+        }
+        (reply, effects)
     }
 
     /// Gives the engine a command and does what it asks for.
@@ -118,7 +167,7 @@ impl App {
             Command::Reset { .. } => (true, true),
             _ => (false, false),
         };
-        let (reply, effects) = self.engine().handle(self.now(), command);
+        let (reply, effects) = self.command(command);
         if reset {
             self.resets.fetch_add(1, Ordering::SeqCst);
             self.videos.clear();
@@ -180,7 +229,7 @@ pub async fn keep_time(app: Arc<App>) {
         let wait = {
             let engine = app.engine();
             let now = engine.time(app.now());
-            engine.next_due().map(|due| Duration::from_millis(due.saturating_sub(now)))
+            engine.next_due().map(|due| due.saturating_sub(now)).map(|ms| if ms == 0 { Duration::ZERO } else { app.nap(ms) })
         };
         match wait {
             None => app.hurry.notified().await,

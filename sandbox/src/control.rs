@@ -8,6 +8,7 @@
 //! | `GET ledger` | | `{granted, remaining, reserved, charges, duplicates}` |
 //! | `GET requests` | | `{total, requests}`, the last 2000, oldest first |
 //! | `GET webhooks` | | the last 500 webhooks, oldest first, each with its `faults` and its `tries` |
+//! | `GET openapi.json` | | the upstream calls as OpenAPI 3.0 |
 //! | `GET faults` | | the rules, each with `seen` and `struck` |
 //! | `PUT faults` | an array of rules (see [`crate::faults`]) | the same |
 //! | `GET clock` | | `{now, offset_seconds, speed}` |
@@ -31,7 +32,7 @@ use serde_json::{Value, json};
 use crate::app::{App, header};
 use crate::engine::Command;
 use crate::exchange::read;
-use crate::{faults, pages};
+use crate::{faults, openapi, pages};
 
 /// The routes, guarded.
 pub fn router(app: &Arc<App>) -> Router<Arc<App>> {
@@ -44,6 +45,7 @@ pub fn router(app: &Arc<App>) -> Router<Arc<App>> {
         .route("/__sandbox/requests", get(requests))
         .route("/__sandbox/webhooks", get(webhooks))
         .route("/__sandbox/faults", get(list_faults).put(set_faults))
+        .route("/__sandbox/openapi.json", get(openapi))
         .route("/__sandbox/clock", get(clock).post(advance))
         .route("/__sandbox/reset", post(reset))
         .route("/__sandbox/{*rest}", any(|| async { refuse(StatusCode::NOT_FOUND, "There is no such control call.") }))
@@ -69,6 +71,7 @@ async fn guard(State(app): State<Arc<App>>, request: Request, next: Next) -> Res
     } else {
         next.run(request).await
     };
+    app.settled().await;
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
@@ -144,6 +147,11 @@ async fn set_faults(State(app): State<Arc<App>>, given: Body) -> Response {
         }
         Err(error) => refuse(StatusCode::BAD_REQUEST, &error),
     }
+}
+
+async fn openapi(State(app): State<Arc<App>>, headers: HeaderMap) -> Response {
+    let document = openapi::document(&app.origin(&headers), app.engine().templates());
+    document.map_or_else(|error| refuse(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()), ok)
 }
 
 async fn clock(State(app): State<Arc<App>>) -> Response {

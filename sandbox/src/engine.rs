@@ -254,6 +254,16 @@ impl Engine {
         &self.config.templates
     }
 
+    /// What it was started with; a reset may have changed the seed and the credits since.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Whether fault rules are in force, so that every request may change something.
+    pub fn has_faults(&self) -> bool {
+        !self.faults.is_empty()
+    }
+
     /// The account and its history.
     pub fn ledger(&self) -> &Ledger {
         &self.ledger

@@ -68,6 +68,7 @@ pub async fn answer(app: &Arc<App>, connection: &Connection, request: Result<Req
     };
     let life = app.life();
     let reply = app.handle(Command::Request(request));
+    app.settled().await;
     if !app.wait_until(reply.ready_at, life).await {
         connection.kill(false);
         return std::future::pending().await;

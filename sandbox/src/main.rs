@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
-use sandbox::app::Options;
+use sandbox::app::{App, Options};
 use sandbox::engine::Config;
 use sandbox::prices::Prices;
 use sandbox::server;
@@ -36,6 +36,12 @@ struct Flags {
     /// An origin whose pages may call the API directly, or *; may be repeated
     #[arg(long, value_name = "ORIGIN")]
     cors: Vec<String>,
+    /// A file in which jobs, credits and ledger outlive the process; it is made where there is none
+    #[arg(long, value_name = "FILE")]
+    data: Option<PathBuf>,
+    /// Time stands still at 2026-01-01 and passes only by POST /__sandbox/clock: every run gives the same log
+    #[arg(long)]
+    still_clock: bool,
     /// A host that webhooks may go to beside loopback, or *; may be repeated
     #[arg(long, value_name = "HOST")]
     allow_webhooks_to: Vec<String>,
@@ -97,6 +103,8 @@ fn options(flags: Flags) -> Result<Options, String> {
         cors: flags.cors.iter().map(|origin| origin.trim_end_matches('/').to_owned()).collect(),
         www: flags.www,
         allow_webhooks_to: flags.allow_webhooks_to,
+        data: flags.data,
+        still_clock: flags.still_clock,
     })
 }
 
@@ -110,10 +118,11 @@ async fn run(flags: Flags) -> Result<(), String> {
         _ => format!("port {port} cannot be listened on: {error}"),
     })?;
     let address = listener.local_addr().map_err(|error| error.to_string())?;
+    let app = App::new(options, address.port())?;
     println!("listening on http://{address}");
     std::io::stdout().flush().map_err(|error| error.to_string())?;
     tokio::select! {
-        ended = server::serve(listener, options) => ended.map_err(|error| error.to_string()),
+        ended = server::serve(listener, app) => ended.map_err(|error| error.to_string()),
         _ = tokio::signal::ctrl_c() => Ok(()),
     }
 }

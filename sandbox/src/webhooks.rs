@@ -34,6 +34,7 @@ pub fn send(app: &Arc<App>, url: String, body: &Value, job: Uuid, number: u64) {
         if let Some(before) = before {
             let _ = before.await;
         }
+        app.settled().await;
         let mut pauses = PAUSES.into_iter();
         while app.life() == life {
             let outcome = match tokio::time::timeout(TIMEOUT, deliver(&app, &url, bytes.clone())).await {
@@ -43,10 +44,7 @@ pub fn send(app: &Arc<App>, url: String, body: &Value, job: Uuid, number: u64) {
             let (ended, answer) = match outcome {
                 Ok(code) => ((200..300).contains(&code), json!(code)),
                 Err(Failure::Passing(words)) => (false, json!(words)),
-                Err(Failure::Lasting(words)) => {
-                    eprintln!("a webhook was not sent to {url}: {words}");
-                    (true, json!(format!("not sent: {words}")))
-                }
+                Err(Failure::Lasting(words)) => (true, json!(format!("not sent: {words}"))),
             };
             let now = app.engine().time(app.now());
             if app.life() == life {
