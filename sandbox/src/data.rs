@@ -302,10 +302,9 @@ fn read(database: &Database, config: &Config) -> Result<Vec<(u64, Entry)>, Strin
     let written: Value = serde_json::from_str(&written).map_err(|error| damaged(&error.to_string()))?;
     for (flag, now) in settings(config).as_object().into_iter().flatten() {
         if written[flag] != *now {
-            return Err(format!(
-                "it was made with another {flag} ({}, not {now}): start with the same, or {REMEDY}",
-                written[flag]
-            ));
+            let word = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            let (then, now) = (word(&written[flag]), word(now));
+            return Err(format!("it was made with another {flag} ({then}, not {now}): start with the same, or {REMEDY}"));
         }
     }
     let mut entries = Vec::with_capacity(commands.len());
@@ -321,8 +320,8 @@ fn settings(config: &Config) -> Value {
     let templates: Vec<Value> = config.templates.iter().map(|template| template.detail("")).collect();
     json!({
         "--seed": config.seed,
-        "--speed": config.speed,
-        "--credits": config.credits,
+        "--speed": config.speed.to_string(),
+        "--credits": config.credits.to_string(),
         "--prices": format!("{:?}", config.prices),
         "--editor-access": config.editor_access,
         "--honour-idempotency-key": config.honour_idempotency_key,
