@@ -8,6 +8,7 @@
 //! | `GET ledger` | | `{granted, remaining, reserved, charges, duplicates}` |
 //! | `GET requests` | | `{total, requests}`, the last 2000, oldest first |
 //! | `GET webhooks` | | the last 500 webhooks, oldest first, each with its `faults` and its `tries` |
+//! | `GET assumptions` | | a page: what is documented, observed and assumed |
 //! | `GET openapi.json` | | the upstream calls as OpenAPI 3.0 |
 //! | `GET faults` | | the rules, each with `seen` and `struck` |
 //! | `PUT faults` | an array of rules (see [`crate::faults`]) | the same |
@@ -45,6 +46,7 @@ pub fn router(app: &Arc<App>) -> Router<Arc<App>> {
         .route("/__sandbox/requests", get(requests))
         .route("/__sandbox/webhooks", get(webhooks))
         .route("/__sandbox/faults", get(list_faults).put(set_faults))
+        .route("/__sandbox/assumptions", get(pages::assumptions))
         .route("/__sandbox/openapi.json", get(openapi))
         .route("/__sandbox/clock", get(clock).post(advance))
         .route("/__sandbox/reset", post(reset))

@@ -387,7 +387,7 @@ impl Engine {
     /// Sends the webhook of the change at `changes`, as far as the fault rules let it; `early` is the moment of a webhook
     /// that goes before its change.
     // documented: a webhook is sent when the task succeeds or fails, and "multiple requests for status changes" may be.
-    // assumed: one for each change that time brings; none for `pending`, which the caller brings about by a call.
+    // assumed: one webhook for each change that time brings; none for `pending`, which the caller brings about by a call.
     fn announce(&mut self, index: usize, place: usize, changes: u64, early: Option<u64>, effects: &mut Vec<Effect>) {
         let Some(job) = self.jobs.get(index) else { return };
         let (Some(url), Some(phase)) = (&job.webhook_url, job.phases.get(place)) else { return };
@@ -465,6 +465,7 @@ impl Engine {
         }
     }
 
+    // assumed: nobody is ever refused for asking too often; no rate limit is published. A fault rule can answer 429.
     fn answer(&mut self, now: u64, request: &Request, effects: &mut Vec<Effect>) -> Reply {
         let path = request.path.split('?').next().unwrap_or_default();
         let route = route(path);
@@ -480,7 +481,7 @@ impl Engine {
                 job = touched;
                 spoiled(reply, plan.answer.as_ref())
             }
-            // assumed: as Django does. A client that follows the redirect of a POST sends a GET.
+            // assumed: a path without its last slash is answered with 301, as Django does. A client that follows the redirect of a POST sends a GET.
             (None, Route::Slash) => {
                 let query = request.path.get(path.len()..).unwrap_or_default();
                 Reply::of_html(301, "").with("location", &format!("{path}/{query}"))
@@ -525,9 +526,11 @@ impl Engine {
         if request.body.len() > BODY_LIMIT {
             return (too_large(), None);
         }
+        // assumed: the keys are looked at before the method and before the job, and the size of a body before the keys.
         if let Some(reply) = self.refuse_keys(request) {
             return (reply, None);
         }
+        // assumed: HEAD is answered as GET, every other method with 405.
         let method = if request.method == "HEAD" { "GET" } else { request.method.as_str() };
         if method != call.method() {
             let detail = format!("Method \"{}\" not allowed.", request.method);
@@ -539,7 +542,7 @@ impl Engine {
                     self.config.templates.iter().map(|template| template.public(&request.origin)).collect();
                 (Reply::of_json(200, &Value::Array(list)), None)
             }
-            // documented: a double.
+            // documented: the balance is a double.
             Call::Credits => {
                 let body = json!({"remaining_credits": self.ledger.remaining()});
                 (Reply::of_json(200, &body), None)
@@ -559,9 +562,9 @@ impl Engine {
             (Some(id), Some(key)) if *id == self.config.api_id && *key == self.config.api_key => {
                 return None;
             }
-            // observed: these words where the headers are missing.
+            // observed: these words where the headers of the keys are missing.
             (None, _) | (_, None) => "Authentication credentials were not provided.",
-            // assumed: the framework's words, and 401 rather than 403.
+            // assumed: wrong keys are answered in the framework's words, and with 401 rather than 403.
             _ => "Incorrect authentication credentials.",
         };
         Some(Reply::detail(401, detail).with("www-authenticate", "Api-Key"))
@@ -605,7 +608,7 @@ impl Engine {
     }
 
     fn find(&self, id: &str) -> Result<usize, Reply> {
-        // assumed: the framework's short words for an id that is no UUID.
+        // assumed: an id that is no UUID is answered in the framework's short words.
         let id = Uuid::try_parse(id).map_err(|_| Reply::detail(404, "Not found."))?;
         self.by_id.get(&id).copied().ok_or_else(no_such_job)
     }
@@ -632,7 +635,7 @@ impl Engine {
             return (reply, None);
         }
         let body = fingerprint(&request.body);
-        // assumed: the upstream ignores the header; nothing is documented.
+        // assumed: the upstream ignores `Idempotency-Key`; nothing is documented.
         let key = request
             .idempotency_key
             .clone()
@@ -714,10 +717,10 @@ impl Engine {
         self.jobs.push(job);
         self.begin(index, 0, &phase, charge, &request.origin, effects);
         let (status, moment) = match call {
-            // documented: blocks until the preview is ready and answers the finished job.
-            // assumed: the status 200, also where the job fails.
+            // documented: the blocking preview waits until it is ready and answers the finished job.
+            // assumed: it answers 200, also where the job fails.
             Call::Preview => (200, end),
-            // documented: 201.
+            // documented: submit and the asynchronous preview answer 201.
             _ => (201, now),
         };
         let body = self.jobs.get(index).map(|job| self.view(moment, job, &request.origin, None));
@@ -735,10 +738,10 @@ impl Engine {
         effects: &mut Vec<Effect>,
     ) -> Result<(Reply, Uuid), Reply> {
         let index = self.find(id)?;
-        // assumed: the body is optional here, what is given is checked, and only a webhook URL is taken from it.
+        // assumed: the body of render is optional, what is given is checked, and only a webhook URL is taken from it.
         let fields = validate::read(&request.body, Needs::Nothing).map_err(|error| Reply::of_json(400, &error))?;
         let job = self.jobs.get(index).ok_or_else(no_such_job)?.clone();
-        // assumed: a bare array, as siblings answer for a job that is not in the right state.
+        // assumed: a job that cannot be rendered is refused with a bare array, as siblings answer for a wrong state.
         let refused = |words: &str| Reply::of_json(400, &json!([words]));
         let previewed = job.phases.iter().any(|phase| phase.step == Step::Preview && phase.is_done(now));
         if !previewed {
@@ -759,12 +762,12 @@ impl Engine {
             if let Some(url) = fields.webhook_url {
                 job.webhook_url = url.filter(|url| !url.is_empty());
             }
-            // assumed: the same job goes back to `pending` and keeps its preview.
+            // assumed: a job that is rendered goes back to `pending` and keeps its preview.
             job.phases.push(phase.clone());
         }
         self.begin(index, place, &phase, charge, &request.origin, effects);
         let body = self.jobs.get(index).map(|job| self.view(now, job, &request.origin, None));
-        // assumed: 200, as the framework's default for an action on one object.
+        // assumed: render answers 200, the framework's default for an action on one object.
         Ok((Reply::of_json(200, &body.unwrap_or_default()), job.id))
     }
 
@@ -784,7 +787,7 @@ impl Engine {
         let credits = self.config.prices.of(step, job.model, template.seconds);
         let available = self.ledger.available();
         if credits > available {
-            // documented: creation answers an "insufficient credits error". assumed: its status 400 and its form.
+            // documented: creation answers an "insufficient credits error". assumed: its status is 400, its body a bare array.
             let words = format!(
                 "Insufficient credits: this call needs {}, and {} are left.",
                 number_words(credits),

@@ -59,6 +59,7 @@ pub async fn read(mut body: Body) -> Result<Vec<u8>, StatusCode> {
     Ok(kept)
 }
 
+// assumed: a client that leaves early changes nothing: the call has taken effect, and is charged.
 /// Asks the engine, waits until the answer is ready, and sends what the wire lets through.
 pub async fn answer(app: &Arc<App>, connection: &Connection, request: Result<Request, StatusCode>) -> Response {
     let request = match request {

@@ -28,7 +28,7 @@ pub fn document(origin: &str, templates: &[Template]) -> Result<Value, serde_jso
         }
     }
     let schemas = &mut document["components"]["schemas"];
-    // documented: an integer, and elsewhere that a job may cost 5.5 credits.
+    // documented: `credits_used` is an integer, and elsewhere that a job may cost 5.5 credits.
     schemas["CustomTemplateJob"]["properties"]["credits_used"]["type"] = json!("number");
     // assumed: a render needs no body, though the page marks two fields as required.
     let mut render = schemas["CustomTemplateJob"].clone();

@@ -77,6 +77,7 @@ pub fn spoiled(mut reply: Reply, rule: Option<&Rule>) -> Reply {
     reply
 }
 
+// assumed: what each bad status looks like, and `Retry-After` in seconds with a 429.
 fn error_page(rule: &Rule, status: u16) -> Reply {
     let mut reply = match &rule.body {
         Some(Value::String(page)) => Reply::of_html(status, page),

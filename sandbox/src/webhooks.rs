@@ -16,7 +16,7 @@ use crate::app::App;
 use crate::engine::WEBHOOK_LOG_LIMIT;
 use crate::job::rfc3339;
 
-// assumed: content type, retries and timeout; the documentation names none of them.
+// assumed: a webhook is JSON, is tried five times, and has 10 seconds for an answer; the documentation says nothing of it.
 /// Milliseconds of the sandbox's clock before each try after the first; `--speed` divides them.
 const PAUSES: [u64; 4] = [1_000, 2_000, 4_000, 8_000];
 const TIMEOUT: Duration = Duration::from_secs(10);
