@@ -9,7 +9,7 @@
 //! | `GET requests` | | `{total, requests}`, the last 2000, oldest first |
 //! | `GET webhooks` | | the last 500 webhooks, oldest first, each with its `faults` and its `tries` |
 //! | `GET assumptions` | | a page: what is documented, observed and assumed |
-//! | `GET openapi.json` | | the upstream calls as OpenAPI 3.0 |
+//! | `GET openapi.json` | | the upstream calls as `OpenAPI` 3.0 |
 //! | `GET faults` | | the rules, each with `seen` and `struck` |
 //! | `PUT faults` | an array of rules (see [`crate::faults`]) | the same |
 //! | `GET clock` | | `{now, offset_seconds, speed}` |

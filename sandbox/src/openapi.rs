@@ -10,7 +10,7 @@ pub const PROVIDER: &str = include_str!("../assets/provider.openapi.json");
 /// The document of a sandbox at `origin` with these templates.
 ///
 /// # Errors
-/// Where the file above is no OpenAPI document; a test holds that it is.
+/// Where the file above is no `OpenAPI` document; a test holds that it is.
 pub fn document(origin: &str, templates: &[Template]) -> Result<Value, serde_json::Error> {
     let mut document: Value = serde_json::from_str(PROVIDER)?;
     document["info"]["title"] = json!("creatify.ai API, as the sandbox answers it");

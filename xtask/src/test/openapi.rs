@@ -1,4 +1,4 @@
-//! The sandbox against its own OpenAPI document: thousands of requests that schemathesis makes up from it.
+//! The sandbox against its own `OpenAPI` document: thousands of requests that schemathesis makes up from it.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
