@@ -20,6 +20,7 @@ pub mod message;
 pub mod openapi;
 pub mod pages;
 pub mod prices;
+pub mod prove;
 pub mod random;
 pub mod relay;
 pub mod route;

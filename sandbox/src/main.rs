@@ -3,18 +3,22 @@
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
-use clap::Parser;
+use clap::{Parser, Subcommand};
 use sandbox::app::{App, Options};
 use sandbox::engine::Config;
 use sandbox::prices::Prices;
+use sandbox::prove;
 use sandbox::server;
 use sandbox::templates;
 
 /// A local stand-in for Creatify's custom template jobs: no account, no network, no credits.
 #[derive(Debug, Parser)]
-#[command(name = "sandbox", version)]
+#[command(name = "sandbox", version, args_conflicts_with_subcommands = true)]
 struct Flags {
+    #[command(subcommand)]
+    other: Option<Other>,
     /// The port on 127.0.0.1; 0 picks one
     #[arg(long, default_value_t = 8787)]
     port: u16,
@@ -57,6 +61,24 @@ struct Flags {
     /// A repeated Idempotency-Key is answered from memory; upstream is not known to do so
     #[arg(long)]
     honour_idempotency_key: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Other {
+    /// Run a client through every charging fault, and print how often it charges
+    #[command(
+        after_help = "The command is run 30 times, each time with a fresh sandbox. It is to make one charging call to SANDBOX_URL, \
+with SANDBOX_API_ID, SANDBOX_API_KEY and SANDBOX_TEMPLATE_ID; where SANDBOX_WARM is set, one free call before, so that the charge \
+goes over a connection that was used. The exit status is 1 where a command charged more than once."
+    )]
+    Prove {
+        /// Seconds that one run may take
+        #[arg(long, default_value_t = 60)]
+        timeout: u64,
+        /// The client and its arguments
+        #[arg(last = true, required = true)]
+        command: Vec<String>,
+    },
 }
 
 fn speed(text: &str) -> Result<f64, String> {
@@ -136,7 +158,16 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let ended = runtime.block_on(run(flags));
+    let ended = runtime.block_on(async {
+        match flags.other {
+            None => run(flags).await,
+            Some(Other::Prove { timeout, command }) => match prove::run(&command, Duration::from_secs(timeout)).await {
+                Ok(true) => Ok(()),
+                Ok(false) => Err("this client charges more than once".to_owned()),
+                Err(error) => Err(error),
+            },
+        }
+    });
     // A video that is being made keeps nobody waiting.
     runtime.shutdown_background();
     match ended {

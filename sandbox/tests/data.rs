@@ -252,7 +252,7 @@ fn check(sandbox: &Sandbox, known: &Known) {
     let ledger = sandbox.control("GET", "ledger", &Value::Null);
     let charges = ledger["charges"].as_array().unwrap();
     let jobs_charged: HashSet<&str> = charges.iter().map(|charge| charge["job_id"].as_str().unwrap()).collect();
-    assert_eq!((jobs_charged.len(), charges.len()), (jobs.len(), jobs.len()), "each job is jobs_charged once");
+    assert_eq!((jobs_charged.len(), charges.len()), (jobs.len(), jobs.len()), "each job is charged once");
     let spent = 1_000_000.0 - ledger["remaining"].as_f64().unwrap() + ledger["reserved"].as_f64().unwrap();
     assert!((spent - 5.0 * jobs.len() as f64).abs() < 1e-6, "{spent} credits for {} jobs", jobs.len());
 }
