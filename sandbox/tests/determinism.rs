@@ -2,6 +2,8 @@
 
 mod common;
 
+use std::fmt::Write as _;
+
 use common::{JOBS, PREVIEW, PREVIEW_ASYNC, Request, Sandbox, path_of};
 use sandbox::engine::{Command, Config, Engine};
 use sandbox::faults;
@@ -46,10 +48,10 @@ fn engine_log(seed: u64, script: u64) -> String {
         if let Some(id) = reply.json()["id"].as_str().filter(|_| reply.status == 201) {
             jobs.push(id.to_owned());
         }
-        trace += &format!("{reply:?} {effects:?}\n");
+        writeln!(trace, "{reply:?} {effects:?}").unwrap();
     }
     let now = 1_000_000;
-    trace += &format!("{:?}\n", engine.handle(now, Command::Tick).1);
+    writeln!(trace, "{:?}", engine.handle(now, Command::Tick).1).unwrap();
     let log: Vec<&Value> = engine.webhook_log().iter().collect();
     trace
         + &json!([engine.requests_body(), log, engine.ledger().body(), engine.faults(), engine.jobs_body(now, "")])

@@ -55,13 +55,7 @@ pub const SUITES: &[Suite] = &[
     Suite { name: "wasm-firefox", what: "wasm tests in headless Firefox", when: All, exists: has_wasm, run: wasm_firefox },
     Suite { name: "wasm-webkit", what: "wasm tests in WebKit", when: All, exists: has_wasm, run: wasm_webkit },
     Suite { name: "pack", what: "the npm package builds", when: Always, exists: always, run: pack_suite },
-    Suite {
-        name: "package",
-        what: "what npm and crates.io would be sent",
-        when: Always,
-        exists: always,
-        run: package,
-    },
+    Suite { name: "package", what: "what npm and crates.io would be sent", when: Always, exists: always, run: package },
     Suite { name: "node", what: "the packed package in Node", when: Always, exists: has_node, run: node },
     Suite {
         name: "runtimes",
@@ -92,13 +86,7 @@ pub const SUITES: &[Suite] = &[
         exists: always,
         run: openapi_suite,
     },
-    Suite {
-        name: "kills",
-        what: "the sandbox's file through 200 kills",
-        when: All,
-        exists: always,
-        run: kills,
-    },
+    Suite { name: "kills", what: "the sandbox's file through 200 kills", when: All, exists: always, run: kills },
 ];
 
 const WASM: [&str; 4] = ["--package", "custom-template-jobs", "--target", "wasm32-unknown-unknown"];
@@ -463,7 +451,9 @@ fn openapi_suite(lab: &mut Lab) -> Result<Counts> {
 /// The test that every change passes with ten kills, with two hundred.
 fn kills(lab: &mut Lab) -> Result<Counts> {
     let mut command = lab.workspace.cargo();
-    command.args(["test", "--package", "sandbox", "--test", "data", "--", "--nocapture", "killed"]).env("SANDBOX_KILLS", "200");
+    command
+        .args(["test", "--package", "sandbox", "--test", "data", "--", "--nocapture", "killed"])
+        .env("SANDBOX_KILLS", "200");
     Ok(Counts::of_cargo(&shell::tee(&mut command)?))
 }
 
