@@ -124,7 +124,7 @@ export interface Operation {
   operation: string;
   /** What it pays for. */
   step: Step;
-  /** `posting`: being sent, or interrupted while it was. `bound`: paid, and `jobId` is the job. `unknown`: nobody knows. */
+  /** `posting`: this client is sending it. `bound`: paid, and `jobId` is the job. `unknown`: nobody knows, as where it was interrupted. */
   state: "posting" | "bound" | "unknown" | "ended";
   /** When it was written down, in milliseconds since 1970. */
   at: number;
@@ -211,8 +211,8 @@ export interface TemplateJobsOptions {
   maxCredits?: number;
   /**
    * Sums `maxCredits` in the journal, for every client of the account that has this key, in other tabs too, and for good:
-   * name a new one, such as the month, to begin anew. Of calls that would pass it together each may be refused. At most
-   * 100 characters. Default: each client sums for itself, and forgets.
+   * name a new one, such as the month, to begin anew. Of calls that would pass it together each may be refused.
+   * Default: each client sums for itself, and forgets.
    */
   budgetKey?: string;
   /** What calls cost. Default: the provider's prices before May 2026; `prices.perSecond` are the newer ones. */

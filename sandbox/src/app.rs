@@ -1,15 +1,17 @@
 //! Decides what a running sandbox is: the engine with its real clock, and what its effects do.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use axum::http::{HeaderMap, HeaderName, header};
+use serde_json::Value;
 use tokio::sync::{Notify, watch};
 use uuid::Uuid;
 
+use crate::data::{Draft, Store};
 use crate::engine::{Command, Config, Effect, Engine, Reply};
 use crate::video::Videos;
 use crate::webhooks;
@@ -23,18 +25,31 @@ pub struct Options {
     pub cors: Vec<String>,
     /// Directories of pages; the first that has a file serves it.
     pub www: Vec<PathBuf>,
+    /// Hosts beside loopback that webhooks may go to; `*` for all.
+    pub allow_webhooks_to: Vec<String>,
+    /// The file in which jobs, credits and ledger outlive the process.
+    pub data: Option<PathBuf>,
+    /// Whether time passes only by `POST /__sandbox/clock`, from 2026-01-01 on.
+    pub still_clock: bool,
 }
+
+/// Where a clock that stands still stands: 2026-01-01T00:00:00Z.
+const STILL: u64 = 1_767_225_600_000;
 
 /// A running sandbox.
 #[derive(Debug)]
 pub struct App {
     engine: Mutex<Engine>,
     port: u16,
-    started: (u64, Instant),
+    /// What every wait is divided by.
+    pub speed: f64,
+    /// The wall clock at the start, and since when it runs; `None` where it stands still.
+    started: (u64, Option<Instant>),
+    store: Option<Store>,
     /// Counts jumps of the clock; answers that wait look again.
-    pub(crate) jumps: watch::Sender<u64>,
-    /// Counts resets; answers that wait are void.
-    pub(crate) resets: AtomicU64,
+    jumps: watch::Sender<u64>,
+    /// Counts resets; answers and webhooks that wait are void.
+    resets: AtomicU64,
     /// Something may be due earlier than before.
     hurry: Notify,
     /// Origins whose pages may call the API.
@@ -43,19 +58,33 @@ pub struct App {
     pub www: Vec<PathBuf>,
     /// Rendered videos.
     pub videos: Videos,
-    /// Webhooks that were sent or tried.
-    pub deliveries: Mutex<VecDeque<serde_json::Value>>,
+    /// The answers that each webhook had, by its number.
+    pub deliveries: Mutex<BTreeMap<u64, Vec<Value>>>,
+    /// Hosts beside loopback that webhooks may go to; `*` for all.
+    pub allow_webhooks_to: Vec<String>,
     /// The last delivery of each job, so that one job's webhooks stay in order.
     pub(crate) delivering: Mutex<HashMap<Uuid, tokio::task::JoinHandle<()>>>,
 }
 
 impl App {
-    pub fn new(options: Options, port: u16) -> Arc<Self> {
-        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Arc::new(Self {
-            engine: Mutex::new(Engine::new(options.engine)),
+    /// The error says what is wrong with the file of `--data`.
+    pub fn new(options: Options, port: u16) -> Result<Arc<Self>, String> {
+        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64;
+        let wall = if options.still_clock { STILL } else { wall };
+        let speed = options.engine.speed;
+        let (engine, store, last) = match &options.data {
+            None => (Engine::new(options.engine), None, 0),
+            Some(path) => {
+                let restored = Store::open(path, &options.engine)?;
+                (restored.engine, Some(restored.store), restored.now)
+            }
+        };
+        Ok(Arc::new(Self {
+            speed,
+            engine: Mutex::new(engine),
+            store,
             port,
-            started: (wall.as_millis() as u64, Instant::now()),
+            started: (wall.max(last), (!options.still_clock).then(Instant::now)),
             jumps: watch::Sender::new(0),
             resets: AtomicU64::new(0),
             hurry: Notify::new(),
@@ -63,18 +92,72 @@ impl App {
             www: options.www,
             videos: Videos::default(),
             deliveries: Mutex::default(),
+            allow_webhooks_to: options.allow_webhooks_to,
             delivering: Mutex::default(),
-        })
+        }))
     }
 
     /// The server's clock, in milliseconds since the epoch; it never goes back.
     pub fn now(&self) -> u64 {
-        self.started.0 + self.started.1.elapsed().as_millis() as u64
+        self.started.0 + self.started.1.map_or(0, |start| start.elapsed().as_millis() as u64)
     }
 
     /// The engine, locked. No lock is held across an await.
     pub fn engine(&self) -> MutexGuard<'_, Engine> {
         self.engine.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What ends with a reset: the number that [`App::wait_until`] compares.
+    pub fn life(&self) -> u64 {
+        self.resets.load(Ordering::SeqCst)
+    }
+
+    /// Waits for a moment of the engine's time, which a jump of the clock may bring at once. False after a reset.
+    pub async fn wait_until(&self, moment: u64, life: u64) -> bool {
+        let mut jumps = self.jumps.subscribe();
+        loop {
+            if self.life() != life {
+                return false;
+            }
+            let now = self.engine().time(self.now());
+            if now >= moment {
+                return true;
+            }
+            tokio::select! {
+                () = tokio::time::sleep(self.nap(moment - now)) => {}
+                _ = jumps.changed() => {}
+            }
+        }
+    }
+
+    /// How long to sleep for so many milliseconds of the engine's time. A wait for ever is cut into long naps, and where the
+    /// clock stands still only a jump ends a wait.
+    fn nap(&self, ms: u64) -> Duration {
+        const LONG: u64 = 3_600_000;
+        Duration::from_millis(if self.started.1.is_some() { ms.min(LONG) } else { LONG })
+    }
+
+    /// Waits until all that the engine has answered so far outlives a kill.
+    pub async fn settled(&self) {
+        if let Some(store) = &self.store {
+            store.settled().await;
+        }
+    }
+
+    fn command(&self, command: Command) -> (Reply, Vec<Effect>) {
+        let mut engine = self.engine();
+        let now = self.now();
+        let Some(store) = &self.store else { return engine.handle(now, command) };
+        let reads = matches!(command, Command::Request(_)) && !engine.has_faults();
+        let draft = Draft::of(&command, engine.config());
+        let charges = engine.ledger().charges().len();
+        let (reply, effects) = engine.handle(now, command);
+        if let Some(draft) = draft
+            && !(reads && engine.ledger().charges().len() == charges)
+        {
+            store.append(now, draft, &reply);
+        }
+        (reply, effects)
     }
 
     /// Gives the engine a command and does what it asks for.
@@ -84,7 +167,7 @@ impl App {
             Command::Reset { .. } => (true, true),
             _ => (false, false),
         };
-        let (reply, effects) = self.engine().handle(self.now(), command);
+        let (reply, effects) = self.command(command);
         if reset {
             self.resets.fetch_add(1, Ordering::SeqCst);
             self.videos.clear();
@@ -94,7 +177,7 @@ impl App {
         }
         for effect in effects {
             match effect {
-                Effect::Webhook { url, body, job, .. } => webhooks::send(self, url, &body, job),
+                Effect::Webhook { url, body, job, number, .. } => webhooks::send(self, url, &body, job, number),
                 Effect::PrepareVideo { token } => {
                     let showing = self.engine().video(self.now(), token).map(|(showing, _)| showing);
                     if let Some(showing) = showing {
@@ -146,7 +229,7 @@ pub async fn keep_time(app: Arc<App>) {
         let wait = {
             let engine = app.engine();
             let now = engine.time(app.now());
-            engine.next_due().map(|due| Duration::from_millis(due.saturating_sub(now)))
+            engine.next_due().map(|due| due.saturating_sub(now)).map(|ms| if ms == 0 { Duration::ZERO } else { app.nap(ms) })
         };
         match wait {
             None => app.hurry.notified().await,

@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -136,5 +137,47 @@ impl hyper::body::Body for CutBody {
 
     fn size_hint(&self) -> SizeHint {
         SizeHint::with_exact(self.total)
+    }
+}
+
+/// A body that comes piece by piece.
+#[derive(Debug)]
+pub struct DripBody {
+    rest: Bytes,
+    piece: usize,
+    every: Duration,
+    pause: Pin<Box<tokio::time::Sleep>>,
+}
+
+impl DripBody {
+    /// The first piece leaves after the first pause, so that the head is seen to come alone.
+    pub fn new(whole: Bytes, piece: usize, every: Duration) -> Self {
+        Self { rest: whole, piece, every, pause: Box::pin(tokio::time::sleep(every)) }
+    }
+}
+
+impl hyper::body::Body for DripBody {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        if self.rest.is_empty() {
+            return Poll::Ready(None);
+        }
+        if self.pause.as_mut().poll(cx).is_pending() {
+            return Poll::Pending;
+        }
+        let next = tokio::time::Instant::now() + self.every;
+        self.pause.as_mut().reset(next);
+        let piece = self.piece.min(self.rest.len());
+        Poll::Ready(Some(Ok(Frame::data(self.rest.split_to(piece)))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.rest.is_empty()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.rest.len() as u64)
     }
 }

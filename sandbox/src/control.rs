@@ -7,7 +7,9 @@
 //! | `GET jobs` | | every job as the API answers it, newest first, with `template_id` and `template_name` |
 //! | `GET ledger` | | `{granted, remaining, reserved, charges, duplicates}` |
 //! | `GET requests` | | `{total, requests}`, the last 2000, oldest first |
-//! | `GET webhooks` | | the last 500 deliveries, oldest first |
+//! | `GET webhooks` | | the last 500 webhooks, oldest first, each with its `faults` and its `tries` |
+//! | `GET assumptions` | | a page: what is documented, observed and assumed |
+//! | `GET openapi.json` | | the upstream calls as `OpenAPI` 3.0 |
 //! | `GET faults` | | the rules, each with `seen` and `struck` |
 //! | `PUT faults` | an array of rules (see [`crate::faults`]) | the same |
 //! | `GET clock` | | `{now, offset_seconds, speed}` |
@@ -31,7 +33,7 @@ use serde_json::{Value, json};
 use crate::app::{App, header};
 use crate::engine::Command;
 use crate::exchange::read;
-use crate::{faults, pages};
+use crate::{faults, openapi, pages};
 
 /// The routes, guarded.
 pub fn router(app: &Arc<App>) -> Router<Arc<App>> {
@@ -44,6 +46,8 @@ pub fn router(app: &Arc<App>) -> Router<Arc<App>> {
         .route("/__sandbox/requests", get(requests))
         .route("/__sandbox/webhooks", get(webhooks))
         .route("/__sandbox/faults", get(list_faults).put(set_faults))
+        .route("/__sandbox/assumptions", get(pages::assumptions))
+        .route("/__sandbox/openapi.json", get(openapi))
         .route("/__sandbox/clock", get(clock).post(advance))
         .route("/__sandbox/reset", post(reset))
         .route("/__sandbox/{*rest}", any(|| async { refuse(StatusCode::NOT_FOUND, "There is no such control call.") }))
@@ -69,6 +73,7 @@ async fn guard(State(app): State<Arc<App>>, request: Request, next: Next) -> Res
     } else {
         next.run(request).await
     };
+    app.settled().await;
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
@@ -117,8 +122,15 @@ async fn requests(State(app): State<Arc<App>>) -> Response {
 }
 
 async fn webhooks(State(app): State<Arc<App>>) -> Response {
+    app.handle(Command::Tick);
+    let log = app.engine().webhook_log().clone();
     let deliveries = app.deliveries.lock().unwrap_or_else(PoisonError::into_inner);
-    ok(deliveries.iter().cloned().collect())
+    let with_tries = |mut entry: Value| {
+        let number = entry["n"].as_u64().unwrap_or_default();
+        entry["tries"] = deliveries.get(&number).into_iter().flatten().cloned().collect();
+        entry
+    };
+    ok(log.into_iter().map(with_tries).collect())
 }
 
 async fn list_faults(State(app): State<Arc<App>>) -> Response {
@@ -137,6 +149,11 @@ async fn set_faults(State(app): State<Arc<App>>, given: Body) -> Response {
         }
         Err(error) => refuse(StatusCode::BAD_REQUEST, &error),
     }
+}
+
+async fn openapi(State(app): State<Arc<App>>, headers: HeaderMap) -> Response {
+    let document = openapi::document(&app.origin(&headers), app.engine().templates());
+    document.map_or_else(|error| refuse(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()), ok)
 }
 
 async fn clock(State(app): State<Arc<App>>) -> Response {

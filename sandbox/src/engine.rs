@@ -19,7 +19,7 @@
 //! ```
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::collections::{BinaryHeap, HashMap, HashSet, VecDeque};
 
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
@@ -38,6 +38,8 @@ use crate::validate::{self, Needs};
 pub use crate::message::{BODY_LIMIT, Reply, Request, Secret, Wire};
 
 const LOG_LIMIT: usize = 2_000;
+/// Webhooks that the log keeps.
+pub const WEBHOOK_LOG_LIMIT: usize = 500;
 
 /// What the sandbox is started with.
 #[derive(Debug, Clone)]
@@ -112,6 +114,8 @@ pub enum Effect {
         body: Value,
         /// Which job it is about.
         job: Uuid,
+        /// Its place in the log of webhooks. A webhook that a fault doubles comes twice with one number.
+        number: u64,
         /// When the status changed, in the engine's time.
         at: u64,
     },
@@ -135,15 +139,25 @@ pub struct Showing {
     pub variables: Map<String, Value>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 enum Turn {
     Queued,
     Running,
     Ended,
 }
 
-/// A change of status that is due: time, order of arrival, job, phase, turn.
-type Due = Reverse<(u64, u64, usize, usize, Turn)>;
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Event {
+    /// The status changes.
+    Change(Turn),
+    /// The webhook of a change goes before it: which, and when the status will change.
+    Early(Turn, u64),
+    /// The webhook that was held back has waited long enough.
+    Release(u64),
+}
+
+/// What is due: time, order of arrival, job, phase, event.
+type Due = Reverse<(u64, u64, usize, usize, Event)>;
 
 #[derive(Debug, Clone)]
 struct Remembered {
@@ -167,6 +181,12 @@ pub struct Engine {
     remembered: HashMap<(Call, String, String), Remembered>,
     log: VecDeque<Value>,
     requests: u64,
+    /// Changes of status whose webhook went, or goes, before them.
+    announced: HashSet<(usize, usize, Turn, u64)>,
+    /// The webhook of a job that is held back, with its number.
+    held: HashMap<usize, (u64, Effect)>,
+    webhooks: u64,
+    webhook_log: VecDeque<Value>,
 }
 
 impl Engine {
@@ -185,6 +205,10 @@ impl Engine {
             remembered: HashMap::new(),
             log: VecDeque::new(),
             requests: 0,
+            announced: HashSet::new(),
+            held: HashMap::new(),
+            webhooks: 0,
+            webhook_log: VecDeque::new(),
             config,
         }
     }
@@ -201,7 +225,7 @@ impl Engine {
                 *self = Self::new(config);
             }
             Command::Advance { ms } => self.offset = self.offset.saturating_add(ms),
-            Command::SetFaults(rules) => self.faults.set(rules),
+            Command::SetFaults(rules) => self.faults.set(rules, self.time(now_ms)),
             Command::Tick => {}
             Command::Request(given) => request = Some(given),
         }
@@ -228,6 +252,16 @@ impl Engine {
     /// The account's templates.
     pub fn templates(&self) -> &[Template] {
         &self.config.templates
+    }
+
+    /// What it was started with; a reset may have changed the seed and the credits since.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Whether fault rules are in force, so that every request may change something.
+    pub fn has_faults(&self) -> bool {
+        !self.faults.is_empty()
     }
 
     /// The account and its history.
@@ -294,6 +328,11 @@ impl Engine {
         json!({"total": self.requests, "requests": self.log})
     }
 
+    /// The webhooks that were due, oldest first: the engine's part of `GET /__sandbox/webhooks`.
+    pub fn webhook_log(&self) -> &VecDeque<Value> {
+        &self.webhook_log
+    }
+
     /// The body of `GET /__sandbox/clock`.
     pub fn clock_body(&self, now_ms: u64) -> Value {
         json!({
@@ -304,7 +343,7 @@ impl Engine {
     }
 
     fn settle(&mut self, now: u64, effects: &mut Vec<Effect>) {
-        while let Some(Reverse((moment, _, index, place, turn))) = self.due.peek().copied() {
+        while let Some(Reverse((moment, _, index, place, event))) = self.due.peek().copied() {
             if moment > now {
                 break;
             }
@@ -315,13 +354,20 @@ impl Engine {
             let Some(phase) = job.phases.get(place) else {
                 continue;
             };
-            // A fault may have moved the end after it was entered here.
-            let entered = match turn {
-                Turn::Queued => phase.queued,
-                Turn::Running => phase.running,
-                Turn::Ended => phase.end,
+            let (turn, changes) = match event {
+                Event::Change(turn) => (turn, moment),
+                Event::Early(turn, changes) => (turn, changes),
+                Event::Release(number) => {
+                    self.release(index, Some(number), effects);
+                    continue;
+                }
             };
-            if entered != moment {
+            // A fault may have moved the end after it was entered here.
+            if changes_at(phase, turn) != changes {
+                continue;
+            }
+            if changes != moment {
+                self.announce(index, place, changes, Some(moment), effects);
                 continue;
             }
             match turn {
@@ -329,29 +375,102 @@ impl Engine {
                 Turn::Ended if phase.is_lost(moment) => self.ledger.refund(phase.charge, moment),
                 Turn::Queued | Turn::Ended => {}
             }
-            // A phase that ends as it starts to run has one change of status, not two.
-            let overtaken = turn == Turn::Running && phase.end == moment;
             if place + 1 == job.phases.len()
-                && !overtaken
-                && let Some(url) = &job.webhook_url
+                && !overtaken(phase, turn)
+                && !self.announced.remove(&(index, place, turn, moment))
             {
-                effects.push(Effect::Webhook { url: url.clone(), body: job.webhook(moment), job: job.id, at: moment });
+                self.announce(index, place, moment, None, effects);
             }
         }
     }
 
-    fn enter(&mut self, moment: u64, job: usize, phase: usize, turn: Turn) {
-        if moment != u64::MAX {
-            self.dues += 1;
-            self.due.push(Reverse((moment, self.dues, job, phase, turn)));
+    /// Sends the webhook of the change at `changes`, as far as the fault rules let it; `early` is the moment of a webhook
+    /// that goes before its change.
+    // documented: a webhook is sent when the task succeeds or fails, and "multiple requests for status changes" may be.
+    // assumed: one webhook for each change that time brings; none for `pending`, which the caller brings about by a call.
+    fn announce(&mut self, index: usize, place: usize, changes: u64, early: Option<u64>, effects: &mut Vec<Effect>) {
+        let Some(job) = self.jobs.get(index) else { return };
+        let (Some(url), Some(phase)) = (&job.webhook_url, job.phases.get(place)) else { return };
+        let Some(call) = self.ledger.charges().get(phase.charge).map(|charge| charge.call) else { return };
+        let at = early.unwrap_or(changes);
+        let status = job.status(changes).name();
+        let body = job.webhook(changes);
+        // What is held back goes after this one, so this one goes.
+        let waits = self.held.contains_key(&index);
+        let rule = if waits { None } else { self.faults.strike_webhook(call, status, at) };
+        let kind = rule.as_ref().map(|rule| rule.kind);
+        let faults: Vec<&str> = early.map(|_| Kind::WebhookEarly).into_iter().chain(kind).map(Kind::name).collect();
+        self.webhooks += 1;
+        let number = self.webhooks;
+        if self.webhook_log.len() == WEBHOOK_LOG_LIMIT {
+            self.webhook_log.pop_front();
+        }
+        self.webhook_log.push_back(json!({
+            "n": number,
+            "at": rfc3339(at, 0),
+            "job_id": job.id.to_string(),
+            "url": url,
+            "status": status,
+            "body": body,
+            "faults": faults,
+        }));
+        let effect = Effect::Webhook { url: url.clone(), body, job: job.id, number, at: changes };
+        match kind {
+            Some(Kind::WebhookLost) => {}
+            Some(Kind::WebhookReordered) => {
+                let ms = rule.and_then(|rule| rule.ms).unwrap_or(5000);
+                self.held.insert(index, (number, effect));
+                self.enter(at.saturating_add(ms), index, place, Event::Release(number));
+                return;
+            }
+            Some(Kind::WebhookDuplicated) => effects.extend([effect.clone(), effect]),
+            _ => effects.push(effect),
+        }
+        self.release(index, None, effects);
+    }
+
+    /// Lets the webhook go that is held back for a job; with a number, only that one.
+    fn release(&mut self, index: usize, number: Option<u64>, effects: &mut Vec<Effect>) {
+        if self.held.get(&index).is_some_and(|(held, _)| number.is_none_or(|number| number == *held))
+            && let Some((_, effect)) = self.held.remove(&index)
+        {
+            effects.push(effect);
         }
     }
 
+    /// Decides which webhooks of a step that begins go before their change, and sends those that go at once.
+    fn announce_early(&mut self, index: usize, place: usize, call: Call, now: u64, effects: &mut Vec<Effect>) {
+        for turn in [Turn::Queued, Turn::Running, Turn::Ended] {
+            let Some(job) = self.jobs.get(index).filter(|job| job.webhook_url.is_some()) else { return };
+            let Some(phase) = job.phases.get(place) else { return };
+            let changes = changes_at(phase, turn);
+            if changes == u64::MAX || overtaken(phase, turn) {
+                continue;
+            }
+            let Some(rule) = self.faults.strike_early(call, job.status(changes).name(), now) else { continue };
+            self.announced.insert((index, place, turn, changes));
+            let at = rule.ms.map_or(now, |ms| changes.saturating_sub(ms).max(now));
+            if at == now {
+                self.announce(index, place, changes, Some(now), effects);
+            } else if at < changes {
+                self.enter(at, index, place, Event::Early(turn, changes));
+            }
+        }
+    }
+
+    fn enter(&mut self, moment: u64, job: usize, phase: usize, event: Event) {
+        if moment != u64::MAX {
+            self.dues += 1;
+            self.due.push(Reverse((moment, self.dues, job, phase, event)));
+        }
+    }
+
+    // assumed: nobody is ever refused for asking too often; no rate limit is published. A fault rule can answer 429.
     fn answer(&mut self, now: u64, request: &Request, effects: &mut Vec<Effect>) -> Reply {
         let path = request.path.split('?').next().unwrap_or_default();
         let route = route(path);
         let plan = match route {
-            Route::Call(call, _) => self.faults.strike(call),
+            Route::Call(call, _) => self.faults.strike(call, now),
             Route::Slash | Route::Unknown => Plan::default(),
         };
         let mut job = None;
@@ -362,7 +481,7 @@ impl Engine {
                 job = touched;
                 spoiled(reply, plan.answer.as_ref())
             }
-            // assumed: as Django does. A client that follows the redirect of a POST sends a GET.
+            // assumed: a path without its last slash is answered with 301, as Django does. A client that follows the redirect of a POST sends a GET.
             (None, Route::Slash) => {
                 let query = request.path.get(path.len()..).unwrap_or_default();
                 Reply::of_html(301, "").with("location", &format!("{path}/{query}"))
@@ -407,9 +526,11 @@ impl Engine {
         if request.body.len() > BODY_LIMIT {
             return (too_large(), None);
         }
+        // assumed: the keys are looked at before the method and before the job, and the size of a body before the keys.
         if let Some(reply) = self.refuse_keys(request) {
             return (reply, None);
         }
+        // assumed: HEAD is answered as GET, every other method with 405.
         let method = if request.method == "HEAD" { "GET" } else { request.method.as_str() };
         if method != call.method() {
             let detail = format!("Method \"{}\" not allowed.", request.method);
@@ -421,7 +542,7 @@ impl Engine {
                     self.config.templates.iter().map(|template| template.public(&request.origin)).collect();
                 (Reply::of_json(200, &Value::Array(list)), None)
             }
-            // documented: a double.
+            // documented: the balance is a double.
             Call::Credits => {
                 let body = json!({"remaining_credits": self.ledger.remaining()});
                 (Reply::of_json(200, &body), None)
@@ -441,9 +562,9 @@ impl Engine {
             (Some(id), Some(key)) if *id == self.config.api_id && *key == self.config.api_key => {
                 return None;
             }
-            // observed: these words where the headers are missing.
+            // observed: these words where the headers of the keys are missing.
             (None, _) | (_, None) => "Authentication credentials were not provided.",
-            // assumed: the framework's words, and 401 rather than 403.
+            // assumed: wrong keys are answered in the framework's words, and with 401 rather than 403.
             _ => "Incorrect authentication credentials.",
         };
         Some(Reply::detail(401, detail).with("www-authenticate", "Api-Key"))
@@ -483,11 +604,11 @@ impl Engine {
         if lost {
             self.ledger.refund(charge, now);
         }
-        self.enter(end, index, place, Turn::Ended);
+        self.enter(end, index, place, Event::Change(Turn::Ended));
     }
 
     fn find(&self, id: &str) -> Result<usize, Reply> {
-        // assumed: the framework's short words for an id that is no UUID.
+        // assumed: an id that is no UUID is answered in the framework's short words.
         let id = Uuid::try_parse(id).map_err(|_| Reply::detail(404, "Not found."))?;
         self.by_id.get(&id).copied().ok_or_else(no_such_job)
     }
@@ -514,7 +635,7 @@ impl Engine {
             return (reply, None);
         }
         let body = fingerprint(&request.body);
-        // assumed: the upstream ignores the header; nothing is documented.
+        // assumed: the upstream ignores `Idempotency-Key`; nothing is documented.
         let key = request
             .idempotency_key
             .clone()
@@ -596,10 +717,10 @@ impl Engine {
         self.jobs.push(job);
         self.begin(index, 0, &phase, charge, &request.origin, effects);
         let (status, moment) = match call {
-            // documented: blocks until the preview is ready and answers the finished job.
-            // assumed: the status 200, also where the job fails.
+            // documented: the blocking preview waits until it is ready and answers the finished job.
+            // assumed: it answers 200, also where the job fails.
             Call::Preview => (200, end),
-            // documented: 201.
+            // documented: submit and the asynchronous preview answer 201.
             _ => (201, now),
         };
         let body = self.jobs.get(index).map(|job| self.view(moment, job, &request.origin, None));
@@ -617,10 +738,10 @@ impl Engine {
         effects: &mut Vec<Effect>,
     ) -> Result<(Reply, Uuid), Reply> {
         let index = self.find(id)?;
-        // assumed: the body is optional here, what is given is checked, and only a webhook URL is taken from it.
+        // assumed: the body of render is optional, what is given is checked, and only a webhook URL is taken from it.
         let fields = validate::read(&request.body, Needs::Nothing).map_err(|error| Reply::of_json(400, &error))?;
         let job = self.jobs.get(index).ok_or_else(no_such_job)?.clone();
-        // assumed: a bare array, as siblings answer for a job that is not in the right state.
+        // assumed: a job that cannot be rendered is refused with a bare array, as siblings answer for a wrong state.
         let refused = |words: &str| Reply::of_json(400, &json!([words]));
         let previewed = job.phases.iter().any(|phase| phase.step == Step::Preview && phase.is_done(now));
         if !previewed {
@@ -641,12 +762,12 @@ impl Engine {
             if let Some(url) = fields.webhook_url {
                 job.webhook_url = url.filter(|url| !url.is_empty());
             }
-            // assumed: the same job goes back to `pending` and keeps its preview.
+            // assumed: a job that is rendered goes back to `pending` and keeps its preview.
             job.phases.push(phase.clone());
         }
         self.begin(index, place, &phase, charge, &request.origin, effects);
         let body = self.jobs.get(index).map(|job| self.view(now, job, &request.origin, None));
-        // assumed: 200, as the framework's default for an action on one object.
+        // assumed: render answers 200, the framework's default for an action on one object.
         Ok((Reply::of_json(200, &body.unwrap_or_default()), job.id))
     }
 
@@ -666,7 +787,7 @@ impl Engine {
         let credits = self.config.prices.of(step, job.model, template.seconds);
         let available = self.ledger.available();
         if credits > available {
-            // documented: creation answers an "insufficient credits error". assumed: its status 400 and its form.
+            // documented: creation answers an "insufficient credits error". assumed: its status is 400, its body a bare array.
             let words = format!(
                 "Insufficient credits: this call needs {}, and {} are left.",
                 number_words(credits),
@@ -701,6 +822,7 @@ impl Engine {
     }
 
     fn begin(&mut self, index: usize, place: usize, phase: &Phase, charge: Charge, origin: &str, effects: &mut Vec<Effect>) {
+        let (call, now) = (charge.call, charge.at);
         let entry = self.ledger.charge(charge);
         let mut token = None;
         if let Some(job) = self.jobs.get_mut(index) {
@@ -710,9 +832,10 @@ impl Engine {
                 phase.charge = entry;
             }
         }
-        self.enter(phase.queued, index, place, Turn::Queued);
-        self.enter(phase.running, index, place, Turn::Running);
-        self.enter(phase.end, index, place, Turn::Ended);
+        for turn in [Turn::Queued, Turn::Running, Turn::Ended] {
+            self.enter(changes_at(phase, turn), index, place, Event::Change(turn));
+        }
+        self.announce_early(index, place, call, now, effects);
         if phase.step != Step::Preview
             && phase.ending == Ending::Done
             && let Some(token) = token
@@ -720,6 +843,20 @@ impl Engine {
             effects.push(Effect::PrepareVideo { token });
         }
     }
+}
+
+/// When a step comes to this turn; `u64::MAX` for never.
+fn changes_at(phase: &Phase, turn: Turn) -> u64 {
+    match turn {
+        Turn::Queued => phase.queued,
+        Turn::Running => phase.running,
+        Turn::Ended => phase.end,
+    }
+}
+
+/// A step that ends as it starts to run has one change of status there, not two.
+fn overtaken(phase: &Phase, turn: Turn) -> bool {
+    turn == Turn::Running && phase.end == phase.running
 }
 
 fn number_words(credits: f64) -> String {

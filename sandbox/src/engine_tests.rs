@@ -430,6 +430,7 @@ fn faults_before_commit_charge_nothing_and_faults_after_commit_charge_once() {
         (json!({"kind": "stall"}), 1),
         (json!({"kind": "truncate", "bytes": 20}), 1),
         (json!({"kind": "delay", "ms": 700}), 1),
+        (json!({"kind": "drip", "ms": 20}), 1),
         (json!({"kind": "html", "commit": true}), 1),
     ] {
         let mut engine = engine();
@@ -445,6 +446,7 @@ fn faults_before_commit_charge_nothing_and_faults_after_commit_charge_once() {
             "status_after_commit" => assert_eq!(reply.status, 502),
             "redirect" => assert_eq!((reply.status, reply.header("location")), (302, Some("https://example.com/"))),
             "html" => assert_eq!((reply.status, reply.header("content-type")), (200, Some("text/html; charset=utf-8"))),
+            "drip" => assert_eq!(reply.wire, Wire::Drip { bytes: 1, ms: 20 }),
             "stall" => assert_eq!(reply.wire, Wire::Stall { bytes: 0 }),
             "truncate" => assert_eq!(reply.wire, Wire::Truncate { bytes: 20, reset: false }),
             _ => assert_eq!(reply.ready_at, 710),
@@ -518,6 +520,91 @@ fn a_webhook_is_sent_for_each_change_of_status_in_both_shapes() {
     assert_eq!(last["id"], job["id"]);
     assert!(last["output"].as_str().unwrap().contains("/media/"));
     assert!(engine.next_due().is_none());
+}
+
+/// The statuses of the webhooks that a preview sends under these rules, each with when it goes; then the log's faults.
+fn webhooks_under(rules: &Value, steps: &[u64]) -> (Vec<(u64, String)>, Vec<Value>) {
+    let mut engine = engine();
+    set(&mut engine, rules);
+    let mut request = body(0);
+    request["webhook_url"] = json!("http://127.0.0.1:9/hook");
+    let post = Request::post(PREVIEW_ASYNC).keys("sandbox", "sandbox").json(&request);
+    let mut seen = Vec::new();
+    let mut note = |now: u64, effects: Vec<Effect>| {
+        for effect in effects {
+            if let Effect::Webhook { body, .. } = effect {
+                seen.push((now, body["status"].as_str().unwrap().to_owned()));
+            }
+        }
+    };
+    note(0, engine.handle(0, Command::Request(post)).1);
+    for now in steps {
+        note(*now, engine.handle(*now, Command::Tick).1);
+    }
+    assert!(engine.next_due().is_none());
+    let faults = engine.webhook_log().iter().map(|entry| json!([entry["status"], entry["faults"]])).collect();
+    (seen, faults)
+}
+
+fn statuses(seen: &[(u64, String)]) -> Vec<&str> {
+    seen.iter().map(|(_, status)| status.as_str()).collect()
+}
+
+#[test]
+fn a_lost_webhook_is_not_sent_and_stands_in_the_log() {
+    let (seen, log) =
+        webhooks_under(&json!([{"on": "preview_async", "kind": "webhook_lost", "after": 1, "times": 1}]), &[60_000]);
+    assert_eq!(statuses(&seen), ["in_queue", "done"]);
+    assert_eq!(log, [json!(["in_queue", []]), json!(["running", ["webhook_lost"]]), json!(["done", []])]);
+}
+
+#[test]
+fn a_doubled_webhook_is_sent_twice_and_stands_once_in_the_log() {
+    let (seen, log) = webhooks_under(&json!([{"on": "*", "kind": "webhook_duplicated", "value": "done"}]), &[60_000]);
+    assert_eq!(statuses(&seen), ["in_queue", "running", "done", "done"]);
+    assert_eq!(log.len(), 3);
+}
+
+#[test]
+fn a_webhook_that_is_held_back_goes_after_the_next_or_after_its_time() {
+    let rule = |value: &str| json!([{"on": "*", "kind": "webhook_reordered", "value": value, "ms": 1_000}]);
+    let (seen, _) = webhooks_under(&rule("in_queue"), &[60_000]);
+    assert_eq!(statuses(&seen), ["running", "in_queue", "done"]);
+    let (seen, _) = webhooks_under(&rule("running"), &[60_000]);
+    assert_eq!(statuses(&seen), ["in_queue", "running", "done"], "the next one came after more than a second");
+    let steps: Vec<u64> = (0..20_000).collect();
+    let (plain, _) = webhooks_under(&json!([]), &steps);
+    let (seen, _) = webhooks_under(&rule("done"), &steps);
+    assert_eq!(statuses(&seen), ["in_queue", "running", "done"]);
+    assert_eq!(seen[2].0, plain[2].0 + 1_000);
+    let (seen, _) = webhooks_under(&json!([{"on": "*", "kind": "webhook_reordered", "ms": 60_000}]), &[10_000, 90_000]);
+    assert_eq!(statuses(&seen), ["running", "in_queue", "done"]);
+}
+
+#[test]
+fn an_early_webhook_goes_before_the_status_that_it_tells_of() {
+    let steps: Vec<u64> = (1..20_000).collect();
+    let (plain, _) = webhooks_under(&json!([]), &steps);
+    let (seen, log) = webhooks_under(&json!([{"on": "*", "kind": "webhook_early", "ms": 200, "value": "done"}]), &steps);
+    assert_eq!(statuses(&seen), ["in_queue", "running", "done"]);
+    assert_eq!(seen[2].0, plain[2].0 - 200);
+    assert_eq!(log[2], json!(["done", ["webhook_early"]]));
+    let (seen, _) = webhooks_under(&json!([{"on": "*", "kind": "webhook_early"}]), &steps);
+    assert_eq!(seen.iter().map(|(now, _)| *now).collect::<Vec<_>>(), [0, 0, 0], "before the answer of the call itself");
+}
+
+#[test]
+fn a_job_that_ends_otherwise_than_its_early_webhook_said_is_told_of_again() {
+    let mut engine = engine();
+    set(&mut engine, &json!([{"on": "*", "kind": "webhook_early", "value": "done"}]));
+    let mut request = body(2);
+    request["webhook_url"] = json!("http://127.0.0.1:9/hook");
+    let job = send(&mut engine, 0, Request::post(JOBS).json(&request)).json();
+    set(&mut engine, &json!([{"on": "get", "kind": "fail_job"}]));
+    look(&mut engine, 4_000, &job);
+    engine.handle(60_000, Command::Tick);
+    let told: Vec<_> = engine.webhook_log().iter().map(|entry| entry["status"].as_str().unwrap()).collect();
+    assert_eq!(told, ["done", "in_queue", "running", "failed"]);
 }
 
 #[test]

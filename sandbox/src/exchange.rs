@@ -1,7 +1,6 @@
 //! Decides how a request reaches the engine, and how and when its answer goes back.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -11,7 +10,7 @@ use bytes::Bytes;
 use http_body_util::BodyExt as _;
 
 use crate::app::{App, header};
-use crate::connection::{Connection, CutBody};
+use crate::connection::{Connection, CutBody, DripBody};
 use crate::engine::{Command, Reply, Request, Wire};
 use crate::message;
 
@@ -60,6 +59,7 @@ pub async fn read(mut body: Body) -> Result<Vec<u8>, StatusCode> {
     Ok(kept)
 }
 
+// assumed: a client that leaves early changes nothing: the call has taken effect, and is charged.
 /// Asks the engine, waits until the answer is ready, and sends what the wire lets through.
 pub async fn answer(app: &Arc<App>, connection: &Connection, request: Result<Request, StatusCode>) -> Response {
     let request = match request {
@@ -67,24 +67,12 @@ pub async fn answer(app: &Arc<App>, connection: &Connection, request: Result<Req
         Err(StatusCode::PAYLOAD_TOO_LARGE) => return plain(message::too_large()),
         Err(status) => return status.into_response(),
     };
-    let resets = app.resets.load(Ordering::SeqCst);
-    let mut jumps = app.jumps.subscribe();
+    let life = app.life();
     let reply = app.handle(Command::Request(request));
-    loop {
-        if app.resets.load(Ordering::SeqCst) != resets {
-            connection.kill(false);
-            return std::future::pending().await;
-        }
-        let now = app.engine().time(app.now());
-        if now >= reply.ready_at {
-            break;
-        }
-        // A wait for ever is cut into long naps.
-        let nap = Duration::from_millis((reply.ready_at - now).min(3_600_000));
-        tokio::select! {
-            () = tokio::time::sleep(nap) => {}
-            _ = jumps.changed() => {}
-        }
+    app.settled().await;
+    if !app.wait_until(reply.ready_at, life).await {
+        connection.kill(false);
+        return std::future::pending().await;
     }
     deliver(connection, reply).await
 }
@@ -100,14 +88,17 @@ async fn deliver(connection: &Connection, reply: Reply) -> Response {
             connection.kill(reset);
             return std::future::pending().await;
         }
-        Wire::Stall { bytes } => cut(bytes, None),
+        Wire::Stall { bytes } => Body::new(cut(bytes, None)),
+        Wire::Drip { bytes, ms } => {
+            Body::new(DripBody::new(Bytes::from(reply.body.clone()), bytes, Duration::from_millis(ms)))
+        }
         Wire::Truncate { bytes, reset } => {
             let pause = Box::pin(tokio::time::sleep(Duration::from_millis(50)));
-            cut(bytes, Some((pause, connection.clone(), reset)))
+            Body::new(cut(bytes, Some((pause, connection.clone(), reset))))
         }
     };
     let mut response = plain(Reply { body: Vec::new(), ..reply });
-    *response.body_mut() = Body::new(body);
+    *response.body_mut() = body;
     response
 }
 

@@ -8,7 +8,7 @@ use crate::random::Random;
 use crate::validate::ModelVersion;
 
 /// The six statuses.
-// documented: their names; that a job starts as `pending` and that a preview's result is read at `done`.
+// documented: the six statuses; that a job starts as `pending` and that a preview's result is read at `done`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Status {
     /// Accepted.
@@ -155,7 +155,7 @@ impl Phase {
     }
 
     /// How much of it is there, from 0 to 1.
-    // assumed: the range; two third parties write 0..1 and the documentation is silent.
+    // assumed: progress goes from 0 to 1; two third parties write 0..1 and the documentation is silent.
     pub fn progress(&self, now: u64) -> f64 {
         if self.is_done(now) {
             return 1.0;
@@ -234,13 +234,14 @@ impl Job {
     }
 
     /// Whether its video can be had at `now`.
+    // assumed: a video stays; nothing is said about how long the videos of this group are kept.
     pub fn has_video(&self, now: u64) -> bool {
         self.phases.iter().any(|phase| phase.step != Step::Preview && phase.is_done(now))
     }
 
     /// The credits charged for it at `now`.
-    // observed: 0 in the answer that creates a job of a sibling group, the final value later.
-    // assumed: the sum over all steps of the job; a failed or rejected step gives its credits back.
+    // observed: `credits_used` is 0 in the answer that creates a job of a sibling group, the final value later.
+    // assumed: `credits_used` is the sum over all steps of the job; a failed or rejected step gives its credits back.
     pub fn credits_used(&self, now: u64) -> f64 {
         self.phases.iter().filter(|phase| now >= phase.running && !phase.is_lost(now)).map(|phase| phase.credits).sum()
     }
@@ -256,7 +257,7 @@ impl Job {
     }
 
     /// The reason of a bad end, empty where there is none.
-    // assumed: an empty string, as the documented type has no null; siblings were seen with either.
+    // assumed: `failed_reason` is empty where there is none, as the documented type has no null; siblings were seen with either.
     pub fn failed_reason(&self, now: u64) -> &str {
         match self.phase() {
             Some(phase) if phase.is_lost(now) => match &phase.ending {
@@ -273,7 +274,7 @@ impl Job {
     }
 
     /// The body of every answer about the job.
-    // documented: these fields in this order; `template_id` is write-only.
+    // documented: the fields of a job, in this order; `template_id` is write-only.
     pub fn body(&self, now: u64, around: Surroundings<'_>, status: Option<&str>) -> Value {
         let phase = self.phase();
         let changed = phase.map_or(self.created, |phase| phase.changed(now));
@@ -282,7 +283,7 @@ impl Job {
         let preview = self.has_preview(now);
         let video = self.has_video(now);
         // documented: the editor's URL expires in 24 hours and is there only with editor access.
-        // assumed: it appears with the first result, and 24 hours count from the last change.
+        // assumed: the editor's URL appears with the first result, and 24 hours count from the last change.
         let editor = (around.editor_access && (preview || video)).then(|| {
             let expires = changed / 1000 + 24 * 60 * 60;
             format!("{}/editor/{}?expires={expires}", around.origin, self.preview_token)
@@ -290,11 +291,11 @@ impl Job {
         json!({
             "id": self.id.to_string(),
             "created_at": self.time(self.created),
-            // assumed: moves when the status does.
+            // assumed: `updated_at` moves when the status does.
             "updated_at": self.time(changed),
             "name": self.name,
             "variables": self.variables,
-            // observed: siblings have it from the first answer on.
+            // observed: `media_job` is there from the first answer on, as siblings have it.
             "media_job": self.media_job.to_string(),
             "video_output": video.then(|| self.video_url(around.origin)),
             // assumed: a render keeps the preview.
@@ -302,7 +303,7 @@ impl Job {
             "editor_url": editor,
             "failed_reason": self.failed_reason(now),
             "credits_used": number(self.credits_used(now)),
-            // assumed: known from the start, as the template sets it; whole seconds, rounded up.
+            // assumed: `duration` is known from the start, as the template sets it; whole seconds, rounded up.
             "duration": around.seconds.ceil() as u64,
             "status": status,
             "progress": phase.map_or(0.0, |phase| phase.progress(now)),
@@ -313,7 +314,7 @@ impl Job {
     }
 
     /// The body of a webhook.
-    // documented: the page of submit names the video `video_output`, the page of render `output`.
+    // documented: the webhook of submit names the video `video_output`, that of render `output`.
     // assumed: previews use the shape of submit; an URL that is not there yet is null.
     pub fn webhook(&self, now: u64) -> Value {
         let video = self.has_video(now).then(|| self.video_url(&self.origin));
@@ -335,7 +336,8 @@ pub fn number(credits: f64) -> Value {
     if credits.fract() == 0.0 { json!(credits as i64) } else { json!(credits) }
 }
 
-/// A moment with microseconds, as Django writes it.
+/// A moment with microseconds.
+// assumed: times are written as Django does, in UTC with a `Z`; the pages say no more than date-time.
 pub fn rfc3339(ms: u64, micros: u64) -> String {
     let seconds = i64::try_from(ms / 1000).unwrap_or(i64::MAX);
     let moment = time::OffsetDateTime::from_unix_timestamp(seconds).unwrap_or(time::OffsetDateTime::UNIX_EPOCH);

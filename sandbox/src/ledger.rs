@@ -98,7 +98,7 @@ impl Ledger {
     }
 
     /// Gives the credits of a charge back.
-    // documented: for the Aurora models ("failed videos are refunded"). assumed: for every model, and for rejected jobs.
+    // documented: credits are given back for the Aurora models ("failed videos are refunded"). assumed: credits are given back for every model, and for rejected jobs.
     pub fn refund(&mut self, place: usize, now: u64) {
         if let Some(charge) = self.charges.get_mut(place)
             && charge.refunded_at.is_none()

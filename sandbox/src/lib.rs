@@ -3,20 +3,24 @@
 //! [`engine`] decides every answer and does no I/O; [`app`] gives it a clock and [`server`] sockets. The file that `--templates`
 //! takes is described in [`templates`], the control interface in [`control`], its fault rules in [`faults`].
 //!
-//! What the upstream's documentation does not state is tagged where it is decided: `documented`, `observed` or `assumed`.
+//! What the upstream's documentation does not state is tagged where it is decided: `documented`, `observed` or `assumed`;
+//! [`truth`] lists the tags.
 
 pub mod app;
 pub mod canvas;
 pub mod connection;
 pub mod control;
+pub mod data;
 pub mod engine;
 pub mod exchange;
 pub mod faults;
 pub mod job;
 pub mod ledger;
 pub mod message;
+pub mod openapi;
 pub mod pages;
 pub mod prices;
+pub mod prove;
 pub mod random;
 pub mod relay;
 pub mod route;
@@ -25,6 +29,7 @@ pub mod spoil;
 pub mod statics;
 pub mod storyboard;
 pub mod templates;
+pub mod truth;
 pub mod validate;
 pub mod video;
 pub mod webhooks;

@@ -3,18 +3,22 @@
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
-use clap::Parser;
-use sandbox::app::Options;
+use clap::{Parser, Subcommand};
+use sandbox::app::{App, Options};
 use sandbox::engine::Config;
 use sandbox::prices::Prices;
+use sandbox::prove;
 use sandbox::server;
 use sandbox::templates;
 
 /// A local stand-in for Creatify's custom template jobs: no account, no network, no credits.
 #[derive(Debug, Parser)]
-#[command(name = "sandbox", version)]
+#[command(name = "sandbox", version, args_conflicts_with_subcommands = true)]
 struct Flags {
+    #[command(subcommand)]
+    other: Option<Other>,
     /// The port on 127.0.0.1; 0 picks one
     #[arg(long, default_value_t = 8787)]
     port: u16,
@@ -36,6 +40,15 @@ struct Flags {
     /// An origin whose pages may call the API directly, or *; may be repeated
     #[arg(long, value_name = "ORIGIN")]
     cors: Vec<String>,
+    /// A file in which jobs, credits and ledger outlive the process; it is made where there is none
+    #[arg(long, value_name = "FILE")]
+    data: Option<PathBuf>,
+    /// Time stands still at 2026-01-01 and passes only by POST /__sandbox/clock: every run gives the same log
+    #[arg(long)]
+    still_clock: bool,
+    /// A host that webhooks may go to beside loopback, or *; may be repeated
+    #[arg(long, value_name = "HOST")]
+    allow_webhooks_to: Vec<String>,
     /// A directory of pages to serve, with a relay for them; may be repeated, the first match wins
     #[arg(long, value_name = "DIR")]
     www: Vec<PathBuf>,
@@ -48,6 +61,24 @@ struct Flags {
     /// A repeated Idempotency-Key is answered from memory; upstream is not known to do so
     #[arg(long)]
     honour_idempotency_key: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Other {
+    /// Run a client through every charging fault, and print how often it charges
+    #[command(
+        after_help = "The command is run 30 times, each time with a fresh sandbox. It is to make one charging call to SANDBOX_URL, \
+with SANDBOX_API_ID, SANDBOX_API_KEY and SANDBOX_TEMPLATE_ID; where SANDBOX_WARM is set, one free call before, so that the charge \
+goes over a connection that was used. The exit status is 1 where a command charged more than once."
+    )]
+    Prove {
+        /// Seconds that one run may take
+        #[arg(long, default_value_t = 60)]
+        timeout: u64,
+        /// The client and its arguments
+        #[arg(last = true, required = true)]
+        command: Vec<String>,
+    },
 }
 
 fn speed(text: &str) -> Result<f64, String> {
@@ -93,6 +124,9 @@ fn options(flags: Flags) -> Result<Options, String> {
         },
         cors: flags.cors.iter().map(|origin| origin.trim_end_matches('/').to_owned()).collect(),
         www: flags.www,
+        allow_webhooks_to: flags.allow_webhooks_to,
+        data: flags.data,
+        still_clock: flags.still_clock,
     })
 }
 
@@ -106,10 +140,11 @@ async fn run(flags: Flags) -> Result<(), String> {
         _ => format!("port {port} cannot be listened on: {error}"),
     })?;
     let address = listener.local_addr().map_err(|error| error.to_string())?;
+    let app = App::new(options, address.port())?;
     println!("listening on http://{address}");
     std::io::stdout().flush().map_err(|error| error.to_string())?;
     tokio::select! {
-        ended = server::serve(listener, options) => ended.map_err(|error| error.to_string()),
+        ended = server::serve(listener, app) => ended.map_err(|error| error.to_string()),
         _ = tokio::signal::ctrl_c() => Ok(()),
     }
 }
@@ -123,7 +158,16 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let ended = runtime.block_on(run(flags));
+    let ended = runtime.block_on(async {
+        match flags.other {
+            None => run(flags).await,
+            Some(Other::Prove { timeout, command }) => match prove::run(&command, Duration::from_secs(timeout)).await {
+                Ok(true) => Ok(()),
+                Ok(false) => Err("this client charges more than once".to_owned()),
+                Err(error) => Err(error),
+            },
+        }
+    });
     // A video that is being made keeps nobody waiting.
     runtime.shutdown_background();
     match ended {

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 /// The largest body that is read.
-// assumed: the framework's default of 2.5 MB, refused by a proxy in front of it.
+// assumed: a body has at most 2.5 MB, the framework's default; a proxy in front of it refuses more.
 pub const BODY_LIMIT: usize = 2_621_440;
 
 /// An API key. It is never printed.
@@ -114,6 +114,13 @@ pub enum Wire {
         /// Bytes of the body.
         bytes: usize,
     },
+    /// The body arrives piece by piece.
+    Drip {
+        /// Bytes of a piece.
+        bytes: usize,
+        /// Milliseconds between two pieces.
+        ms: u64,
+    },
     /// Headers and so many bytes of the body arrive, then the connection closes.
     Truncate {
         /// Bytes of the body.
@@ -191,7 +198,7 @@ pub fn too_large() -> Reply {
 }
 
 /// The answer to a path that does not exist.
-// assumed: Django's own page.
+// assumed: an unknown path is answered with Django's own page.
 pub fn not_found() -> Reply {
     Reply::of_html(
         404,
@@ -200,7 +207,7 @@ pub fn not_found() -> Reply {
     )
 }
 
-// assumed: the framework's words with this model's name; a sibling was seen to answer so with its own.
+// assumed: an unknown job is answered in the framework's words with this model's name; a sibling was seen to answer so with its own.
 pub(crate) fn no_such_job() -> Reply {
     Reply::detail(404, "No CustomTemplateJob matches the given query.")
 }

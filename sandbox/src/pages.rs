@@ -15,7 +15,9 @@ use crate::exchange::plain;
 use crate::job::number;
 use crate::message;
 use crate::storyboard::{Storyboard, kind_words};
+use crate::truth::{self, Grade};
 
+// documented: `preview` is the address of a page that plays the preview, fit for a frame, and not of a file.
 /// `GET /preview/{token}`: the storyboard of a job. The unguessable token is the only key.
 pub async fn preview(State(app): State<Arc<App>>, Path(token): Path<String>, headers: HeaderMap) -> Response {
     let showing = Uuid::try_parse(&token).ok().and_then(|token| app.engine().preview(app.now(), token));
@@ -280,7 +282,8 @@ pub async fn console(State(app): State<Arc<App>>) -> Response {
          <div><dt>Jobs</dt><dd>{all}</dd></div></dl>\
          <p>As JSON: <a href=\"jobs\">jobs</a>, <a href=\"ledger\">ledger</a>, <a href=\"requests\">requests</a>, \
          <a href=\"templates\">templates</a>, <a href=\"faults\">faults</a>, <a href=\"clock\">clock</a>, \
-         <a href=\"webhooks\">webhooks</a>.</p>\
+         <a href=\"webhooks\">webhooks</a>, <a href=\"openapi.json\">OpenAPI</a>. How well each behaviour is known: \
+         <a href=\"assumptions\">assumptions</a>.</p>\
          <h2>Jobs</h2><div class=\"wide\" tabindex=\"0\"><table><thead><tr><th>Job</th><th>Template</th><th>Status</th>\
          <th>Progress</th><th>Credits</th><th>Results</th></tr></thead><tbody>{jobs}</tbody></table></div>\
          <h2>Requests</h2><div class=\"wide\" tabindex=\"0\"><table><thead><tr><th>Time</th><th>Method</th><th>Path</th>\
@@ -304,6 +307,39 @@ dt{color:var(--soft);font-size:.85rem}dd{margin:0;font-size:1.25rem;font-weight:
 .wide{overflow-x:auto}table{border-collapse:collapse;width:100%}th{text-align:left;font-weight:500;color:var(--soft)}\
 th,td{padding:.4rem .75rem .4rem 0;border-bottom:1px solid var(--line);white-space:nowrap}code{font-size:.85em}\
 .failed,.rejected{color:light-dark(#b3261e,#ff9c94)}.done{color:light-dark(#17693a,#7ddc9f)}";
+
+/// `GET /__sandbox/assumptions`: how well each behaviour is known.
+pub async fn assumptions() -> Response {
+    let tags = truth::tags();
+    let mut lists = String::new();
+    for grade in Grade::ALL {
+        let mut items = String::new();
+        let mut count = 0;
+        for tag in tags.iter().filter(|tag| tag.grade == grade) {
+            count += 1;
+            let (text, place) = (escape(&tag.text), escape(&format!("sandbox/src/{}: {}", tag.file, tag.item)));
+            let _ = write!(items, "<li>{}. <small>{place}</small></li>", ticked(&text));
+        }
+        let _ = write!(lists, "<h2>{grade:?} ({count})</h2><p>{}</p><ul>{items}</ul>", escape(grade.meaning()));
+    }
+    let page = format!(
+        "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\">\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"><title>Assumptions</title>\
+         <style>{CONSOLE}li{{margin:.4rem 0}}small{{color:var(--soft)}}</style></head><body><main>\
+         <h1>What is known about the provider, and what is assumed</h1><p><a href=\"./\">Sandbox</a></p>{lists}</main></body></html>"
+    );
+    let policy = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'";
+    ([(header::CONTENT_SECURITY_POLICY, policy)], Html(page)).into_response()
+}
+
+/// What stands between ticks, as code.
+fn ticked(text: &str) -> String {
+    let mut html = String::new();
+    for (index, part) in text.split('`').enumerate() {
+        let _ = if index % 2 == 1 { write!(html, "<code>{part}</code>") } else { write!(html, "{part}") };
+    }
+    html
+}
 
 #[cfg(test)]
 mod tests {

@@ -42,6 +42,7 @@ impl Call {
     }
 
     /// The only method it takes (`GET` also answers `HEAD`).
+    // assumed: there is no list of jobs, and none can be changed or deleted; no page tells of such a call.
     pub fn method(self) -> &'static str {
         match self {
             Self::Submit | Self::Preview | Self::PreviewAsync | Self::Render => "POST",

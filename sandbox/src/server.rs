@@ -13,7 +13,7 @@ use axum::routing::get;
 use tokio::net::TcpListener;
 use uuid::Uuid;
 
-use crate::app::{App, Options, header, keep_time};
+use crate::app::{App, header, keep_time};
 use crate::connection::{Connection, connect};
 use crate::exchange::{answer, plain, request};
 use crate::{control, message, pages, relay, statics};
@@ -24,8 +24,7 @@ pub async fn bind(port: u16) -> std::io::Result<TcpListener> {
 }
 
 /// Serves until the process ends.
-pub async fn serve(listener: TcpListener, options: Options) -> std::io::Result<()> {
-    let app = App::new(options, listener.local_addr()?.port());
+pub async fn serve(listener: TcpListener, app: Arc<App>) -> std::io::Result<()> {
     tokio::spawn(keep_time(Arc::clone(&app)));
     let router = router(Arc::clone(&app));
     let mut connections = 0;

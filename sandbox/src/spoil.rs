@@ -47,6 +47,7 @@ pub fn spoiled(mut reply: Reply, rule: Option<&Rule>) -> Reply {
         Kind::Stall => {
             reply.wire = Wire::Stall { bytes: rule.bytes.unwrap_or(0).min(reply.body.len()) };
         }
+        Kind::Drip => reply.wire = Wire::Drip { bytes: rule.bytes.unwrap_or(1).max(1), ms: rule.ms.unwrap_or(100) },
         Kind::Truncate => {
             let bytes = rule.bytes.unwrap_or(reply.body.len() / 2).min(reply.body.len());
             reply.wire = Wire::Truncate { bytes, reset };
@@ -62,12 +63,21 @@ pub fn spoiled(mut reply: Reply, rule: Option<&Rule>) -> Reply {
             let location = rule.location.as_deref().unwrap_or("https://example.com/");
             reply = Reply::of_html(rule.status.unwrap_or(302), "").with("location", location);
         }
-        Kind::Delay | Kind::Stuck | Kind::UnknownStatus | Kind::FailJob | Kind::RejectJob => {}
+        Kind::Delay
+        | Kind::Stuck
+        | Kind::UnknownStatus
+        | Kind::FailJob
+        | Kind::RejectJob
+        | Kind::WebhookLost
+        | Kind::WebhookDuplicated
+        | Kind::WebhookReordered
+        | Kind::WebhookEarly => {}
     }
     reply.ready_at = ready_at;
     reply
 }
 
+// assumed: what each bad status looks like, and `Retry-After` in seconds with a 429.
 fn error_page(rule: &Rule, status: u16) -> Reply {
     let mut reply = match &rule.body {
         Some(Value::String(page)) => Reply::of_html(status, page),

@@ -53,7 +53,7 @@ impl VariableType {
     }
 
     /// The property that holds the value of this type.
-    // observed: three independent clients agree on these names.
+    // observed: the names of the properties in `variables`; three independent clients agree on them.
     pub fn property(self) -> &'static str {
         match self {
             Self::Text => "content",
@@ -130,7 +130,7 @@ pub struct Template {
 
 impl Template {
     /// An element of the public list, which leaks neither lengths nor variable names.
-    // documented: exactly these six fields, all of them strings.
+    // documented: a template in the list has exactly these six fields, all of them strings.
     pub fn public(&self, origin: &str) -> Value {
         json!({
             "template_id": self.id.to_string(),

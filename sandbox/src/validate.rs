@@ -6,8 +6,10 @@ use uuid::Uuid;
 // documented: the greatest lengths of `name` and of `webhook_url`.
 const NAME_LIMIT: usize = 255;
 const URL_LIMIT: usize = 200;
+const VARIABLES_LIMIT: usize = 1_000;
+const TEXT_LIMIT: usize = 100_000;
 
-// assumed: the framework's own words for each refusal; the documentation declares no 4xx answer.
+// assumed: a wrong field is refused in the framework's own words; the documentation declares no 4xx answer.
 const REQUIRED: &str = "This field is required.";
 const NOT_NULL: &str = "This field may not be null.";
 
@@ -107,7 +109,10 @@ pub fn read(body: &[u8], needs: Needs) -> Result<Fields, Value> {
         None if wanted => refuse("variables", REQUIRED),
         None => {}
         Some(Value::Null) => refuse("variables", NOT_NULL),
-        Some(Value::Object(variables)) => fields.variables = Some(variables.clone()),
+        Some(Value::Object(variables)) => match too_much(variables) {
+            Some(message) => refuse("variables", &message),
+            None => fields.variables = Some(variables.clone()),
+        },
         Some(other) => {
             refuse("variables", &format!("Expected a dictionary of items but got type \"{}\".", python_type(other)));
         }
@@ -170,6 +175,27 @@ fn too_long(limit: usize) -> String {
     format!("Ensure this field has no more than {limit} characters.")
 }
 
+/// What is too much in the variables of a job, in words.
+// assumed: the names, types and values of variables are not compared with the template; unknown and missing ones are taken.
+// assumed: variables are limited in number and length; every real template is far below them.
+fn too_much(variables: &Map<String, Value>) -> Option<String> {
+    if variables.len() > VARIABLES_LIMIT {
+        return Some(format!("Ensure this field has no more than {VARIABLES_LIMIT} elements."));
+    }
+    let long = variables.iter().any(|(name, value)| name.len() > TEXT_LIMIT || holds_long_text(value));
+    long.then(|| format!("Ensure no text has more than {TEXT_LIMIT} characters."))
+}
+
+/// Its depth is that of parsed JSON, which the parser limits.
+fn holds_long_text(value: &Value) -> bool {
+    match value {
+        Value::String(text) => text.len() > TEXT_LIMIT && text.chars().count() > TEXT_LIMIT,
+        Value::Array(values) => values.iter().any(holds_long_text),
+        Value::Object(values) => values.iter().any(|(name, value)| name.len() > TEXT_LIMIT || holds_long_text(value)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
+    }
+}
+
 fn python_type(value: &Value) -> &'static str {
     match value {
         Value::Null => "NoneType",
@@ -182,7 +208,7 @@ fn python_type(value: &Value) -> &'static str {
     }
 }
 
-/// The framework takes numbers for text and trims white space.
+// assumed: as the framework does, a number is taken for text, and white space around a text is dropped.
 fn text(value: &Value) -> Result<String, &'static str> {
     let text = match value {
         Value::String(text) => text.trim().to_owned(),
@@ -195,6 +221,7 @@ fn text(value: &Value) -> Result<String, &'static str> {
     Ok(text)
 }
 
+// assumed: as the framework does, 0, 1 and words such as `yes` are taken for a boolean.
 fn boolean(value: &Value) -> Option<bool> {
     match value {
         Value::Bool(flag) => Some(*flag),
@@ -212,6 +239,7 @@ fn boolean(value: &Value) -> Option<bool> {
     }
 }
 
+// assumed: the framework's idea of a URL; loopback addresses are taken, though a provider could not reach them.
 fn is_url(address: &str) -> bool {
     if address.chars().any(char::is_whitespace) {
         return false;
@@ -282,6 +310,16 @@ mod tests {
             with("webhook_url", json!(format!("{long}a"))),
             Err(json!({"webhook_url": ["Ensure this field has no more than 200 characters."]}))
         );
+    }
+
+    #[test]
+    fn variables_are_limited_in_number_and_length() {
+        let many = |count| Value::Object((0..count).map(|n| (format!("v{n}"), json!(n))).collect());
+        let long = |count| json!({"a": {"properties": ["é".repeat(count)]}});
+        assert!(with("variables", many(1_000)).is_ok() && with("variables", long(100_000)).is_ok());
+        let refused = |value| with("variables", value).unwrap_err()["variables"][0].as_str().unwrap().to_owned();
+        assert!(refused(many(1_001)).contains("1000 elements"));
+        assert!(refused(long(100_001)).contains("100000 characters"));
     }
 
     #[test]

@@ -1,6 +1,6 @@
-//! Decides where webhooks go, in which order, and how often they are tried.
+//! Decides where webhooks may go, in which order, and how often they are tried.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::Ipv4Addr;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -13,54 +13,58 @@ use tokio::net::TcpStream;
 use uuid::Uuid;
 
 use crate::app::App;
+use crate::engine::WEBHOOK_LOG_LIMIT;
+use crate::job::rfc3339;
 
-// assumed: content type, retries and timeout; the documentation names none of them.
-const TRIES: [Duration; 3] = [Duration::ZERO, Duration::from_millis(500), Duration::from_secs(3)];
+// assumed: a webhook is JSON, is tried five times, and has 10 seconds for an answer; the documentation says nothing of it.
+/// Milliseconds of the sandbox's clock before each try after the first; `--speed` divides them.
+const PAUSES: [u64; 4] = [1_000, 2_000, 4_000, 8_000];
 const TIMEOUT: Duration = Duration::from_secs(10);
-const LOG_LIMIT: usize = 500;
 
 /// Sends a webhook after those of the same job that came before it.
-pub fn send(app: &Arc<App>, url: String, body: &Value, job: Uuid) {
+// assumed: one job's webhooks are sent one after another; nothing is said about their order.
+pub fn send(app: &Arc<App>, url: String, body: &Value, job: Uuid, number: u64) {
     let bytes = Bytes::from(body.to_string());
-    let status = body["status"].as_str().unwrap_or_default().to_owned();
     let mut delivering = app.delivering.lock().unwrap_or_else(PoisonError::into_inner);
     delivering.retain(|_, task| !task.is_finished());
     let before = delivering.remove(&job);
     let app = Arc::clone(app);
+    let life = app.life();
     let task = tokio::spawn(async move {
         if let Some(before) = before {
             let _ = before.await;
         }
-        for (number, pause) in TRIES.into_iter().enumerate() {
-            tokio::time::sleep(pause).await;
-            let outcome = match tokio::time::timeout(TIMEOUT, deliver(&url, bytes.clone())).await {
+        app.settled().await;
+        let mut pauses = PAUSES.into_iter();
+        while app.life() == life {
+            let outcome = match tokio::time::timeout(TIMEOUT, deliver(&app, &url, bytes.clone())).await {
                 Ok(outcome) => outcome,
                 Err(_) => Err(Failure::Passing("no answer within 10 seconds".to_owned())),
             };
-            let (end, answer) = match outcome {
+            let (ended, answer) = match outcome {
                 Ok(code) => ((200..300).contains(&code), json!(code)),
                 Err(Failure::Passing(words)) => (false, json!(words)),
-                Err(Failure::Lasting(words)) => (true, json!(words)),
+                Err(Failure::Lasting(words)) => (true, json!(format!("not sent: {words}"))),
             };
-            let entry = json!({
-                "job_id": job.to_string(),
-                "url": url,
-                "status": status,
-                "try": number + 1,
-                "answer": answer,
-            });
-            let mut log = app.deliveries.lock().unwrap_or_else(PoisonError::into_inner);
-            if log.len() == LOG_LIMIT {
-                log.pop_front();
+            let now = app.engine().time(app.now());
+            if app.life() == life {
+                note(&app, number, json!({"at": rfc3339(now, 0), "answer": answer}));
             }
-            log.push_back(entry);
-            drop(log);
-            if end {
+            let Some(pause) = pauses.next().filter(|_| !ended) else { break };
+            if !app.wait_until(now + (pause as f64 / app.speed) as u64, life).await {
                 break;
             }
         }
     });
     delivering.insert(job, task);
+}
+
+fn note(app: &App, number: u64, attempt: Value) {
+    let mut deliveries = app.deliveries.lock().unwrap_or_else(PoisonError::into_inner);
+    deliveries.entry(number).or_default().push(attempt);
+    while deliveries.len() > WEBHOOK_LOG_LIMIT {
+        deliveries.pop_first();
+    }
 }
 
 enum Failure {
@@ -70,22 +74,29 @@ enum Failure {
     Lasting(String),
 }
 
-/// Posts to a loopback address: a sandbox must not reach anybody's real receiver.
-async fn deliver(url: &str, body: Bytes) -> Result<u16, Failure> {
+/// Posts to a loopback address, or to a host of `--allow-webhooks-to`: a sandbox must not reach a real receiver unasked.
+async fn deliver(app: &App, url: &str, body: Bytes) -> Result<u16, Failure> {
     let lasting = |words: &str| Failure::Lasting(words.to_owned());
     let passing = |error: &dyn std::fmt::Display| Failure::Passing(error.to_string());
-    let url = url::Url::parse(url).map_err(|_| lasting("not a URL"))?;
-    let host: IpAddr = match url.host() {
-        Some(url::Host::Domain("localhost")) => Ipv4Addr::LOCALHOST.into(),
-        Some(url::Host::Ipv4(address)) if address.is_loopback() => address.into(),
-        Some(url::Host::Ipv6(address)) if address.is_loopback() => address.into(),
-        _ => return Err(lasting("not sent: only loopback addresses are")),
+    let url = url::Url::parse(url).map_err(|_| lasting("this is not a URL"))?;
+    let name = url.host_str().unwrap_or_default().trim_matches(['[', ']']).to_owned();
+    let allowed = app.allow_webhooks_to.iter().any(|host| host == "*" || host.eq_ignore_ascii_case(&name));
+    let host = match url.host() {
+        Some(url::Host::Domain("localhost")) => Ipv4Addr::LOCALHOST.to_string(),
+        Some(url::Host::Ipv4(address)) if address.is_loopback() => name,
+        Some(url::Host::Ipv6(address)) if address.is_loopback() => name,
+        _ if allowed => name,
+        _ => {
+            let words = "the sandbox sends webhooks to loopback addresses only; start it with --allow-webhooks-to";
+            return Err(Failure::Lasting(format!("{words} {name}")));
+        }
     };
     if url.scheme() != "http" {
-        return Err(lasting("not sent: only http is"));
+        return Err(lasting("the sandbox sends webhooks by http only"));
     }
-    let stream =
-        TcpStream::connect((host, url.port_or_known_default().unwrap_or(80))).await.map_err(|error| passing(&error))?;
+    let stream = TcpStream::connect((host.as_str(), url.port_or_known_default().unwrap_or(80)))
+        .await
+        .map_err(|error| passing(&error))?;
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|error| passing(&error))?;
     tokio::spawn(connection);

@@ -27,16 +27,33 @@ impl Drop for Sandbox {
 
 impl Sandbox {
     pub fn start(flags: &[&str]) -> Self {
+        Self::try_start(flags).unwrap_or_else(|words| panic!("{words}"))
+    }
+
+    /// The one line that it says instead, if it does not start.
+    pub fn try_start(flags: &[&str]) -> Result<Self, String> {
         let mut child = Command::new(env!("CARGO_BIN_EXE_sandbox"))
             .args(["--port", "0"])
             .args(flags)
             .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
             .spawn()
             .expect("the sandbox starts");
+        let mut errors = child.stderr.take().expect("piped");
         let mut line = String::new();
         BufReader::new(child.stdout.take().expect("piped")).read_line(&mut line).expect("a line");
-        let port = line.trim().strip_prefix("listening on http://127.0.0.1:").expect(&line);
-        Self { port: port.parse().expect("a port"), child }
+        if let Some(port) = line.trim().strip_prefix("listening on http://127.0.0.1:") {
+            std::thread::spawn(move || std::io::copy(&mut errors, &mut std::io::stderr()));
+            return Ok(Self { port: port.parse().expect("a port"), child });
+        }
+        let mut words = String::new();
+        errors.read_to_string(&mut words).expect("words");
+        assert!(!child.wait().expect("an end").success() && line.is_empty() && words.lines().count() == 1, "{line}{words}");
+        Err(words)
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     pub fn host(&self) -> String {

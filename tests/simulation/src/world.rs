@@ -546,7 +546,7 @@ fn record_of(reply: &engine::Reply, random: &mut Random) -> Option<Json> {
         _ if reply.ready_at == u64::MAX => return None,
         Wire::Stall { .. } => return None,
         Wire::Drop { .. } => return Some(record.with_text("code", "ECONNRESET")),
-        Wire::Deliver => (reply.body.as_slice(), false),
+        Wire::Deliver | Wire::Drip { .. } => (reply.body.as_slice(), false),
         Wire::Truncate { bytes, .. } => (reply.body.get(..bytes).unwrap_or_default(), true),
     };
     // A browser hides where a redirect leads, and that it is one.

@@ -21,6 +21,8 @@ pub const CHROMEDRIVER: Program = Program { names: &["chromedriver"], package: "
 pub const FIREFOX: Program = Program { names: &["firefox-esr", "firefox"], package: "firefox-esr" };
 /// It brings the browser that it drives.
 pub const WEBKIT_DRIVER: Program = Program { names: &["WebKitWebDriver"], package: "webkit2gtk-driver" };
+/// It brings what environments of their own are made with.
+pub const PYTHON: Program = Program { names: &["python3"], package: "python3-venv" };
 /// The display of a machine that has none.
 pub const XVFB: Program = Program { names: &["Xvfb"], package: "xvfb" };
 

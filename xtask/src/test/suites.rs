@@ -11,9 +11,9 @@ use anyhow::{Context as _, Result};
 use self::When::{All, Always};
 use super::browser;
 use super::counts::Counts;
-use super::debian::{self, CHROMEDRIVER, CHROMIUM, FIREFOX, NODE, NPM, WEBKIT_DRIVER, XVFB};
+use super::debian::{self, CHROMEDRIVER, CHROMIUM, FIREFOX, NODE, NPM, PYTHON, WEBKIT_DRIVER, XVFB};
 use super::display::Display;
-use super::publish;
+use super::{openapi, publish};
 use crate::sandbox::{self, Sandbox};
 use crate::shell::{self, step};
 use crate::sizes::Size;
@@ -86,6 +86,14 @@ pub const SUITES: &[Suite] = &[
         exists: has_examples,
         run: examples,
     },
+    Suite {
+        name: "openapi",
+        what: "the sandbox against its OpenAPI document",
+        when: All,
+        exists: always,
+        run: openapi_suite,
+    },
+    Suite { name: "kills", what: "the sandbox's file through 200 kills", when: All, exists: always, run: kills },
 ];
 
 const WASM: [&str; 4] = ["--package", "custom-template-jobs", "--target", "wasm32-unknown-unknown"];
@@ -437,6 +445,28 @@ fn examples(lab: &mut Lab) -> Result<Counts> {
     let counts = run_node_tests(&lab.workspace, "examples", &mut command)?;
     println!("screenshots: {}", screenshots.display());
     Ok(counts)
+}
+
+/// Requests that schemathesis makes up, to a sandbox of their own whose jobs end at once and whose credits last.
+fn openapi_suite(lab: &mut Lab) -> Result<Counts> {
+    let [python] = match debian::find([&PYTHON])? {
+        Ok(found) => found,
+        Err(missing) => return Ok(Counts::skipped(&missing)),
+    };
+    let mut command = Command::new(sandbox_program(&lab.workspace)?);
+    command.args(["--port", "0", "--speed", "1000000", "--credits", "1000000000"]);
+    let sandbox = Sandbox::start(&mut command)?;
+    lab.at_a_signal(sandbox.stopper())?;
+    openapi::run(&lab.workspace, &python, &sandbox.url)
+}
+
+/// The test that every change passes with ten kills, with two hundred.
+fn kills(lab: &mut Lab) -> Result<Counts> {
+    let mut command = lab.workspace.cargo();
+    command
+        .args(["test", "--package", "sandbox", "--test", "data", "--", "--nocapture", "killed"])
+        .env("SANDBOX_KILLS", "200");
+    Ok(Counts::of_cargo(&shell::tee(&mut command)?))
 }
 
 /// Node's test runner over one folder of tests, knowing where the sandbox's program is.
