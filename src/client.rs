@@ -155,7 +155,7 @@ impl<H: Host> Client<H> {
     pub fn new(host: H, config: Config<H::Value>) -> Self {
         let known = Known::new(config.max_credits);
         let hears = host.hears();
-        let core = Core { host, config, known, tasks: Vec::new(), hears, tries: Tries::new(), youngest: 0, watch: 0 };
+        let core = Core { host, config, known, tasks: Vec::new(), hears, tries: Tries::ALL, youngest: 0, watch: 0 };
         let client = Self(Rc::new(RefCell::new(core)));
         let weak = Rc::downgrade(&client.0);
         client.0.borrow().host.connect(move |signal| match (weak.upgrade().map(Self), signal) {

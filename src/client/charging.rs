@@ -396,8 +396,13 @@ impl<H: Host> Core<H> {
         if !self.host.env().online {
             return Err(unsent("The machine is offline; nothing was sent."));
         }
-        let (prices, shared) = (&self.config.prices, self.config.budget_key.is_there());
-        self.known.reserve(&charge.operation, prices, charge.step, &charge.template, charge.model, charge.seconds, shared)
+        let Charge { operation, step, template, model, seconds, .. } = charge;
+        let credits = self.known.estimate(&self.config.prices, *step, template, *model, *seconds)?;
+        if credits.is_nan() || self.config.budget_key.is_there() {
+            return Ok(credits);
+        }
+        self.known.reserve(operation, credits)?;
+        Ok(f64::NAN)
     }
 
     /// Sends what charges. This is the one place.

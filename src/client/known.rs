@@ -91,21 +91,21 @@ impl<V: Value> Known<V> {
         self.learned.iter_mut().find(|learned| learned.step == step && learned.template == *template)
     }
 
-    /// What a charge is estimated to cost, in credits. Where the client sums for itself, that is set aside.
+    /// What a charge is estimated to cost, in credits; NaN where there is no budget.
     ///
     /// # Errors
-    /// `BudgetExceededError`; `InvalidRequestError{field: "seconds"}` where nobody knows the video's length.
-    pub fn reserve(
-        &mut self,
-        operation: &V,
+    /// `InvalidRequestError{field: "seconds"}` where nobody knows the video's length.
+    pub fn estimate(
+        &self,
         prices: &PriceTable,
         step: Step,
         template: &V,
         model: ModelVersion,
         seconds: f64,
-        shared: bool,
     ) -> Result<f64, Failure<V>> {
-        let Some(budget) = &mut self.budget else { return Ok(f64::NAN) };
+        if self.budget.is_none() {
+            return Ok(f64::NAN);
+        }
         let mut seconds = seconds;
         for learned in &self.learned {
             if seconds.is_nan() && learned.seconds > 0.0 && learned.template == *template {
@@ -115,12 +115,15 @@ impl<V: Value> Known<V> {
         if seconds.is_nan() {
             return Err(refuse("seconds", "must be given where maxCredits is set: the length of the video"));
         }
-        let credits = prices.estimate(step, seconds, model)?;
-        if shared {
-            return Ok(credits);
-        }
-        budget.reserve(operation, credits)?;
-        Ok(f64::NAN)
+        prices.estimate(step, seconds, model)
+    }
+
+    /// Sets aside what a charge may cost.
+    ///
+    /// # Errors
+    /// `BudgetExceededError`.
+    pub fn reserve(&mut self, operation: &V, credits: f64) -> Result<(), Failure<V>> {
+        self.budget.as_mut().map_or(Ok(()), |budget| budget.reserve(operation, credits))
     }
 
     /// An operation is not being posted any more.
