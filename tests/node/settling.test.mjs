@@ -372,7 +372,7 @@ test("a trap rejects every call, a charge as unknown, and the next call has a fr
     console.log((await jobs.get(id)).status, made, (await jobs.pending())[0].state);
     jobs.close();
   `;
-  assert.equal(run(script), "LoadError,LoadError,ChargeUnknownError op\ndone 2 posting");
+  assert.equal(run(script), "LoadError,LoadError,ChargeUnknownError op\ndone 2 unknown");
 });
 
 async function entry() {

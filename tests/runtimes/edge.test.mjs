@@ -240,7 +240,7 @@ const account = ({ url, template }) => `
   }
   export default { fetch: (request, { ACCOUNTS }) => ACCOUNTS.get(ACCOUNTS.idFromName("one")).fetch(request) };`;
 
-test("a charge whose isolate is killed before its verdict is known afterwards, and is not sent again", async () => {
+test("a_charge_whose_isolate_is_killed_before_its_verdict_is_known_afterwards_and_not_sent_again", async () => {
   const contents = await bundled("durable-object", account(stage.setting), { conditions: ["workerd", "worker", "browser"], external: ["*.wasm"] });
   const durableObjectsPersist = await scene("durable-object-storage", {});
   const start = async () => {
@@ -272,7 +272,7 @@ test("a charge whose isolate is killed before its verdict is known afterwards, a
   const second = await start();
   try {
     const [operation, ...others] = await told(`${second.url}pending`);
-    assert.deepEqual([operation.operation, operation.state, others.length], ["order-7", "posting", 0]);
+    assert.deepEqual([operation.operation, operation.state, others.length], ["order-7", "unknown", 0]);
     assert.deepEqual(await told(second.url), { name: "ChargeUnknownError" });
     assert.equal(await charges(), before);
   } finally {
@@ -280,7 +280,7 @@ test("a charge whose isolate is killed before its verdict is known afterwards, a
   }
 });
 
-test("one operation id is one charge for every request that reaches a Durable Object", async () => {
+test("one_operation_id_is_one_charge_for_every_request_that_reaches_a_durable_object", async () => {
   const contents = await bundled("durable-object", account(stage.setting), { conditions: ["workerd", "worker", "browser"], external: ["*.wasm"] });
   await stage.reset();
   const worker = new Miniflare({
