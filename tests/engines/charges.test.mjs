@@ -90,7 +90,6 @@ for (const engine of engines) {
       await stage.faults([]);
       const [operation] = await browser.act("pending");
       assert.equal(operation.operation, "order-1");
-      // Firefox still tells the page that leaves of the request that it ends, and the others do not.
       assert.equal(operation.state, "unknown");
       const again = await rejection(browser.act("submit", "order-1"), PATIENCE);
       assert.deepEqual([again.name, again.operation], ["ChargeUnknownError", "order-1"]);
