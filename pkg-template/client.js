@@ -53,7 +53,7 @@ let compiled; // the WebAssembly.Module, for a fresh instance after a trap
 let exported; // the exports of the living instance
 let loading;
 let generation = 0; // of the instance: what an earlier one began is dead
-const living = new Set(); // every call that is under way
+const living = new Set(); // every call of which something goes on, waited for or not
 
 export function use(found, reads) {
   source ??= found;
@@ -122,7 +122,7 @@ function crash(cause) {
   try {
     instantiate();
   } catch {
-    loading = undefined;
+    exported = loading = undefined;
   }
   for (const call of calls) {
     call.fail(
@@ -180,6 +180,7 @@ class Call {
   // Whatever was begun for this call has come to its end.
   over() {
     this.rest();
+    living.delete(this);
     const { client } = this;
     client.open.delete(this);
     if (client.closed && !client.open.size) client.tell(DISCONNECT);
@@ -203,7 +204,6 @@ class Call {
     this.ended = true;
     hear(value);
     clearTimeout(this.timer);
-    living.delete(this);
     this.client.calls.delete(this);
     this.options.signal?.removeEventListener("abort", this.onAbort);
     if (this.listens) this.client.plumbing.listen(-1);

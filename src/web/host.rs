@@ -1,4 +1,4 @@
-//! The host in a browser, a worker, Node, Deno or Bun: requests built by gloo-net, and everything else by `plumbing.js`.
+//! The host in a browser, a worker, Node, Deno or Bun: the headers of requests by gloo-net, everything else by `plumbing.js`.
 
 use gloo_net::http::Headers;
 use wasm_bindgen::prelude::*;

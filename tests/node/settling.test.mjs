@@ -363,16 +363,21 @@ test("a trap rejects every call, a charge as unknown, and the next call has a fr
     const jobs = new TemplateJobs({ baseUrl: "https://api.test", journal: "memory", fetch: (url, { method }) => answers[method]() });
     const id = ${JSON.stringify(UNKNOWN_ID)};
     const calls = [jobs.get(id), jobs.poll(id), jobs.submit({ template_id: id, variables: {} }, { operation: "op" })];
+    const stop = new AbortController();
+    let alive;
+    jobs.submit({ template_id: id, variables: {} }, { signal: stop.signal, waitUntil: (promise) => { alive = promise; } }).catch(() => {});
     await new Promise((resolve) => setTimeout(resolve, 50));
+    stop.abort();
     globalThis.trap = true;
     open();
     const settled = await Promise.allSettled(calls);
     console.log(settled.map(({ reason }) => reason.name).join(), settled[2].reason.operation);
+    console.log(await Promise.race([alive.then(() => "rests"), new Promise((resolve) => setTimeout(resolve, 2_000, "is kept alive for ever"))]));
     answers.GET = async () => new Response(JSON.stringify({ id, status: "done" }));
     console.log((await jobs.get(id)).status, made, (await jobs.pending())[0].state);
     jobs.close();
   `;
-  assert.equal(run(script), "LoadError,LoadError,ChargeUnknownError op\ndone 2 unknown");
+  assert.equal(run(script), "LoadError,LoadError,ChargeUnknownError op\nrests\ndone 2 unknown");
 });
 
 async function entry() {
