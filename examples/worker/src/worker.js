@@ -3,6 +3,7 @@
 
 import { DurableObject } from "cloudflare:workers";
 import { TemplateJobs, isTemplateJobsError } from "custom-template-jobs";
+import { durableObjectJournal } from "custom-template-jobs/durable-object";
 
 /**
  * YOUR LOGIN GOES HERE. Returns who is calling, or nothing, and then the call is refused. What a caller may spend is
@@ -108,19 +109,12 @@ const refuse = (status, detail) => Response.json({ detail }, { status });
 export class Account extends DurableObject {
   constructor(ctx, env) {
     super(ctx, env);
-    const { kv } = ctx.storage;
     this.jobs = new TemplateJobs({
       baseUrl: env.CREATIFY_URL, // unset, it is the provider
       apiId: env.CREATIFY_API_ID,
       apiKey: env.CREATIFY_API_KEY,
       // On disk before a charge leaves, since an object holds back what it sends until what it wrote is safe.
-      journal: {
-        create: (id, entry) => kv.get(id) === undefined && (kv.put(id, entry), true),
-        read: (id) => kv.get(id),
-        write: (id, entry) => kv.put(id, entry),
-        delete: (id) => void kv.delete(id),
-        list: (prefix) => Array.from(kv.list({ prefix }), ([id]) => id),
-      },
+      journal: durableObjectJournal(ctx.storage),
     });
   }
 
