@@ -11,11 +11,11 @@ const README = new URL("../../pkg-template/README.md", import.meta.url);
 
 /** In this order; what else was seen comes last. */
 const ORDER = [
-  "Chromium", "Firefox", "WebKit", "Vite", "webpack", "Parcel", "esbuild", "Rollup",
+  "Chromium", "Firefox", "WebKitGTK", "Vite", "webpack", "Parcel", "esbuild", "Rollup",
   "Node", "Deno", "Bun", "Cloudflare Workers", "Vercel's edge runtime", "Vitest",
 ];
 /** Each of these belongs to a suite of its own, and stays as it is where that suite was not run. */
-const ELSEWHERE = ["Firefox", "WebKit"];
+const ELSEWHERE = ["Firefox", "WebKitGTK"];
 const place = ({ where }) => (ORDER.indexOf(where) + 1 || Infinity);
 
 /** What the suites wrote down, each in its own directory. */
