@@ -3,14 +3,15 @@
 // The core runs in tasks: `start` begins one, and `resume` hands it what it waited for. So whatever the core throws is
 // thrown here, and rejects the call.
 
-import * as glue from "./custom_template_jobs_bg.js";
-import { build, connect, start, tell } from "./custom_template_jobs_bg.js";
-import { Plumbing, inBrowser, later, report } from "./plumbing.js";
-import * as values from "./values.js";
+import { imports } from "./custom_template_jobs_bg.js";
+import { Plumbing, calls, clients, inBrowser, later, report } from "./plumbing.js";
+import { attach, put, value } from "./values.js";
 
-const [SUBMIT, PREVIEW_ASYNC, PREVIEW_SYNC, RENDER, GET, TEMPLATES, REMAINING_CREDITS, ESTIMATE, PENDING, SETTLE, POLL] =
-  Array(11).keys();
-const [RESUME, RESUME_THROWN, LEAVE, LATE, DISCONNECT] = Array(5).keys();
+// What the core is told.
+const [
+  RESUME, RESUME_THROWN, LEAVE, LATE, DISCONNECT,
+  SUBMIT, PREVIEW_ASYNC, PREVIEW_SYNC, RENDER, GET, TEMPLATES, REMAINING_CREDITS, ESTIMATE, PENDING, SETTLE, POLL,
+] = Array(16).keys();
 
 /* ---- errors ---------------------------------------------------------------------------------- */
 
@@ -52,8 +53,6 @@ let reader; // how the entry reads a place, if not by fetch
 let compiled; // the WebAssembly.Module, for a fresh instance after a trap
 let exported; // the exports of the living instance
 let loading;
-let generation = 0; // of the instance: what an earlier one began is dead
-const living = new Set(); // every call of which something goes on, waited for or not
 
 export function use(found, reads) {
   source ??= found;
@@ -96,12 +95,8 @@ async function load(given) {
 }
 
 function instantiate() {
-  // The glue keeps a view of the memory until that is detached, and growing it by nothing detaches it.
-  exported?.memory.grow(0);
-  const { exports } = new WebAssembly.Instance(compiled, { "./custom_template_jobs_bg.js": glue, "./values.js": values });
-  glue.__wbg_set_wasm(exports);
-  exports.__wbindgen_start();
-  exported = exports; // last, so that what is not ours is not called
+  exported = new WebAssembly.Instance(compiled, imports).exports;
+  attach(exported.memory);
 }
 
 /* ---- calls ----------------------------------------------------------------------------------- */
@@ -115,16 +110,17 @@ function enter(run) {
   }
 }
 
+// What the instance had begun is dead with it.
 function crash(cause) {
-  generation++;
-  const calls = [...living];
-  for (const { client } of calls) client.plumbing.forgetAll();
+  const all = [...calls.values()];
+  for (const { client } of all) client.forgetAll();
+  clients.clear();
   try {
     instantiate();
   } catch {
     exported = loading = undefined;
   }
-  for (const call of calls) {
+  for (const call of all) {
     call.fail(
       call.posted
         ? problem("ChargeUnknownError", "The WebAssembly stopped while a request was under way that may have been charged. It is not sent again: call settle(operation) or look at your account before you start a new one.", { cause, operation: call.posted })
@@ -133,6 +129,8 @@ function crash(cause) {
     call.over();
   }
 }
+
+let youngest = 0; // the number of the call that was made last
 
 // One call of a method, as the core sees it: what it is given, and who hears how it ends.
 class Call {
@@ -147,9 +145,7 @@ class Call {
     this.alive = new Promise((resolve) => {
       this.rest = resolve;
     });
-    living.add(this);
-    client.calls.add(this);
-    client.open.add(this);
+    calls.set((this.number = ++youngest), this);
     const { signal } = options;
     if (signal) {
       this.onAbort = () => this.quit(signal.reason);
@@ -160,7 +156,7 @@ class Call {
   // Called by the core.
   settle(ok, value) {
     if (ok) this.finish(this.resolve, value);
-    else this.fail(new TemplateJobsError(value, this.client.plumbing.secret));
+    else this.fail(new TemplateJobsError(value, this.client.secret));
     if (!this.left) this.over();
   }
 
@@ -180,10 +176,8 @@ class Call {
   // Whatever was begun for this call has come to its end.
   over() {
     this.rest();
-    living.delete(this);
-    const { client } = this;
-    client.open.delete(this);
-    if (client.closed && !client.open.size) client.tell(DISCONNECT);
+    calls.delete(this.number);
+    this.client.part();
   }
 
   // Called by the facade.
@@ -204,39 +198,46 @@ class Call {
     this.ended = true;
     hear(value);
     clearTimeout(this.timer);
-    this.client.calls.delete(this);
     this.options.signal?.removeEventListener("abort", this.onAbort);
-    if (this.listens) this.client.plumbing.listen(-1);
+    if (this.listens) this.client.listen(-1);
   }
 }
 
-// What the calls of one client share.
-class Connection {
-  calls = new Set(); // that wait
-  open = new Set(); // of which something goes on, waited for or not
+// What the calls of one client share, and where the core hears of what it began for them.
+class Connection extends Plumbing {
+  build(init, headers) {
+    return { ...init, headers: new Headers(headers), ...value(exported.check(put(headers))) };
+  }
 
-  constructor(options) {
-    this.plumbing = new Plumbing(options, {
-      build,
-      resume: (task, ok, value) => this.tell(ok ? RESUME : RESUME_THROWN, task, value),
-      posted: (task, operation) => {
-        for (const call of this.calls) if (call.task === task) call.posted ??= operation;
-      },
-    });
+  resume(task, ok, value) {
+    this.tell(ok ? RESUME : RESUME_THROWN, task, value);
+  }
+
+  posted(task, operation) {
+    for (const call of this.calls()) if (call.task === task) call.posted ??= operation;
+  }
+
+  // Those of which something goes on, waited for or not.
+  calls() {
+    return [...calls.values()].filter((call) => call.client === this);
   }
 
   // In the instance that lives now; what an earlier one began is dead.
-  tell(what, task, value) {
-    if (this.generation === generation) enter(() => tell(this.number, what, task, value));
+  tell(what, number, given) {
+    if (clients.get(this.number) === this) return enter(() => exported.tell(this.number, what, number, put(given)));
   }
 
   start(wanted, call) {
-    if (this.generation !== generation) {
-      this.number = connect(this.plumbing, this.plumbing.options);
-      this.generation = generation;
-    }
-    call.task = start(this.number, wanted, call);
+    if (clients.get(this.number) !== this) clients.set((this.number = exported.connect(put(this.options))), this);
+    call.task = this.tell(wanted, call.number, call);
     if (call.left) this.tell(LEAVE, call.task);
+  }
+
+  // Once it is closed and nothing of it goes on, the core forgets it.
+  part() {
+    if (!this.closed || this.calls().length) return;
+    this.tell(DISCONNECT);
+    if (clients.get(this.number) === this) clients.delete(this.number);
   }
 }
 
@@ -267,7 +268,7 @@ export class TemplateJobs {
     }
     if (wanted === POLL) {
       call.listens = true;
-      client.plumbing.listen(1);
+      client.listen(1);
     }
     const begin = () => call.ended || enter(() => client.start(wanted, call));
     if (exported) begin();
@@ -401,9 +402,8 @@ export class TemplateJobs {
     const client = this.#client;
     if (client.closed) return;
     client.closed = true;
-    const calls = [...client.calls];
-    for (const call of calls) call.quit(closed());
-    if (!calls.length && !client.open.size) client.tell(DISCONNECT);
+    for (const call of client.calls()) if (!call.ended) call.quit(closed());
+    client.part();
   }
 }
 if (Symbol.dispose) TemplateJobs.prototype[Symbol.dispose] = TemplateJobs.prototype.close;

@@ -9,14 +9,14 @@ use crate::error::{Failure, refuse};
 use crate::value::{Kind, Value, inspect};
 
 /// A UUID in its usual form.
-const UUID: &str = "^[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}$";
+const UUID: &'static str = "^[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}$";
 /// A job's `name`: at most so many characters.
-pub const NAME: &str = r"^[\s\S]{0,255}$";
+pub const NAME: &'static str = r"^[\s\S]{0,255}$";
 /// A `webhook_url`: absolute, and, by a pattern of its own, at most so many characters.
-pub const WEBHOOK_URL: &str = r"^https?://[a-z0-9\[][^\s\x00-\x1f\x7f]*$";
-pub const WEBHOOK_URL_LENGTH: &str = r"^[\s\S]{0,200}$";
+pub const WEBHOOK_URL: &'static str = r"^https?://[a-z0-9\[][^\s\x00-\x1f\x7f]*$";
+pub const WEBHOOK_URL_LENGTH: &'static str = r"^[\s\S]{0,200}$";
 /// What is replaced by the operation id in a `webhook_url`, so that a webhook can settle a charge.
-pub const OPERATION_PLACEHOLDER: &str = r"\{operation\}";
+pub const OPERATION_PLACEHOLDER: &'static str = r"\{operation\}";
 
 /// A step that costs credits. A call that reads is not a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +40,7 @@ impl Step {
     }
 
     /// The step of that name.
-    pub fn parse<V: Value>(name: &V) -> Option<Self> {
+    pub fn parse<V: Value>(name: V) -> Option<Self> {
         Some(match name.one_of("submit preview render") {
             0 => Self::Submit,
             1 => Self::Preview,
@@ -140,7 +140,7 @@ pub enum Status {
 
 impl Status {
     /// The status of that name.
-    pub fn parse<V: Value>(name: &V) -> Self {
+    pub fn parse<V: Value>(name: V) -> Self {
         match name.one_of("pending in_queue running done failed rejected") {
             0 => Self::Pending,
             1 => Self::InQueue,
@@ -180,13 +180,13 @@ impl ModelVersion {
     ///
     /// # Errors
     /// `InvalidRequestError{field: "model_version"}`.
-    pub fn of<V: Value>(request: &V) -> Result<Self, Failure<V>> {
+    pub fn of<V: Value>(request: V) -> Result<Self, Failure<V>> {
         let name = request.get("model_version");
         Ok(match name.one_of("standard aurora_v1 aurora_v1_fast") {
             0 => Self::Standard,
             1 => Self::AuroraV1,
             2 => Self::AuroraV1Fast,
-            _ if is_left_out(&name) => Self::Standard,
+            _ if is_left_out(name) => Self::Standard,
             _ => return Err(refuse("model_version", "must be standard, aurora_v1 or aurora_v1_fast")),
         })
     }
@@ -213,15 +213,15 @@ pub struct JobFacts {
 
 impl JobFacts {
     /// Reads them; `None` where there is no job: no object, or no `id` that is a UUID.
-    pub fn read<V: Value>(job: &V) -> Option<Self> {
-        if !is_uuid(&job.get("id")) {
+    pub fn read<V: Value>(job: V) -> Option<Self> {
+        if !is_uuid(job.get("id")) {
             return None;
         }
-        let filled = |key: &str| job.get(key).matches(".");
+        let filled = |key: &'static str| job.get(key).matches(".");
         // `max` also ends a NaN.
-        let number = |key: &str| job.number_of(key).max(-1.0);
+        let number = |key: &'static str| job.number_of(key).max(-1.0);
         Some(Self {
-            status: Status::parse(&job.get("status")),
+            status: Status::parse(job.get("status")),
             progress: number("progress"),
             preview: filled("preview"),
             video: filled("video_output"),
@@ -248,7 +248,7 @@ impl JobFacts {
 }
 
 /// Whether this is a UUID in its usual form.
-pub fn is_uuid<V: Value>(text: &V) -> bool {
+pub fn is_uuid<V: Value>(text: V) -> bool {
     text.matches(UUID)
 }
 
@@ -256,7 +256,7 @@ pub fn is_uuid<V: Value>(text: &V) -> bool {
 ///
 /// # Errors
 /// `InvalidRequestError{field: "id"}`.
-pub fn check_id<V: Value>(id: &V) -> Result<(), Failure<V>> {
+pub fn check_id<V: Value>(id: V) -> Result<(), Failure<V>> {
     if is_uuid(id) { Ok(()) } else { Err(refuse("id", "must be the UUID of a job")) }
 }
 
@@ -318,7 +318,7 @@ static RULES: [Rule; 6] = [
 ///
 /// # Errors
 /// `InvalidRequestError` with the path of the field to mend.
-pub fn check_request<V: Value>(step: Step, request: &V) -> Result<f64, Failure<V>> {
+pub fn check_request<V: Value>(step: Step, request: V) -> Result<f64, Failure<V>> {
     let print = V::text(step.as_str()).hash(0.0);
     let optional = step == Step::Render;
     if optional && is_left_out(request) {
@@ -330,7 +330,7 @@ pub fn check_request<V: Value>(step: Step, request: &V) -> Result<f64, Failure<V
     for rule in &RULES {
         let value = request.get(rule.field);
         let fits = value.kind() == rule.kind && (rule.pattern.is_empty() || value.matches(rule.pattern));
-        if !(fits || (optional || !rule.required) && is_left_out(&value)) {
+        if !(fits || (optional || !rule.required) && is_left_out(value)) {
             return Err(refuse(rule.field, rule.advice));
         }
     }
@@ -342,15 +342,15 @@ pub fn check_request<V: Value>(step: Step, request: &V) -> Result<f64, Failure<V
         if !key.is_there() {
             break;
         }
-        let value = request.at(&key);
+        let value = request.at(key);
         if value.is_there() {
-            print = inspect(&value, &key, key.hash(print))?;
+            print = inspect(value, key, key.hash(print))?;
         }
     }
     Ok(print)
 }
 
 /// Whether an optional field is not given.
-fn is_left_out<V: Value>(value: &V) -> bool {
+fn is_left_out<V: Value>(value: V) -> bool {
     matches!(value.kind(), Kind::Nothing | Kind::Null)
 }

@@ -20,7 +20,7 @@ use crate::value::Value;
 
 /// Codes by which a runtime proves that a request failed before any of it was sent: Node and undici,
 /// then Bun. Browsers, Deno and workerd give none.
-const NEVER_SENT: &str = "ECONNREFUSED ENOTFOUND EAI_AGAIN ENETUNREACH EHOSTUNREACH UND_ERR_CONNECT_TIMEOUT \
+const NEVER_SENT: &'static str = "ECONNREFUSED ENOTFOUND EAI_AGAIN ENETUNREACH EHOSTUNREACH UND_ERR_CONNECT_TIMEOUT \
                           ConnectionRefused FailedToOpenSocket";
 
 /// What became of a charge.
@@ -50,7 +50,7 @@ impl Verdict {
 
 /// Judges the end of a charging request. `status` is 0 without an answer, `identified` says whether the id of the job came
 /// whole, and for a `render` whether it is that job's. `code` is the runtime's, where no answer came.
-pub fn verdict<V: Value>(status: u16, identified: bool, code: &V) -> Verdict {
+pub fn verdict<V: Value>(status: u16, identified: bool, code: V) -> Verdict {
     match status {
         200..=299 if identified => Verdict::Bound,
         400..=405 | 413..=415 | 422 | 429 | 431 => Verdict::Rejected,
@@ -60,10 +60,10 @@ pub fn verdict<V: Value>(status: u16, identified: bool, code: &V) -> Verdict {
 }
 
 /// The id of a job in an answer that broke off, if all of it arrived: the value of the first `"id"`.
-pub fn salvaged<V: Value>(broken: &V) -> V {
+pub fn salvaged<V: Value>(broken: V) -> V {
     let nothing = V::text("");
-    let rest = broken.replaced(r#"^[\s\S]*?"id"\s*:\s*""#, &nothing);
-    if rest.matches(r#"^[0-9a-f-]{36}""#) { rest.replaced(r#""[\s\S]*$"#, &nothing) } else { nothing }
+    let rest = broken.replaced(r#"^[\s\S]*?"id"\s*:\s*""#, nothing);
+    if rest.matches(r#"^[0-9a-f-]{36}""#) { rest.replaced(r#""[\s\S]*$"#, nothing) } else { nothing }
 }
 
 /// Where an operation in the journal stands.
@@ -92,7 +92,7 @@ impl State {
 }
 
 /// What the journal keeps of an operation: enough to go on, and no variable and no key.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Entry<V> {
     /// Where it stands.
     pub state: State,
@@ -115,7 +115,7 @@ impl<V: Value> Entry<V> {
     /// As a record, which the host writes as JSON.
     pub fn encode(&self) -> V {
         let record = V::record().with_number("version", Self::VERSION).with_number("fingerprint", self.fingerprint);
-        let record = self.told(record).with("job", &self.job);
+        let record = self.told(record).with("job", self.job);
         if self.hook.is_nan() { record } else { record.with_number("hook", self.hook) }
     }
 
@@ -125,12 +125,12 @@ impl<V: Value> Entry<V> {
     }
 
     /// From a record; `None` where it is not an entry of a version that is known.
-    pub fn decode(record: &V) -> Option<Self> {
+    pub fn decode(record: V) -> Option<Self> {
         if record.number_of("version") != Self::VERSION {
             return None;
         }
         let job = record.get("job");
-        let known = is_uuid(&job);
+        let known = is_uuid(job);
         Some(Self {
             state: match record.get("state").one_of("posting bound unknown ended") {
                 0 => State::Posting,
@@ -139,7 +139,7 @@ impl<V: Value> Entry<V> {
                 3 if known => State::Ended,
                 _ => return None,
             },
-            step: Step::parse(&record.get("step"))?,
+            step: Step::parse(record.get("step"))?,
             fingerprint: record.number_of("fingerprint"),
             hook: record.number_of("hook"),
             at: record.number_of("at"),
@@ -187,7 +187,7 @@ pub struct MemoryJournal {
 
 impl MemoryJournal {
     /// Writes unless something is there already; false if there was.
-    pub fn create(&mut self, id: &str, entry: &str) -> bool {
+    pub fn create(&mut self, id: &'static str, entry: &'static str) -> bool {
         let free = self.read(id).is_none();
         if free {
             self.entries.push((id.into(), entry.into()));
@@ -196,23 +196,23 @@ impl MemoryJournal {
     }
 
     /// The entry under `id`.
-    pub fn read(&self, id: &str) -> Option<&str> {
+    pub fn read(&self, id: &'static str) -> Option<&str> {
         self.entries.iter().find(|(key, _)| key == id).map(|(_, entry)| entry.as_str())
     }
 
     /// Writes, whatever was there.
-    pub fn write(&mut self, id: &str, entry: &str) {
+    pub fn write(&mut self, id: &'static str, entry: &'static str) {
         self.delete(id);
         self.entries.push((id.into(), entry.into()));
     }
 
     /// Removes.
-    pub fn delete(&mut self, id: &str) {
+    pub fn delete(&mut self, id: &'static str) {
         self.entries.retain(|(key, _)| key != id);
     }
 
     /// The ids that begin with `prefix`.
-    pub fn list(&self, prefix: &str) -> Vec<String> {
+    pub fn list(&self, prefix: &'static str) -> Vec<String> {
         self.entries.iter().filter(|(key, _)| key.starts_with(prefix)).map(|(key, _)| key.clone()).collect()
     }
 }

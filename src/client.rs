@@ -32,15 +32,15 @@ use crate::credits::PriceTable;
 use crate::error::{Failure, refuse};
 use crate::host::{Answer, Host, Signal};
 use crate::retry::Tries;
-use crate::value::Value;
+use crate::value::{Kept, Value};
 
 /// How a client is set up.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Config<V> {
+#[derive(Clone, Debug)]
+pub struct Config<V: Value> {
     /// Where the API is, without a slash at the end.
-    pub base_url: V,
+    pub base_url: Kept<V>,
     /// Whose journal entries these are; from the base URL and the API id.
-    pub namespace: V,
+    pub namespace: Kept<V>,
     /// Milliseconds for one request.
     pub timeout: f64,
     /// Milliseconds for a preview that blocks, and for a charge whose caller went away.
@@ -50,7 +50,7 @@ pub struct Config<V> {
     /// What the client may spend, in credits; NaN where there is no limit.
     pub max_credits: f64,
     /// Under which name that is summed in the journal, for every client that has it; nothing where each sums for itself.
-    pub budget_key: V,
+    pub budget_key: Kept<V>,
     /// What calls cost.
     pub prices: PriceTable,
 }
@@ -60,16 +60,16 @@ impl<V: Value> Config<V> {
     pub const BASE_URL: &'static str = "https://api.creatify.ai";
 
     /// The defaults, for the API at `base_url` and the account `api_id`.
-    pub fn new(base_url: &V, api_id: &V) -> Self {
-        let base_url = base_url.replaced("/+$", &V::text(""));
+    pub fn new(base_url: V, api_id: V) -> Self {
+        let base_url = base_url.replaced("/+$", V::text(""));
         Self {
-            namespace: V::number(api_id.hash(base_url.hash(0.0))),
-            base_url,
+            namespace: V::number(api_id.hash(base_url.hash(0.0))).into(),
+            base_url: base_url.into(),
             timeout: 30_000.0,
             preview_timeout: 300_000.0,
             max_retries: 3,
             max_credits: f64::NAN,
-            budget_key: V::nothing(),
+            budget_key: Kept::nothing(),
             prices: PriceTable::SEED,
         }
     }
@@ -94,7 +94,7 @@ pub enum Wanted {
 pub struct Client<H: Host>(Rc<RefCell<Core<H>>>);
 
 /// All that a client is. It is borrowed as a whole: a host never comes back into a client that is calling it.
-struct Core<H: Host> {
+pub(crate) struct Core<H: Host> {
     host: H,
     config: Config<H::Value>,
     known: Known<H::Value>,
@@ -127,7 +127,7 @@ enum Owner<C> {
     Task(u32),
 }
 
-enum Task<V> {
+enum Task<V: Value> {
     Read(Box<Reading<V>>),
     Charge(Box<Charge<V>>),
     List(Box<Listing<V>>),
@@ -153,10 +153,7 @@ impl<H: Host> fmt::Debug for Client<H> {
 impl<H: Host> Client<H> {
     /// A client over a host. Does nothing yet: no request, no timer, no randomness.
     pub fn new(host: H, config: Config<H::Value>) -> Self {
-        let known = Known::new(config.max_credits);
-        let hears = host.hears();
-        let core = Core { host, config, known, tasks: Vec::new(), hears, tries: Tries::ALL, youngest: 0, watch: 0 };
-        let client = Self(Rc::new(RefCell::new(core)));
+        let client = Self(Rc::new(RefCell::new(Core::new(host, config))));
         let weak = Rc::downgrade(&client.0);
         client.0.borrow().host.connect(move |signal| match (weak.upgrade().map(Self), signal) {
             (Some(client), Signal::Resume(task, answer)) => client.resume(task, answer),
@@ -175,33 +172,49 @@ impl<H: Host> Client<H> {
     /// Begins a call; the number of its task, or 0 where it has ended already. What it is given:
     /// - `id`, of a job or operation; `request`, the body; `job`, where a wait begins; `jobId`, for settling;
     /// - `timeout`, `expectedMs`, `maxInterval`: milliseconds; `seconds`, of video; `operation`; `until`; `attentive`.
-    pub fn start(&self, wanted: Wanted, given: &H::Value, call: &H::Call) -> u32 {
-        self.0.borrow_mut().start(wanted, given, call)
+    pub fn start(&self, wanted: Wanted, given: H::Value, call: &H::Call) -> u32 {
+        let number = self.0.borrow_mut().start(wanted, given, call);
+        H::Value::clear();
+        number
     }
 
     /// Hands a task what it waited for.
     pub fn resume(&self, task: u32, answer: Answer<H::Value>) {
         self.0.borrow_mut().advance(task, 0, answer);
+        H::Value::clear();
     }
 
     /// The caller does not want it any more: by an abort, or because the client is closed. A charge that may have been
     /// sent goes on by itself, to learn its job.
     pub fn leave(&self, task: u32) {
         self.0.borrow_mut().leave(task);
+        H::Value::clear();
     }
 
     /// The time of a charge's caller is over. The charge goes on where it may have been sent.
     pub fn late(&self, task: u32) {
         self.0.borrow_mut().late(task);
+        H::Value::clear();
     }
 }
 
 impl<H: Host> Core<H> {
-    fn start(&mut self, wanted: Wanted, given: &H::Value, call: &H::Call) -> u32 {
+    pub(crate) fn new(host: H, config: Config<H::Value>) -> Self {
+        let known = Known::new(config.max_credits);
+        let hears = host.hears();
+        Self { host, config, known, tasks: Vec::new(), hears, tries: Tries::ALL, youngest: 0, watch: 0 }
+    }
+
+    /// See [`Client::resume`].
+    pub(crate) fn resume(&mut self, task: u32, answer: Answer<H::Value>) {
+        self.advance(task, 0, answer);
+    }
+
+    pub(crate) fn start(&mut self, wanted: Wanted, given: H::Value, call: &H::Call) -> u32 {
         let task = match self.task_of(wanted, given) {
             Ok(task) => task,
             Err(result) => {
-                self.host.settle(call, result.as_ref());
+                self.host.settle(call, result);
                 return 0;
             }
         };
@@ -217,7 +230,7 @@ impl<H: Host> Core<H> {
     }
 
     /// The task that carries out a call; what it comes to where there is nothing to wait for.
-    fn task_of(&mut self, wanted: Wanted, given: &H::Value) -> Result<Task<H::Value>, Outcome<H::Value>> {
+    fn task_of(&mut self, wanted: Wanted, given: H::Value) -> Result<Task<H::Value>, Outcome<H::Value>> {
         let id = given.get("id");
         Ok(match wanted {
             Wanted::Endpoint(endpoint) => {
@@ -225,19 +238,19 @@ impl<H: Host> Core<H> {
                     return Ok(Task::Charge(self.prepare(endpoint, step, given).map_err(Err)?));
                 }
                 if endpoint == Endpoint::Get {
-                    check_id(&id).map_err(Err)?;
+                    check_id(id).map_err(Err)?;
                 }
                 let timeout = given.number_of("timeout");
                 let timeout = if timeout > 0.0 { timeout } else { self.config.timeout };
                 Task::Read(Box::new(Reading::new(endpoint, id, timeout, self.config.max_retries)))
             }
-            Wanted::Estimate => return Err(self.estimate(&given.get("request")).map(H::Value::number)),
+            Wanted::Estimate => return Err(self.estimate(given.get("request")).map(H::Value::number)),
             Wanted::Pending => Task::List(Box::new(Listing::new())),
             Wanted::Settle => Task::Settle(Box::new(Settling::new(id, given.get("jobId")).map_err(Err)?)),
             Wanted::Poll => {
-                check_id(&id).map_err(Err)?;
+                check_id(id).map_err(Err)?;
                 let job = given.get("job");
-                if JobFacts::read(&job).is_some_and(|facts| facts.meets(self.goal(given))) {
+                if JobFacts::read(job).is_some_and(|facts| facts.meets(self.goal(given))) {
                     return Err(Ok(job));
                 }
                 Task::Poll(0)
@@ -249,14 +262,14 @@ impl<H: Host> Core<H> {
     ///
     /// # Errors
     /// `InvalidRequestError` with the field that cannot be used.
-    fn estimate(&self, question: &H::Value) -> Result<f64, Failure<H::Value>> {
-        let Some(step) = Step::parse(&question.get("step")) else {
+    fn estimate(&self, question: H::Value) -> Result<f64, Failure<H::Value>> {
+        let Some(step) = Step::parse(question.get("step")) else {
             return Err(refuse("step", "must be submit, preview or render"));
         };
         self.config.prices.estimate(step, question.number_of("seconds"), ModelVersion::of(question)?)
     }
 
-    fn leave(&mut self, number: u32) {
+    pub(crate) fn leave(&mut self, number: u32) {
         let Some(place) = self.find(number) else { return };
         if let Owner::Call(call) = &place.owner {
             place.owner = Owner::Left(call.clone());
@@ -265,7 +278,7 @@ impl<H: Host> Core<H> {
             Some(Task::Charge(charge)) if charge.outlives_its_caller() => return,
             Some(Task::Charge(charge)) if charge.holds() => {
                 let operation = charge.operation();
-                self.release(number, &operation);
+                self.release(number, operation);
             }
             Some(Task::Poll(watch)) => {
                 let watch = *watch;
@@ -283,13 +296,13 @@ impl<H: Host> Core<H> {
         self.end(number, None);
     }
 
-    fn late(&mut self, number: u32) {
+    pub(crate) fn late(&mut self, number: u32) {
         let Some(Place { owner: Owner::Call(call), task: Some(Task::Charge(charge)), .. }) = self.find(number) else {
             return;
         };
         let (call, failure) = (call.clone(), charge.too_late());
         self.leave(number);
-        self.host.settle(&call, Err(&failure));
+        self.host.settle(&call, Err(failure));
     }
 
     /// Adds a task and begins it; its number.
@@ -346,7 +359,7 @@ impl<H: Host> Core<H> {
     fn end(&mut self, number: u32, outcome: Option<Outcome<H::Value>>) {
         let Some(at) = self.tasks.iter().position(|place| place.number == number) else { return };
         match (self.tasks.swap_remove(at).owner, outcome) {
-            (Owner::Call(call), Some(outcome)) => self.host.settle(&call, outcome.as_ref()),
+            (Owner::Call(call), Some(outcome)) => self.host.settle(&call, outcome),
             (Owner::Left(call), _) => self.host.over(&call),
             (Owner::Task(parent), Some(outcome)) => self.advance(parent, number, outcome.map_err(|failure| failure.0)),
             _ => {}

@@ -2,7 +2,7 @@
 
 use crate::api::{ModelVersion, Step};
 use crate::error::{Failure, refuse};
-use crate::value::Value;
+use crate::value::{Kept, Value};
 
 /// Credits for every started block of video.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -75,10 +75,10 @@ impl PriceTable {
 /// What a client may spend. A charge reserves its estimate before it is sent, so that parallel calls
 /// cannot pass the limit together; a refusal gives it back, and the job's `credits_used` corrects it.
 #[derive(Clone, Debug)]
-pub struct Budget<V> {
+pub struct Budget<V: Value> {
     left: f64,
     /// What is set aside, by operation.
-    reserved: Vec<(V, f64)>,
+    reserved: Vec<(Kept<V>, f64)>,
 }
 
 impl<V: Value> Budget<V> {
@@ -96,16 +96,16 @@ impl<V: Value> Budget<V> {
     ///
     /// # Errors
     /// `BudgetExceededError` where less is left.
-    pub fn reserve(&mut self, operation: &V, credits: f64) -> Result<(), Failure<V>> {
+    pub fn reserve(&mut self, operation: V, credits: f64) -> Result<(), Failure<V>> {
         check(credits, self.remaining())?;
         self.left -= credits;
-        self.reserved.push((operation.clone(), credits));
+        self.reserved.push((operation.into(), credits));
         Ok(())
     }
 
     /// Corrects what an operation cost once that is known; 0 gives it all back.
-    pub fn settle(&mut self, operation: &V, credits: f64) {
-        if let Some(at) = self.reserved.iter().position(|(reserved, _)| reserved == operation) {
+    pub fn settle(&mut self, operation: V, credits: f64) {
+        if let Some(at) = self.reserved.iter().position(|(reserved, _)| **reserved == operation) {
             self.left += self.reserved.swap_remove(at).1 - credits;
         }
     }
@@ -121,8 +121,8 @@ pub fn check<V: Value>(credits: f64, remaining: f64) -> Result<(), Failure<V>> {
     }
     let message = "This call would pass maxCredits; nothing was sent. Raise maxCredits, or start a new client or budgetKey.";
     Err(Failure::told("BudgetExceededError", message)
-        .with("estimate", &V::number(credits))
-        .with("remaining", &V::number(remaining)))
+        .with("estimate", V::number(credits))
+        .with("remaining", V::number(remaining)))
 }
 
 #[cfg(all(test, not(target_arch = "wasm32")))]

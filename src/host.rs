@@ -102,7 +102,7 @@ pub trait Host: 'static {
     fn forget(&self, task: u32);
 
     /// Uses the journal. The task may be 0: then nobody waits for the answer.
-    fn journal(&self, task: u32, call: JournalCall, key: &Self::Value, entry: &Self::Value);
+    fn journal(&self, task: u32, call: JournalCall, key: Self::Value, entry: Self::Value);
 
     /// Lists the jobs that were made since `since`, in milliseconds since 1970. False where the caller knows no way to.
     fn list_jobs(&self, _task: u32, _since: f64) -> bool {
@@ -110,7 +110,7 @@ pub trait Host: 'static {
     }
 
     /// Waits until a name is held against every other holder, in other tabs too. False where nobody else can hold it.
-    fn lock(&self, _task: u32, _name: &Self::Value) -> bool {
+    fn lock(&self, _task: u32, _name: Self::Value) -> bool {
         false
     }
 
@@ -118,13 +118,13 @@ pub trait Host: 'static {
     fn unlock(&self, _task: u32) {}
 
     /// A call ends.
-    fn settle(&self, call: &Self::Call, result: Result<&Self::Value, &Failure<Self::Value>>);
+    fn settle(&self, call: &Self::Call, result: Result<Self::Value, Failure<Self::Value>>);
 
     /// What was begun for a call that was left is over.
     fn over(&self, _call: &Self::Call) {}
 
     /// A job that a call watches has changed.
-    fn update(&self, call: &Self::Call, job: &Self::Value, look: Look);
+    fn update(&self, call: &Self::Call, job: Self::Value, look: Look);
 
     /// After `ms` milliseconds calls [`Client::late`](crate::client::Client::late), unless the call has ended by then.
     fn alarm(&self, call: &Self::Call, task: u32, ms: f64);

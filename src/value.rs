@@ -4,6 +4,9 @@
 //! simulation it is a `serde_json::Value`. Texts are values too: ids, URLs and messages are handed
 //! about and never copied into this memory, which would cost an allocation and its code at every step.
 
+use std::fmt;
+use std::ops::Deref;
+
 use crate::error::{Failure, invalid, say};
 
 /// What a value is.
@@ -28,11 +31,18 @@ pub enum Kind {
 }
 
 /// A value of the host: JSON, `undefined`, or whatever a caller passed.
-pub trait Value: Clone + PartialEq + 'static {
+pub trait Value: Copy + PartialEq + 'static {
     /// Nothing.
     fn nothing() -> Self;
+    /// The same value, for longer than the step that it came with: until it is released.
+    #[must_use]
+    fn keep(self) -> Self;
+    /// Gives up a value that was kept.
+    fn release(self);
+    /// The step is over: gives up every value that is not kept.
+    fn clear();
     /// A string.
-    fn text(text: &str) -> Self;
+    fn text(text: &'static str) -> Self;
     /// A number.
     fn number(number: f64) -> Self;
     /// `true` or `false`.
@@ -41,52 +51,52 @@ pub trait Value: Clone + PartialEq + 'static {
     fn record() -> Self;
     /// This record of our own with a field more; without one where the value is nothing.
     #[must_use]
-    fn with(self, key: &str, value: &Self) -> Self;
+    fn with(self, key: &'static str, value: Self) -> Self;
     /// A list of our own, without elements.
     fn list() -> Self;
     /// This list of our own with an element more.
     #[must_use]
-    fn and(self, element: &Self) -> Self;
+    fn and(self, element: Self) -> Self;
     /// What this is.
-    fn kind(&self) -> Kind;
+    fn kind(self) -> Kind;
     /// The field of an object, or nothing: what cannot be read is not there.
     #[must_use]
-    fn get(&self, key: &str) -> Self;
+    fn get(self, key: &'static str) -> Self;
     /// The field, or element of a list, that a text names.
     #[must_use]
-    fn at(&self, key: &Self) -> Self;
+    fn at(self, key: Self) -> Self;
     /// The names of an object's fields, or the indexes of a list, in an order that does not depend on how it was made.
     #[must_use]
-    fn keys(&self) -> Self;
+    fn keys(self) -> Self;
     /// The element of a list, or nothing.
     #[must_use]
-    fn nth(&self, index: usize) -> Self;
+    fn nth(self, index: usize) -> Self;
     /// This number, or the number that this text spells in digits; NaN for anything else.
-    fn as_number(&self) -> f64;
+    fn as_number(self) -> f64;
     /// Whether this is `true`.
-    fn is_true(&self) -> bool;
+    fn is_true(self) -> bool;
     /// Which of these words, parted by spaces, this text is, from 0; -1 where it is none of them.
-    fn one_of(&self, words: &str) -> i32;
+    fn one_of(self, words: &'static str) -> i32;
     /// Whether this is a text that a regular expression finds something in, whatever the case of its letters.
-    fn matches(&self, pattern: &str) -> bool;
+    fn matches(self, pattern: &'static str) -> bool;
     /// A text in which another one stands wherever the regular expression finds something.
     #[must_use]
-    fn replaced(&self, pattern: &str, by: &Self) -> Self;
+    fn replaced(self, pattern: &'static str, by: Self) -> Self;
     /// A text in which `%0` and `%1` stand for these.
-    fn filled(template: &str, first: &Self, second: &Self) -> Self;
+    fn filled(template: &'static str, first: Self, second: Self) -> Self;
     /// Whether another text stands somewhere in this one, whatever the case of their letters.
-    fn holds(&self, other: &Self) -> bool;
+    fn holds(self, other: Self) -> bool;
     /// A whole number that depends on what stands here, and on the seed.
-    fn hash(&self, seed: f64) -> f64;
+    fn hash(self, seed: f64) -> f64;
     /// The name of the class of what JSON has no word for: `File`, `BigInt`, `Date`, `Function`.
     #[must_use]
-    fn class(&self) -> Self;
+    fn class(self) -> Self;
     /// A shallow copy.
     #[must_use]
-    fn copied(&self) -> Self;
+    fn copied(self) -> Self;
 
     /// Whether anything is there.
-    fn is_there(&self) -> bool {
+    fn is_there(self) -> bool {
         self.kind() != Kind::Nothing
     }
 
@@ -97,25 +107,73 @@ pub trait Value: Clone + PartialEq + 'static {
     }
 
     /// Whether this is the same text, whatever the case of its letters.
-    fn is_like(&self, other: &Self) -> bool {
+    fn is_like(self, other: Self) -> bool {
         self.holds(other) && other.holds(self)
     }
 
     /// This record of our own with a text more.
     #[must_use]
-    fn with_text(self, key: &str, text: &str) -> Self {
-        self.with(key, &Self::text(text))
+    fn with_text(self, key: &'static str, text: &'static str) -> Self {
+        self.with(key, Self::text(text))
     }
 
     /// This record of our own with a number more.
     #[must_use]
-    fn with_number(self, key: &str, number: f64) -> Self {
-        self.with(key, &Self::number(number))
+    fn with_number(self, key: &'static str, number: f64) -> Self {
+        self.with(key, Self::number(number))
     }
 
     /// The field `key` where it is a finite number or a text that spells one, and NaN elsewhere.
-    fn number_of(&self, key: &str) -> f64 {
+    fn number_of(self, key: &'static str) -> f64 {
         self.get(key).as_number()
+    }
+}
+
+/// A value that a task or a client holds from one step to the next. Others are gone when the step is over.
+pub struct Kept<V: Value>(V);
+
+impl<V: Value> Kept<V> {
+    /// Nothing.
+    pub fn nothing() -> Self {
+        Self(V::nothing())
+    }
+}
+
+impl<V: Value> From<V> for Kept<V> {
+    fn from(value: V) -> Self {
+        Self(value.keep())
+    }
+}
+
+impl<V: Value> Deref for Kept<V> {
+    type Target = V;
+
+    fn deref(&self) -> &V {
+        &self.0
+    }
+}
+
+impl<V: Value> Clone for Kept<V> {
+    fn clone(&self) -> Self {
+        self.0.into()
+    }
+}
+
+impl<V: Value> PartialEq<V> for Kept<V> {
+    fn eq(&self, other: &V) -> bool {
+        self.0 == *other
+    }
+}
+
+impl<V: Value> Drop for Kept<V> {
+    fn drop(&mut self) {
+        self.0.release();
+    }
+}
+
+impl<V: Value> fmt::Debug for Kept<V> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Kept")
     }
 }
 
@@ -130,11 +188,11 @@ const DEPTH: usize = 64;
 ///
 /// # Errors
 /// `InvalidRequestError` with the path of the first part that JSON would drop, change or refuse.
-pub fn inspect<V: Value>(value: &V, path: &V, print: f64) -> Result<f64, Failure<V>> {
+pub fn inspect<V: Value>(value: V, path: V, print: f64) -> Result<f64, Failure<V>> {
     inspect_at(value, path, print, 0)
 }
 
-fn inspect_at<V: Value>(value: &V, path: &V, print: f64, depth: usize) -> Result<f64, Failure<V>> {
+fn inspect_at<V: Value>(value: V, path: V, print: f64, depth: usize) -> Result<f64, Failure<V>> {
     let kind = value.kind();
     let mut print = V::number(f64::from(kind as u8)).hash(print);
     let advice = match kind {
@@ -146,7 +204,7 @@ fn inspect_at<V: Value>(value: &V, path: &V, print: f64, depth: usize) -> Result
                 if !key.is_there() {
                     break;
                 }
-                print = inspect_at(&value.at(&key), &say("%0.%1", path, &key), key.hash(print), depth + 1)?;
+                print = inspect_at(value.at(key), say("%0.%1", path, key), key.hash(print), depth + 1)?;
             }
             // Told apart from the same fields one level further up.
             return Ok(V::nothing().hash(print));
@@ -159,11 +217,11 @@ fn inspect_at<V: Value>(value: &V, path: &V, print: f64, depth: usize) -> Result
             } else {
                 "is of type %0, which JSON cannot carry; pass plain data"
             };
-            return Err(invalid(path, &V::text(advice).replaced("%0", &class)));
+            return Err(invalid(path, V::text(advice).replaced("%0", class)));
         }
         _ => return Ok(value.hash(print)),
     };
-    Err(invalid(path, &V::text(advice)))
+    Err(invalid(path, V::text(advice)))
 }
 
 #[cfg(all(test, not(target_arch = "wasm32")))]

@@ -9,19 +9,19 @@ use crate::value::{Kind, Value};
 pub type Outcome<V> = Result<V, Failure<V>>;
 
 /// The HTTP status of a reply; 0 without an answer, and for a redirect that a browser hides.
-pub(super) fn status_of<V: Value>(reply: &V) -> u16 {
+pub(super) fn status_of<V: Value>(reply: V) -> u16 {
     reply.number_of("status") as u16
 }
 
 /// The answer to a read, if it is what was asked for; else why not, and whether another try may help.
-pub(super) fn judged<V: Value>(endpoint: Endpoint, id: &V, reply: &V) -> Result<V, (Failure<V>, bool)> {
+pub(super) fn judged<V: Value>(endpoint: Endpoint, id: V, reply: V) -> Result<V, (Failure<V>, bool)> {
     let status = status_of(reply);
     let body = reply.get("body");
     let mut again = retry::is_transient(status) || !reply.get("status").is_there() && !reply.get("field").is_there();
     let mut failure = if (200..300).contains(&status) {
         again = true;
         let found = match endpoint {
-            Endpoint::Get if is_job(&body, id) => body.clone(),
+            Endpoint::Get if is_job(body, id) => body.clone(),
             Endpoint::Get => V::nothing(),
             // Documented as a plain list; some clients of this API saw it wrapped as a page.
             Endpoint::Templates => {
@@ -54,16 +54,16 @@ pub(super) fn judged<V: Value>(endpoint: Endpoint, id: &V, reply: &V) -> Result<
 }
 
 /// Whether a value is the job of that id.
-pub(super) fn is_job<V: Value>(value: &V, id: &V) -> bool {
+pub(super) fn is_job<V: Value>(value: V, id: V) -> bool {
     value.get("id").is_like(id)
 }
 
 /// What a reply says that brought not what was asked for. `expected` tells what a good answer lacks.
-pub(super) fn told<V: Value>(reply: &V, expected: &str) -> Failure<V> {
+pub(super) fn told<V: Value>(reply: V, expected: &'static str) -> Failure<V> {
     let (body, text, status) = (reply.get("body"), reply.get("text"), status_of(reply));
     let field = reply.get("field");
     let failure = if field.is_there() {
-        crate::error::invalid(&field, &reply.get("message"))
+        crate::error::invalid(field, reply.get("message"))
     } else if reply.get("late").is_there() {
         connection(true, "No answer came in time. Raise timeout, or try again later.")
     } else if !reply.get("status").is_there() {
@@ -74,7 +74,7 @@ pub(super) fn told<V: Value>(reply: &V, expected: &str) -> Failure<V> {
     } else {
         api(status, reply, expected)
     };
-    failure.with("body", &body).with("text", &text).with("cause", &reply.get("cause"))
+    failure.with("body", body).with("text", text).with("cause", reply.get("cause"))
 }
 
 /// What a status means: its kind, and the message, in which `%1` is the status and `%0` what the server said.
@@ -90,9 +90,9 @@ static MEANINGS: [[&str; 2]; 8] = [
     ["unexpected", "%1 %0 Check baseUrl, and what stands between you and the API."],
 ];
 
-fn api<V: Value>(status: u16, reply: &V, expected: &str) -> Failure<V> {
+fn api<V: Value>(status: u16, reply: V, expected: &'static str) -> Failure<V> {
     let text = reply.get("text");
-    let mut said = if status < 400 { V::nothing() } else { said(&reply.get("body")) };
+    let mut said = if status < 400 { V::nothing() } else { said(reply.get("body")) };
     let meaning = match status {
         402 => 0,
         400 | 403 if said.matches("credit") => 0,
@@ -118,21 +118,21 @@ fn api<V: Value>(status: u16, reply: &V, expected: &str) -> Failure<V> {
         });
     }
     if !said.matches("[.!?]$") {
-        said = say("%0.", &said, &said);
+        said = say("%0.", said, said);
     }
     let [kind, template] = MEANINGS.get(meaning).copied().unwrap_or_default();
-    let failure = Failure::new("ApiError", &say(template, &said, &V::number(status.into())));
-    let failure = failure.with("status", &V::number(status.into())).with("kind", &V::text(kind));
+    let failure = Failure::new("ApiError", say(template, said, V::number(status.into())));
+    let failure = failure.with("status", V::number(status.into())).with("kind", V::text(kind));
     let asked = reply.number_of("retryAfter");
-    if asked.is_nan() { failure } else { failure.with("retryAfterMs", &V::number(retry::clamp_retry_after(asked))) }
+    if asked.is_nan() { failure } else { failure.with("retryAfterMs", V::number(retry::clamp_retry_after(asked))) }
 }
 
 /// The first thing that an error body says, in the shapes that Django REST Framework has: `detail`, a
 /// list of texts, or a list of texts for each field.
-fn said<V: Value>(body: &V) -> V {
+fn said<V: Value>(body: V) -> V {
     match body.kind() {
         Kind::Text => return body.clone(),
-        Kind::List => return said(&body.nth(0)),
+        Kind::List => return said(body.nth(0)),
         Kind::Object => {}
         _ => return V::nothing(),
     }
@@ -146,20 +146,20 @@ fn said<V: Value>(body: &V) -> V {
         if !key.is_there() {
             break;
         }
-        let text = said(&body.at(&key));
+        let text = said(body.at(key));
         if text.is_there() {
-            return say("%1: %0", &text, &key);
+            return say("%1: %0", text, key);
         }
     }
     V::nothing()
 }
 
-fn connection<V: Value>(sent: bool, message: &str) -> Failure<V> {
-    Failure::told("ConnectionError", message).with("sent", &V::truth(sent))
+fn connection<V: Value>(sent: bool, message: &'static str) -> Failure<V> {
+    Failure::told("ConnectionError", message).with("sent", V::truth(sent))
 }
 
 /// Nothing was sent.
-pub(super) fn unsent<V: Value>(message: &str) -> Failure<V> {
+pub(super) fn unsent<V: Value>(message: &'static str) -> Failure<V> {
     connection(false, message)
 }
 
@@ -168,12 +168,12 @@ pub(super) fn before_a_charge<V: Value>(failure: Failure<V>) -> Failure<V> {
     if !failure.is("ConnectionError") {
         return failure;
     }
-    let message = say("%0 This call charged nothing.", &failure.get("message"), &V::nothing());
-    failure.with("message", &message).with("sent", &V::truth(false))
+    let message = say("%0 This call charged nothing.", failure.get("message"), V::nothing());
+    failure.with("message", message).with("sent", V::truth(false))
 }
 
 /// The journal cannot be used.
-pub(super) fn journal_failed<V: Value>(thrown: &V) -> Failure<V> {
+pub(super) fn journal_failed<V: Value>(thrown: V) -> Failure<V> {
     let message = "The journal cannot be used, so nothing was sent. Free some storage, or pass journal: \"memory\".";
     Failure::told("JournalError", message).with("cause", thrown)
 }

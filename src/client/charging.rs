@@ -10,30 +10,30 @@ use crate::credits;
 use crate::error::{Failure, refuse, say};
 use crate::host::{Answer, Host, JournalCall};
 use crate::retry;
-use crate::value::Value;
+use crate::value::{Kept, Value};
 
 /// How often a charge that was proven unsent is sent again.
 const RESENDS: u32 = 2;
 /// Why a charge whose caller went away is not sent.
-const LEFT: &str = "Nobody waits for it any more; nothing was sent.";
+const LEFT: &'static str = "Nobody waits for it any more; nothing was sent.";
 /// How long between two looks at an operation that another call is posting, in milliseconds.
 const JOIN_INTERVAL: f64 = 100.0;
 
 /// One charge, from its request to its verdict.
-pub struct Charge<V> {
+pub struct Charge<V: Value> {
     endpoint: Endpoint,
     step: Step,
-    template: V,
+    template: Kept<V>,
     /// The job that is rendered, or nothing.
-    render: V,
-    request: V,
+    render: Kept<V>,
+    request: Kept<V>,
     fingerprint: f64,
     /// A hash of the webhook's address, where the operation stands in it; else NaN.
     hook: f64,
     model: ModelVersion,
     /// Of video; NaN where it is not given.
     seconds: f64,
-    operation: V,
+    operation: Kept<V>,
     /// Whether others may use the same operation id: it was not drawn for this call alone.
     named: bool,
     /// When it began on the monotonic clock, and how long its caller waits, in milliseconds.
@@ -47,15 +47,15 @@ pub struct Charge<V> {
     /// Tries that were proven unsent.
     attempt: u32,
     /// The job before its render, as it was found.
-    before: V,
+    before: Kept<V>,
     /// The id of the job that was paid for, once it is known.
-    bound: V,
+    bound: Kept<V>,
     /// When it was first written down, in milliseconds since 1970.
     at: f64,
     /// What is set aside for it in the journal, in credits; NaN where nothing is.
     reserved: f64,
     /// What the charge comes to once what is under way has ended.
-    outcome: Outcome<V>,
+    outcome: Result<Kept<V>, Kept<V>>,
 }
 
 /// What a charge waits for.
@@ -91,7 +91,7 @@ enum Stage {
     Check,
 }
 
-impl<V> Charge<V> {
+impl<V: Value> Charge<V> {
     /// How long its caller waits, in milliseconds.
     pub(super) const fn timeout(&self) -> f64 {
         self.timeout
@@ -111,7 +111,7 @@ impl<V: Value> Charge<V> {
 
     /// Its operation's id.
     pub(super) fn operation(&self) -> V {
-        self.operation.clone()
+        *self.operation
     }
 
     /// What its caller is told whose time is over: whether its request may have left, or another one under the same
@@ -125,18 +125,26 @@ impl<V: Value> Charge<V> {
         })
     }
 
-    fn path(&self) -> V {
-        say(self.endpoint.path(), &self.render, &self.render)
+    /// What it comes to, as far as that is decided.
+    fn outcome(&self) -> Outcome<V> {
+        match &self.outcome {
+            Ok(value) => Ok(**value),
+            Err(failure) => Err(Failure(**failure)),
+        }
     }
 
-    fn entry(&self, state: State, job: &V) -> Entry<V> {
+    fn path(&self) -> V {
+        say(self.endpoint.path(), *self.render, *self.render)
+    }
+
+    fn entry(&self, state: State, job: V) -> Entry<V> {
         let Self { step, fingerprint, hook, at, .. } = *self;
         Entry { state, step, fingerprint, hook, at, job: job.clone() }
     }
 
     /// A failure of this charge.
     fn about(&self, failure: Failure<V>) -> Failure<V> {
-        failure.with("operation", &self.operation).with("jobId", &self.render)
+        failure.with("operation", *self.operation).with("jobId", *self.render)
     }
 }
 
@@ -146,45 +154,45 @@ impl<H: Host> Core<H> {
         &mut self,
         endpoint: Endpoint,
         step: Step,
-        given: &H::Value,
+        given: H::Value,
     ) -> Result<Box<Charge<H::Value>>, Failure<H::Value>> {
         let nothing = H::Value::nothing;
         let (mut request, mut operation) = (given.get("request"), given.get("operation"));
         let mut render = nothing();
         if step == Step::Render {
             render = given.get("id");
-            check_id(&render)?;
-            operation = operation.or(|| say("render:%0", &render, &render));
+            check_id(render)?;
+            operation = operation.or(|| say("render:%0", render, render));
         }
         let named = operation.is_there();
         operation = operation.or(|| self.host.uuid());
         if !operation.matches(r"^[\s\S]{1,255}$") {
             return Err(refuse("operation", "must be 1 to 255 characters"));
         }
-        let print = check_request(step, &request)?;
+        let print = check_request(step, request)?;
         // The token in the webhook's URL brings the job's id even where the answer is lost.
         let webhook = request.get("webhook_url");
         let mut hook = f64::NAN;
         if webhook.matches(OPERATION_PLACEHOLDER) {
-            let webhook = webhook.replaced(OPERATION_PLACEHOLDER, &operation);
+            let webhook = webhook.replaced(OPERATION_PLACEHOLDER, operation);
             hook = webhook.hash(0.0);
-            request = request.copied().with("webhook_url", &webhook);
+            request = request.copied().with("webhook_url", webhook);
         }
         let given_timeout = given.number_of("timeout");
         let config = &self.config;
         let usual = if endpoint == Endpoint::PreviewSync { config.preview_timeout } else { config.timeout };
-        let model = ModelVersion::of(&request)?;
+        let model = ModelVersion::of(request)?;
         Ok(Box::new(Charge {
             endpoint,
             step,
-            template: request.get("template_id").or(|| self.known.template(&render)),
+            template: request.get("template_id").or(|| self.known.template(render)).into(),
             fingerprint: render.hash(print),
             hook,
-            render,
+            render: render.into(),
             model,
-            request,
+            request: request.into(),
             seconds: given.number_of("seconds"),
-            operation,
+            operation: operation.into(),
             named,
             begun: self.host.now(),
             timeout: if given_timeout >= 0.0 { given_timeout } else { usual },
@@ -192,11 +200,11 @@ impl<H: Host> Core<H> {
             holds: false,
             again: false,
             attempt: 0,
-            before: nothing(),
-            bound: nothing(),
+            before: Kept::nothing(),
+            bound: Kept::nothing(),
             at: self.host.wall(),
             reserved: f64::NAN,
-            outcome: Ok(nothing()),
+            outcome: Ok(Kept::nothing()),
         }))
     }
 
@@ -209,7 +217,7 @@ impl<H: Host> Core<H> {
     ) -> Option<Outcome<H::Value>> {
         let outcome = self.stage_on(task, charge, answer)?;
         if charge.holds {
-            self.release(task, &charge.operation);
+            self.release(task, *charge.operation);
         }
         Some(outcome.map_err(|failure| charge.about(failure)))
     }
@@ -221,32 +229,32 @@ impl<H: Host> Core<H> {
             Stage::Lock | Stage::Pause => self.claim(task, charge),
             Stage::Look => match answer {
                 Ok(job) => {
-                    charge.before = job;
+                    charge.before = job.into();
                     self.create(task, charge);
                 }
                 Err(failure) => return Some(Err(before_a_charge(Failure(failure)))),
             },
             Stage::Create => match answer {
-                Ok(created) if created.is_true() => return self.decide(task, charge, None, &H::Value::nothing()),
+                Ok(created) if created.is_true() => return self.decide(task, charge, None, H::Value::nothing()),
                 Ok(_) => self.journal(task, charge, Stage::Read, JournalCall::Read, None),
-                Err(thrown) => return Some(Err(journal_failed(&thrown))),
+                Err(thrown) => return Some(Err(journal_failed(thrown))),
             },
             Stage::Read => match answer {
                 // It went in between; then it is ours to create.
                 Ok(found) if !found.is_there() => self.create(task, charge),
                 Ok(found) => {
-                    let entry = Entry::decode(&found);
+                    let entry = Entry::decode(found);
                     let claim = charge::claim(entry.as_ref(), charge.step, charge.fingerprint);
-                    return self.decide(task, charge, Some(claim), &found.get("job"));
+                    return self.decide(task, charge, Some(claim), found.get("job"));
                 }
-                Err(thrown) => return Some(Err(journal_failed(&thrown))),
+                Err(thrown) => return Some(Err(journal_failed(thrown))),
             },
             Stage::Reserve | Stage::Sum => match answer {
                 Ok(_) if charge.stage == Stage::Reserve => {
                     // Written first and summed then: of two that would pass the limit together, no one overlooks the other.
                     charge.stage = Stage::Sum;
                     let nothing = H::Value::nothing();
-                    self.host.journal(task, JournalCall::List, &self.budget_prefix(), &nothing);
+                    self.host.journal(task, JournalCall::List, self.budget_prefix(), nothing);
                 }
                 Ok(keys) => {
                     let mut remaining = self.config.max_credits + charge.reserved;
@@ -255,7 +263,7 @@ impl<H: Host> Core<H> {
                         if !key.is_there() {
                             break;
                         }
-                        remaining -= key.replaced("^.*=", &H::Value::text("")).as_number().max(0.0);
+                        remaining -= key.replaced("^.*=", H::Value::text("")).as_number().max(0.0);
                     }
                     match credits::check(charge.reserved, remaining.max(0.0)) {
                         Ok(()) if !self.is_left(task) => self.post(task, charge),
@@ -263,35 +271,35 @@ impl<H: Host> Core<H> {
                         Err(failure) => self.refuse_unsent(task, charge, failure),
                     }
                 }
-                Err(thrown) => self.refuse_unsent(task, charge, journal_failed(&thrown)),
+                Err(thrown) => self.refuse_unsent(task, charge, journal_failed(thrown)),
             },
-            Stage::Post => return self.judge(task, charge, &answer.unwrap_or_else(|thrown| thrown)),
+            Stage::Post => return self.judge(task, charge, answer.unwrap_or_else(|thrown| thrown)),
             // A verdict that cannot be written does not take the answer from the caller: the entry then
             // still says posting, which is never sent again either.
             Stage::Write => {
                 if let Ok(job) = &charge.outcome {
-                    self.notice(job);
+                    self.notice(**job);
                 }
-                return Some(charge.outcome.clone());
+                return Some(charge.outcome());
             }
-            Stage::WriteBound => self.fetch(task, charge, &charge.bound.clone()),
+            Stage::WriteBound => self.fetch(task, charge, *charge.bound),
             Stage::WriteUnsent => {
                 let wait = retry::backoff(charge.attempt, self.host.random(), f64::NAN);
                 if charge.attempt >= RESENDS {
-                    return Some(charge.outcome.clone());
+                    return Some(charge.outcome());
                 }
                 charge.attempt += 1;
                 charge.stage = Stage::Pause;
-                self.pause(task, &charge.path(), wait);
+                self.pause(task, charge.path(), wait);
             }
             Stage::Fetch => return Some(answer.map_err(Failure)),
             Stage::Check => {
-                let Ok(job) = answer else { return Some(charge.outcome.clone()) };
-                if was_touched(&charge.before, &job) {
-                    self.bind(task, charge, Stage::Write, &charge.render.clone());
-                    charge.outcome = Ok(job);
+                let Ok(job) = answer else { return Some(charge.outcome()) };
+                if was_touched(*charge.before, job) {
+                    self.bind(task, charge, Stage::Write, *charge.render);
+                    charge.outcome = Ok(job.into());
                 } else {
-                    return Some(charge.outcome.clone().map_err(|failure| failure.with("job", &job)));
+                    return Some(charge.outcome().map_err(|failure| failure.with("job", job)));
                 }
             }
         }
@@ -300,20 +308,20 @@ impl<H: Host> Core<H> {
 
     /// Waits until no other call of this client posts the same operation.
     fn take_turn(&mut self, task: u32, charge: &mut Charge<H::Value>) {
-        if self.known.posting.contains(&charge.operation) {
+        if self.known.posting.iter().any(|posting| *posting == *charge.operation) {
             self.host.sleep(task, JOIN_INTERVAL, true);
             return;
         }
-        self.known.posting.push(charge.operation.clone());
+        self.known.posting.push((*charge.operation).into());
         charge.holds = true;
         charge.stage = Stage::Lock;
-        if !(charge.named && self.host.lock(task, &self.key(&charge.operation))) {
+        if !(charge.named && self.host.lock(task, self.key(*charge.operation))) {
             self.claim(task, charge);
         }
     }
 
     /// Lets other calls of this client have the operation.
-    pub(super) fn release(&mut self, task: u32, operation: &H::Value) {
+    pub(super) fn release(&mut self, task: u32, operation: H::Value) {
         self.known.posted(operation);
         self.host.unlock(task);
         self.host.wake();
@@ -322,7 +330,7 @@ impl<H: Host> Core<H> {
     fn claim(&mut self, task: u32, charge: &mut Charge<H::Value>) {
         if charge.render.is_there() {
             charge.stage = Stage::Look;
-            self.look_well(task, &charge.render);
+            self.look_well(task, *charge.render);
         } else {
             self.create(task, charge);
         }
@@ -330,7 +338,7 @@ impl<H: Host> Core<H> {
 
     /// Writes the operation down, unless something stands there.
     fn create(&mut self, task: u32, charge: &mut Charge<H::Value>) {
-        self.journal(task, charge, Stage::Create, JournalCall::Create, Some((State::Posting, &charge.render.clone())));
+        self.journal(task, charge, Stage::Create, JournalCall::Create, Some((State::Posting, *charge.render)));
     }
 
     /// Decides what follows from the journal's word and from the look before a render. No claim: the operation is new.
@@ -339,16 +347,16 @@ impl<H: Host> Core<H> {
         task: u32,
         charge: &mut Charge<H::Value>,
         claim: Option<Claim>,
-        job: &H::Value,
+        job: H::Value,
     ) -> Option<Outcome<H::Value>> {
         if claim == Some(Claim::Conflict) {
             let message = "This operation id was used before for another request; nothing was sent. Use a new id.";
             return Some(Err(Failure::told("OperationConflictError", message)));
         }
-        let facts = JobFacts::read(&charge.before);
+        let facts = JobFacts::read(*charge.before);
         if facts.is_some_and(|facts| facts.is_rendered_or_rendering()) {
-            charge.outcome = Ok(charge.before.clone());
-            self.bind(task, charge, Stage::Write, &charge.render.clone());
+            charge.outcome = Ok((*charge.before).into());
+            self.bind(task, charge, Stage::Write, *charge.render);
             return None;
         }
         match claim {
@@ -357,18 +365,18 @@ impl<H: Host> Core<H> {
                 Ok(credits) => {
                     charge.reserved = credits;
                     charge.stage = Stage::Reserve;
-                    let key = self.budget_key(&charge.operation, credits);
-                    self.host.journal(task, JournalCall::Create, &key, &H::Value::truth(true));
+                    let key = self.budget_key(*charge.operation, credits);
+                    self.host.journal(task, JournalCall::Create, key, H::Value::truth(true));
                 }
                 Err(failure) => self.refuse_unsent(task, charge, failure),
             },
             // A render that failed may be asked for again, and is paid for again: as an operation of its own, so that of all
             // who saw it fail one posts, and nobody takes it for the former.
             Some(Claim::Fetch) if !charge.again && facts.is_some_and(|facts| facts.status.is_failure()) => {
-                self.release(task, &charge.operation);
+                self.release(task, *charge.operation);
                 charge.holds = false;
                 charge.again = true;
-                charge.operation = say("%0:%1", &charge.operation, &charge.before.get("updated_at"));
+                charge.operation = say("%0:%1", *charge.operation, charge.before.get("updated_at")).into();
                 charge.stage = Stage::Turn;
                 self.take_turn(task, charge);
             }
@@ -383,7 +391,7 @@ impl<H: Host> Core<H> {
 
     /// Nothing is sent, and the operation is taken back.
     fn refuse_unsent(&mut self, task: u32, charge: &mut Charge<H::Value>, failure: Failure<H::Value>) {
-        charge.outcome = Err(failure);
+        charge.outcome = Err(failure.0.into());
         self.delete(task, charge, Stage::Write);
     }
 
@@ -397,11 +405,11 @@ impl<H: Host> Core<H> {
             return Err(unsent("The machine is offline; nothing was sent."));
         }
         let Charge { operation, step, template, model, seconds, .. } = charge;
-        let credits = self.known.estimate(&self.config.prices, *step, template, *model, *seconds)?;
+        let credits = self.known.estimate(&self.config.prices, *step, **template, *model, *seconds)?;
         if credits.is_nan() || self.config.budget_key.is_there() {
             return Ok(credits);
         }
-        self.known.reserve(operation, credits)?;
+        self.known.reserve(**operation, credits)?;
         Ok(f64::NAN)
     }
 
@@ -410,60 +418,59 @@ impl<H: Host> Core<H> {
         charge.stage = Stage::Post;
         // Its caller's time is the caller's; the answer is waited for as long as any.
         let timeout = self.config.preview_timeout.max(self.config.timeout);
-        self.send(task, charge.endpoint, &charge.path(), &charge.request, &charge.operation, timeout);
+        self.send(task, charge.endpoint, charge.path(), *charge.request, *charge.operation, timeout);
     }
 
     /// What a reply means, and the journal that is told of it. The outcome, where it has nothing to tell.
-    fn judge(&mut self, task: u32, charge: &mut Charge<H::Value>, reply: &H::Value) -> Option<Outcome<H::Value>> {
+    fn judge(&mut self, task: u32, charge: &mut Charge<H::Value>, reply: H::Value) -> Option<Outcome<H::Value>> {
         let body = reply.get("body");
         // The id alone may have arrived whole of an answer that broke off.
-        let id = [body.get("id"), charge::salvaged(&reply.get("text"))]
+        let id = [body.get("id"), charge::salvaged(reply.get("text"))]
             .into_iter()
-            .find(is_uuid)
-            .filter(|id| !charge.render.is_there() || id.is_like(&charge.render));
+            .find(|id| is_uuid(*id) && (!charge.render.is_there() || id.is_like(*charge.render)));
         let refused = reply.get("field").is_there();
         let verdict =
-            if refused { Verdict::Rejected } else { charge::verdict(status_of(reply), id.is_some(), &reply.get("code")) };
+            if refused { Verdict::Rejected } else { charge::verdict(status_of(reply), id.is_some(), reply.get("code")) };
         let id = id.filter(|_| verdict == Verdict::Bound).unwrap_or_else(H::Value::nothing);
         if self.hears {
-            let record = event::<H>("verdict").with("operation", &charge.operation);
-            self.host.event(record.with_text("verdict", verdict.as_str()).with("jobId", &id));
+            let record = event::<H>("verdict").with("operation", *charge.operation);
+            self.host.event(record.with_text("verdict", verdict.as_str()).with("jobId", id));
         }
         match verdict {
             Verdict::Bound => {
-                let whole = is_job(&body, &id);
+                let whole = is_job(body, id);
                 if whole {
-                    charge.outcome = Ok(body);
+                    charge.outcome = Ok(body.into());
                 }
-                self.bind(task, charge, if whole { Stage::Write } else { Stage::WriteBound }, &id);
-                charge.bound = id;
+                self.bind(task, charge, if whole { Stage::Write } else { Stage::WriteBound }, id);
+                charge.bound = id.into();
             }
             Verdict::Rejected => {
-                charge.outcome = Err(told(reply, ""));
+                charge.outcome = Err(told(reply, "").0.into());
                 self.delete(task, charge, Stage::Write);
             }
             Verdict::NotSent => {
                 let failure = unsent("The server could not be reached; nothing was sent. Try again later.");
-                charge.outcome = Err(failure.with("cause", &reply.get("cause")));
+                charge.outcome = Err(failure.with("cause", reply.get("cause")).0.into());
                 self.delete(task, charge, Stage::WriteUnsent);
             }
             Verdict::Unknown => {
                 // What came instead belongs to it; its name and message do not.
-                let failure = charge::unknown::<H::Value>().with("body", &body).with("text", &reply.get("text"));
-                charge.outcome = Err(failure.with("cause", &reply.get("cause")));
+                let failure = charge::unknown::<H::Value>().with("body", body).with("text", reply.get("text"));
+                charge.outcome = Err(failure.with("cause", reply.get("cause")).0.into());
                 // The entry goes on saying posting, which is as good: to write over it could take away the job that
                 // another client has settled it with. A render has an id to look at; the other steps have none.
                 if !charge.render.is_there() {
-                    return Some(charge.outcome.clone());
+                    return Some(charge.outcome());
                 }
                 charge.stage = Stage::Check;
-                self.look_well(task, &charge.render);
+                self.look_well(task, *charge.render);
             }
         }
         None
     }
 
-    fn fetch(&mut self, task: u32, charge: &mut Charge<H::Value>, job: &H::Value) {
+    fn fetch(&mut self, task: u32, charge: &mut Charge<H::Value>, job: H::Value) {
         charge.stage = Stage::Fetch;
         self.look_well(task, job);
     }
@@ -475,24 +482,24 @@ impl<H: Host> Core<H> {
         charge: &mut Charge<H::Value>,
         stage: Stage,
         call: JournalCall,
-        written: Option<(State, &H::Value)>,
+        written: Option<(State, H::Value)>,
     ) {
         charge.stage = stage;
         let entry = written.map_or_else(H::Value::nothing, |(state, job)| charge.entry(state, job).encode());
-        self.host.journal(task, call, &self.key(&charge.operation), &entry);
+        self.host.journal(task, call, self.key(*charge.operation), entry);
     }
 
     /// The charge was for this job.
-    fn bind(&mut self, task: u32, charge: &mut Charge<H::Value>, stage: Stage, job: &H::Value) {
+    fn bind(&mut self, task: u32, charge: &mut Charge<H::Value>, stage: Stage, job: H::Value) {
         self.remember(charge, job);
         self.journal(task, charge, stage, JournalCall::Write, Some((State::Bound, job)));
     }
 
-    fn remember(&mut self, charge: &Charge<H::Value>, job: &H::Value) {
+    fn remember(&mut self, charge: &Charge<H::Value>, job: H::Value) {
         self.known.remember(Charged {
-            operation: charge.operation.clone(),
+            operation: *charge.operation,
             entry: charge.entry(State::Bound, job),
-            template: charge.template.clone(),
+            template: *charge.template,
             since: charge.begun,
             reserved: charge.reserved,
         });
@@ -500,43 +507,43 @@ impl<H: Host> Core<H> {
 
     /// Nothing is charged: the id is free for another try, and the budget gets its credits back.
     fn delete(&mut self, task: u32, charge: &mut Charge<H::Value>, stage: Stage) {
-        self.known.settle(&charge.operation, 0.0);
-        self.spend(&charge.operation, charge.reserved, 0.0);
+        self.known.settle(*charge.operation, 0.0);
+        self.spend(*charge.operation, charge.reserved, 0.0);
         charge.reserved = f64::NAN;
         self.journal(task, charge, stage, JournalCall::Delete, None);
     }
 
     /// Puts what an operation cost in place of what was set aside for it in the journal.
-    pub(super) fn spend(&mut self, operation: &H::Value, reserved: f64, credits: f64) {
+    pub(super) fn spend(&mut self, operation: H::Value, reserved: f64, credits: f64) {
         if reserved.is_nan() {
             return;
         }
         if credits > 0.0 {
-            self.host.journal(0, JournalCall::Write, &self.budget_key(operation, credits), &H::Value::truth(true));
+            self.host.journal(0, JournalCall::Write, self.budget_key(operation, credits), H::Value::truth(true));
         }
         if credits != reserved {
-            self.host.journal(0, JournalCall::Delete, &self.budget_key(operation, reserved), &H::Value::nothing());
+            self.host.journal(0, JournalCall::Delete, self.budget_key(operation, reserved), H::Value::nothing());
         }
     }
 
     fn budget_prefix(&self) -> H::Value {
-        say("%1/budget:%0/", &self.config.budget_key, &self.config.namespace)
+        say("%1/budget:%0/", *self.config.budget_key, *self.config.namespace)
     }
 
     /// Where the journal has what an operation costs a shared budget: the key alone says it, so that a list sums it.
-    fn budget_key(&self, operation: &H::Value, credits: f64) -> H::Value {
-        say("%0%1", &self.budget_prefix(), &say("%0=%1", operation, &H::Value::number(credits)))
+    fn budget_key(&self, operation: H::Value, credits: f64) -> H::Value {
+        say("%0%1", self.budget_prefix(), say("%0=%1", operation, H::Value::number(credits)))
     }
 
     /// Where the journal has an operation.
-    pub(super) fn key(&self, operation: &H::Value) -> H::Value {
-        say("%1/%0", operation, &self.config.namespace)
+    pub(super) fn key(&self, operation: H::Value) -> H::Value {
+        say("%1/%0", operation, *self.config.namespace)
     }
 }
 
 /// Whether anything shows that a render was carried out between two looks. A job that was still being worked on
 /// changes by itself.
-fn was_touched<V: Value>(before: &V, after: &V) -> bool {
+fn was_touched<V: Value>(before: V, after: V) -> bool {
     let (Some(before), Some(after)) = (JobFacts::read(before), JobFacts::read(after)) else { return false };
     let at_rest = before.status == Status::Done || before.status.is_failure();
     after.is_rendered_or_rendering()

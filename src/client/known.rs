@@ -6,13 +6,13 @@ use crate::charge::{Entry, State};
 use crate::credits::{Budget, PriceTable};
 use crate::error::{Failure, refuse};
 use crate::host::{Host, JournalCall};
-use crate::value::Value;
+use crate::value::{Kept, Value};
 
 /// How many jobs, and how many templates, a client remembers.
 const REMEMBERED: usize = 1_000;
 
 /// A job that this client charged for, by its last step.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Charged<V> {
     pub operation: V,
     pub entry: Entry<V>,
@@ -24,10 +24,18 @@ pub struct Charged<V> {
     pub reserved: f64,
 }
 
+/// What is remembered of it, and what keeps its values.
+#[derive(Debug)]
+struct Remembered<V: Value> {
+    charged: Charged<V>,
+    #[expect(dead_code, reason = "keeps them")]
+    held: [Kept<V>; 3],
+}
+
 /// How long a step took for a template, and how long the template's videos are.
 #[derive(Clone, Debug)]
-struct Learned<V> {
-    template: V,
+struct Learned<V: Value> {
+    template: Kept<V>,
     step: Step,
     milliseconds: f64,
     /// Less than 0 where nobody knows.
@@ -36,12 +44,12 @@ struct Learned<V> {
 
 /// All that one client remembers. It forgets with the client; what must not be forgotten is in the journal.
 #[derive(Debug)]
-pub struct Known<V> {
-    charged: Vec<Charged<V>>,
+pub struct Known<V: Value> {
+    charged: Vec<Remembered<V>>,
     learned: Vec<Learned<V>>,
     budget: Option<Budget<V>>,
     /// Operations that are being posted right now.
-    pub posting: Vec<V>,
+    pub posting: Vec<Kept<V>>,
 }
 
 impl<V: Value> Known<V> {
@@ -52,43 +60,48 @@ impl<V: Value> Known<V> {
     }
 
     /// Takes in what the journal has, for a job that an earlier run charged for.
-    pub fn recall(&mut self, operation: &V, entry: &Entry<V>, now: f64) {
-        if entry.state == State::Bound && self.find(&entry.job).is_none() {
-            let (operation, entry) = (operation.clone(), entry.clone());
+    pub fn recall(&mut self, operation: V, entry: &Entry<V>, now: f64) {
+        if entry.state == State::Bound && self.find(entry.job).is_none() {
+            let (operation, entry) = (operation, *entry);
             self.remember(Charged { operation, entry, template: V::nothing(), since: now, reserved: f64::NAN });
         }
     }
 
-    fn find(&mut self, job: &V) -> Option<&mut Charged<V>> {
-        self.charged.iter_mut().find(|charged| charged.entry.job == *job)
+    fn find(&mut self, job: V) -> Option<&mut Charged<V>> {
+        self.charged.iter_mut().map(|known| &mut known.charged).find(|charged| charged.entry.job == job)
     }
 
     /// Takes in that a job is bound to a charge.
     pub fn remember(&mut self, charged: Charged<V>) {
-        if let Some(known) = self.find(&charged.entry.job) {
-            *known = charged;
+        let held = [charged.operation, charged.entry.job, charged.template].map(Kept::from);
+        let [operation, job, template] = &held;
+        let entry = Entry { job: **job, ..charged.entry };
+        let charged = Charged { operation: **operation, entry, template: **template, ..charged };
+        let at = self.charged.iter().position(|known| known.charged.entry.job == charged.entry.job);
+        if let Some(known) = at.and_then(|at| self.charged.get_mut(at)) {
+            *known = Remembered { charged, held };
             return;
         }
         if self.charged.len() >= REMEMBERED {
             self.charged.remove(0);
         }
-        self.charged.push(charged);
+        self.charged.push(Remembered { charged, held });
     }
 
     /// The template of a job.
-    pub fn template(&mut self, job: &V) -> V {
-        self.find(job).map_or_else(V::nothing, |charged| charged.template.clone())
+    pub fn template(&mut self, job: V) -> V {
+        self.find(job).map_or_else(V::nothing, |charged| charged.template)
     }
 
     /// What a job's last step leads to, when it began, and how long such steps took, in milliseconds; NaN where nobody knows.
-    pub fn timing(&mut self, job: &V) -> Option<(Goal, f64, f64)> {
-        let (template, step, since) = self.find(job).map(|known| (known.template.clone(), known.entry.step, known.since))?;
-        let took = self.learned(&template, step).map_or(f64::NAN, |learned| learned.milliseconds);
+    pub fn timing(&mut self, job: V) -> Option<(Goal, f64, f64)> {
+        let (template, step, since) = self.find(job).map(|known| (known.template, known.entry.step, known.since))?;
+        let took = self.learned(template, step).map_or(f64::NAN, |learned| learned.milliseconds);
         Some((step.goal(), since, took))
     }
 
-    fn learned(&mut self, template: &V, step: Step) -> Option<&mut Learned<V>> {
-        self.learned.iter_mut().find(|learned| learned.step == step && learned.template == *template)
+    fn learned(&mut self, template: V, step: Step) -> Option<&mut Learned<V>> {
+        self.learned.iter_mut().find(|learned| learned.step == step && *learned.template == template)
     }
 
     /// What a charge is estimated to cost, in credits; NaN where there is no budget.
@@ -99,7 +112,7 @@ impl<V: Value> Known<V> {
         &self,
         prices: &PriceTable,
         step: Step,
-        template: &V,
+        template: V,
         model: ModelVersion,
         seconds: f64,
     ) -> Result<f64, Failure<V>> {
@@ -108,7 +121,7 @@ impl<V: Value> Known<V> {
         }
         let mut seconds = seconds;
         for learned in &self.learned {
-            if seconds.is_nan() && learned.seconds > 0.0 && learned.template == *template {
+            if seconds.is_nan() && learned.seconds > 0.0 && *learned.template == template {
                 seconds = learned.seconds;
             }
         }
@@ -122,33 +135,33 @@ impl<V: Value> Known<V> {
     ///
     /// # Errors
     /// `BudgetExceededError`.
-    pub fn reserve(&mut self, operation: &V, credits: f64) -> Result<(), Failure<V>> {
+    pub fn reserve(&mut self, operation: V, credits: f64) -> Result<(), Failure<V>> {
         self.budget.as_mut().map_or(Ok(()), |budget| budget.reserve(operation, credits))
     }
 
     /// An operation is not being posted any more.
-    pub fn posted(&mut self, operation: &V) {
-        if let Some(at) = self.posting.iter().position(|posting| posting == operation) {
+    pub fn posted(&mut self, operation: V) {
+        if let Some(at) = self.posting.iter().position(|posting| **posting == operation) {
             self.posting.swap_remove(at);
         }
     }
 
     /// Corrects what an operation cost; 0 gives it all back.
-    pub fn settle(&mut self, operation: &V, credits: f64) {
+    pub fn settle(&mut self, operation: V, credits: f64) {
         if let Some(budget) = &mut self.budget {
             budget.settle(operation, credits);
         }
     }
 
     /// A job will not change any more, or is gone. The charge that ended with it, the first time that this is seen.
-    fn end(&mut self, job: &V) -> Option<Charged<V>> {
+    fn end(&mut self, job: V) -> Option<Charged<V>> {
         let charged = self.find(job).filter(|charged| charged.entry.state != State::Ended)?;
         charged.entry.state = State::Ended;
-        Some(charged.clone())
+        Some(*charged)
     }
 
     /// Takes in where a job stands. The charge that ended with it, the first time that this is seen.
-    fn notice(&mut self, job: &V, facts: &JobFacts, now: f64) -> Option<Charged<V>> {
+    fn notice(&mut self, job: V, facts: &JobFacts, now: f64) -> Option<Charged<V>> {
         let (goal, ..) = self.timing(job)?;
         let reached = facts.meets(goal);
         if !reached && !facts.status.is_failure() {
@@ -165,17 +178,17 @@ impl<V: Value> Known<V> {
     fn learn(&mut self, charged: &Charged<V>, facts: &JobFacts, now: f64) {
         // A failed job may be refunded or not: nobody says, so its reservation stays.
         if facts.credits_used > 0.0 {
-            self.settle(&charged.operation, facts.credits_used);
+            self.settle(charged.operation, facts.credits_used);
         }
         if !charged.template.is_there() {
             return;
         }
         let (milliseconds, seconds) = (now - charged.since, facts.duration);
-        if let Some(learned) = self.learned(&charged.template, charged.entry.step) {
+        if let Some(learned) = self.learned(charged.template, charged.entry.step) {
             learned.milliseconds += (milliseconds - learned.milliseconds) * 0.3;
             learned.seconds = learned.seconds.max(seconds);
         } else if self.learned.len() < REMEMBERED {
-            let (template, step) = (charged.template.clone(), charged.entry.step);
+            let (template, step) = (charged.template.into(), charged.entry.step);
             self.learned.push(Learned { template, step, milliseconds, seconds });
         }
     }
@@ -183,23 +196,23 @@ impl<V: Value> Known<V> {
 
 impl<H: Host> Core<H> {
     /// Takes in where a job stands, and writes down that its operation ended once it has.
-    pub(super) fn notice(&mut self, job: &H::Value) {
+    pub(super) fn notice(&mut self, job: H::Value) {
         let id = job.get("id");
-        if self.known.find(&id).is_none() {
+        if self.known.find(id).is_none() {
             return;
         }
         let Some(facts) = JobFacts::read(job) else { return };
-        let ended = self.known.notice(&id, &facts, self.host.now());
+        let ended = self.known.notice(id, &facts, self.host.now());
         if let Some(ended) = ended {
             if facts.credits_used > 0.0 {
-                self.spend(&ended.operation, ended.reserved, facts.credits_used);
+                self.spend(ended.operation, ended.reserved, facts.credits_used);
             }
             self.write_end(&ended);
         }
     }
 
     /// The upstream does not know the job any more.
-    pub(super) fn gone(&mut self, job: &H::Value) {
+    pub(super) fn gone(&mut self, job: H::Value) {
         let ended = self.known.end(job);
         if let Some(ended) = ended {
             self.write_end(&ended);
@@ -208,6 +221,6 @@ impl<H: Host> Core<H> {
 
     /// Nobody waits for it: at worst the operation is still pending after a reload, and ends then.
     fn write_end(&mut self, ended: &Charged<H::Value>) {
-        self.host.journal(0, JournalCall::Write, &self.key(&ended.operation), &ended.entry.encode());
+        self.host.journal(0, JournalCall::Write, self.key(ended.operation), ended.entry.encode());
     }
 }

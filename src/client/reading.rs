@@ -7,12 +7,12 @@ use crate::error::say;
 use crate::host::{Answer, Host, Request};
 use crate::poll::LONGEST;
 use crate::retry;
-use crate::value::Value;
+use crate::value::{Kept, Value};
 
 /// One read under way.
-pub struct Reading<V> {
+pub struct Reading<V: Value> {
     endpoint: Endpoint,
-    id: V,
+    id: Kept<V>,
     timeout: f64,
     /// How often it may still be tried again, and how often it was.
     retries: u32,
@@ -22,20 +22,20 @@ pub struct Reading<V> {
 
 impl<V: Value> Reading<V> {
     /// `timeout` is for one request, in milliseconds.
-    pub const fn new(endpoint: Endpoint, id: V, timeout: f64, retries: u32) -> Self {
-        Self { endpoint, id, timeout, retries, attempt: 0, sent: false }
+    pub fn new(endpoint: Endpoint, id: V, timeout: f64, retries: u32) -> Self {
+        Self { endpoint, id: id.into(), timeout, retries, attempt: 0, sent: false }
     }
 }
 
 impl<H: Host> Core<H> {
     /// Looks at a job in the name of another task; the number of the look.
-    pub(super) fn look(&mut self, parent: u32, id: &H::Value, retries: u32) -> u32 {
+    pub(super) fn look(&mut self, parent: u32, id: H::Value, retries: u32) -> u32 {
         let reading = Reading::new(Endpoint::Get, id.clone(), self.config.timeout, retries);
         self.add(Owner::Task(parent), Task::Read(Box::new(reading)))
     }
 
     /// Looks as often as a read is tried.
-    pub(super) fn look_well(&mut self, parent: u32, id: &H::Value) {
+    pub(super) fn look_well(&mut self, parent: u32, id: H::Value) {
         self.look(parent, id, self.config.max_retries);
     }
 
@@ -45,18 +45,18 @@ impl<H: Host> Core<H> {
         reading: &mut Reading<H::Value>,
         answer: Answer<H::Value>,
     ) -> Option<Outcome<H::Value>> {
-        let path = say(reading.endpoint.path(), &reading.id, &reading.id);
+        let path = say(reading.endpoint.path(), *reading.id, *reading.id);
         if !reading.sent {
             reading.sent = true;
-            self.send(task, reading.endpoint, &path, &H::Value::nothing(), &H::Value::nothing(), reading.timeout);
+            self.send(task, reading.endpoint, path, H::Value::nothing(), H::Value::nothing(), reading.timeout);
             return None;
         }
-        let judged = judged(reading.endpoint, &reading.id, &answer.unwrap_or_else(|thrown| thrown));
+        let judged = judged(reading.endpoint, *reading.id, answer.unwrap_or_else(|thrown| thrown));
         let (failure, again) = match judged {
             Ok(value) => {
                 self.tries.earn();
                 if reading.endpoint == Endpoint::Get {
-                    self.notice(&value);
+                    self.notice(value);
                 }
                 return Some(Ok(value));
             }
@@ -68,7 +68,7 @@ impl<H: Host> Core<H> {
         let wait = retry::backoff(reading.attempt, self.host.random(), failure.0.number_of("retryAfterMs"));
         reading.attempt += 1;
         reading.sent = false;
-        self.pause(task, &path, wait);
+        self.pause(task, path, wait);
         None
     }
 
@@ -77,9 +77,9 @@ impl<H: Host> Core<H> {
         &mut self,
         task: u32,
         endpoint: Endpoint,
-        path: &H::Value,
-        body: &H::Value,
-        operation: &H::Value,
+        path: H::Value,
+        body: H::Value,
+        operation: H::Value,
         timeout: f64,
     ) {
         if self.hears {
@@ -90,7 +90,7 @@ impl<H: Host> Core<H> {
             task,
             Request {
                 endpoint,
-                url: say("%0%1", &self.config.base_url, path),
+                url: say("%0%1", *self.config.base_url, path),
                 body: body.clone(),
                 operation: operation.clone(),
                 timeout: timeout.min(LONGEST),
@@ -99,7 +99,7 @@ impl<H: Host> Core<H> {
     }
 
     /// Waits before another try.
-    pub(super) fn pause(&mut self, task: u32, path: &H::Value, wait: f64) {
+    pub(super) fn pause(&mut self, task: u32, path: H::Value, wait: f64) {
         if self.hears {
             self.host.event(event::<H>("retry").with("path", path).with_number("inMs", wait));
         }
@@ -108,6 +108,6 @@ impl<H: Host> Core<H> {
 }
 
 /// The beginning of a record for the log.
-pub(super) fn event<H: Host>(kind: &str) -> H::Value {
+pub(super) fn event<H: Host>(kind: &'static str) -> H::Value {
     H::Value::record().with_text("type", kind)
 }

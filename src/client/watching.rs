@@ -10,7 +10,7 @@ use crate::error::{Failure, say};
 use crate::host::{Answer, Env, Host};
 use crate::poll::{self, Ending, FLOOR, HIDDEN, LONGEST, Look, Memory, Wish};
 use crate::retry;
-use crate::value::Value;
+use crate::value::{Kept, Value};
 
 /// How long a wait lasts where nobody says, in milliseconds: longer than any render that was reported.
 const POLL_TIMEOUT: f64 = 1_800_000.0;
@@ -21,7 +21,7 @@ const EXPECTED_VIDEO: f64 = 40_000.0;
 const LOOKS_IN_FLIGHT: usize = 6;
 
 /// The jobs that one task looks at.
-pub struct Watch<V> {
+pub struct Watch<V: Value> {
     jobs: Vec<Watched<V>>,
     /// No look before this: what a `Retry-After` asked for.
     quiet_until: f64,
@@ -29,10 +29,10 @@ pub struct Watch<V> {
     env: Env,
 }
 
-struct Watched<V> {
-    id: V,
+struct Watched<V: Value> {
+    id: Kept<V>,
     /// As last seen, or as it was given.
-    job: V,
+    job: Kept<V>,
     facts: Option<JobFacts>,
     memory: Memory,
     /// When the next look is due, and when it was last looked at, on the monotonic clock.
@@ -52,7 +52,7 @@ struct Watcher {
     wish: Wish,
 }
 
-impl<V> Watched<V> {
+impl<V: Value> Watched<V> {
     fn plan(&mut self, now: f64, first: bool) {
         let Some(facts) = &self.facts else { return };
         let look = poll::next(facts, &self.memory, now);
@@ -72,15 +72,15 @@ impl<V> Watched<V> {
 
 impl<V: Value> Watch<V> {
     fn insert(&mut self, watcher: Watcher, id: V, job: V, memory: Memory, now: f64) {
-        if let Some(watched) = self.jobs.iter_mut().find(|watched| watched.id == id) {
+        if let Some(watched) = self.jobs.iter_mut().find(|watched| *watched.id == id) {
             watched.watchers.push(watcher);
             watched.due = watched.due.min(now + watcher.wish.longest(true));
             return;
         }
         // A job that has ended otherwise is looked at once more before it is believed: the copy may be old.
-        let facts = JobFacts::read(&job).filter(|facts| facts.status.is_active());
+        let facts = JobFacts::read(job).filter(|facts| facts.status.is_active());
         let watchers = vec![watcher];
-        self.jobs.push(Watched { id, job, facts, memory, due: now, looked: now, remaining: -1.0, look: 0, watchers });
+        self.jobs.push(Watched { id: id.into(), job: job.into(), facts, memory, due: now, looked: now, remaining: -1.0, look: 0, watchers });
         if let Some(added) = self.jobs.last_mut() {
             added.plan(now, true);
         }
@@ -89,20 +89,20 @@ impl<V: Value> Watch<V> {
 
 impl<H: Host> Core<H> {
     /// What a call waits for.
-    pub(super) fn goal(&mut self, given: &H::Value) -> Goal {
+    pub(super) fn goal(&mut self, given: H::Value) -> Goal {
         match given.get("until").one_of("preview video done") {
             0 => Goal::Preview,
             1 => Goal::Video,
             2 => Goal::Done,
-            _ => self.known.timing(&given.get("id")).map_or(Goal::Done, |(goal, ..)| goal),
+            _ => self.known.timing(given.get("id")).map_or(Goal::Done, |(goal, ..)| goal),
         }
     }
 
     /// Lets a call wait for a job: by the task that looks at all jobs, or by one of its own.
-    pub(super) fn watch(&mut self, task: u32, given: &H::Value) {
+    pub(super) fn watch(&mut self, task: u32, given: H::Value) {
         let (id, job, now) = (given.get("id"), given.get("job"), self.host.now());
         let goal = self.goal(given);
-        let timing = self.known.timing(&id);
+        let timing = self.known.timing(id);
         let (_, since, learned) = timing.unwrap_or((goal, now, f64::NAN));
         let usual = if goal == Goal::Preview { EXPECTED_PREVIEW } else { EXPECTED_VIDEO };
         let told = given.number_of("expectedMs");
@@ -195,7 +195,7 @@ impl<H: Host> Core<H> {
             looking += 1;
             watched.looked = now;
             // The schedule does the trying again: an outage must not hold a place in flight.
-            watched.look = self.look(number, &watched.id, 0);
+            watched.look = self.look(number, *watched.id, 0);
         }
         if watch.jobs.is_empty() {
             if self.watch == number {
@@ -217,7 +217,7 @@ impl<H: Host> Core<H> {
                 continue;
             }
             let message = "The job was still running when the time to wait was over. poll() it again to go on waiting.";
-            let failure = about(Failure::told("PollTimeoutError", message), &watched.id, &watched.job);
+            let failure = about(Failure::told("PollTimeoutError", message), *watched.id, *watched.job);
             self.end(watched.watchers.swap_remove(at).task, Some(Err(failure)));
         }
     }
@@ -227,25 +227,25 @@ impl<H: Host> Core<H> {
     fn looked(&mut self, watched: &mut Watched<H::Value>, answer: Answer<H::Value>, now: f64, env: Env) -> f64 {
         let job = match answer {
             Ok(job) => job,
-            Err(failure) => return self.missed(watched, &Failure(failure), now),
+            Err(failure) => return self.missed(watched, Failure(failure), now),
         };
-        let Some(facts) = JobFacts::read(&job) else { return f64::NAN };
+        let Some(facts) = JobFacts::read(job) else { return f64::NAN };
         let changed = watched.facts != Some(facts) || watched.memory.looks == 0;
         watched.memory.observe(&facts, now);
         watched.facts = Some(facts);
-        watched.job = job.clone();
+        watched.job = job.into();
         let missing = facts.status == Status::Done && watched.watchers.iter().any(|watcher| !facts.meets(watcher.wish.goal));
         watched.memory.incomplete = if missing { watched.memory.incomplete + 1 } else { 0 };
         watched.plan(now, false);
         let look = Look { in_ms: watched.due_in(env) - now, remaining_ms: watched.remaining };
         if changed && self.hears {
-            self.host.event(event::<H>("look").with("jobId", &watched.id).with_number("inMs", look.in_ms));
+            self.host.event(event::<H>("look").with("jobId", *watched.id).with_number("inMs", look.in_ms));
         }
         let mut at = 0;
         while let Some(watcher) = watched.watchers.get(at).copied() {
             if changed && let Some(Place { owner: Owner::Call(call), .. }) = self.find(watcher.task) {
                 let call = call.clone();
-                self.host.update(&call, &job, look);
+                self.host.update(&call, job, look);
             }
             let failure = match poll::ending(&facts, watcher.wish.goal, &watched.memory) {
                 Ending::None => {
@@ -253,25 +253,25 @@ impl<H: Host> Core<H> {
                     continue;
                 }
                 Ending::Reached => None,
-                Ending::Failed => Some(failed(&job)),
+                Ending::Failed => Some(failed(job)),
                 Ending::Incomplete => Some(Failure::told(
                     "IncompleteResultError",
                     "The job is done, but the URL that was waited for did not come. Look again later with get().",
                 )),
             };
             watched.watchers.swap_remove(at);
-            let outcome = failure.map_or_else(|| Ok(job.clone()), |failure| Err(about(failure, &watched.id, &job)));
+            let outcome = failure.map_or_else(|| Ok(job.clone()), |failure| Err(about(failure, *watched.id, job)));
             self.end(watcher.task, Some(outcome));
         }
         f64::NAN
     }
 
     /// Takes in a look that brought no job.
-    fn missed(&mut self, watched: &mut Watched<H::Value>, failure: &Failure<H::Value>, now: f64) -> f64 {
+    fn missed(&mut self, watched: &mut Watched<H::Value>, failure: Failure<H::Value>, now: f64) -> f64 {
         let status = failure.0.number_of("status") as u16;
         if matches!(status, 401 | 403 | 404) || failure.is("InvalidRequestError") {
             if status == 404 {
-                self.gone(&watched.id);
+                self.gone(*watched.id);
             }
             while let Some(watcher) = watched.watchers.pop() {
                 self.end(watcher.task, Some(Err(failure.clone())));
@@ -285,8 +285,8 @@ impl<H: Host> Core<H> {
 }
 
 /// The error of a job that failed or was rejected.
-fn failed<V: Value>(job: &V) -> Failure<V> {
-    let rejected = Status::parse(&job.get("status")) == Status::Rejected;
+fn failed<V: Value>(job: V) -> Failure<V> {
+    let rejected = Status::parse(job.get("status")) == Status::Rejected;
     let given = job.get("failed_reason");
     let reason = if given.matches(".") {
         given
@@ -298,9 +298,9 @@ fn failed<V: Value>(job: &V) -> Failure<V> {
         })
     };
     let template = if rejected { "The job was rejected: %0" } else { "The job failed: %0" };
-    Failure::new("JobFailedError", &say(template, &reason, &reason)).with("reason", &reason)
+    Failure::new("JobFailedError", say(template, reason, reason)).with("reason", reason)
 }
 
-fn about<V: Value>(failure: Failure<V>, id: &V, job: &V) -> Failure<V> {
+fn about<V: Value>(failure: Failure<V>, id: V, job: V) -> Failure<V> {
     failure.with("jobId", id).with("job", job)
 }

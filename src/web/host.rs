@@ -1,191 +1,141 @@
-//! The host in a browser, a worker, Node, Deno or Bun: the headers of requests by gloo-net, everything else by `plumbing.js`.
+//! The host in a browser, a worker, Node, Deno or Bun: `plumbing.js`, by the number of a client.
 
-use gloo_net::http::Headers;
 use wasm_bindgen::prelude::*;
 
+use super::js::Js;
 use crate::error::Failure;
-use crate::host::Host;
+use crate::host::{Env, Host, JournalCall, Request};
 use crate::poll::Look;
 use crate::value::Value;
 
-#[wasm_bindgen]
+#[wasm_bindgen(module = "/src/web/plumbing.js")]
 extern "C" {
-    #[wasm_bindgen(js_name = Headers)]
-    type RawHeaders;
-
-    // Does not catch: what it is given has been checked.
-    #[wasm_bindgen(constructor, js_class = "Headers")]
-    fn new(pairs: &JsValue) -> RawHeaders;
-
-    /// The class of `plumbing.js`.
-    #[derive(Clone, Debug)]
-    pub type Plumbing;
-
-    #[wasm_bindgen(method, structural)]
-    pub(super) fn send(
-        this: &Plumbing,
-        task: u32,
-        post: bool,
-        url: &JsValue,
-        body: &JsValue,
-        operation: &JsValue,
-        timeout: f64,
-    );
-    #[wasm_bindgen(method, structural)]
-    pub(super) fn sleep(this: &Plumbing, task: u32, ms: f64, light: bool);
-    #[wasm_bindgen(method, structural)]
-    pub(super) fn wake(this: &Plumbing);
-    #[wasm_bindgen(method, structural)]
-    pub(super) fn forget(this: &Plumbing, task: u32);
-    #[wasm_bindgen(method, structural)]
-    pub(super) fn journal(this: &Plumbing, task: u32, call: &str, key: &JsValue, entry: &JsValue);
-    #[wasm_bindgen(method, structural, js_name = listJobs)]
-    pub(super) fn list_jobs(this: &Plumbing, task: u32, since: f64) -> bool;
-    #[wasm_bindgen(method, structural)]
-    pub(super) fn lock(this: &Plumbing, task: u32, name: &JsValue) -> bool;
-    #[wasm_bindgen(method, structural)]
-    pub(super) fn unlock(this: &Plumbing, task: u32);
-    #[wasm_bindgen(method, structural)]
-    pub(super) fn now(this: &Plumbing) -> f64;
-    #[wasm_bindgen(method, structural)]
-    pub(super) fn uuid(this: &Plumbing) -> JsValue;
-    #[wasm_bindgen(method, structural)]
-    pub(super) fn visible(this: &Plumbing) -> bool;
-    #[wasm_bindgen(method, structural)]
-    pub(super) fn online(this: &Plumbing) -> bool;
-    #[wasm_bindgen(method, structural)]
-    pub(super) fn shares(this: &Plumbing) -> bool;
-    #[wasm_bindgen(method, structural)]
-    pub(super) fn hears(this: &Plumbing) -> bool;
-    #[wasm_bindgen(method, structural)]
-    pub(super) fn event(this: &Plumbing, event: &JsValue);
-
-    /// A call of JavaScript's.
-    #[derive(Clone, Debug)]
-    pub type Call;
-
-    #[wasm_bindgen(method, structural)]
-    fn settle(this: &Call, ok: bool, value: &JsValue);
-    #[wasm_bindgen(method, structural)]
-    fn over(this: &Call);
-    #[wasm_bindgen(method, structural)]
-    fn update(this: &Call, job: &JsValue, in_ms: f64, remaining_ms: f64);
-    #[wasm_bindgen(method, structural)]
-    fn alarm(this: &Call, task: u32, ms: f64);
+    fn send(client: i32, task: i32, post: i32, url: i32, body: i32, operation: i32, timeout: f64);
+    fn sleep(client: i32, task: i32, ms: f64, light: i32);
+    fn wake(client: i32);
+    fn forget(client: i32, task: i32);
+    fn journal(client: i32, task: i32, call: i32, key: i32, entry: i32);
+    #[wasm_bindgen(js_name = listJobs)]
+    fn list_jobs(client: i32, task: i32, since: f64) -> bool;
+    fn lock(client: i32, task: i32, name: i32) -> bool;
+    fn unlock(client: i32, task: i32);
+    fn now() -> f64;
+    fn wall() -> f64;
+    fn random() -> f64;
+    fn uuid() -> i32;
+    fn visible() -> bool;
+    fn online() -> bool;
+    #[wasm_bindgen(js_name = isShared)]
+    fn shares() -> bool;
+    fn event(client: i32, event: i32);
+    fn settle(call: i32, ok: i32, value: i32);
+    fn over(call: i32);
+    fn update(call: i32, job: i32, in_ms: f64, remaining_ms: f64);
+    fn alarm(call: i32, task: i32, ms: f64);
 }
-
-/// The methods of [`Host`] that hand on to the plumbing, which is the host's first part: the same whoever makes the calls.
-macro_rules! by_plumbing {
-    () => {
-        fn send(&self, task: u32, request: crate::host::Request<JsValue>) {
-            let crate::host::Request { endpoint, url, body, operation, timeout } = &request;
-            self.0.send(task, endpoint.charges().is_some(), url, body, operation, *timeout);
-        }
-
-        fn sleep(&self, task: u32, ms: f64, light: bool) {
-            self.0.sleep(task, ms, light);
-        }
-
-        fn wake(&self) {
-            self.0.wake();
-        }
-
-        fn forget(&self, task: u32) {
-            self.0.forget(task);
-        }
-
-        fn journal(&self, task: u32, call: crate::host::JournalCall, key: &JsValue, entry: &JsValue) {
-            self.0.journal(task, call.as_str(), key, entry);
-        }
-
-        fn lock(&self, task: u32, name: &JsValue) -> bool {
-            self.0.lock(task, name)
-        }
-
-        fn unlock(&self, task: u32) {
-            self.0.unlock(task);
-        }
-
-        fn list_jobs(&self, task: u32, since: f64) -> bool {
-            self.0.list_jobs(task, since)
-        }
-
-        fn now(&self) -> f64 {
-            self.0.now()
-        }
-
-        fn wall(&self) -> f64 {
-            js_sys::Date::now()
-        }
-
-        fn random(&self) -> f64 {
-            js_sys::Math::random()
-        }
-
-        fn uuid(&self) -> JsValue {
-            self.0.uuid()
-        }
-
-        fn env(&self) -> crate::host::Env {
-            crate::host::Env { visible: self.0.visible(), online: self.0.online() }
-        }
-
-        fn shares(&self) -> bool {
-            self.0.shares()
-        }
-
-        fn hears(&self) -> bool {
-            self.0.hears()
-        }
-
-        fn event(&self, event: JsValue) {
-            self.0.event(&event);
-        }
-    };
-}
-#[cfg(feature = "serde")]
-pub(super) use by_plumbing;
 
 /// The host over the plumbing.
 #[derive(Debug)]
-pub struct WebHost(Plumbing);
+pub struct WebHost(i32, bool);
 
 impl WebHost {
     /// Over that plumbing.
-    pub const fn new(plumbing: Plumbing) -> Self {
-        Self(plumbing)
+    pub const fn new(number: i32, hears: bool) -> Self {
+        Self(number, hears)
     }
 }
 
 impl Host for WebHost {
-    type Value = JsValue;
-    type Call = Call;
+    type Value = Js;
+    type Call = i32;
 
-    by_plumbing!();
+    fn send(&self, task: u32, request: Request<Js>) {
+        let Request { endpoint, url, body, operation, timeout } = &request;
+        send(self.0, task as i32, endpoint.charges().is_some().into(), url.0, body.0, operation.0, *timeout);
+    }
 
-    fn settle(&self, call: &Call, result: Result<&JsValue, &Failure<JsValue>>) {
+    fn sleep(&self, task: u32, ms: f64, light: bool) {
+        sleep(self.0, task as i32, ms, light.into());
+    }
+
+    fn wake(&self) {
+        wake(self.0);
+    }
+
+    fn forget(&self, task: u32) {
+        forget(self.0, task as i32);
+    }
+
+    fn journal(&self, task: u32, call: JournalCall, key: Js, entry: Js) {
+        journal(self.0, task as i32, Js::text(call.as_str()).0, key.0, entry.0);
+    }
+
+    fn lock(&self, task: u32, name: Js) -> bool {
+        lock(self.0, task as i32, name.0)
+    }
+
+    fn unlock(&self, task: u32) {
+        unlock(self.0, task as i32);
+    }
+
+    fn list_jobs(&self, task: u32, since: f64) -> bool {
+        list_jobs(self.0, task as i32, since)
+    }
+
+    fn now(&self) -> f64 {
+        now()
+    }
+
+    fn wall(&self) -> f64 {
+        wall()
+    }
+
+    fn random(&self) -> f64 {
+        random()
+    }
+
+    fn uuid(&self) -> Js {
+        Js(uuid())
+    }
+
+    fn env(&self) -> Env {
+        Env { visible: visible(), online: online() }
+    }
+
+    fn shares(&self) -> bool {
+        shares()
+    }
+
+    fn hears(&self) -> bool {
+        self.1
+    }
+
+    fn event(&self, it: Js) {
+        event(self.0, it.0);
+    }
+
+    fn settle(&self, call: &i32, result: Result<Js, Failure<Js>>) {
         match result {
-            Ok(value) => call.settle(true, value),
-            Err(failure) => call.settle(false, &failure.0),
+            Ok(value) => settle(*call, 1, value.0),
+            Err(failure) => settle(*call, 0, failure.0.0),
         }
     }
 
-    fn over(&self, call: &Call) {
-        call.over();
+    fn over(&self, call: &i32) {
+        over(*call);
     }
 
-    fn update(&self, call: &Call, job: &JsValue, look: Look) {
-        call.update(job, look.in_ms, look.remaining_ms);
+    fn update(&self, call: &i32, job: Js, look: Look) {
+        update(*call, job.0, look.in_ms, look.remaining_ms);
     }
 
-    fn alarm(&self, call: &Call, task: u32, ms: f64) {
-        call.alarm(task, ms);
+    fn alarm(&self, call: &i32, task: u32, ms: f64) {
+        alarm(*call, task as i32, ms);
     }
 }
 
-/// The settings of a request, with the headers in them as an object of gloo-net's; else a record of the option that is to
-/// blame. `fetch` is called with them and the URL, whoever's it is: to build a `Request` first costs a sixth of a call.
-pub fn build(init: &JsValue, pairs: &JsValue) -> JsValue {
+/// Whether a header may be sent: else a record of the option that is to blame.
+pub fn build(pairs: Js) -> Js {
     for index in 0.. {
         let pair = pairs.nth(index);
         if !pair.is_there() {
@@ -203,9 +153,9 @@ pub fn build(init: &JsValue, pairs: &JsValue) -> JsValue {
             return unusable(field, message);
         }
     }
-    init.clone().with("headers", &Headers::from_raw(RawHeaders::new(pairs).unchecked_into()).into_raw())
+    Js(0)
 }
 
-fn unusable(field: &str, message: &str) -> JsValue {
-    JsValue::record().with_text("field", field).with_text("message", message)
+fn unusable(field: &'static str, message: &'static str) -> Js {
+    Js::record().with_text("field", field).with_text("message", message)
 }

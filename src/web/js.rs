@@ -4,64 +4,93 @@ use wasm_bindgen::prelude::*;
 
 use crate::value::{Kind, Value};
 
+/// A value of JavaScript, by its place in the table of `values.js`.
+#[derive(Clone, Copy, Debug)]
+pub struct Js(pub i32);
+
 #[wasm_bindgen(module = "/src/web/values.js")]
 extern "C" {
-    fn kind(value: &JsValue) -> u8;
-    fn get(object: &JsValue, key: &str) -> JsValue;
-    #[wasm_bindgen(js_name = get)]
-    fn at(object: &JsValue, key: &JsValue) -> JsValue;
-    fn set(object: JsValue, key: &str, value: &JsValue) -> JsValue;
-    fn push(list: JsValue, value: &JsValue) -> JsValue;
-    fn keys(object: &JsValue) -> JsValue;
-    fn copied(object: &JsValue) -> JsValue;
+    fn kind(value: i32) -> i32;
+    fn text(text: i32, length: i32) -> i32;
+    #[wasm_bindgen(js_name = put)]
+    fn from_number(number: f64) -> i32;
+    fn get(object: i32, key: i32, length: i32) -> i32;
+    fn at(object: i32, key: i32) -> i32;
+    fn nth(object: i32, index: i32) -> i32;
+    fn set(object: i32, key: i32, length: i32, value: i32) -> i32;
+    fn push(list: i32, value: i32) -> i32;
+    fn keys(object: i32) -> i32;
+    fn copied(object: i32) -> i32;
     #[wasm_bindgen(js_name = className)]
-    fn class_name(value: &JsValue) -> JsValue;
-    fn number(value: &JsValue) -> f64;
+    fn class_name(value: i32) -> i32;
+    fn number(value: i32) -> f64;
     #[wasm_bindgen(js_name = oneOf)]
-    fn one_of(value: &JsValue, words: &str) -> i32;
-    fn matches(value: &JsValue, pattern: &str) -> bool;
-    fn holds(value: &JsValue, part: &JsValue) -> bool;
-    fn replaced(value: &JsValue, pattern: &str, by: &JsValue) -> JsValue;
-    fn filled(template: &str, first: &JsValue, second: &JsValue) -> JsValue;
-    fn hash(value: &JsValue, seed: f64) -> f64;
+    fn one_of(value: i32, words: i32, length: i32) -> i32;
+    fn matches(value: i32, pattern: i32, length: i32) -> bool;
+    fn holds(value: i32, part: i32) -> bool;
+    fn replaced(value: i32, pattern: i32, length: i32, by: i32) -> i32;
+    fn filled(template: i32, length: i32, first: i32, second: i32) -> i32;
+    fn hash(value: i32, seed: f64) -> f64;
+    fn equal(one: i32, other: i32) -> bool;
+    fn keep(value: i32) -> i32;
+    fn release(value: i32);
+    fn clear();
 }
 
-impl Value for JsValue {
+impl PartialEq for Js {
+    fn eq(&self, other: &Self) -> bool {
+        equal(self.0, other.0)
+    }
+}
+
+impl Value for Js {
     fn nothing() -> Self {
-        Self::UNDEFINED
+        Self(0)
     }
 
-    fn text(text: &str) -> Self {
-        Self::from_str(text)
+    fn keep(self) -> Self {
+        Self(keep(self.0))
+    }
+
+    fn release(self) {
+        release(self.0);
+    }
+
+    fn clear() {
+        clear();
+    }
+
+    fn text(it: &'static str) -> Self {
+        Self(text(it.as_ptr() as i32, it.len() as i32))
     }
 
     fn number(number: f64) -> Self {
-        Self::from_f64(number)
+        Self(from_number(number))
     }
 
     fn truth(yes: bool) -> Self {
-        Self::from_bool(yes)
+        Self(if yes { 1 } else { 2 })
     }
 
     fn record() -> Self {
         // The first field makes the object.
-        Self::UNDEFINED
+        Self(0)
     }
 
     fn list() -> Self {
-        js_sys::Array::new().into()
+        Self(push(0, 0))
     }
 
-    fn with(self, key: &str, value: &Self) -> Self {
-        set(self, key, value)
+    fn with(self, key: &'static str, value: Self) -> Self {
+        Self(set(self.0, key.as_ptr() as i32, key.len() as i32, value.0))
     }
 
-    fn and(self, element: &Self) -> Self {
-        push(self, element)
+    fn and(self, element: Self) -> Self {
+        Self(push(self.0, element.0))
     }
 
-    fn kind(&self) -> Kind {
-        match kind(self) {
+    fn kind(self) -> Kind {
+        match kind(self.0) {
             0 => Kind::Nothing,
             1 => Kind::Null,
             2 => Kind::Bool,
@@ -73,63 +102,63 @@ impl Value for JsValue {
         }
     }
 
-    fn get(&self, key: &str) -> Self {
-        get(self, key)
+    fn get(self, key: &'static str) -> Self {
+        Self(get(self.0, key.as_ptr() as i32, key.len() as i32))
     }
 
-    fn at(&self, key: &Self) -> Self {
-        at(self, key)
+    fn at(self, key: Self) -> Self {
+        Self(at(self.0, key.0))
     }
 
-    fn keys(&self) -> Self {
-        keys(self)
+    fn keys(self) -> Self {
+        Self(keys(self.0))
     }
 
-    fn nth(&self, index: usize) -> Self {
-        at(self, &Self::from_f64(index as f64))
+    fn nth(self, index: usize) -> Self {
+        Self(nth(self.0, index as i32))
     }
 
-    fn as_number(&self) -> f64 {
-        number(self)
+    fn as_number(self) -> f64 {
+        number(self.0)
     }
 
-    fn is_true(&self) -> bool {
-        *self == Self::TRUE
+    fn is_true(self) -> bool {
+        self.0 == 1
     }
 
-    fn is_there(&self) -> bool {
-        !self.is_undefined()
+    fn is_there(self) -> bool {
+        self.0 != 0
     }
 
-    fn one_of(&self, words: &str) -> i32 {
-        one_of(self, words)
+    fn one_of(self, words: &'static str) -> i32 {
+        one_of(self.0, words.as_ptr() as i32, words.len() as i32)
     }
 
-    fn matches(&self, pattern: &str) -> bool {
-        matches(self, pattern)
+    fn matches(self, pattern: &'static str) -> bool {
+        matches(self.0, pattern.as_ptr() as i32, pattern.len() as i32)
     }
 
-    fn replaced(&self, pattern: &str, by: &Self) -> Self {
-        replaced(self, pattern, by)
+    fn replaced(self, pattern: &'static str, by: Self) -> Self {
+        Self(replaced(self.0, pattern.as_ptr() as i32, pattern.len() as i32, by.0))
     }
 
-    fn filled(template: &str, first: &Self, second: &Self) -> Self {
-        filled(template, first, second)
+    fn filled(template: &'static str, first: Self, second: Self) -> Self {
+        Self(filled(template.as_ptr() as i32, template.len() as i32, first.0, second.0))
     }
 
-    fn holds(&self, other: &Self) -> bool {
-        holds(self, other)
+    fn holds(self, other: Self) -> bool {
+        holds(self.0, other.0)
     }
 
-    fn hash(&self, seed: f64) -> f64 {
-        hash(self, seed)
+    fn hash(self, seed: f64) -> f64 {
+        hash(self.0, seed)
     }
 
-    fn class(&self) -> Self {
-        class_name(self)
+    fn class(self) -> Self {
+        Self(class_name(self.0))
     }
 
-    fn copied(&self) -> Self {
-        copied(self)
+    fn copied(self) -> Self {
+        Self(copied(self.0))
     }
 }

@@ -16,7 +16,8 @@ mod typed;
 
 #[cfg(feature = "serde")]
 pub use error::{ApiKind, Error, Reason};
-pub use host::{Call, Plumbing, WebHost, build};
+pub use host::WebHost;
+pub use js::Js;
 #[cfg(feature = "serde")]
 pub use rust::{Listening, RustHost};
 #[cfg(feature = "serde")]

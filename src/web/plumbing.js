@@ -1,5 +1,7 @@
 // What the core needs of the world: time, the network, and a journal. It decides nothing.
 
+import { put, value } from "./values.js";
+
 const agent = globalThis.navigator?.userAgent ?? "";
 const server =
   globalThis.process?.versions?.node || globalThis.Deno || globalThis.Bun || globalThis.EdgeRuntime || agent === "Cloudflare-Workers";
@@ -28,15 +30,35 @@ export const later = (call) =>
     }
   });
 
+// The plumbing of each client, and each call, by their numbers.
+export const clients = new Map();
+export const calls = new Map();
+
+const of = (method) => (client, ...given) => clients.get(client)[method](...given);
+export const send = of("send");
+export const sleep = of("sleep");
+export const wake = of("wake");
+export const forget = of("forget");
+export const journal = of("journal");
+export const listJobs = of("listJobs");
+export const lock = of("lock");
+export const unlock = of("unlock");
+export const event = of("event");
+
+export const settle = (call, ok, it) => calls.get(call).settle(ok, value(it));
+export const over = (call) => calls.get(call).over();
+export const update = (call, job, ...look) => calls.get(call).update(value(job), ...look);
+export const alarm = (call, ...when) => calls.get(call).alarm(...when);
+
 export class Plumbing {
   #waits = new Map(); // number of a task -> { stop, light }
   #locks = new Map(); // number of a task -> what gives its lock back
   #listening = 0;
 
-  // `core` is told of things: resume(task, ok, value), posted(task, operation); and asked: build(init, headers).
-  constructor(options, core) {
+  // Whoever has it adds: resume(task, ok, value), which hears of what was begun; posted(task, operation), which hears of
+  // what is being sent; and build(init, headers), which makes the settings of a request.
+  constructor(options) {
     this.options = options;
-    this.core = core;
     this.idempotent = options.idempotencyHeader ?? !/^[a-z][a-z\d+.-]*:/i.test(options.baseUrl ?? "https:");
     this.store = options.journal === "memory" || !options.journal && !inBrowser ? memory : options.journal ?? stored;
   }
@@ -53,7 +75,7 @@ export class Plumbing {
   #done(task, wait, ok, value) {
     if (this.#waits.get(task) !== wait) return;
     this.#waits.delete(task);
-    this.core.resume(task, ok, value);
+    this.resume(task, ok, value);
   }
 
   #promise(task, promise, stop) {
@@ -108,8 +130,9 @@ export class Plumbing {
         stop();
       }, timeout);
     });
-    this.core.posted?.(task, operation);
-    const answer = this.#exchange(post, url, body, operation, controller.signal);
+    operation = value(operation);
+    this.posted?.(task, operation);
+    const answer = this.#exchange(post, value(url), value(body), operation, controller.signal);
     this.#promise(task, Promise.race([answer, late]).finally(() => clearTimeout(timer)), stop);
   }
 
@@ -127,7 +150,7 @@ export class Plumbing {
         headers.push(["content-type", "application/json"]);
       }
       if (this.idempotent && /^[ -~]+$/.test(operation ?? "")) headers.push(["idempotency-key", operation]);
-      settings = this.core.build(init, headers);
+      settings = this.build(init, headers);
     } catch (cause) {
       return { field: "headers", message: "could not be made: the function for headers or apiKey failed", cause };
     }
@@ -165,7 +188,7 @@ export class Plumbing {
   /* ---- the journal, and lists ---- */
 
   journal(task, call, key, entry) {
-    this.#promise(task, this.#stored(call, key, entry));
+    this.#promise(task, this.#stored(value(call), value(key), value(entry)));
   }
 
   async #stored(call, key, entry) {
@@ -193,7 +216,7 @@ export class Plumbing {
     const waiting = new AbortController();
     const held = new Promise((resolve) => this.#locks.set(task, resolve));
     const got = new Promise((resolve, reject) => {
-      locks.request(`custom-template-jobs/${name}`, { signal: waiting.signal }, () => (resolve(), held)).catch(reject);
+      locks.request(`custom-template-jobs/${value(name)}`, { signal: waiting.signal }, () => (resolve(), held)).catch(reject);
     });
     this.#promise(task, got, () => waiting.abort());
     return true;
@@ -206,16 +229,8 @@ export class Plumbing {
 
   /* ---- the surroundings ---- */
 
-  shares = () => shares;
-  now = () => performance.now();
-  uuid = () =>
-    // Pages without TLS have no `randomUUID`. Ours keeps operations apart as well; it guards no secret.
-    globalThis.crypto?.randomUUID?.() ?? "xxxxxxxx-xxxx-4xxx-8xxx-xxxxxxxxxxxx".replace(/x/g, () => ((Math.random() * 16) | 0).toString(16));
-  visible = () => globalThis.document?.visibilityState !== "hidden";
-  online = () => globalThis.navigator?.onLine !== false;
-
-  hears = () => !!this.options.onEvent;
   event(event) {
+    event = value(event);
     later(() => this.options.onEvent(event));
   }
 
@@ -230,6 +245,18 @@ export class Plumbing {
     globalThis[verb]?.("pageshow", this.wake);
   }
 }
+
+/* ---- the surroundings ---- */
+
+export const isShared = () => shares;
+export const now = () => performance.now();
+export const wall = Date.now;
+export const random = Math.random;
+export const uuid = () =>
+  // Pages without TLS have no `randomUUID`. Ours keeps operations apart as well; it guards no secret.
+  put(globalThis.crypto?.randomUUID?.() ?? "xxxxxxxx-xxxx-4xxx-8xxx-xxxxxxxxxxxx".replace(/x/g, () => ((Math.random() * 16) | 0).toString(16)));
+export const visible = () => globalThis.document?.visibilityState !== "hidden";
+export const online = () => globalThis.navigator?.onLine !== false;
 
 // What arrived of a charge's answer counts even where it broke off: the id of a job that was paid for may be in it.
 async function bodyOf(answer, post) {

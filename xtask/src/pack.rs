@@ -26,8 +26,7 @@ const BUDGET: usize = 24_400;
 pub fn run(workspace: &Workspace) -> Result<PathBuf> {
     npm::install_tools(workspace)?;
     let built = wasm::build_with_glue(workspace)?;
-    let scripts = template_scripts(workspace)?;
-    let built = step("shrink the wasm", || wasm::shrink(workspace, built, &scripts))?;
+    let built = step("shrink the wasm", || wasm::shrink(workspace, built))?;
     let package = step("assemble the npm package", || assemble(workspace, &built))?;
     let tarball = step("npm pack", || pack(workspace, &package))?;
     let rows = measure(workspace, &package)?;
@@ -82,19 +81,6 @@ fn with_version(manifest: &str, version: &str) -> Result<String> {
         bail!("pkg-template/package.json must hold {from} once");
     }
     Ok(manifest.replace(&from, &to))
-}
-
-/// The hand-written scripts of the package, whose names for things must not be changed.
-fn template_scripts(workspace: &Workspace) -> Result<Vec<String>> {
-    let directory = workspace.path("pkg-template");
-    let mut paths: Vec<PathBuf> = fs::read_dir(&directory)
-        .with_context(|| format!("{} is missing", directory.display()))?
-        .map(|entry| entry.map(|entry| entry.path()))
-        .collect::<Result<_, _>>()?;
-    paths.retain(|path| path.extension().is_some_and(|extension| extension == "js"));
-    paths.extend(wasm::SNIPPETS.map(|script| workspace.path("src/web").join(script)));
-    paths.sort();
-    paths.iter().map(|path| shell::read_text(path)).collect()
 }
 
 /// npm gives every file the same time, so that the same files give the same tarball.

@@ -1,17 +1,18 @@
 //! What becomes of the library between rustc and the npm package: glue, fewer and shorter parts, optimisation.
 //!
 //! The order matters. rustc keeps the function names and the linker its relocations, which [`cut`] needs; wasm-bindgen
-//! writes the glue, which [`shorten_names`] needs; and `wasm-opt` drops the names together with all that is dead by then.
+//! resolves what the library imports, which [`join`] needs; and `wasm-opt` drops the names together with all that is dead
+//! by then.
 
 mod reach;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
-use walrus::ir::Value;
-use walrus::{ConstExpr, DataKind, FunctionBuilder, FunctionId, FunctionKind, Module, ModuleConfig};
+use walrus::{FunctionBuilder, FunctionId, FunctionKind, Module, ModuleConfig};
 
 use crate::shell::{self, step};
 use crate::workspace::Workspace;
@@ -19,11 +20,11 @@ use crate::workspace::Workspace;
 /// The name that cargo gives the library's file, and wasm-bindgen its outputs.
 const STEM: &str = "custom_template_jobs";
 
-/// The module name under which the wasm imports from the glue, and the glue's own file name.
+/// The script that hands the wasm what it imports, and the wasm.
 pub const GLUE: &str = "custom_template_jobs_bg.js";
 pub const WASM: &str = "custom_template_jobs_bg.wasm";
 
-/// The hand-written scripts beside the Rust code: the package holds them under their own names.
+/// The hand-written scripts beside the Rust code, from which the wasm imports: the package holds them under their own names.
 pub const SNIPPETS: [&str; 2] = ["values.js", "plumbing.js"];
 
 /// The script that holds the wasm for the entry `inline`.
@@ -36,7 +37,7 @@ pub struct Built {
     pub wasm: Vec<u8>,
 }
 
-/// Compiles the library and lets wasm-bindgen write the glue. Enough to run; [`shrink`] makes it small.
+/// Compiles the library and joins it to its scripts. Enough to run; [`shrink`] makes it small.
 pub fn build_with_glue(workspace: &Workspace) -> Result<Built> {
     let linked = step("build the library for WebAssembly", || build(workspace))?;
     let linked = step("cut what only panics reach", || {
@@ -53,19 +54,9 @@ pub fn build_with_glue(workspace: &Workspace) -> Result<Built> {
     step("write the glue", || bind(workspace, &tool, &linked))
 }
 
-/// Takes everything out that a visitor would load in vain. `scripts` are the package's hand-written files.
-pub fn shrink(workspace: &Workspace, built: Built, scripts: &[String]) -> Result<Built> {
-    let mut glue = built.glue;
-    let mut module = parse(&built.wasm)?;
-    let dropped = drop_exports(&mut module, &glue, scripts);
-    println!("   exports that no script names: {dropped}");
-    walrus::passes::gc::run(&mut module);
-    remember_texts(&module, &mut glue)?;
-    let renamed = shorten_names(&mut module, &mut glue, scripts);
-    println!("   names shortened in wasm and glue: {renamed}");
-    check_names(&module, &glue)?;
-    let wasm = optimise(workspace, &module.emit_wasm())?;
-    Ok(Built { glue, wasm })
+/// The wasm at its smallest.
+pub fn shrink(workspace: &Workspace, built: Built) -> Result<Built> {
+    Ok(Built { wasm: optimise(workspace, &built.wasm)?, ..built })
 }
 
 fn build(workspace: &Workspace) -> Result<PathBuf> {
@@ -94,7 +85,8 @@ fn flags(workspace: &Workspace) -> Vec<String> {
     sources
         .chain([(workspace.root.as_path(), "crate")])
         .map(|(from, to)| format!("--remap-path-prefix={}={to}", from.display()))
-        .chain(["-Clink-arg=--emit-relocs".to_owned()])
+        // A stack of 64 KB is hundreds of our frames deep, and what lies behind it has shorter addresses.
+        .chain(["-Clink-arg=--emit-relocs".to_owned(), "-Clink-arg=-zstack-size=65536".to_owned()])
         .collect()
 }
 
@@ -109,24 +101,47 @@ fn bind(workspace: &Workspace, tool: &Path, linked: &Path) -> Result<Built> {
             .arg(linked),
     )?;
     let mut module = parse(&shell::read_file(&out.join(WASM))?)?;
-    let mut glue = shell::read_text(&out.join(GLUE))?;
-    place_snippets(&mut module, &mut glue);
+    let glue = join(&mut module)?;
     Ok(Built { glue, wasm: module.emit_wasm() })
 }
 
-/// wasm-bindgen copies the scripts into folders named by a hash; in the package they lie beside the glue.
-fn place_snippets(module: &mut Module, glue: &mut String) {
+/// The module under which the wasm imports everything, in as few bytes as may be.
+const IMPORTS: &str = "a";
+
+/// Gives short names to what the wasm imports, and writes the script that hands it over. wasm-bindgen's own script has
+/// nothing to add: what passes is numbers, which need no conversion, and its exports for other types are left out.
+fn join(module: &mut Module) -> Result<String> {
+    let idle: Vec<_> =
+        module.exports.iter().filter(|export| export.name.starts_with("__")).map(walrus::Export::id).collect();
+    for id in idle {
+        module.exports.delete(id);
+    }
+    walrus::passes::gc::run(module);
+
+    let mut found: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    let mut names = short_names();
+    let mut entries = Vec::new();
     for import in module.imports.iter_mut() {
-        let Some(script) = SNIPPETS.iter().find(|script| import.module.ends_with(&format!("/{script}"))) else { continue };
-        let placed = format!("./{script}");
-        *glue = glue.replace(&import.module, &placed);
-        import.module = placed;
+        let Some(script) = SNIPPETS.into_iter().find(|script| import.module.ends_with(&format!("/{script}"))) else {
+            bail!("the wasm imports `{}` from `{}`, which is none of {SNIPPETS:?}", import.name, import.module);
+        };
+        let short = names.next().context("there are more imports than short names")?;
+        entries.push(format!("{short}: {}", import.name));
+        found.entry(script).or_default().push(std::mem::replace(&mut import.name, short));
+        IMPORTS.clone_into(&mut import.module);
     }
-    for script in SNIPPETS {
-        let Some(end) = glue.find(&format!("/{script}'")) else { continue };
-        let Some(start) = glue[..end].rfind('\'') else { continue };
-        glue.replace_range(start + 1..=end, "./");
+    let mut glue = String::from("// What the WebAssembly imports, by the short names that it has there. Generated.\n\n");
+    for (script, names) in found {
+        writeln!(glue, "import {{ {} }} from \"./{script}\";", names.join(", "))?;
     }
+    writeln!(glue, "\nexport const imports = {{ {IMPORTS}: {{ {} }} }};", entries.join(", "))?;
+    Ok(glue)
+}
+
+/// Names of one letter, then of two.
+fn short_names() -> impl Iterator<Item = String> {
+    let letters = || ('a'..='z').chain('A'..='Z');
+    letters().map(String::from).chain(letters().flat_map(move |first| letters().map(move |second| format!("{first}{second}"))))
 }
 
 fn parse(wasm: &[u8]) -> Result<Module> {
@@ -259,108 +274,6 @@ fn plain_name(mangled: &str) -> String {
     format!("{:#}", rustc_demangle::demangle(mangled))
 }
 
-/// Removes the exports that neither the glue nor a hand-written file names, and returns how many.
-fn drop_exports(module: &mut Module, glue: &str, scripts: &[String]) -> usize {
-    let named: BTreeSet<&str> = scripts.iter().map(String::as_str).chain([glue]).flat_map(words).collect();
-    let unused: Vec<_> =
-        module.exports.iter().filter(|export| !named.contains(export.name.as_str())).map(walrus::Export::id).collect();
-    for &id in &unused {
-        module.exports.delete(id);
-    }
-    unused.len()
-}
-
-/// wasm-bindgen decodes a text each time that it passes; ours lie in the data and never change, and there are dozens to a
-/// call. So the glue keeps those, and only those, once they are decoded.
-fn remember_texts(module: &Module, glue: &mut String) -> Result<()> {
-    const DECODES: &str = "    return decodeText(getUint8ArrayMemory0().subarray(ptr, ptr + len));\n";
-    let mut data: Option<(u64, u64)> = None;
-    for segment in module.data.iter() {
-        let DataKind::Active { offset: ConstExpr::Value(Value::I32(start)), .. } = segment.kind else { continue };
-        let (start, end) = (u64::from(start.cast_unsigned()), u64::from(start.cast_unsigned()) + segment.value.len() as u64);
-        data = Some(data.map_or((start, end), |(first, last)| (first.min(start), last.max(end))));
-    }
-    let (start, end) = data.context("the module has no data")?;
-    if glue.matches(DECODES).count() != 1 {
-        bail!("the glue does not decode texts as it did; look at what wasm-bindgen writes now");
-    }
-    let remembers = format!(
-        "    const decode = () => decodeText(getUint8ArrayMemory0().subarray(ptr, ptr + len));\n    \
-         if (ptr < {start} || ptr >= {end}) return decode();\n    \
-         const place = ptr * 65536 + len;\n    \
-         if (!texts.has(place)) texts.set(place, decode());\n    \
-         return texts.get(place);\n"
-    );
-    *glue = glue.replace(DECODES, &remembers);
-    glue.push_str("\nconst texts = new Map();\n");
-    Ok(())
-}
-
-/// Gives short names to all that passes between wasm and glue and that no hand-written file names: the imports
-/// (`__wbg_x_<16 hex digits>`, which do not compress) and the exports. Returns how many were renamed.
-fn shorten_names(module: &mut Module, glue: &mut String, scripts: &[String]) -> usize {
-    let known: BTreeSet<&str> = scripts.iter().flat_map(|script| words(script)).collect();
-    let mut taken: BTreeSet<String> = words(glue).chain(known.iter().copied()).map(str::to_owned).collect();
-    let mut renamed = 0;
-
-    let mut imports = BTreeMap::new();
-    for import in module.imports.iter_mut() {
-        let from_glue = import.module.strip_prefix("./") == Some(GLUE);
-        if from_glue && !known.contains(import.name.as_str()) && count(glue, &import.name) == 1 {
-            let short = imports.entry(import.name.clone()).or_insert_with(|| short_name(&mut taken));
-            import.name.clone_from(short);
-        }
-    }
-    for (long, short) in &imports {
-        *glue = replace_word(glue, long, short);
-        renamed += 1;
-    }
-
-    for export in module.exports.iter_mut() {
-        let uses = count(glue, &export.name);
-        let through_wasm = count_member(glue, &export.name);
-        if !known.contains(export.name.as_str()) && uses > 0 && uses == through_wasm {
-            let short = short_name(&mut taken);
-            *glue = replace_word(glue, &export.name, &short);
-            export.name = short;
-            renamed += 1;
-        }
-    }
-    renamed
-}
-
-/// The next name of one letter, then of two, that nothing in the glue or the hand-written files bears.
-fn short_name(taken: &mut BTreeSet<String>) -> String {
-    let letters = || ('a'..='z').chain('A'..='Z');
-    let one = letters().map(String::from);
-    let two = letters().flat_map(|first| letters().map(move |second| format!("{first}{second}")));
-    let name = one.chain(two).find(|name| !taken.contains(name)).unwrap_or_else(|| {
-        // 2,756 names are more than any API client imports; a longer one is still right.
-        format!("x{}", taken.len())
-    });
-    taken.insert(name.clone());
-    name
-}
-
-/// Fails where the wasm asks the glue for something that it does not have, or the glue the wasm.
-fn check_names(module: &Module, glue: &str) -> Result<()> {
-    for import in module.imports.iter() {
-        let exported = format!("export function {}(", import.name);
-        if import.module.strip_prefix("./") == Some(GLUE) && !glue.contains(&exported) {
-            bail!("the wasm imports `{}`, which the glue does not export", import.name);
-        }
-    }
-    let exports: BTreeSet<&str> = module.exports.iter().map(|export| export.name.as_str()).collect();
-    for (index, _) in glue.match_indices("wasm.") {
-        let starts = !glue[..index].ends_with(is_word);
-        let member = words(&glue[index + "wasm.".len()..]).next().unwrap_or_default();
-        if starts && !exports.contains(member) {
-            bail!("the glue uses `wasm.{member}`, which the wasm does not export");
-        }
-    }
-    Ok(())
-}
-
 /// The passes after which brotli sends the fewest bytes. Measured against `-Oz` alone: -1.2 % for keeping functions of one
 /// caller apart (inlined they repeat less), -1.1 % for building the control flow anew, twice over.
 const SMALLEST: &[&str] = &["--flatten", "--rereloop", "-Oz", "-Oz", "--one-caller-inline-max-function-size=10"];
@@ -384,101 +297,40 @@ fn optimise(workspace: &Workspace, wasm: &[u8]) -> Result<Vec<u8>> {
     shell::read_file(&to)
 }
 
-fn is_word(character: char) -> bool {
-    character.is_ascii_alphanumeric() || character == '_' || character == '$'
-}
-
-/// The identifiers and numbers of a script, in order.
-fn words(script: &str) -> impl Iterator<Item = &str> {
-    script.split(|character| !is_word(character)).filter(|word| !word.is_empty())
-}
-
-fn count(script: &str, name: &str) -> usize {
-    words(script).filter(|word| *word == name).count()
-}
-
-/// How often the script says `wasm.name`.
-fn count_member(script: &str, name: &str) -> usize {
-    let member = format!("wasm.{name}");
-    script
-        .match_indices(&member)
-        .filter(|(index, _)| !script[..*index].ends_with(is_word) && !script[index + member.len()..].starts_with(is_word))
-        .count()
-}
-
-fn replace_word(script: &str, name: &str, by: &str) -> String {
-    let mut replaced = String::with_capacity(script.len());
-    let mut rest = script;
-    while let Some(index) = rest.find(name) {
-        let (before, after) = (&rest[..index], &rest[index + name.len()..]);
-        let whole = !before.ends_with(is_word) && !after.starts_with(is_word);
-        replaced.push_str(before);
-        replaced.push_str(if whole { by } else { name });
-        rest = after;
-    }
-    replaced.push_str(rest);
-    replaced
-}
-
 #[cfg(test)]
 mod tests {
     use walrus::ValType;
 
     use super::*;
 
-    const FETCH: &str = "__wbg_fetch_0123456789abcdef";
-
-    /// A module that imports one function from the glue and exports two, as wasm-bindgen leaves it.
-    fn module() -> Module {
+    /// A module that imports two functions from a script, as wasm-bindgen leaves it.
+    fn module(script: &str) -> Module {
         let mut module = Module::default();
         let ty = module.types.add(&[ValType::I32], &[]);
-        let (fetch, _) = module.add_import_func(&format!("./{GLUE}"), FETCH, ty);
-        let mut function = |callee: FunctionId| {
+        for (name, export) in [("get", "start"), ("set", "tell"), ("idle", "__wbindgen_start")] {
+            let (imported, _) = module.add_import_func(&format!("./snippets/library-0123456789abcdef/{script}"), name, ty);
             let mut builder = FunctionBuilder::new(&mut module.types, &[ValType::I32], &[]);
             let argument = module.locals.add(ValType::I32);
-            builder.func_body().local_get(argument).call(callee);
-            builder.finish(vec![argument], &mut module.funcs)
-        };
-        let start = function(fetch);
-        module.exports.add("start", start);
-        module.exports.add("__wbindgen_malloc", fetch);
-        module.exports.add("__unused", fetch);
+            builder.func_body().local_get(argument).call(imported);
+            let function = builder.finish(vec![argument], &mut module.funcs);
+            module.exports.add(export, function);
+        }
         module
     }
 
-    fn glue() -> String {
-        [
-            &format!("export function {FETCH}(arg0) {{ return fetch(arg0, wasm.__wbindgen_malloc); }}"),
-            "export function start(a) { wasm.start(a); }",
-            "let wasm;",
-        ]
-        .join("\n")
+    #[test]
+    fn what_is_imported_is_handed_over_under_the_names_that_the_wasm_has() {
+        let mut module = module("src/web/values.js");
+        let glue = join(&mut module).expect("all of it is from our scripts");
+        let names: Vec<_> = module.imports.iter().map(|import| (import.module.as_str(), import.name.as_str())).collect();
+        assert_eq!(names, [("a", "a"), ("a", "b")], "what only serves wasm-bindgen is gone");
+        assert!(glue.contains("import { get, set } from \"./values.js\";"), "{glue}");
+        assert!(glue.contains("export const imports = { a: { a: get, b: set } };"), "{glue}");
     }
 
     #[test]
-    fn wasm_and_glue_agree_on_the_shortened_names() {
-        let (mut module, mut glue) = (module(), glue());
-        let scripts = ["exports.start(glue)".to_owned()];
-        assert_eq!(drop_exports(&mut module, &glue, &scripts), 1);
-        assert_eq!(shorten_names(&mut module, &mut glue, &scripts), 2);
-        check_names(&module, &glue).expect("the names match");
-        let names: Vec<&str> = module.imports.iter().map(|import| import.name.as_str()).collect();
-        // `a` is taken by the glue.
-        assert_eq!(names, ["b"]);
-        assert!(glue.starts_with("export function b(arg0) { return fetch(arg0, wasm.c); }"));
-        // A hand-written file says `start`, so it stays.
-        assert!(module.exports.iter().any(|export| export.name == "start"));
-        assert!(glue.contains("wasm.start(a)"));
-    }
-
-    #[test]
-    fn names_that_do_not_match_are_found() {
-        let module = module();
-        check_names(&module, &glue()).expect("the names match");
-        let without_import = glue().replace(FETCH, "other");
-        assert!(check_names(&module, &without_import).is_err());
-        let without_export = glue().replace("wasm.start", "wasm.stop");
-        assert!(check_names(&module, &without_export).is_err());
+    fn what_no_script_of_ours_has_is_found() {
+        assert!(join(&mut module("custom_template_jobs_bg.js")).is_err());
     }
 
     #[test]
@@ -494,10 +346,5 @@ mod tests {
         for name in ["core::panic::Location::caller", "alloc::raw_vec::handle_errors", "start"] {
             assert!(!is_panic(&plain_name(name)), "{name}");
         }
-    }
-
-    #[test]
-    fn only_whole_words_are_replaced() {
-        assert_eq!(replace_word("ab a.ab(abc, $ab, ab)", "ab", "x"), "x a.x(abc, $ab, x)");
     }
 }
