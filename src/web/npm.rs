@@ -14,7 +14,7 @@ use crate::value::Value;
 
 /// Half the size of the standard one, and as fast for the few small things that live here.
 #[global_allocator]
-static ALLOCATOR: talc::wasm::WasmDynamicTalc = talc::wasm::new_wasm_dynamic_allocator();
+static ALLOCATOR: rlsf::SmallGlobalTlsf = rlsf::SmallGlobalTlsf::new();
 
 thread_local! {
     // Nothing is ever dropped at the end of the one thread, and what needs no drop needs no guard at each use.
