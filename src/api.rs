@@ -9,14 +9,14 @@ use crate::error::{Failure, refuse};
 use crate::value::{Kind, Value, inspect};
 
 /// A UUID in its usual form.
-const UUID: &'static str = "^[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}$";
+const UUID: &str = "^[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}$";
 /// A job's `name`: at most so many characters.
-pub const NAME: &'static str = r"^[\s\S]{0,255}$";
+pub const NAME: &str = r"^[\s\S]{0,255}$";
 /// A `webhook_url`: absolute, and, by a pattern of its own, at most so many characters.
-pub const WEBHOOK_URL: &'static str = r"^https?://[a-z0-9\[][^\s\x00-\x1f\x7f]*$";
-pub const WEBHOOK_URL_LENGTH: &'static str = r"^[\s\S]{0,200}$";
+pub const WEBHOOK_URL: &str = r"^https?://[a-z0-9\[][^\s\x00-\x1f\x7f]*$";
+pub const WEBHOOK_URL_LENGTH: &str = r"^[\s\S]{0,200}$";
 /// What is replaced by the operation id in a `webhook_url`, so that a webhook can settle a charge.
-pub const OPERATION_PLACEHOLDER: &'static str = r"\{operation\}";
+pub const OPERATION_PLACEHOLDER: &str = r"\{operation\}";
 
 /// A step that costs credits. A call that reads is not a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -20,7 +20,7 @@ use crate::value::Value;
 
 /// Codes by which a runtime proves that a request failed before any of it was sent: Node and undici,
 /// then Bun. Browsers, Deno and workerd give none.
-const NEVER_SENT: &'static str = "ECONNREFUSED ENOTFOUND EAI_AGAIN ENETUNREACH EHOSTUNREACH UND_ERR_CONNECT_TIMEOUT \
+const NEVER_SENT: &str = "ECONNREFUSED ENOTFOUND EAI_AGAIN ENETUNREACH EHOSTUNREACH UND_ERR_CONNECT_TIMEOUT \
                           ConnectionRefused FailedToOpenSocket";
 
 /// What became of a charge.
@@ -187,7 +187,7 @@ pub struct MemoryJournal {
 
 impl MemoryJournal {
     /// Writes unless something is there already; false if there was.
-    pub fn create(&mut self, id: &'static str, entry: &'static str) -> bool {
+    pub fn create(&mut self, id: &str, entry: &str) -> bool {
         let free = self.read(id).is_none();
         if free {
             self.entries.push((id.into(), entry.into()));
@@ -196,41 +196,39 @@ impl MemoryJournal {
     }
 
     /// The entry under `id`.
-    pub fn read(&self, id: &'static str) -> Option<&str> {
+    pub fn read(&self, id: &str) -> Option<&str> {
         self.entries.iter().find(|(key, _)| key == id).map(|(_, entry)| entry.as_str())
     }
 
     /// Writes, whatever was there.
-    pub fn write(&mut self, id: &'static str, entry: &'static str) {
+    pub fn write(&mut self, id: &str, entry: &str) {
         self.delete(id);
         self.entries.push((id.into(), entry.into()));
     }
 
     /// Removes.
-    pub fn delete(&mut self, id: &'static str) {
+    pub fn delete(&mut self, id: &str) {
         self.entries.retain(|(key, _)| key != id);
     }
 
     /// The ids that begin with `prefix`.
-    pub fn list(&self, prefix: &'static str) -> Vec<String> {
+    pub fn list(&self, prefix: &str) -> Vec<String> {
         self.entries.iter().filter(|(key, _)| key.starts_with(prefix)).map(|(key, _)| key.clone()).collect()
     }
 }
 
 #[cfg(all(test, not(target_arch = "wasm32")))]
 mod tests {
-    use serde_json::Value as Json;
-
     use super::*;
-    use crate::testing::json;
+    use crate::testing::{Value as Json, json, value};
 
     const ID: &str = "3c90c3cc-0d44-4b50-8888-8dd25736052a";
 
     #[test]
     fn only_an_answer_with_an_id_is_bound() {
         for status in [200, 201, 202] {
-            assert_eq!(verdict(status, true, &Json::Null), Verdict::Bound);
-            assert_eq!(verdict(status, false, &Json::Null), Verdict::Unknown);
+            assert_eq!(verdict(status, true, value(())), Verdict::Bound);
+            assert_eq!(verdict(status, false, value(())), Verdict::Unknown);
         }
     }
 
@@ -240,7 +238,7 @@ mod tests {
         for status in (0..200).chain(300..=599) {
             let expected = if refusals.contains(&status) { Verdict::Rejected } else { Verdict::Unknown };
             for identified in [true, false] {
-                assert_eq!(verdict(status, identified, &Json::Null), expected, "{status} {identified}");
+                assert_eq!(verdict(status, identified, value(())), expected, "{status} {identified}");
             }
         }
     }
@@ -248,16 +246,16 @@ mod tests {
     #[test]
     fn only_a_proven_code_is_not_sent() {
         for code in NEVER_SENT.split(' ') {
-            assert_eq!(verdict(0, true, &json(&format!("{code:?}"))), Verdict::NotSent, "{code}");
+            assert_eq!(verdict(0, true, value(code)), Verdict::NotSent, "{code}");
         }
         for code in ["", "ECONNRESET", "EPIPE", "UND_ERR_SOCKET", "UND_ERR_HEADERS_TIMEOUT", "AbortError"] {
-            assert_eq!(verdict(0, true, &json(&format!("{code:?}"))), Verdict::Unknown, "{code}");
+            assert_eq!(verdict(0, true, value(code)), Verdict::Unknown, "{code}");
         }
     }
 
     #[test]
     fn an_id_is_salvaged_only_when_all_of_it_arrived() {
-        let of = |text: &str| salvaged(&Json::from(text));
+        let of = |text: &str| salvaged(value(text)).own();
         let whole = format!(r#"{{"id": "{ID}","created_at":"20"#);
         assert_eq!(of(&whole), ID);
         for end in 0..whole.find("\",\"created").unwrap() {
@@ -268,7 +266,7 @@ mod tests {
     }
 
     fn entry(state: State, step: Step) -> Entry<Json> {
-        let job = if matches!(state, State::Bound | State::Ended) { ID.into() } else { Json::nothing() };
+        let job = if matches!(state, State::Bound | State::Ended) { value(ID) } else { Json::nothing() };
         Entry { state, step, fingerprint: 255.0, hook: 7.0, at: 1_795_000_000_123.0, job }
     }
 
@@ -278,24 +276,24 @@ mod tests {
             for step in [Step::Submit, Step::Preview, Step::Render] {
                 let entry = entry(state, step);
                 let written = entry.encode();
-                assert_eq!(written["step"], step.as_str());
-                assert_eq!(Entry::decode(&json(&written.to_string())), Some(entry));
+                assert_eq!(written.own()["step"], step.as_str());
+                assert_eq!(Entry::decode(value(json(&written.own().to_string()))), Some(entry));
             }
         }
     }
 
     #[test]
     fn an_entry_that_is_not_ours_is_not_read() {
-        let good = entry(State::Bound, Step::Submit).encode();
-        for (key, value) in
+        let good = entry(State::Bound, Step::Submit).encode().own();
+        for (key, text) in
             [("version", "2"), ("job", "\"x\""), ("state", "\"new\""), ("step", "\"delete\""), ("step", "null")]
         {
             let mut bad = good.clone();
-            bad[key] = json(value);
-            assert_eq!(Entry::decode(&bad), None, "{bad}");
+            bad[key] = json(text);
+            assert_eq!(Entry::decode(value(bad.clone())), None, "{bad}");
         }
-        assert_eq!(Entry::decode(&Json::Null), None);
-        assert_eq!(Entry::decode(&json("[]")), None);
+        assert_eq!(Entry::decode(value(())), None);
+        assert_eq!(Entry::decode(value(json("[]"))), None);
     }
 
     #[test]

@@ -127,9 +127,8 @@ pub fn check<V: Value>(credits: f64, remaining: f64) -> Result<(), Failure<V>> {
 
 #[cfg(all(test, not(target_arch = "wasm32")))]
 mod tests {
-    use serde_json::Value as Json;
-
     use super::*;
+    use crate::testing::{Value as Json, value};
     use ModelVersion::{AuroraV1, AuroraV1Fast, Standard};
     use Step::{Preview, Render, Submit};
 
@@ -157,21 +156,21 @@ mod tests {
     fn a_length_that_is_none_is_refused() {
         for seconds in [0.0, -1.0, f64::NAN, f64::INFINITY] {
             let failure = PriceTable::SEED.estimate::<Json>(Submit, seconds, Standard).unwrap_err();
-            assert_eq!(failure.get("field"), "seconds");
+            assert_eq!(failure.own().get("field"), "seconds");
         }
     }
 
     #[test]
     fn reservations_together_never_pass_the_limit() {
         let mut budget = Budget::new(10.0);
-        let [a, b, c] = ["a", "b", "c"].map(Json::from);
-        assert!(budget.reserve(&a, 5.0).is_ok());
-        assert!(budget.reserve(&b, 5.0).is_ok());
-        let failure = budget.reserve(&c, 1.0).unwrap_err();
-        assert_eq!((failure.get("estimate"), failure.get("remaining")), (1.0.into(), 0.0.into()));
-        budget.settle(&a, 0.0);
-        assert!(budget.reserve(&c, 5.0).is_ok(), "a refused charge gives its credits back");
-        budget.settle(&b, 7.0);
+        let [a, b, c] = ["a", "b", "c"].map(value);
+        assert!(budget.reserve(a, 5.0).is_ok());
+        assert!(budget.reserve(b, 5.0).is_ok());
+        let failure = budget.reserve(c, 1.0).unwrap_err();
+        assert_eq!((failure.get("estimate"), failure.get("remaining")), (value(1.0), value(0.0)));
+        budget.settle(a, 0.0);
+        assert!(budget.reserve(c, 5.0).is_ok(), "a refused charge gives its credits back");
+        budget.settle(b, 7.0);
         assert!(budget.remaining() <= 0.0, "what was really charged counts, even above the estimate");
     }
 }

@@ -35,6 +35,11 @@ impl<V: Value> Failure<V> {
         self.0.get(key)
     }
 
+    /// As one's own.
+    pub fn own(self) -> Failure<V::Owned> {
+        Failure(self.0.own())
+    }
+
     /// Whether it has that name.
     pub(crate) fn is(&self, name: &'static str) -> bool {
         self.get("name").one_of(name) == 0

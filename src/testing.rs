@@ -16,7 +16,8 @@ use crate::client::Slot;
 use crate::error::Failure;
 use crate::host::{Answer, Env, Host, JournalCall, Request, Signal};
 use crate::poll::Look;
-use crate::value::{Kind, Value};
+use crate::value::place::{Place, Table, Whole};
+use crate::value::{Kind, Value as _};
 
 /// A JSON text as a value.
 pub fn json(text: &str) -> Json {
@@ -27,6 +28,7 @@ pub fn json(text: &str) -> Json {
 const NOTHING: &str = "\0nothing";
 
 thread_local! {
+    static TABLE: RefCell<Table<Json>> = const { RefCell::new(Table::new()) };
     static REGEXES: RefCell<HashMap<String, Rc<Regex>>> = RefCell::default();
 }
 
@@ -44,7 +46,11 @@ fn plain(value: &Json) -> String {
     }
 }
 
-impl Value for Json {
+impl Whole for Json {
+    fn table<R>(act: impl FnOnce(&mut Table<Self>) -> R) -> Option<R> {
+        TABLE.try_with(|table| act(&mut table.borrow_mut())).ok()
+    }
+
     fn nothing() -> Self {
         NOTHING.into()
     }
@@ -103,7 +109,7 @@ impl Value for Json {
     }
 
     fn at(&self, key: &Self) -> Self {
-        key.as_str().map_or_else(Self::nothing, |key| Value::get(self, key))
+        key.as_str().map_or_else(Self::nothing, |key| Whole::get(self, key))
     }
 
     fn keys(&self) -> Self {
@@ -120,7 +126,7 @@ impl Value for Json {
     }
 
     fn nth(&self, index: usize) -> Self {
-        Value::get(self, &index.to_string())
+        Whole::get(self, &index.to_string())
     }
 
     fn as_number(&self) -> f64 {
@@ -228,12 +234,27 @@ pub fn lost(code: &str) -> Reply {
     Reply::Lost { code: code.into() }
 }
 
+/// A value as the core knows it.
+pub type Value = Place<Json>;
+
+/// JSON as the core knows it.
+pub fn value(of: impl Into<Json>) -> Value {
+    of.into().into()
+}
+
+impl Failure<Json> {
+    /// What belongs to it.
+    pub fn get(&self, key: &str) -> Json {
+        Whole::get(&self.0, key)
+    }
+}
+
 /// Says how a request is answered, and after how many milliseconds.
-type Script = Box<dyn FnMut(&Request<Json>) -> (f64, Reply)>;
+type Script = Box<dyn FnMut(&Request<Value>) -> (f64, Reply)>;
 
 type Hook = Rc<dyn Fn(&Json)>;
 
-type Tell = Rc<dyn Fn(Signal<Json>)>;
+type Tell = Rc<dyn Fn(Signal<Value>)>;
 
 enum What {
     /// A task's wait.
@@ -282,7 +303,7 @@ impl Clone for Scripted {
 }
 
 impl Scripted {
-    pub fn new(script: impl FnMut(&Request<Json>) -> (f64, Reply) + 'static) -> Self {
+    pub fn new(script: impl FnMut(&Request<Value>) -> (f64, Reply) + 'static) -> Self {
         let world = Rc::new(World {
             now: Cell::new(0.0),
             agenda: RefCell::default(),
@@ -356,7 +377,7 @@ impl Scripted {
             tell.expect("a client")(signal);
         };
         match next.1 {
-            What::Answer { client, task, answer, .. } => tell(client, Signal::Resume(task, answer)),
+            What::Answer { client, task, answer, .. } => tell(client, Signal::Resume(task, answer.map(Value::from).map_err(Value::from))),
             What::Alarm { client, task, .. } => tell(client, Signal::Late(task)),
             What::Callback(call) => call(),
             What::Timer(fired) => fired.set(true),
@@ -482,18 +503,19 @@ impl Scripted {
 }
 
 impl Host for Scripted {
-    type Value = Json;
+    type Value = Value;
     type Call = Rc<Slot<Json>>;
 
-    fn connect(&self, client: impl Fn(Signal<Json>) + 'static) {
+    fn connect(&self, client: impl Fn(Signal<Value>) + 'static) {
         let clients = &mut *self.world.clients.borrow_mut();
         self.client.set(clients.len());
         clients.push(Rc::new(client));
     }
 
-    fn send(&self, task: u32, request: Request<Json>) {
+    fn send(&self, task: u32, request: Request<Value>) {
         let path =
-            request.url.as_str().and_then(|url| url.strip_prefix("https://api.test")).expect("the base URL").to_owned();
+            request.url.own();
+        let path = path.as_str().and_then(|url| url.strip_prefix("https://api.test")).expect("the base URL").to_owned();
         let line = format!("{} {path}", request.endpoint.method());
         self.world.requests.borrow_mut().push((self.world.now.get(), line));
         let (delay, reply) = (self.world.script.borrow_mut())(&request);
@@ -522,7 +544,8 @@ impl Host for Scripted {
             .retain(|(_, what)| !matches!(what, What::Answer { client, task, .. } if *client == mine && *task == number));
     }
 
-    fn journal(&self, task: u32, call: JournalCall, key: &Json, entry: &Json) {
+    fn journal(&self, task: u32, call: JournalCall, key: Value, entry: Value) {
+        let (key, entry) = (key.own(), entry.own());
         let answer = {
             let journal = &mut *self.world.journal.borrow_mut();
             let key = key.as_str().expect("a key");
@@ -548,9 +571,9 @@ impl Host for Scripted {
         self.answer(self.world.journal_takes.get(), task, false, answer);
     }
 
-    fn lock(&self, task: u32, name: &Json) -> bool {
+    fn lock(&self, task: u32, name: Value) -> bool {
         if self.world.has_locks.get() {
-            let name = name.to_string();
+            let name = name.own().to_string();
             let free = !self.world.locks.borrow().iter().any(|(held, ..)| *held == name);
             self.world.locks.borrow_mut().push((name, self.client.get(), task));
             if free {
@@ -579,19 +602,19 @@ impl Host for Scripted {
         listed
     }
 
-    fn settle(&self, call: &Rc<Slot<Json>>, result: Result<&Json, &Failure<Json>>) {
+    fn settle(&self, call: &Rc<Slot<Json>>, result: Result<Value, Failure<Value>>) {
         self.silence(call);
         // As an update, so that they come in order.
-        let (call, result) = (Rc::clone(call), result.cloned().map_err(Clone::clone));
-        self.plan(0.0, What::Callback(Box::new(move || call.settle(result.as_ref()))));
+        let (call, result) = (Rc::clone(call), result.map(Value::own).map_err(Failure::own));
+        self.plan(0.0, What::Callback(Box::new(move || call.settle(result))));
     }
 
     fn over(&self, call: &Rc<Slot<Json>>) {
         self.silence(call);
     }
 
-    fn update(&self, call: &Rc<Slot<Json>>, job: &Json, look: Look) {
-        let (call, job) = (Rc::clone(call), job.clone());
+    fn update(&self, call: &Rc<Slot<Json>>, job: Value, look: Look) {
+        let (call, job) = (Rc::clone(call), job.own());
         self.plan(0.0, What::Callback(Box::new(move || call.update(&job, look))));
     }
 
@@ -613,18 +636,19 @@ impl Host for Scripted {
         f64::from(self.world.chance.get()) / 256.0
     }
 
-    fn uuid(&self) -> Json {
+    fn uuid(&self) -> Value {
         let digit = || char::from_digit((self.random() * 16.0) as u32, 16).expect("below 16");
         let digits: String = (0..32).map(|_| digit()).collect();
         let id = format!("{}-{}-4{}-8{}-{}", &digits[..8], &digits[8..12], &digits[13..16], &digits[17..20], &digits[20..]);
-        id.into()
+        Json::from(id).into()
     }
 
     fn env(&self) -> Env {
         self.world.env.get()
     }
 
-    fn event(&self, event: Json) {
+    fn event(&self, event: Value) {
+        let event = event.own();
         self.world.events.borrow_mut().push(event.to_string());
         let hook = self.world.hook.borrow().clone();
         if let Some(hook) = hook {

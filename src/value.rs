@@ -1,8 +1,15 @@
 //! What the core may ask of a value of the host, and the fingerprint of one.
 //!
 //! In a browser a value is the object that `JSON.parse` made and stays one; in native tests and the
-//! simulation it is a `serde_json::Value`. Texts are values too: ids, URLs and messages are handed
-//! about and never copied into this memory, which would cost an allocation and its code at every step.
+//! simulation it is JSON of theirs. Texts are values too: ids, URLs and messages are handed about and
+//! never copied into this memory.
+//!
+//! The core knows a value by its place in a table of the host's. So it is a number, which is copied and
+//! need not be given up, and half of the code that owned values took is not there. A step of the core
+//! ends with [`Value::clear`], which empties the table; what is needed for longer is [`Kept`].
+
+#[cfg(not(target_arch = "wasm32"))]
+pub mod place;
 
 use std::fmt;
 use std::ops::Deref;
@@ -32,6 +39,13 @@ pub enum Kind {
 
 /// A value of the host: JSON, `undefined`, or whatever a caller passed.
 pub trait Value: Copy + PartialEq + 'static {
+    /// The same value where it belongs to whoever has it.
+    type Owned: Clone + 'static;
+
+    /// As one's own.
+    fn own(self) -> Self::Owned;
+    /// For the core, until the step is over.
+    fn lend(owned: &Self::Owned) -> Self;
     /// Nothing.
     fn nothing() -> Self;
     /// The same value, for longer than the step that it came with: until it is released.
@@ -43,6 +57,8 @@ pub trait Value: Copy + PartialEq + 'static {
     fn clear();
     /// A string.
     fn text(text: &'static str) -> Self;
+    /// A string that is not known beforehand.
+    fn text_of(text: &str) -> Self;
     /// A number.
     fn number(number: f64) -> Self;
     /// `true` or `false`.
@@ -226,13 +242,12 @@ fn inspect_at<V: Value>(value: V, path: V, print: f64, depth: usize) -> Result<f
 
 #[cfg(all(test, not(target_arch = "wasm32")))]
 mod tests {
-    use serde_json::Value as Json;
-
     use crate::corpus;
-    use crate::testing::json;
+    use crate::testing::{Value, json, value};
+    use crate::value::Value as _;
 
-    fn parse(text: &Json) -> Json {
-        json(text.as_str().expect("a text"))
+    fn parse(text: Value) -> Value {
+        value(json(text.own().as_str().expect("a text")))
     }
 
     #[test]
@@ -247,6 +262,6 @@ mod tests {
 
     #[test]
     fn a_decimal_is_read_and_anything_else_is_not() {
-        corpus::check_decimals::<Json>();
+        corpus::check_decimals::<Value>();
     }
 }

@@ -4,11 +4,12 @@ use serde_json::Value as Json;
 
 use super::*;
 use crate::corpus;
-use crate::testing::json;
+use crate::testing::{Value, json, value};
+use crate::value::Value as _;
 
 #[test]
 fn serde_json_reads_the_corpus_as_expected() {
-    corpus::check::<Json>(|text| json(text.as_str().expect("a text")));
+    corpus::check::<Value>(|text| value(json(text.own().as_str().expect("a text"))));
 }
 
 /// The part of the provider's document that begins with a line and ends where its indentation does.
@@ -46,20 +47,20 @@ fn every_call_and_every_limit_is_the_providers() {
     };
     for (field, pattern, begins) in [("name", NAME, ""), ("webhook_url", WEBHOOK_URL_LENGTH, "https://")] {
         let text = |length: usize| Json::from(format!("{begins}{}", "x".repeat(length - begins.len())));
-        assert!(text(limit(field)).matches(pattern), "{field}");
-        assert!(!text(limit(field) + 1).matches(pattern), "{field}");
+        assert!(value(text(limit(field))).matches(pattern), "{field}");
+        assert!(!value(text(limit(field) + 1)).matches(pattern), "{field}");
         let mut request = json(r#"{"template_id":"3c90c3cc-0d44-4b50-8888-8dd25736052a","variables":{}}"#);
         request[field] = text(limit(field));
-        assert!(check_request(Step::Submit, &request).is_ok(), "{field}");
+        assert!(check_request(Step::Submit, value(request.clone())).is_ok(), "{field}");
         request[field] = text(limit(field) + 1);
-        assert_eq!(check_request(Step::Submit, &request).expect_err("too long").get("field"), field);
+        assert_eq!(check_request(Step::Submit, value(request)).expect_err("too long").own().get("field"), field);
     }
     let names = |heading: &str| -> Vec<String> {
         let list = section(document, heading).lines().find_map(|line| line.trim().strip_prefix("enum: ["));
         let list = list.expect("an enumeration").trim_end_matches(']').split(", ");
         list.map(String::from).collect()
     };
-    assert!(names("    StatusEnum:").into_iter().all(|name| Status::parse(&Json::from(name)) != Status::Unknown));
-    let asking_for = |name: String| Json::record().with_text("model_version", &name);
-    assert!(names("    ModelVersionEnum:").into_iter().all(|name| ModelVersion::of(&asking_for(name)).is_ok()));
+    assert!(names("    StatusEnum:").into_iter().all(|name| Status::parse(value(name)) != Status::Unknown));
+    let asking_for = |name: String| Value::record().with("model_version", value(name));
+    assert!(names("    ModelVersionEnum:").into_iter().all(|name| ModelVersion::of(asking_for(name)).is_ok()));
 }

@@ -44,9 +44,9 @@ pub struct PollOptions {
 
 /// An operation of the journal, for people.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Operation<V> {
+pub struct Operation<T> {
     /// Its id.
-    pub operation: V,
+    pub operation: T,
     /// Where it stands.
     pub state: State,
     /// What it charges for.
@@ -54,32 +54,35 @@ pub struct Operation<V> {
     /// When it was first written, in milliseconds since 1970.
     pub at: f64,
     /// The id of its job, or nothing.
-    pub job: V,
+    pub job: T,
 }
 
-impl<V: Value> Operation<V> {
-    fn read(record: &V) -> Option<Self> {
+impl<T> Operation<T> {
+    fn read<V: Value<Owned = T>>(record: V) -> Option<Self> {
         Some(Self {
-            operation: record.get("operation"),
+            operation: record.get("operation").own(),
             state: match record.get("state").one_of("posting bound unknown ended") {
                 0 => State::Posting,
                 1 => State::Bound,
                 2 => State::Unknown,
                 _ => State::Ended,
             },
-            step: Step::parse(&record.get("step"))?,
+            step: Step::parse(record.get("step"))?,
             at: record.number_of("at"),
-            job: record.get("jobId"),
+            job: record.get("jobId").own(),
         })
     }
 }
 
+/// A value of a host that belongs to whoever has it.
+type Owned<H> = <<H as Host>::Value as Value>::Owned;
+
 /// Hears of every change of a job.
-type Updated<V> = Box<dyn Fn(&V, Look)>;
+type Updated<T> = Box<dyn Fn(&T, Look)>;
 
 /// Where a future finds what its call came to: the [`Call`](Host::Call) of hosts that serve Rust.
-pub struct Slot<V> {
-    outcome: RefCell<Option<Outcome<V>>>,
+pub struct Slot<T> {
+    outcome: RefCell<Option<Outcome<T>>>,
     waker: RefCell<Option<Waker>>,
     settled: Cell<bool>,
     /// Whether nobody waits for it any more.
@@ -88,17 +91,17 @@ pub struct Slot<V> {
     alarm: RefCell<Option<Box<dyn Any>>>,
     /// The client, while it goes on with a charge that nobody waits for.
     client: RefCell<Option<Rc<dyn Any>>>,
-    updated: Updated<V>,
+    updated: Updated<T>,
 }
 
-impl<V> fmt::Debug for Slot<V> {
+impl<T> fmt::Debug for Slot<T> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("Slot")
     }
 }
 
-impl<V: Value> Slot<V> {
-    fn new(updated: impl Fn(&V, Look) + 'static) -> Rc<Self> {
+impl<T: Clone> Slot<T> {
+    fn new(updated: impl Fn(&T, Look) + 'static) -> Rc<Self> {
         Rc::new(Self {
             outcome: RefCell::default(),
             waker: RefCell::default(),
@@ -111,10 +114,10 @@ impl<V: Value> Slot<V> {
     }
 
     /// For [`Host::settle`].
-    pub fn settle(&self, result: Result<&V, &Failure<V>>) {
+    pub fn settle(&self, result: Outcome<T>) {
         self.settled.set(true);
         drop(self.alarm.take());
-        *self.outcome.borrow_mut() = Some(result.cloned().map_err(Clone::clone));
+        *self.outcome.borrow_mut() = Some(result);
         if let Some(waker) = self.waker.take() {
             waker.wake();
         }
@@ -131,7 +134,7 @@ impl<V: Value> Slot<V> {
     }
 
     /// For [`Host::update`].
-    pub fn update(&self, job: &V, look: Look) {
+    pub fn update(&self, job: &T, look: Look) {
         if !self.left.get() {
             (self.updated)(job, look);
         }
@@ -142,31 +145,31 @@ impl<V: Value> Slot<V> {
 /// on by itself, and keeps its client for as long.
 pub struct Calling<H: Host>
 where
-    H: Host<Call = Rc<Slot<<H as Host>::Value>>>,
+    H: Host<Call = Rc<Slot<Owned<H>>>>,
 {
     client: Client<H>,
     wanted: Wanted,
-    given: H::Value,
-    slot: Rc<Slot<H::Value>>,
+    given: Owned<H>,
+    slot: Rc<Slot<Owned<H>>>,
     task: u32,
     begun: bool,
 }
 
-impl<V: Value, H: Host<Value = V, Call = Rc<Slot<V>>>> Unpin for Calling<H> {}
+impl<T: Clone + 'static, V: Value<Owned = T>, H: Host<Value = V, Call = Rc<Slot<T>>>> Unpin for Calling<H> {}
 
-impl<V: Value, H: Host<Value = V, Call = Rc<Slot<V>>>> fmt::Debug for Calling<H> {
+impl<T: Clone + 'static, V: Value<Owned = T>, H: Host<Value = V, Call = Rc<Slot<T>>>> fmt::Debug for Calling<H> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("Calling")
     }
 }
 
-impl<V: Value, H: Host<Value = V, Call = Rc<Slot<V>>>> Future for Calling<H> {
-    type Output = Outcome<V>;
+impl<T: Clone + 'static, V: Value<Owned = T>, H: Host<Value = V, Call = Rc<Slot<T>>>> Future for Calling<H> {
+    type Output = Outcome<T>;
 
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Outcome<V>> {
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Outcome<T>> {
         if !self.begun {
             self.begun = true;
-            self.task = self.client.start(self.wanted, &self.given, &self.slot);
+            self.task = self.client.start(self.wanted, V::lend(&self.given), &self.slot);
         }
         let outcome = self.slot.outcome.borrow_mut().take();
         let Some(outcome) = outcome else {
@@ -180,7 +183,7 @@ impl<V: Value, H: Host<Value = V, Call = Rc<Slot<V>>>> Future for Calling<H> {
 
 impl<H> Drop for Calling<H>
 where
-    H: Host<Call = Rc<Slot<<H as Host>::Value>>>,
+    H: Host<Call = Rc<Slot<Owned<H>>>>,
 {
     fn drop(&mut self) {
         drop(self.slot.alarm.take());
@@ -200,91 +203,91 @@ where
     }
 }
 
-impl<V: Value, H: Host<Value = V, Call = Rc<Slot<V>>>> Client<H> {
-    fn call(&self, wanted: Wanted, given: V, updated: impl Fn(&V, Look) + 'static) -> Calling<H> {
-        Calling { client: self.clone(), wanted, given, slot: Slot::new(updated), task: 0, begun: false }
+impl<T: Clone + 'static, V: Value<Owned = T>, H: Host<Value = V, Call = Rc<Slot<T>>>> Client<H> {
+    fn call(&self, wanted: Wanted, given: V, updated: impl Fn(&T, Look) + 'static) -> Calling<H> {
+        Calling { client: self.clone(), wanted, given: given.own(), slot: Slot::new(updated), task: 0, begun: false }
     }
 
-    fn charge(&self, endpoint: Endpoint, id: &V, request: &V, options: &ChargeOptions) -> Calling<H> {
+    fn charge(&self, endpoint: Endpoint, id: V, request: &T, options: &ChargeOptions) -> Calling<H> {
         let given = V::record()
             .with("id", id)
-            .with("request", request)
-            .with("operation", &text_or_nothing(options.operation.as_deref()));
+            .with("request", V::lend(request))
+            .with("operation", text_or_nothing(options.operation.as_deref()));
         let given =
-            given.with("seconds", &number_or_nothing(options.seconds)).with("timeout", &number_or_nothing(options.timeout));
+            given.with("seconds", number_or_nothing(options.seconds)).with("timeout", number_or_nothing(options.timeout));
         self.call(Wanted::Endpoint(endpoint), given, |_, _| ())
     }
 
     /// `POST /api/custom_template_jobs/`: straight to the video. The job comes back pending.
-    pub fn submit(&self, request: &V, options: &ChargeOptions) -> Calling<H> {
-        self.charge(Endpoint::Submit, &V::nothing(), request, options)
+    pub fn submit(&self, request: &T, options: &ChargeOptions) -> Calling<H> {
+        self.charge(Endpoint::Submit, V::nothing(), request, options)
     }
 
     /// `POST /api/custom_template_jobs/preview_async/`. The job comes back pending.
-    pub fn preview_async(&self, request: &V, options: &ChargeOptions) -> Calling<H> {
-        self.charge(Endpoint::PreviewAsync, &V::nothing(), request, options)
+    pub fn preview_async(&self, request: &T, options: &ChargeOptions) -> Calling<H> {
+        self.charge(Endpoint::PreviewAsync, V::nothing(), request, options)
     }
 
     /// `POST /api/custom_template_jobs/preview/`: one request that blocks until the preview is there.
-    pub fn preview_sync(&self, request: &V, options: &ChargeOptions) -> Calling<H> {
-        self.charge(Endpoint::PreviewSync, &V::nothing(), request, options)
+    pub fn preview_sync(&self, request: &T, options: &ChargeOptions) -> Calling<H> {
+        self.charge(Endpoint::PreviewSync, V::nothing(), request, options)
     }
 
     /// `POST /api/custom_template_jobs/{id}/render/`. A job that is rendered, or about to be, is returned and not charged.
-    pub fn render(&self, id: &str, request: Option<&V>, options: &ChargeOptions) -> Calling<H> {
-        let nothing = V::nothing();
-        self.charge(Endpoint::Render, &V::text(id), request.unwrap_or(&nothing), options)
+    pub fn render(&self, id: &str, request: Option<&T>, options: &ChargeOptions) -> Calling<H> {
+        let nothing = V::nothing().own();
+        self.charge(Endpoint::Render, V::text_of(id), request.unwrap_or(&nothing), options)
     }
 
-    fn read(&self, endpoint: Endpoint, id: &V, timeout: Option<f64>) -> Calling<H> {
-        let given = V::record().with("id", id).with("timeout", &number_or_nothing(timeout));
+    fn read(&self, endpoint: Endpoint, id: V, timeout: Option<f64>) -> Calling<H> {
+        let given = V::record().with("id", id).with("timeout", number_or_nothing(timeout));
         self.call(Wanted::Endpoint(endpoint), given, |_, _| ())
     }
 
     /// The job of that id. `timeout` is for one request, in milliseconds.
     pub fn get(&self, id: &str, timeout: Option<f64>) -> Calling<H> {
-        self.read(Endpoint::Get, &V::text(id), timeout)
+        self.read(Endpoint::Get, V::text_of(id), timeout)
     }
 
     /// The account's templates: a list.
     pub fn templates(&self, timeout: Option<f64>) -> Calling<H> {
-        self.read(Endpoint::Templates, &V::nothing(), timeout)
+        self.read(Endpoint::Templates, V::nothing(), timeout)
     }
 
     /// The account's balance, in credits: a number.
     pub fn remaining_credits(&self, timeout: Option<f64>) -> Calling<H> {
-        self.read(Endpoint::RemainingCredits, &V::nothing(), timeout)
+        self.read(Endpoint::RemainingCredits, V::nothing(), timeout)
     }
 
     /// What a step is expected to cost, in credits.
     ///
     /// # Errors
     /// `InvalidRequestError` where the length is none.
-    pub fn price(&self, step: Step, seconds: f64, model: ModelVersion) -> Result<f64, Failure<V>> {
-        self.0.borrow().config.prices.estimate(step, seconds, model)
+    pub fn price(&self, step: Step, seconds: f64, model: ModelVersion) -> Result<f64, Failure<T>> {
+        self.0.borrow().config.prices.estimate::<V>(step, seconds, model).map_err(Failure::own)
     }
 
     /// What the journal knows and has not seen end.
     ///
     /// # Errors
     /// `JournalError`.
-    pub async fn pending(&self) -> Result<Vec<Operation<V>>, Failure<V>> {
-        let list = self.call(Wanted::Pending, V::record(), |_, _| ()).await?;
-        let records = (0..).map(|index| list.nth(index)).take_while(Value::is_there);
-        Ok(records.filter_map(|record| Operation::read(&record)).collect())
+    pub async fn pending(&self) -> Result<Vec<Operation<T>>, Failure<T>> {
+        let list = V::lend(&self.call(Wanted::Pending, V::record(), |_, _| ()).await?);
+        let records = (0..).map(|index| list.nth(index)).take_while(|record| record.is_there());
+        Ok(records.filter_map(Operation::read).collect())
     }
 
     /// Looks again at an operation whose outcome is unknown. `job` is the id, where the caller has found it.
     ///
     /// # Errors
     /// `InvalidRequestError` where the journal does not know it.
-    pub async fn settle(&self, operation: &str, job: Option<&str>) -> Result<Option<Operation<V>>, Failure<V>> {
-        let given = V::record().with_text("id", operation).with("jobId", &text_or_nothing(job));
-        Ok(Operation::read(&self.call(Wanted::Settle, given, |_, _| ()).await?))
+    pub async fn settle(&self, operation: &str, job: Option<&str>) -> Result<Option<Operation<T>>, Failure<T>> {
+        let given = V::record().with("id", V::text_of(operation)).with("jobId", text_or_nothing(job));
+        Ok(Operation::read(V::lend(&self.call(Wanted::Settle, given, |_, _| ()).await?)))
     }
 
     /// Waits until a job's preview or video is there. `job` is the job as last seen, if it was.
-    pub fn poll(&self, id: &str, job: Option<&V>, options: PollOptions) -> Calling<H> {
+    pub fn poll(&self, id: &str, job: Option<&T>, options: PollOptions) -> Calling<H> {
         self.watched(id, job, options, |_, _| ())
     }
 
@@ -292,9 +295,9 @@ impl<V: Value, H: Host<Value = V, Call = Rc<Slot<V>>>> Client<H> {
     pub fn watched(
         &self,
         id: &str,
-        job: Option<&V>,
+        job: Option<&T>,
         options: PollOptions,
-        updated: impl Fn(&V, Look) + 'static,
+        updated: impl Fn(&T, Look) + 'static,
     ) -> Calling<H> {
         let until = options.until.map(|goal| match goal {
             Goal::Preview => "preview",
@@ -302,24 +305,24 @@ impl<V: Value, H: Host<Value = V, Call = Rc<Slot<V>>>> Client<H> {
             Goal::Done => "done",
         });
         let given = V::record()
-            .with_text("id", id)
-            .with("until", &text_or_nothing(until))
-            .with("timeout", &number_or_nothing(options.timeout))
-            .with("expectedMs", &number_or_nothing(options.expected_ms))
-            .with("maxInterval", &number_or_nothing(options.max_interval))
-            .with("attentive", &V::truth(options.attentive));
-        let given = if let Some(job) = job { given.with("job", job) } else { given };
+            .with("id", V::text_of(id))
+            .with("until", text_or_nothing(until))
+            .with("timeout", number_or_nothing(options.timeout))
+            .with("expectedMs", number_or_nothing(options.expected_ms))
+            .with("maxInterval", number_or_nothing(options.max_interval))
+            .with("attentive", V::truth(options.attentive));
+        let given = if let Some(job) = job { given.with("job", V::lend(job)) } else { given };
         self.call(Wanted::Poll, given, updated)
     }
 
     /// A preview that is waited for: `preview_async`, then `poll`.
-    pub async fn preview(&self, request: &V, charge: &ChargeOptions, wait: PollOptions) -> Outcome<V> {
-        let job = self.preview_async(request, charge).await?;
-        let given = V::record().with("id", &job.get("id")).with("job", &job).with_text("until", "preview");
+    pub async fn preview(&self, request: &T, charge: &ChargeOptions, wait: PollOptions) -> Outcome<T> {
+        let job = V::lend(&self.preview_async(request, charge).await?);
+        let given = V::record().with("id", job.get("id")).with("job", job).with_text("until", "preview");
         let given =
-            given.with("timeout", &number_or_nothing(wait.timeout)).with("expectedMs", &number_or_nothing(wait.expected_ms));
+            given.with("timeout", number_or_nothing(wait.timeout)).with("expectedMs", number_or_nothing(wait.expected_ms));
         let given =
-            given.with("maxInterval", &number_or_nothing(wait.max_interval)).with("attentive", &V::truth(wait.attentive));
+            given.with("maxInterval", number_or_nothing(wait.max_interval)).with("attentive", V::truth(wait.attentive));
         self.call(Wanted::Poll, given, |_, _| ()).await
     }
 }
@@ -328,6 +331,6 @@ fn number_or_nothing<V: Value>(number: Option<f64>) -> V {
     number.map_or_else(V::nothing, V::number)
 }
 
-fn text_or_nothing<V: Value>(text: Option<&str>) -> V {
-    text.map_or_else(V::nothing, V::text)
+fn text_or_nothing<V: Value>(it: Option<&str>) -> V {
+    it.map_or_else(V::nothing, V::text_of)
 }

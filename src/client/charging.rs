@@ -15,7 +15,7 @@ use crate::value::{Kept, Value};
 /// How often a charge that was proven unsent is sent again.
 const RESENDS: u32 = 2;
 /// Why a charge whose caller went away is not sent.
-const LEFT: &'static str = "Nobody waits for it any more; nothing was sent.";
+const LEFT: &str = "Nobody waits for it any more; nothing was sent.";
 /// How long between two looks at an operation that another call is posting, in milliseconds.
 const JOIN_INTERVAL: f64 = 100.0;
 

@@ -9,7 +9,8 @@ use crate::api::{Goal, Status};
 use crate::charge::State;
 use crate::host::{Env, Request};
 use crate::poll::Look;
-use crate::testing::{Body, Reply, Scripted, answer, json, lost};
+use crate::testing::{Body, Reply, Scripted, Value as Place, answer, json, lost, value};
+use crate::value::place::Whole;
 
 type Json = serde_json::Value;
 type Reaction = (f64, Reply);
@@ -25,17 +26,17 @@ fn request() -> Json {
     json(r#"{"template_id":"3c90c3cc-0d44-4b50-8888-8dd25736052a","variables":{"t":{"type":"text"}}}"#)
 }
 
-fn config_of(account: &str) -> Config<Json> {
-    Config::new(&"https://api.test/".into(), &account.into())
+fn config_of(account: &str) -> Config<Place> {
+    Config::new(Place::text("https://api.test/"), Place::text_of(account))
 }
 
-fn client_of(script: impl FnMut(&Request<Json>) -> Reaction + 'static) -> (Client<Scripted>, Scripted) {
+fn client_of(script: impl FnMut(&Request<Place>) -> Reaction + 'static) -> (Client<Scripted>, Scripted) {
     let host = Scripted::new(script);
     (Client::new(host.clone(), config_of("me")), host)
 }
 
 /// Answers in order; the last one again and again.
-fn in_order(replies: Vec<Reaction>) -> impl FnMut(&Request<Json>) -> Reaction {
+fn in_order(replies: Vec<Reaction>) -> impl FnMut(&Request<Place>) -> Reaction {
     let mut replies = replies.into_iter().peekable();
     let mut last = None;
     move |_| {
@@ -52,7 +53,7 @@ fn named(operation: &str) -> ChargeOptions {
 
 /// What a failure says under that key, where it is a text.
 fn said(failure: &Failure<Json>, key: &str) -> Option<String> {
-    Some(failure.get(key)).filter(Value::is_there).and_then(|value| value.as_str().map(String::from))
+    Some(failure.get(key)).filter(Whole::is_there).and_then(|value| value.as_str().map(String::from))
 }
 
 fn name(failure: &Failure<Json>) -> String {
@@ -368,7 +369,7 @@ fn a_render_that_failed_may_be_asked_for_again() {
 #[test]
 fn a_webhook_url_carries_the_operation_id() {
     let (client, host) = client_of(|request| {
-        assert_eq!(request.body["webhook_url"], "https://me.test/hook/op-7?x=1");
+        assert_eq!(request.body.own()["webhook_url"], "https://me.test/hook/op-7?x=1");
         (1.0, answer(201, &job("pending", "")))
     });
     let request = request().with_text("webhook_url", "https://me.test/hook/{operation}?x=1");
@@ -702,7 +703,7 @@ fn writing(log: &Log) -> impl Fn(&Json, Look) + 'static {
     move |job, look| {
         assert!(look.in_ms >= 0.0);
         let progress = job.number_of("progress").max(-1.0);
-        log.borrow_mut().push(format!("{:?} {progress}", Status::parse(&Value::get(job, "status"))));
+        log.borrow_mut().push(format!("{:?} {progress}", Status::parse(value(job["status"].clone()))));
     }
 }
 
@@ -755,7 +756,7 @@ fn a_deadline_is_met_to_the_millisecond() {
 #[test]
 fn a_retry_after_quiets_every_job() {
     let (client, host) = client_of(|request| {
-        if request.url.holds(&ID.into()) {
+        if request.url.holds(value(ID)) {
             let body = Body::Json(json("{}"));
             return (10.0, Reply::Answered { status: 429, retry_after: Some(9_000.0), body });
         }
@@ -830,7 +831,7 @@ fn an_ended_job_is_not_pending_any_more() {
 
 #[test]
 fn a_job_of_an_earlier_run_is_waited_for_as_its_step_wants_and_then_ends() {
-    let script = |request: &Request<Json>| match request.endpoint {
+    let script = |request: &Request<Place>| match request.endpoint {
         Endpoint::Submit => (1.0, answer(201, &job("pending", ""))),
         _ => (1.0, answer(200, &job("done", r#","preview":"https://p","video_output":"https://v""#))),
     };
@@ -900,7 +901,7 @@ struct Upstream {
 
 impl Upstream {
     /// The posts have these fates, and after the last one that one.
-    fn script(&self, fates: &'static [Fate]) -> impl FnMut(&Request<Json>) -> Reaction + 'static {
+    fn script(&self, fates: &'static [Fate]) -> impl FnMut(&Request<Place>) -> Reaction + 'static {
         let Self { posts, charges } = self.clone();
         move |request| {
             let preview = r#","preview":"https://p""#;
@@ -1178,7 +1179,7 @@ impl Cast {
 fn busy() -> (Client<Scripted>, Scripted) {
     let looks = RefCell::new([0, 0]);
     let (client, host) = client_of(move |request| {
-        let other = request.url.holds(&OTHER.into());
+        let other = request.url.holds(value(OTHER));
         let id = if other { OTHER } else { ID };
         if request.endpoint.charges().is_some() {
             return (POST, answer(201, &job("pending", "")));
@@ -1370,12 +1371,12 @@ fn a_wait_until_done_ends_at_the_first_done_whatever_was_charged_for() {
 
 /// Two clients of one account over one journal: two tabs.
 fn tabs(
-    script: impl FnMut(&Request<Json>) -> Reaction + 'static,
-    set: impl Fn(&mut Config<Json>),
+    script: impl FnMut(&Request<Place>) -> Reaction + 'static,
+    set: impl Fn(&mut Config<Place>),
 ) -> ([Client<Scripted>; 2], Scripted) {
     let host = Scripted::new(script);
     let tab = || {
-        let mut config = Config::new(&"https://api.test".into(), &"me".into());
+        let mut config = Config::new(Place::text("https://api.test"), Place::text("me"));
         set(&mut config);
         Client::new(host.clone(), config)
     };
@@ -1431,7 +1432,7 @@ fn clients_with_one_budget_key_never_pass_it_together() {
             |_| (100.0, answer(201, &job("pending", ""))),
             |config| {
                 config.max_credits = 9.0;
-                config.budget_key = "november".into();
+                config.budget_key = value("november").into();
             },
         );
         host.slow_journal(2.0);
@@ -1467,7 +1468,7 @@ fn a_shared_budget_gets_back_what_was_refused_and_counts_what_was_used() {
         },
         |config| {
             config.max_credits = 9.0;
-            config.budget_key = "november".into();
+            config.budget_key = value("november").into();
         },
     );
     let options = || ChargeOptions { seconds: Some(30.0), ..ChargeOptions::default() };
@@ -1610,7 +1611,7 @@ fn of_two_clients_that_saw_a_render_fail_one_asks_for_it_again_and_under_a_name_
     let seen = Rc::clone(&operations);
     let (client, host) = client_of(move |request| {
         if request.endpoint == Endpoint::Render {
-            seen.borrow_mut().push(request.operation.clone());
+            seen.borrow_mut().push(request.operation.own());
             return (1.0, answer(200, &previewed("pending", r#","updated_at":"1""#)));
         }
         let status = if seen.borrow().is_empty() { "done" } else { "failed" };

@@ -35,6 +35,10 @@ extern "C" {
     fn keep(value: i32) -> i32;
     fn release(value: i32);
     fn clear();
+    #[wasm_bindgen(js_name = put)]
+    fn lend(value: &JsValue) -> i32;
+    #[wasm_bindgen(js_name = value)]
+    fn own(place: i32) -> JsValue;
 }
 
 impl PartialEq for Js {
@@ -44,6 +48,16 @@ impl PartialEq for Js {
 }
 
 impl Value for Js {
+    type Owned = JsValue;
+
+    fn own(self) -> JsValue {
+        own(self.0)
+    }
+
+    fn lend(owned: &JsValue) -> Self {
+        Self(lend(owned))
+    }
+
     fn nothing() -> Self {
         Self(0)
     }
@@ -62,6 +76,10 @@ impl Value for Js {
 
     fn text(it: &'static str) -> Self {
         Self(text(it.as_ptr() as i32, it.len() as i32))
+    }
+
+    fn text_of(text: &str) -> Self {
+        Self::lend(&JsValue::from_str(text))
     }
 
     fn number(number: f64) -> Self {
