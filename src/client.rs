@@ -180,7 +180,7 @@ impl<H: Host> Client<H> {
 
     /// Hands a task what it waited for.
     pub fn resume(&self, task: u32, answer: Answer<H::Value>) {
-        self.0.borrow_mut().advance(task, 0, answer);
+        self.0.borrow_mut().resume(task, answer);
         H::Value::clear();
     }
 

@@ -57,10 +57,11 @@ use std::rc::Rc;
 
 use custom_template_jobs::client::Config;
 use custom_template_jobs::value::Value as _;
+use custom_template_jobs::value::place::Whole as _;
 use sandbox::engine::Command;
 
 pub use crate::faults::{FAULTS, KINDS};
-use crate::value::Json;
+use crate::value::{Json, Value};
 use crate::world::{BASE_URL, State, What, World};
 
 /// What one seed is run with.
@@ -140,7 +141,7 @@ pub fn run(seed: u64, options: Options) -> Result<Report, Broken> {
     state.users.limit = options.operations;
     state.crash_at = options.crash_at;
     state.trace = options.trace.then(Vec::new);
-    state.truth.namespace = Config::new(&Json::text(BASE_URL), &Json::text("sandbox")).namespace.written();
+    state.truth.namespace = Config::new(Value::text(BASE_URL), Value::text("sandbox")).namespace.own().written();
     state.plan(0.0, What::Act);
     let world = World::new(state);
     let open = live(&world);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use custom_template_jobs::host::Request;
-use custom_template_jobs::value::Value as _;
+use custom_template_jobs::value::place::Whole as _;
 use sandbox::engine::Engine;
 use sandbox::prices::Step;
 

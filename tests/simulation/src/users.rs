@@ -5,8 +5,7 @@ use std::rc::Rc;
 
 use custom_template_jobs::api::Endpoint;
 use custom_template_jobs::client::Wanted;
-use custom_template_jobs::error::Failure;
-use custom_template_jobs::value::Value as _;
+use custom_template_jobs::value::place::Whole as _;
 use sandbox::random::Random;
 
 use crate::faults::Fault;
@@ -139,21 +138,13 @@ impl Users {
 
 impl State {
     /// A client says how a call ended.
-    pub fn settled(&mut self, number: usize, result: Result<&Json, &Failure<Json>>) {
+    pub fn settled(&mut self, number: usize, told: Result<Json, Json>) {
         let Some(call) = self.users.calls.get_mut(number) else { return };
         let broken = call.settled || call.left || call.crashed;
         call.settled = true;
         if broken {
             self.truth.violated(|| format!("call {number} was settled though nobody waits for it"));
         }
-        let told = match result {
-            Ok(value) => Ok(value.clone()),
-            Err(failure) => Err(Json::record()
-                .with("name", &failure.get("name"))
-                .with("operation", &failure.get("operation"))
-                .with("sent", &failure.get("sent"))
-                .with("message", &failure.get("message"))),
-        };
         self.note(|| {
             let (Ok(value) | Err(value)) = &told;
             format!("call {number} {} {:.200}", if told.is_ok() { "resolves" } else { "rejects" }, value.written())
@@ -384,7 +375,7 @@ impl World {
             begun
         };
         let Some(client) = self.client(tab) else { return };
-        let task = client.start(wanted, given, &number);
+        let task = client.start(wanted, given.clone().into(), &number);
         let state = &mut *self.state.borrow_mut();
         if let Some(wish) = wish {
             let charge = &mut state.users.charges[wish];

@@ -5,7 +5,8 @@ use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use custom_template_jobs::value::{Kind, Value};
+use custom_template_jobs::value::Kind;
+use custom_template_jobs::value::place::{Place, Table, Whole};
 use regex::{NoExpand, Regex, RegexBuilder};
 
 /// A value of the simulated world.
@@ -28,6 +29,7 @@ pub enum Json {
 }
 
 thread_local! {
+    static TABLE: RefCell<Table<Json>> = const { RefCell::new(Table::new()) };
     static REGEXES: RefCell<HashMap<String, Rc<Regex>>> = RefCell::default();
 }
 
@@ -165,7 +167,14 @@ fn plain(value: &Json) -> Rc<str> {
     }
 }
 
-impl Value for Json {
+/// As the core knows it.
+pub type Value = Place<Json>;
+
+impl Whole for Json {
+    fn table<R>(act: impl FnOnce(&mut Table<Self>) -> R) -> Option<R> {
+        TABLE.try_with(|table| act(&mut table.borrow_mut())).ok()
+    }
+
     fn nothing() -> Self {
         Self::Nothing
     }

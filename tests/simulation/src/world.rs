@@ -13,6 +13,7 @@ use custom_template_jobs::error::Failure;
 use custom_template_jobs::host::{Answer, Env, Host, JournalCall, Request};
 use custom_template_jobs::poll::Look;
 use custom_template_jobs::value::Value as _;
+use custom_template_jobs::value::place::Whole as _;
 use sandbox::engine::{self, Command, Effect, Engine, Wire};
 use sandbox::random::Random;
 use serde_json::json;
@@ -20,7 +21,7 @@ use serde_json::json;
 use crate::faults::{Fault, Faults};
 use crate::truth::{Outcome, Truth, unrendered};
 use crate::users::Users;
-use crate::value::{Json, mix};
+use crate::value::{Json, Value, mix};
 
 /// When the world begins, in milliseconds since 1970.
 pub const EPOCH: f64 = 1_795_000_000_000.0;
@@ -461,14 +462,14 @@ impl State {
         }
     }
 
-    fn journal(&mut self, tab: usize, task: u32, call: JournalCall, key: &Json, entry: &Json) {
+    fn journal(&mut self, tab: usize, task: u32, call: JournalCall, key: Json, entry: Json) {
         let token = self.wait(tab, task, false);
         let slow = self.strikes(Fault::JournalSlow);
         let ms = if slow { self.random.between(1.0, 3_000.0) } else { self.random.between(0.0, 3.0) };
         let Some(state) = self.tabs.get_mut(tab) else { return };
         let at = (self.now + ms).max(state.journal_free);
         state.journal_free = at;
-        self.plan(at - self.now, What::Apply { tab, task, token, call, key: key.clone(), entry: entry.clone() });
+        self.plan(at - self.now, What::Apply { tab, task, token, call, key, entry });
     }
 
     fn apply(&mut self, tab: usize, task: u32, token: u64, call: JournalCall, key: &Json, entry: &Json) {
@@ -578,7 +579,7 @@ impl World {
     /// A new tab; its number.
     fn open(self: &Rc<Self>) -> usize {
         let number = self.clients.borrow().len();
-        let mut config = custom_template_jobs::client::Config::new(&Json::text(BASE_URL), &Json::text("sandbox"));
+        let mut config = custom_template_jobs::client::Config::new(Value::text(BASE_URL), Value::text("sandbox"));
         let state = &mut *self.state.borrow_mut();
         config.max_credits = state.max_credits;
         state.tabs.push(TabState { alive: true, ..TabState::default() });
@@ -652,7 +653,7 @@ impl World {
                     awaited
                 };
                 if awaited && let Some(client) = self.client(tab) {
-                    client.resume(task, answer);
+                    client.resume(task, answer.map(Value::from).map_err(Value::from));
                 }
             }
             What::Late { tab, task, call } => {
@@ -700,10 +701,12 @@ impl World {
 }
 
 impl Host for Tab {
-    type Value = Json;
+    type Value = Value;
     type Call = usize;
 
-    fn send(&self, task: u32, request: Request<Json>) {
+    fn send(&self, task: u32, request: Request<Value>) {
+        let Request { endpoint, url, body, operation, timeout } = request;
+        let request = Request { endpoint, url: url.own(), body: body.own(), operation: operation.own(), timeout };
         self.world.state.borrow_mut().send(self.number, task, &request);
     }
 
@@ -724,8 +727,8 @@ impl Host for Tab {
         }
     }
 
-    fn journal(&self, task: u32, call: JournalCall, key: &Json, entry: &Json) {
-        self.world.state.borrow_mut().journal(self.number, task, call, key, entry);
+    fn journal(&self, task: u32, call: JournalCall, key: Value, entry: Value) {
+        self.world.state.borrow_mut().journal(self.number, task, call, key.own(), entry.own());
     }
 
     fn list_jobs(&self, task: u32, _since: f64) -> bool {
@@ -748,8 +751,13 @@ impl Host for Tab {
         true
     }
 
-    fn settle(&self, call: &usize, result: Result<&Json, &Failure<Json>>) {
-        self.world.state.borrow_mut().settled(*call, result);
+    fn settle(&self, call: &usize, result: Result<Value, Failure<Value>>) {
+        let told = result.map(Value::own).map_err(|failure| {
+            ["name", "operation", "sent", "message"]
+                .into_iter()
+                .fold(Json::record(), |record, key| record.with(key, &failure.get(key).own()))
+        });
+        self.world.state.borrow_mut().settled(*call, told);
     }
 
     fn over(&self, call: &usize) {
@@ -757,7 +765,7 @@ impl Host for Tab {
         state.users.over(*call, &mut state.truth);
     }
 
-    fn update(&self, _call: &usize, _job: &Json, _look: Look) {}
+    fn update(&self, _call: &usize, _job: Value, _look: Look) {}
 
     fn alarm(&self, call: &usize, task: u32, ms: f64) {
         self.world.state.borrow_mut().plan(ms, What::Late { tab: self.number, task, call: *call });
@@ -777,11 +785,11 @@ impl Host for Tab {
         self.world.state.borrow_mut().random.fraction()
     }
 
-    fn uuid(&self) -> Json {
+    fn uuid(&self) -> Value {
         let state = &mut *self.world.state.borrow_mut();
         let id: Rc<str> = state.random.uuid().to_string().into();
         state.drawn = Some(Rc::clone(&id));
-        Json::Text(id)
+        Json::Text(id).into()
     }
 
     fn env(&self) -> Env {
