@@ -206,7 +206,7 @@ class Call {
 // What the calls of one client share, and where the core hears of what it began for them.
 class Connection extends Plumbing {
   build(init, headers) {
-    return { ...init, headers: new Headers(headers), ...value(exported.check(put(headers))) };
+    return value(exported.check(put(headers))) ?? { ...init, headers: new Headers(headers) };
   }
 
   resume(task, ok, value) {

@@ -11,7 +11,7 @@ use custom_template_jobs::client::{ChargeOptions, Client, Config, PollOptions};
 use custom_template_jobs::error::Failure;
 use custom_template_jobs::value::{Kind, Value, inspect};
 use custom_template_jobs::web::{
-    ApiKind, CallError, Error, Job, JobRequest, Journal, Options, Reason, RustHost, Template, TemplateJobs, Variable,
+    ApiKind, CallError, Error, Job, JobRequest, Journal, Js, Options, Reason, RustHost, Template, TemplateJobs, Variable,
 };
 use js_sys::{Array, Function, Object, Reflect};
 use wasm_bindgen::prelude::*;
@@ -66,15 +66,15 @@ fn a_javascript_object_reads_the_corpus_as_expected() {
     corpus::check(parse);
 }
 
-fn parse(text: &JsValue) -> JsValue {
-    js_sys::JSON::parse(&text.as_string().expect("a text")).expect("JSON")
+fn parse(text: Js) -> Js {
+    Js::lend(&js_sys::JSON::parse(&text.own().as_string().expect("a text")).expect("JSON"))
 }
 
 #[wasm_bindgen_test]
 fn javascript_values_are_told_apart_and_read_as_serde_json_is() {
     corpus::check_fingerprints(parse);
     corpus::check_nesting(parse);
-    corpus::check_decimals::<JsValue>();
+    corpus::check_decimals::<Js>();
 }
 
 #[wasm_bindgen_test]
@@ -224,7 +224,7 @@ fn structs_survive_the_way_to_javascript_and_back() {
 fn field_of(source: &str) -> Option<String> {
     let make = Function::new_no_args(&format!("return {source}"));
     let value = make.call0(&JsValue::UNDEFINED).expect("a value");
-    inspect(&value, &"variables".into(), 0.0).err().and_then(|failure| failure.get("field").as_string())
+    inspect(Js::lend(&value), Js::text("variables"), 0.0).err().and_then(|failure| failure.get("field").own().as_string())
 }
 
 #[wasm_bindgen_test]
@@ -264,7 +264,7 @@ fn client_over(fetch: &str, more: &[(&str, JsValue)]) -> Client<RustHost> {
     for (key, value) in more {
         put(key, value);
     }
-    let mut config = Config::new(&"https://api.test".into(), &"me".into());
+    let mut config = Config::new(Js::text("https://api.test"), Js::text("me"));
     config.timeout = 300.0;
     config.preview_timeout = 500.0;
     config.max_retries = 0;
@@ -272,7 +272,7 @@ fn client_over(fetch: &str, more: &[(&str, JsValue)]) -> Client<RustHost> {
 }
 
 fn name_of(failure: &Failure<JsValue>) -> Option<String> {
-    failure.get("name").as_string()
+    failure.field("name").as_string()
 }
 
 fn body_of(request: &JobRequest) -> JsValue {
@@ -334,7 +334,7 @@ async fn a_response_of_another_realm_is_read_like_any_other() {
     );
     let client = client_over(&fetch, &[]);
     let job = client.submit(&body_of(&titled(UNKNOWN_ID)), &ChargeOptions::default()).await.expect("a job");
-    assert_eq!(job.get("status"), "pending");
+    assert_eq!(Js::lend(&job).get("status").own(), "pending");
 }
 
 #[wasm_bindgen_test]
@@ -348,13 +348,13 @@ async fn a_fetch_is_called_with_a_url_and_plain_settings_and_no_receiver() {
     let body =
         js_sys::JSON::parse(r#"{"template_id":"3c90c3cc-0d44-4b50-8888-8dd25736052a","variables":{}}"#).expect("JSON");
     let failure = client.submit(&body, &ChargeOptions::default()).await.expect_err("400");
-    let seen = Error::from(failure).body();
-    assert_eq!(seen.nth(0), "https://api.test/api/custom_template_jobs/");
-    assert_eq!(seen.nth(1), "POST");
-    assert_eq!(seen.nth(2), "manual");
-    assert_eq!(seen.nth(3).as_string(), js_sys::JSON::stringify(&body).ok().map(String::from));
-    assert!(seen.nth(4).is_true(), "a signal");
-    assert_eq!(seen.nth(5), "application/json");
+    let seen = Array::from(&Error::from(failure).body());
+    assert_eq!(seen.get(0), "https://api.test/api/custom_template_jobs/");
+    assert_eq!(seen.get(1), "POST");
+    assert_eq!(seen.get(2), "manual");
+    assert_eq!(seen.get(3).as_string(), js_sys::JSON::stringify(&body).ok().map(String::from));
+    assert!(seen.get(4).is_truthy(), "a signal");
+    assert_eq!(seen.get(5), "application/json");
 }
 
 #[wasm_bindgen_test]
@@ -494,7 +494,7 @@ async fn a_job_is_handed_over_untouched() {
     let job = client_over(&fetch, &[]).get(UNKNOWN_ID, None).await.expect("a job");
     let answer = Reflect::get(&js_sys::global(), &"answer".into()).expect("a global").as_string();
     assert_eq!(js_sys::JSON::stringify(&job).ok().map(String::from), answer);
-    assert_eq!(job.kind(), Kind::Object);
+    assert_eq!(Js::lend(&job).kind(), Kind::Object);
 }
 
 #[wasm_bindgen_test]

@@ -5,7 +5,15 @@ use std::fmt;
 use wasm_bindgen::prelude::*;
 
 use crate::error::Failure;
+use super::js::Js;
 use crate::value::Value;
+
+impl Failure<JsValue> {
+    /// What belongs to it, `name`, `message`, `job`, `body`, `text`, `cause`, `field`, `status`, `operation`, `jobId` and others; or `undefined`.
+    pub fn field(&self, key: &'static str) -> JsValue {
+        Js::lend(&self.0).get(key).own()
+    }
+}
 
 /// What an answer of the API with a status of 400 or more, or one that cannot be used, means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,7 +36,7 @@ pub enum ApiKind {
 }
 
 impl ApiKind {
-    fn parse(name: &JsValue) -> Self {
+    fn parse(name: Js) -> Self {
         match name.one_of("authentication insufficient_credits not_found rate_limited invalid server") {
             0 => Self::Authentication,
             1 => Self::InsufficientCredits,
@@ -121,12 +129,13 @@ impl Error {
 
     /// The job as it was last seen, or `undefined`.
     pub fn job(&self) -> JsValue {
-        self.record.get("job")
+        Js::lend(&self.record).get("job").own()
     }
 
     /// What the API answered: JSON, or the first 500 characters of anything else, or `undefined`.
     pub fn body(&self) -> JsValue {
-        self.record.get("body").or(|| self.record.get("text"))
+        let record = Js::lend(&self.record);
+        record.get("body").or(|| record.get("text")).own()
     }
 
     /// The argument that was refused, for an invalid request.
@@ -155,8 +164,9 @@ impl Error {
 }
 
 impl From<Failure<JsValue>> for Error {
-    fn from(Failure(record): Failure<JsValue>) -> Self {
-        let text = |key: &str| record.get(key).as_string();
+    fn from(Failure(owned): Failure<JsValue>) -> Self {
+        let record = Js::lend(&owned);
+        let text = |key: &'static str| record.get(key).own().as_string();
         let names = "InvalidRequestError ConnectionError ChargeUnknownError JobFailedError PollTimeoutError \
                      IncompleteResultError BudgetExceededError OperationConflictError JournalError";
         let reason = match record.get("name").one_of(names) {
@@ -171,8 +181,8 @@ impl From<Failure<JsValue>> for Error {
             8 => Reason::Journal,
             _ => Reason::Api {
                 status: record.number_of("status") as u16,
-                kind: ApiKind::parse(&record.get("kind")),
-                retry_after_ms: record.get("retryAfterMs").as_f64(),
+                kind: ApiKind::parse(record.get("kind")),
+                retry_after_ms: record.get("retryAfterMs").own().as_f64(),
             },
         };
         Self {
@@ -180,7 +190,7 @@ impl From<Failure<JsValue>> for Error {
             message: text("message").unwrap_or_default(),
             operation: text("operation"),
             job_id: text("jobId"),
-            record,
+            record: owned,
         }
     }
 }

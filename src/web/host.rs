@@ -1,141 +1,107 @@
 //! The host in a browser, a worker, Node, Deno or Bun: `plumbing.js`, by the number of a client.
+//!
+//! All that passes is numbers, so that it passes without a line of glue.
 
 use wasm_bindgen::prelude::*;
 
 use super::js::Js;
-use crate::error::Failure;
-use crate::host::{Env, Host, JournalCall, Request};
-use crate::poll::Look;
 use crate::value::Value;
 
 #[wasm_bindgen(module = "/src/web/plumbing.js")]
 extern "C" {
-    fn send(client: i32, task: i32, post: i32, url: i32, body: i32, operation: i32, timeout: f64);
-    fn sleep(client: i32, task: i32, ms: f64, light: i32);
-    fn wake(client: i32);
-    fn forget(client: i32, task: i32);
-    fn journal(client: i32, task: i32, call: i32, key: i32, entry: i32);
+    pub(super) fn send(client: i32, task: i32, post: i32, url: i32, body: i32, operation: i32, timeout: f64);
+    pub(super) fn sleep(client: i32, task: i32, ms: f64, light: i32);
+    pub(super) fn wake(client: i32);
+    pub(super) fn forget(client: i32, task: i32);
+    pub(super) fn journal(client: i32, task: i32, call: i32, key: i32, entry: i32);
     #[wasm_bindgen(js_name = listJobs)]
-    fn list_jobs(client: i32, task: i32, since: f64) -> bool;
-    fn lock(client: i32, task: i32, name: i32) -> bool;
-    fn unlock(client: i32, task: i32);
-    fn now() -> f64;
-    fn wall() -> f64;
-    fn random() -> f64;
-    fn uuid() -> i32;
-    fn visible() -> bool;
-    fn online() -> bool;
+    pub(super) fn list_jobs(client: i32, task: i32, since: f64) -> bool;
+    pub(super) fn lock(client: i32, task: i32, name: i32) -> bool;
+    pub(super) fn unlock(client: i32, task: i32);
+    pub(super) fn now() -> f64;
+    pub(super) fn wall() -> f64;
+    pub(super) fn random() -> f64;
+    pub(super) fn uuid() -> i32;
+    pub(super) fn visible() -> bool;
+    pub(super) fn online() -> bool;
     #[wasm_bindgen(js_name = isShared)]
-    fn shares() -> bool;
-    fn event(client: i32, event: i32);
-    fn settle(call: i32, ok: i32, value: i32);
-    fn over(call: i32);
-    fn update(call: i32, job: i32, in_ms: f64, remaining_ms: f64);
-    fn alarm(call: i32, task: i32, ms: f64);
+    pub(super) fn shares() -> bool;
+    pub(super) fn event(client: i32, event: i32);
 }
 
-/// The host over the plumbing.
-#[derive(Debug)]
-pub struct WebHost(i32, bool);
-
-impl WebHost {
-    /// Over that plumbing.
-    pub const fn new(number: i32, hears: bool) -> Self {
-        Self(number, hears)
-    }
-}
-
-impl Host for WebHost {
-    type Value = Js;
-    type Call = i32;
-
-    fn send(&self, task: u32, request: Request<Js>) {
-        let Request { endpoint, url, body, operation, timeout } = &request;
-        send(self.0, task as i32, endpoint.charges().is_some().into(), url.0, body.0, operation.0, *timeout);
-    }
-
-    fn sleep(&self, task: u32, ms: f64, light: bool) {
-        sleep(self.0, task as i32, ms, light.into());
-    }
-
-    fn wake(&self) {
-        wake(self.0);
-    }
-
-    fn forget(&self, task: u32) {
-        forget(self.0, task as i32);
-    }
-
-    fn journal(&self, task: u32, call: JournalCall, key: Js, entry: Js) {
-        journal(self.0, task as i32, Js::text(call.as_str()).0, key.0, entry.0);
-    }
-
-    fn lock(&self, task: u32, name: Js) -> bool {
-        lock(self.0, task as i32, name.0)
-    }
-
-    fn unlock(&self, task: u32) {
-        unlock(self.0, task as i32);
-    }
-
-    fn list_jobs(&self, task: u32, since: f64) -> bool {
-        list_jobs(self.0, task as i32, since)
-    }
-
-    fn now(&self) -> f64 {
-        now()
-    }
-
-    fn wall(&self) -> f64 {
-        wall()
-    }
-
-    fn random(&self) -> f64 {
-        random()
-    }
-
-    fn uuid(&self) -> Js {
-        Js(uuid())
-    }
-
-    fn env(&self) -> Env {
-        Env { visible: visible(), online: online() }
-    }
-
-    fn shares(&self) -> bool {
-        shares()
-    }
-
-    fn hears(&self) -> bool {
-        self.1
-    }
-
-    fn event(&self, it: Js) {
-        event(self.0, it.0);
-    }
-
-    fn settle(&self, call: &i32, result: Result<Js, Failure<Js>>) {
-        match result {
-            Ok(value) => settle(*call, 1, value.0),
-            Err(failure) => settle(*call, 0, failure.0.0),
+/// The methods of [`crate::host::Host`] that hand on to the plumbing: the same whoever makes the calls.
+macro_rules! by_plumbing {
+    () => {
+        fn send(&self, task: u32, request: crate::host::Request<Js>) {
+            let crate::host::Request { endpoint, url, body, operation, timeout } = &request;
+            host::send(self.client, task as i32, endpoint.charges().is_some().into(), url.0, body.0, operation.0, *timeout);
         }
-    }
 
-    fn over(&self, call: &i32) {
-        over(*call);
-    }
+        fn sleep(&self, task: u32, ms: f64, light: bool) {
+            host::sleep(self.client, task as i32, ms, light.into());
+        }
 
-    fn update(&self, call: &i32, job: Js, look: Look) {
-        update(*call, job.0, look.in_ms, look.remaining_ms);
-    }
+        fn wake(&self) {
+            host::wake(self.client);
+        }
 
-    fn alarm(&self, call: &i32, task: u32, ms: f64) {
-        alarm(*call, task as i32, ms);
-    }
+        fn forget(&self, task: u32) {
+            host::forget(self.client, task as i32);
+        }
+
+        fn journal(&self, task: u32, call: crate::host::JournalCall, key: Js, entry: Js) {
+            host::journal(self.client, task as i32, Js::text(call.as_str()).0, key.0, entry.0);
+        }
+
+        fn lock(&self, task: u32, name: Js) -> bool {
+            host::lock(self.client, task as i32, name.0)
+        }
+
+        fn unlock(&self, task: u32) {
+            host::unlock(self.client, task as i32);
+        }
+
+        fn list_jobs(&self, task: u32, since: f64) -> bool {
+            host::list_jobs(self.client, task as i32, since)
+        }
+
+        fn now(&self) -> f64 {
+            host::now()
+        }
+
+        fn wall(&self) -> f64 {
+            host::wall()
+        }
+
+        fn random(&self) -> f64 {
+            host::random()
+        }
+
+        fn uuid(&self) -> Js {
+            Js(host::uuid())
+        }
+
+        fn env(&self) -> crate::host::Env {
+            crate::host::Env { visible: host::visible(), online: host::online() }
+        }
+
+        fn shares(&self) -> bool {
+            host::shares()
+        }
+
+        fn hears(&self) -> bool {
+            self.hears
+        }
+
+        fn event(&self, it: Js) {
+            host::event(self.client, it.0);
+        }
+    };
 }
+pub(super) use by_plumbing;
 
-/// Whether a header may be sent: else a record of the option that is to blame.
-pub fn build(pairs: Js) -> Js {
+/// Whether headers may be sent: nothing, else a record of the option that is to blame.
+pub fn check_headers(pairs: Js) -> Js {
     for index in 0.. {
         let pair = pairs.nth(index);
         if !pair.is_there() {

@@ -41,6 +41,35 @@ extern "C" {
     fn own(place: i32) -> JsValue;
 }
 
+/// Where a text begins that never changes: `values.js` reads it once.
+fn start(text: &'static str) -> i32 {
+    #[cfg(feature = "serde")]
+    ATTACHED.with(|()| ());
+    text.as_ptr() as i32
+}
+
+const fn length(text: &'static str) -> i32 {
+    text.len() as i32
+}
+
+/// In the npm package the facade does this.
+#[cfg(feature = "serde")]
+mod memory {
+    use super::*;
+
+    #[wasm_bindgen(module = "/src/web/values.js")]
+    extern "C" {
+        fn attach(memory: &JsValue);
+    }
+
+    thread_local! {
+        /// Lets `values.js` read the texts of this module.
+        pub static ATTACHED: () = attach(&wasm_bindgen::memory());
+    }
+}
+#[cfg(feature = "serde")]
+use self::memory::ATTACHED;
+
 impl PartialEq for Js {
     fn eq(&self, other: &Self) -> bool {
         equal(self.0, other.0)
@@ -75,7 +104,7 @@ impl Value for Js {
     }
 
     fn text(it: &'static str) -> Self {
-        Self(text(it.as_ptr() as i32, it.len() as i32))
+        Self(text(start(it), length(it)))
     }
 
     fn text_of(text: &str) -> Self {
@@ -100,7 +129,7 @@ impl Value for Js {
     }
 
     fn with(self, key: &'static str, value: Self) -> Self {
-        Self(set(self.0, key.as_ptr() as i32, key.len() as i32, value.0))
+        Self(set(self.0, start(key), length(key), value.0))
     }
 
     fn and(self, element: Self) -> Self {
@@ -121,7 +150,7 @@ impl Value for Js {
     }
 
     fn get(self, key: &'static str) -> Self {
-        Self(get(self.0, key.as_ptr() as i32, key.len() as i32))
+        Self(get(self.0, start(key), length(key)))
     }
 
     fn at(self, key: Self) -> Self {
@@ -149,19 +178,19 @@ impl Value for Js {
     }
 
     fn one_of(self, words: &'static str) -> i32 {
-        one_of(self.0, words.as_ptr() as i32, words.len() as i32)
+        one_of(self.0, start(words), length(words))
     }
 
     fn matches(self, pattern: &'static str) -> bool {
-        matches(self.0, pattern.as_ptr() as i32, pattern.len() as i32)
+        matches(self.0, start(pattern), length(pattern))
     }
 
     fn replaced(self, pattern: &'static str, by: Self) -> Self {
-        Self(replaced(self.0, pattern.as_ptr() as i32, pattern.len() as i32, by.0))
+        Self(replaced(self.0, start(pattern), length(pattern), by.0))
     }
 
     fn filled(template: &'static str, first: Self, second: Self) -> Self {
-        Self(filled(template.as_ptr() as i32, template.len() as i32, first.0, second.0))
+        Self(filled(start(template), length(template), first.0, second.0))
     }
 
     fn holds(self, other: Self) -> bool {

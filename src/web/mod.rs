@@ -16,7 +16,7 @@ mod typed;
 
 #[cfg(feature = "serde")]
 pub use error::{ApiKind, Error, Reason};
-pub use host::WebHost;
+pub use host::check_headers;
 pub use js::Js;
 #[cfg(feature = "serde")]
 pub use rust::{Listening, RustHost};

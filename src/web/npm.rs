@@ -5,11 +5,14 @@ use std::mem::ManuallyDrop;
 
 use wasm_bindgen::prelude::*;
 
-use super::host::WebHost;
+use super::host::{self, by_plumbing};
 use super::js::Js;
 use crate::api::Endpoint;
 use crate::client::{Config, Core, Wanted};
 use crate::credits::{Price, PriceTable};
+use crate::error::Failure;
+use crate::host::Host;
+use crate::poll::Look;
 use crate::value::Value;
 
 /// Half the size of the standard one, and as fast for the few small things that live here.
@@ -20,6 +23,49 @@ thread_local! {
     // Nothing is ever dropped at the end of the one thread, and what needs no drop needs no guard at each use.
     static CLIENTS: RefCell<ManuallyDrop<Vec<Option<Core<WebHost>>>>> =
         const { RefCell::new(ManuallyDrop::new(Vec::new())) };
+}
+
+#[wasm_bindgen(module = "/src/web/plumbing.js")]
+extern "C" {
+    fn settle(call: i32, ok: i32, value: i32);
+    fn over(call: i32);
+    fn update(call: i32, job: i32, in_ms: f64, remaining_ms: f64);
+    fn alarm(call: i32, task: i32, ms: f64);
+}
+
+/// The host over the plumbing of a client of JavaScript's, whose calls are numbers too.
+#[derive(Debug)]
+struct WebHost {
+    /// The number of the client.
+    client: i32,
+    /// Whether anybody reads the log.
+    hears: bool,
+}
+
+impl Host for WebHost {
+    type Value = Js;
+    type Call = i32;
+
+    by_plumbing!();
+
+    fn settle(&self, call: &i32, result: Result<Js, Failure<Js>>) {
+        match result {
+            Ok(value) => settle(*call, 1, value.0),
+            Err(failure) => settle(*call, 0, failure.0.0),
+        }
+    }
+
+    fn over(&self, call: &i32) {
+        over(*call);
+    }
+
+    fn update(&self, call: &i32, job: Js, look: Look) {
+        update(*call, job.0, look.in_ms, look.remaining_ms);
+    }
+
+    fn alarm(&self, call: &i32, task: u32, ms: f64) {
+        alarm(*call, task as i32, ms);
+    }
 }
 
 /// Sets up a client over the facade's plumbing; its number.
@@ -46,7 +92,7 @@ pub fn connect(options: i32) -> i32 {
     let hears = options.get("onEvent").is_there();
     let number = CLIENTS.with_borrow_mut(|clients| {
         let at = clients.iter().position(Option::is_none).unwrap_or(clients.len());
-        let client = Core::new(WebHost::new(at as i32, hears), config);
+        let client = Core::new(WebHost { client: at as i32, hears }, config);
         match clients.get_mut(at) {
             Some(slot) => *slot = Some(client),
             None => clients.push(Some(client)),
@@ -129,8 +175,8 @@ const LATE: i32 = 3;
 /// A client is closed, and nothing of it goes on.
 const DISCONNECT: i32 = 4;
 
-/// Builds a request for the plumbing.
+/// Whether headers may be sent: nothing, else a record of the option that is to blame.
 #[wasm_bindgen]
 pub fn check(headers: i32) -> i32 {
-    super::host::build(Js(headers)).0
+    host::check_headers(Js(headers)).0
 }

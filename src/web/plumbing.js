@@ -34,6 +34,14 @@ export const later = (call) =>
 export const clients = new Map();
 export const calls = new Map();
 
+// For clients that Rust numbers: no others are in the same module.
+let last = 0;
+export function enlist(plumbing) {
+  clients.set(++last, plumbing);
+  return last;
+}
+export const dismiss = (client) => void clients.delete(client);
+
 const of = (method) => (client, ...given) => clients.get(client)[method](...given);
 export const send = of("send");
 export const sleep = of("sleep");

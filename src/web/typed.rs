@@ -8,6 +8,7 @@ use serde_wasm_bindgen::Serializer;
 use wasm_bindgen::prelude::*;
 
 use super::error::Error;
+use super::js::Js;
 use super::rust::RustHost;
 use crate::api::{ModelVersion, Status, Step};
 use crate::charge::State;
@@ -114,7 +115,7 @@ pub struct Job {
 impl Job {
     /// Where it stands.
     pub fn status(&self) -> Status {
-        Status::parse(&JsValue::from_str(&self.status))
+        Status::parse(Js::text_of(&self.status))
     }
 
     /// From the object that `JSON.parse` made.
@@ -198,17 +199,17 @@ pub struct Options {
 impl Options {
     /// For the plumbing, which takes JavaScript's.
     fn to_js(&self) -> JsValue {
-        let headers = self.headers.iter().fold(JsValue::list(), |headers, (name, value)| {
-            headers.and(&JsValue::list().and(&name.into()).and(&value.into()))
+        let headers = self.headers.iter().fold(Js::list(), |headers, (name, value)| {
+            headers.and(Js::list().and(Js::text_of(name)).and(Js::text_of(value)))
         });
-        let options = JsValue::record().with("headers", &headers);
-        let options = options.with("baseUrl", &text_or_nothing(self.base_url.as_deref()));
-        let options = options.with("apiId", &text_or_nothing(self.api_id.as_deref()));
-        let options = options.with("apiKey", &text_or_nothing(self.api_key.as_deref()));
+        let options = Js::record().with("headers", headers);
+        let options = options.with("baseUrl", text_or_nothing(self.base_url.as_deref()));
+        let options = options.with("apiId", text_or_nothing(self.api_id.as_deref()));
+        let options = options.with("apiKey", text_or_nothing(self.api_key.as_deref()));
         match &self.journal {
-            Journal::Usual => options,
-            Journal::Memory => options.with_text("journal", "memory"),
-            Journal::Own(journal) => options.with("journal", journal),
+            Journal::Usual => options.own(),
+            Journal::Memory => options.with_text("journal", "memory").own(),
+            Journal::Own(journal) => options.with("journal", Js::lend(journal)).own(),
         }
     }
 }
@@ -220,8 +221,8 @@ impl fmt::Debug for Options {
     }
 }
 
-fn text_or_nothing(text: Option<&str>) -> JsValue {
-    text.map_or(JsValue::UNDEFINED, JsValue::from_str)
+fn text_or_nothing(text: Option<&str>) -> Js {
+    text.map_or_else(Js::nothing, Js::text_of)
 }
 
 /// An operation of the journal.
@@ -314,8 +315,8 @@ pub struct TemplateJobs(Client<RustHost>);
 impl TemplateJobs {
     /// A client. Sends nothing yet.
     pub fn new(options: &Options) -> Self {
-        let base_url = options.base_url.as_deref().unwrap_or(Config::<JsValue>::BASE_URL);
-        let mut config = Config::new(&base_url.into(), &text_or_nothing(options.api_id.as_deref()));
+        let base_url = options.base_url.as_deref().unwrap_or(Config::<Js>::BASE_URL);
+        let mut config = Config::new(Js::text_of(base_url), text_or_nothing(options.api_id.as_deref()));
         config.max_credits = options.max_credits.unwrap_or(f64::NAN);
         Self(Client::new(RustHost::over(&options.to_js()), config))
     }
@@ -383,7 +384,7 @@ impl TemplateJobs {
     /// # Errors
     /// See [`Error`].
     pub async fn remaining_credits(&self) -> Result<f64, CallError> {
-        Ok(self.0.remaining_credits(None).await?.as_number())
+        Ok(Js::lend(&self.0.remaining_credits(None).await?).as_number())
     }
 
     /// What a step is expected to cost, in credits.
