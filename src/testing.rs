@@ -377,7 +377,9 @@ impl Scripted {
             tell.expect("a client")(signal);
         };
         match next.1 {
-            What::Answer { client, task, answer, .. } => tell(client, Signal::Resume(task, answer.map(Value::from).map_err(Value::from))),
+            What::Answer { client, task, answer, .. } => {
+                tell(client, Signal::Resume(task, answer.map(Value::from).map_err(Value::from)))
+            }
             What::Alarm { client, task, .. } => tell(client, Signal::Late(task)),
             What::Callback(call) => call(),
             What::Timer(fired) => fired.set(true),
@@ -513,8 +515,7 @@ impl Host for Scripted {
     }
 
     fn send(&self, task: u32, request: Request<Value>) {
-        let path =
-            request.url.own();
+        let path = request.url.own();
         let path = path.as_str().and_then(|url| url.strip_prefix("https://api.test")).expect("the base URL").to_owned();
         let line = format!("{} {path}", request.endpoint.method());
         self.world.requests.borrow_mut().push((self.world.now.get(), line));

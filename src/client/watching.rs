@@ -80,7 +80,17 @@ impl<V: Value> Watch<V> {
         // A job that has ended otherwise is looked at once more before it is believed: the copy may be old.
         let facts = JobFacts::read(job).filter(|facts| facts.status.is_active());
         let watchers = vec![watcher];
-        self.jobs.push(Watched { id: id.into(), job: job.into(), facts, memory, due: now, looked: now, remaining: -1.0, look: 0, watchers });
+        self.jobs.push(Watched {
+            id: id.into(),
+            job: job.into(),
+            facts,
+            memory,
+            due: now,
+            looked: now,
+            remaining: -1.0,
+            look: 0,
+            watchers,
+        });
         if let Some(added) = self.jobs.last_mut() {
             added.plan(now, true);
         }

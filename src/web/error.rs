@@ -4,8 +4,8 @@ use std::fmt;
 
 use wasm_bindgen::prelude::*;
 
-use crate::error::Failure;
 use super::js::Js;
+use crate::error::Failure;
 use crate::value::Value;
 
 impl Failure<JsValue> {

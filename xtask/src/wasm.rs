@@ -145,7 +145,9 @@ fn join(module: &mut Module) -> Result<String> {
 /// Names of one letter, then of two.
 fn short_names() -> impl Iterator<Item = String> {
     let letters = || ('a'..='z').chain('A'..='Z');
-    letters().map(String::from).chain(letters().flat_map(move |first| letters().map(move |second| format!("{first}{second}"))))
+    letters()
+        .map(String::from)
+        .chain(letters().flat_map(move |first| letters().map(move |second| format!("{first}{second}"))))
 }
 
 fn parse(wasm: &[u8]) -> Result<Module> {
