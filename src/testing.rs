@@ -378,7 +378,7 @@ impl Scripted {
         };
         match next.1 {
             What::Answer { client, task, answer, .. } => {
-                tell(client, Signal::Resume(task, answer.map(Value::from).map_err(Value::from)))
+                tell(client, Signal::Resume(task, answer.map(Value::from).map_err(Value::from)));
             }
             What::Alarm { client, task, .. } => tell(client, Signal::Late(task)),
             What::Callback(call) => call(),

@@ -21,11 +21,11 @@ pub(super) fn judged<V: Value>(endpoint: Endpoint, id: V, reply: V) -> Result<V,
     let mut failure = if (200..300).contains(&status) {
         again = true;
         let found = match endpoint {
-            Endpoint::Get if is_job(body, id) => body.clone(),
+            Endpoint::Get if is_job(body, id) => body,
             Endpoint::Get => V::nothing(),
             // Documented as a plain list; some clients of this API saw it wrapped as a page.
             Endpoint::Templates => {
-                let list = if body.kind() == Kind::List { body.clone() } else { body.get("results") };
+                let list = if body.kind() == Kind::List { body } else { body.get("results") };
                 if list.kind() == Kind::List { list } else { V::nothing() }
             }
             _ => {
@@ -131,7 +131,7 @@ fn api<V: Value>(status: u16, reply: V, expected: &'static str) -> Failure<V> {
 /// list of texts, or a list of texts for each field.
 fn said<V: Value>(body: V) -> V {
     match body.kind() {
-        Kind::Text => return body.clone(),
+        Kind::Text => return body,
         Kind::List => return said(body.nth(0)),
         Kind::Object => {}
         _ => return V::nothing(),

@@ -139,7 +139,7 @@ impl<V: Value> Charge<V> {
 
     fn entry(&self, state: State, job: V) -> Entry<V> {
         let Self { step, fingerprint, hook, at, .. } = *self;
-        Entry { state, step, fingerprint, hook, at, job: job.clone() }
+        Entry { state, step, fingerprint, hook, at, job }
     }
 
     /// A failure of this charge.

@@ -192,7 +192,7 @@ impl<H: Host> Core<H> {
         let entry = settling.entry.as_ref()?;
         // Still unknown: nothing is written, for another client may know more by now.
         if entry.state == State::Unknown {
-            return Some(Ok(record(*settling.operation, &entry)));
+            return Some(Ok(record(*settling.operation, entry)));
         }
         self.recall(*settling.operation, entry);
         self.host.journal(task, JournalCall::Write, key, entry.encode());

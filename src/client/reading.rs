@@ -30,7 +30,7 @@ impl<V: Value> Reading<V> {
 impl<H: Host> Core<H> {
     /// Looks at a job in the name of another task; the number of the look.
     pub(super) fn look(&mut self, parent: u32, id: H::Value, retries: u32) -> u32 {
-        let reading = Reading::new(Endpoint::Get, id.clone(), self.config.timeout, retries);
+        let reading = Reading::new(Endpoint::Get, id, self.config.timeout, retries);
         self.add(Owner::Task(parent), Task::Read(Box::new(reading)))
     }
 
@@ -91,8 +91,8 @@ impl<H: Host> Core<H> {
             Request {
                 endpoint,
                 url: say("%0%1", *self.config.base_url, path),
-                body: body.clone(),
-                operation: operation.clone(),
+                body,
+                operation,
                 timeout: timeout.min(LONGEST),
             },
         );

@@ -270,7 +270,7 @@ impl<H: Host> Core<H> {
                 )),
             };
             watched.watchers.swap_remove(at);
-            let outcome = failure.map_or_else(|| Ok(job.clone()), |failure| Err(about(failure, *watched.id, job)));
+            let outcome = failure.map_or_else(|| Ok(job), |failure| Err(about(failure, *watched.id, job)));
             self.end(watcher.task, Some(outcome));
         }
         f64::NAN
@@ -284,7 +284,7 @@ impl<H: Host> Core<H> {
                 self.gone(*watched.id);
             }
             while let Some(watcher) = watched.watchers.pop() {
-                self.end(watcher.task, Some(Err(failure.clone())));
+                self.end(watcher.task, Some(Err(failure)));
             }
         }
         let asked = failure.0.number_of("retryAfterMs");

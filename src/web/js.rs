@@ -55,7 +55,7 @@ const fn length(text: &'static str) -> i32 {
 /// In the npm package the facade does this.
 #[cfg(feature = "serde")]
 mod memory {
-    use super::*;
+    use super::{JsValue, wasm_bindgen};
 
     #[wasm_bindgen(module = "/src/web/values.js")]
     extern "C" {

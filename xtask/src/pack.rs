@@ -1,7 +1,6 @@
 //! `cargo xtask pack`: builds the npm package as people install it, and says what it costs those who load it.
 
 use std::ffi::OsStr;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
