@@ -27,8 +27,8 @@ use crate::api::{Goal, JobFacts, Status};
 use crate::retry::doubling;
 
 /// How much waiting one request is worth, in milliseconds: where memory tells the end, and where the job does.
-const REQUEST_WORTH: f64 = 600.0;
-const REQUEST_WORTH_NEAR: f64 = 210.0;
+const REQUEST_WORTH: f64 = 590.0;
+const REQUEST_WORTH_NEAR: f64 = 200.0;
 /// Never closer than this to the last look, in milliseconds.
 pub const FLOOR: f64 = 1_500.0;
 /// Never further from it.
@@ -40,7 +40,8 @@ const EARLY: f64 = 5_000.0;
 /// What memory puts off is put off by at most this, in milliseconds, or by this share of the time waited so far: so a wrong
 /// memory costs little, and never more than a share of the job's length.
 const LEAP: f64 = 8_000.0;
-const LEAP_SHARE: f64 = 0.65;
+const LEAP_QUEUED: f64 = 13_000.0;
+const LEAP_SHARE: f64 = 0.6;
 /// Of the expected duration, the hazard before this share is taken for that at it: it is so low that the early jobs would
 /// end long before a look.
 const EARLIEST: f64 = 0.47;
@@ -204,7 +205,7 @@ pub fn next(facts: &JobFacts, memory: &Memory, now: f64) -> Look {
     let waited = memory.waited(now);
     let told = memory.end >= 0.0;
     let remaining_ms = if told { memory.end - now } else { memory.expected - waited };
-    let unsaid = by_memory(memory, waited);
+    let unsaid = by_memory(memory, waited, facts.status == Status::Running);
     let in_ms = if !told {
         unsaid
     } else if remaining_ms > 0.0 {
@@ -217,7 +218,7 @@ pub fn next(facts: &JobFacts, memory: &Memory, now: f64) -> Look {
 }
 
 /// The distance to the next look where the job says nothing.
-fn by_memory(memory: &Memory, waited: f64) -> f64 {
+fn by_memory(memory: &Memory, waited: f64, running: bool) -> f64 {
     let expected = memory.expected;
     let known = expected > 0.0;
     let early = if known { EARLY.min(expected / 2.0) } else { EARLY };
@@ -232,9 +233,10 @@ fn by_memory(memory: &Memory, waited: f64) -> f64 {
     // spread, and whose hazard needs no logarithm.
     let x = (waited / expected).max(EARLIEST);
     let square = x * x;
-    let apart = by_hazard(REQUEST_WORTH, 3.0 / expected * square / (1.0 + square * x)).min(LEAP.max(waited * LEAP_SHARE));
-    // Progress that misled has misled about more than itself.
-    if memory.seen.progress > 0.0 { apart.min(blind) } else { apart }
+    let leap = if running { LEAP } else { LEAP_QUEUED };
+    let apart = by_hazard(REQUEST_WORTH, 3.0 / expected * square / (1.0 + square * x)).min(leap.max(waited * LEAP_SHARE));
+    // Where the job has told what was not so, or has outlived what is remembered, that is not relied on.
+    if memory.seen.progress > 0.0 || waited > 2.0 * expected { apart.min(blind) } else { apart }
 }
 
 /// Keller's distance between two looks.
@@ -327,7 +329,9 @@ mod tests {
 
     #[test]
     fn the_first_look_is_early_and_no_memory_puts_it_off() {
-        for (expected, first) in [(8_000.0, 4_000.0), (1.0, FLOOR), (3_600_000.0, EARLY), (f64::INFINITY, EARLY), (f64::NAN, EARLY)] {
+        for (expected, first) in
+            [(8_000.0, 4_000.0), (1.0, FLOOR), (3_600_000.0, EARLY), (f64::INFINITY, EARLY), (f64::NAN, EARLY)]
+        {
             let look = next(&facts(Status::Pending, None), &Memory::new(0.0, expected), 0.0);
             assert!((look.in_ms - first).abs() < 1.0, "{expected}: {look:?}");
         }

@@ -1,4 +1,4 @@
-//! Prints what each client asks and waits, and whether it shows what it must: `polling [--jobs 1000] [--seed 1] [--json FILE]`.
+//! Prints what each client asks and waits, and whether it shows what it must: `polling [--jobs 4000] [--seed 1] [--json FILE]`.
 
 use std::process::ExitCode;
 
@@ -12,7 +12,7 @@ struct Arguments {
 }
 
 fn arguments() -> Result<Arguments, String> {
-    let mut given = Arguments { jobs: 1_000, seed: 1, json: None };
+    let mut given = Arguments { jobs: 4_000, seed: 1, json: None };
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
         let value = words.next().ok_or_else(|| format!("{word} needs a value"))?;

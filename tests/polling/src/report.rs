@@ -28,7 +28,8 @@ pub fn tables(seed: u64, count: usize) -> String {
         row(&mut text, peer.name, &tally);
     }
 
-    let _ = write!(text, "\nours after a queue of 10 s, spread 0.5: requests, lag in s, lag by the job's length\n{:WIDTH$}", "");
+    let _ =
+        write!(text, "\nours after a queue of 10 s, spread 0.5: requests, lag in s, lag by the job's length\n{:WIDTH$}", "");
     for run in RUNS {
         let _ = write!(text, " {:>20}", format!("{run:.0} s"));
     }
@@ -41,7 +42,8 @@ pub fn tables(seed: u64, count: usize) -> String {
                 for run in RUNS {
                     let kind = Kind { run: run * SECOND, ..kind };
                     let tally = replay(Cell { kind, progress, memory, watched }, &jobs(kind, seed, count));
-                    let _ = write!(text, " {:>6.1} {:>6.2} {:>5.1}%", tally.requests(), tally.lag(), tally.relative() * 100.0);
+                    let _ =
+                        write!(text, " {:>6.1} {:>6.2} {:>5.1}%", tally.requests(), tally.lag(), tally.relative() * 100.0);
                 }
                 text.push('\n');
             }
