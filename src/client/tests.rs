@@ -797,7 +797,7 @@ fn what_a_step_took_is_learned_for_the_next_job_of_the_template() {
             *begin.borrow_mut() = at;
             return (0.0, answer(201, &job("pending", "")));
         }
-        let done = at - *begin.borrow() > 12_000.0;
+        let done = at - *begin.borrow() > 13_000.0;
         let state = if done { job("done", r#","video_output":"https://v","duration":30"#) } else { job("running", "") };
         (0.0, answer(200, &state))
     });
@@ -808,7 +808,7 @@ fn what_a_step_took_is_learned_for_the_next_job_of_the_template() {
         let posted = host.now();
         let pending = host.run(client.submit(&request(), &ChargeOptions::default())).expect("posted");
         host.run(client.poll(ID, Some(&pending), PollOptions::default())).expect("done");
-        lags.push((host.now() - posted - 12_000.0, host.requests().len() - before));
+        lags.push((host.now() - posted - 13_000.0, host.requests().len() - before));
     }
     assert!(lags[1].0 < lags[0].0, "the second wait ends sooner after the job: {lags:?}");
     *clock.borrow_mut() = None;
