@@ -413,14 +413,15 @@ mod tests {
     }
 
     #[test]
-    fn progress_before_the_job_runs_is_of_an_earlier_step() {
+    fn the_time_in_the_queue_and_what_was_told_there_are_left_out_of_account() {
         let mut memory = Memory::new(0.0, f64::NAN);
-        memory.observe(&facts(Status::Pending, Some(1.0)), 5_000.0);
-        for part in [0.1, 0.4] {
-            memory.observe(&facts(Status::Running, Some(part)), 5_000.0 + part * 100_000.0);
+        for at in [5_000.0, 20_000.0] {
+            memory.observe(&facts(Status::InQueue, Some(1.0)), at);
         }
-        let told = next(&facts(Status::Running, Some(0.4)), &memory, 45_000.0).remaining_ms;
-        assert!((50_000.0..=60_000.0).contains(&told), "{told}");
+        let running = facts(Status::Running, Some(0.1));
+        memory.observe(&running, 30_000.0);
+        let told = next(&running, &memory, 30_000.0).remaining_ms;
+        assert!((80_000.0..=90_000.0).contains(&told), "a tenth took at most ten seconds: {told}");
     }
 
     #[test]
