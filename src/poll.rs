@@ -10,8 +10,8 @@
 //!
 //! **Where nothing is.** Run times of all sorts of jobs taken together are about uniform in their logarithm (Downey 1997):
 //! any length is as likely as its double. A wait that is a share of the time waited so far is then late by the same share
-//! of every length, and no rule that promises that needs fewer looks. It has a least, below which nobody gains, and a
-//! most, since lag is felt in seconds too.
+//! of every length, and no rule that promises that needs fewer looks. But lag is felt in seconds too: so the first look is
+//! early, the next ones are a fixed time apart, and only after minutes the share is what is waited.
 //!
 //! **Where the job tells its progress.** A line through two looks tells the end. It errs where the progress is bent, and how
 //! far it has just moved tells how much; and where it counts in steps: since the last one some of the next is done already.
@@ -45,13 +45,9 @@ const LEAP_SHARE: f64 = 0.6;
 /// Of the expected duration, the hazard before this share is taken for that at it: it is so low that the early jobs would
 /// end long before a look.
 const EARLIEST: f64 = 0.47;
-/// Where nothing is known: this share of the time waited beyond the first, from the least to the most, in milliseconds; and
-/// after minutes this share of all of it.
-const SHARE: f64 = 0.18;
-const SHARE_FROM: f64 = 26_000.0;
-const SHARE_LEAST: f64 = 7_500.0;
-const SHARE_MOST: f64 = 9_100.0;
-const SHARE_LATE: f64 = 0.02;
+/// Where nothing is known: this, in milliseconds, and after minutes this share of the time waited so far.
+const BLIND: f64 = 7_800.0;
+const BLIND_SHARE: f64 = 0.02;
 /// Progress below this tells nothing yet.
 const BEGUN: f64 = 0.025;
 /// Past the end that the job told, the next look is this share of the time since then away; and, once that is longer than
@@ -225,7 +221,7 @@ fn by_memory(memory: &Memory, waited: f64, running: bool) -> f64 {
     if memory.looks == 0 && waited < early {
         return early - waited;
     }
-    let blind = between((waited - SHARE_FROM) * SHARE, SHARE_LEAST, SHARE_MOST.max(waited * SHARE_LATE));
+    let blind = BLIND.max(waited * BLIND_SHARE);
     if !known {
         return blind;
     }
