@@ -6,6 +6,7 @@ use crate::charge::{Entry, State};
 use crate::credits::{Budget, PriceTable};
 use crate::error::{Failure, refuse};
 use crate::host::{Host, JournalCall};
+use crate::poll;
 use crate::value::{Kept, Value};
 
 /// How many jobs, and how many templates, a client remembers.
@@ -185,7 +186,7 @@ impl<V: Value> Known<V> {
         }
         let (milliseconds, seconds) = (now - charged.since, facts.duration);
         if let Some(learned) = self.learned(charged.template, charged.entry.step) {
-            learned.milliseconds += (milliseconds - learned.milliseconds) * 0.3;
+            learned.milliseconds = poll::learn(learned.milliseconds, milliseconds);
             learned.seconds = learned.seconds.max(seconds);
         } else if self.learned.len() < REMEMBERED {
             let (template, step) = (charged.template.into(), charged.entry.step);

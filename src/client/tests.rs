@@ -743,13 +743,13 @@ fn a_watcher_that_is_forgotten_hears_nothing_more_and_the_last_one_ends_the_run(
 #[test]
 fn a_deadline_is_met_to_the_millisecond() {
     let running = json(&job("running", ""));
-    let options = PollOptions { timeout: Some(7_000.0), expected_ms: Some(60_000.0), ..video() };
+    let options = PollOptions { timeout: Some(4_000.0), expected_ms: Some(60_000.0), ..video() };
     let (client, host) = client_of(|_| panic!("sent"));
-    assert!(host.run_for(6_999.9, client.poll(ID, Some(&running), options)).is_none());
+    assert!(host.run_for(3_999.9, client.poll(ID, Some(&running), options)).is_none());
     let begun = host.now();
     let failure = host.run(client.poll(ID, Some(&running), options)).expect_err("too slow");
     assert_eq!(name(&failure), "PollTimeoutError");
-    assert!((host.now() - begun - 7_000.0).abs() < 1e-6, "{}", host.now() - begun);
+    assert!((host.now() - begun - 4_000.0).abs() < 1e-6, "{}", host.now() - begun);
     assert_idle(&client, &host);
 }
 
@@ -798,7 +798,7 @@ fn what_a_step_took_is_learned_for_the_next_job_of_the_template() {
             *begin.borrow_mut() = at;
             return (0.0, answer(201, &job("pending", "")));
         }
-        let done = at - *begin.borrow() > 12_000.0;
+        let done = at - *begin.borrow() > 13_000.0;
         let state = if done { job("done", r#","video_output":"https://v","duration":30"#) } else { job("running", "") };
         (0.0, answer(200, &state))
     });
@@ -809,7 +809,7 @@ fn what_a_step_took_is_learned_for_the_next_job_of_the_template() {
         let posted = host.now();
         let pending = host.run(client.submit(&request(), &ChargeOptions::default())).expect("posted");
         host.run(client.poll(ID, Some(&pending), PollOptions::default())).expect("done");
-        lags.push((host.now() - posted - 12_000.0, host.requests().len() - before));
+        lags.push((host.now() - posted - 13_000.0, host.requests().len() - before));
     }
     assert!(lags[1].0 < lags[0].0, "the second wait ends sooner after the job: {lags:?}");
     *clock.borrow_mut() = None;

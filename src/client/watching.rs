@@ -14,9 +14,6 @@ use crate::value::{Kept, Value};
 
 /// How long a wait lasts where nobody says, in milliseconds: longer than any render that was reported.
 const POLL_TIMEOUT: f64 = 1_800_000.0;
-/// How long a step is expected to take before one was seen, in milliseconds; short on purpose.
-const EXPECTED_PREVIEW: f64 = 10_000.0;
-const EXPECTED_VIDEO: f64 = 40_000.0;
 /// Requests for status in flight at once; browsers open six connections to a host.
 const LOOKS_IN_FLIGHT: usize = 6;
 
@@ -114,10 +111,8 @@ impl<H: Host> Core<H> {
         let goal = self.goal(given);
         let timing = self.known.timing(id);
         let (_, since, learned) = timing.unwrap_or((goal, now, f64::NAN));
-        let usual = if goal == Goal::Preview { EXPECTED_PREVIEW } else { EXPECTED_VIDEO };
         let told = given.number_of("expectedMs");
         let expected = if told > 0.0 { told } else { learned };
-        let expected = if expected.is_nan() { usual } else { expected };
         let timeout = given.get("timeout").as_number();
         let interval = given.number_of("maxInterval");
         let wish = Wish {

@@ -25,6 +25,7 @@ const PARTS: &[Part] = &[
     Part { name: "size", measure: size },
     Part { name: "start", measure: start },
     Part { name: "overhead", measure: overhead },
+    Part { name: "polling", measure: polling },
 ];
 
 /// Runs the parts that are named, or all of them, and writes what they found beside what other runs found.
@@ -87,10 +88,7 @@ fn timed(workspace: &Workspace, part: &str) -> Result<Value> {
         Ok(found) => found,
         Err(missing) => bail!("{missing}"),
     };
-    // Beside the peers, so that the scripts in `call` find ours as they find them.
-    let ours = workspace.path(BENCH).join("node_modules").join("custom-template-jobs");
-    shell::fresh_directory(&ours)?;
-    shell::copy_directory(&pack::package_directory(workspace), &ours)?;
+    beside_the_peers(workspace)?;
     let text = step(&format!("measure the {part}"), || {
         shell::read(
             Command::new("node")
@@ -103,6 +101,95 @@ fn timed(workspace: &Workspace, part: &str) -> Result<Value> {
     let found: Value = serde_json::from_str(&text).with_context(|| format!("{part}.mjs printed no JSON"))?;
     println!("\n{}", times(&found));
     Ok(found)
+}
+
+/// Puts ours where the scripts in `call` and `wait` find it as they find the peers.
+fn beside_the_peers(workspace: &Workspace) -> Result<()> {
+    let ours = workspace.path(BENCH).join("node_modules").join("custom-template-jobs");
+    shell::fresh_directory(&ours)?;
+    shell::copy_directory(&pack::package_directory(workspace), &ours)
+}
+
+/// How often each client looks at a job and how late it sees the end: replayed over many, and seen over a few.
+fn polling(workspace: &Workspace) -> Result<Value> {
+    if let Err(missing) = debian::find([&NODE, &NPM])? {
+        bail!("{missing}");
+    }
+    let path = workspace.target.join("bench").join("replay.json");
+    let replayed = shell::tee(workspace.cargo().args(["run", "--package", "polling", "--", "--json"]).arg(&path))?;
+    beside_the_peers(workspace)?;
+    let text = step("let the real clients wait", || {
+        shell::read(Command::new("node").arg(workspace.path("tests/bench/polling.mjs")).arg(&path))
+    })?;
+    let seen: Value = serde_json::from_str(&text).context("polling.mjs printed no JSON")?;
+    let clients = by_client(&seen);
+    println!("\n{}", side_by_side(&clients));
+    let mut report: Map<String, Value> = serde_json::from_str(&shell::read_text(&path)?)?;
+    report.insert("side".to_owned(), seen);
+    if !replayed.status.success() {
+        bail!("the replay does not show what it must");
+    }
+    if let Some(apart) = clients.iter().find(|client| !client.agrees()) {
+        bail!("{} asked {} times where the replay says {}", apart.name, apart.requests, apart.replayed);
+    }
+    Ok(Value::Object(report))
+}
+
+/// What a real client asked for a few jobs, and what the replay says.
+#[derive(Debug, PartialEq)]
+struct Client {
+    name: String,
+    jobs: f64,
+    requests: f64,
+    replayed: f64,
+    /// Sums, in seconds.
+    lag: f64,
+    replayed_lag: f64,
+}
+
+/// How far a real client may be from the replay, which knows no network and no timer that is late: this share of the
+/// requests, and this many for each job.
+const APART: (f64, f64) = (0.08, 0.5);
+
+impl Client {
+    fn agrees(&self) -> bool {
+        (self.requests - self.replayed).abs() <= APART.0 * self.replayed + APART.1 * self.jobs
+    }
+}
+
+fn by_client(seen: &Value) -> Vec<Client> {
+    let mut clients: Vec<Client> = Vec::new();
+    for wait in seen["waits"].as_array().into_iter().flatten() {
+        let name = wait["client"].as_str().unwrap_or_default();
+        let number = |side: &str, field: &str| wait[side][field].as_f64().unwrap_or(f64::NAN);
+        let at = clients.iter().position(|client| client.name == name).unwrap_or_else(|| {
+            let name = name.to_owned();
+            clients.push(Client { name, jobs: 0.0, requests: 0.0, replayed: 0.0, lag: 0.0, replayed_lag: 0.0 });
+            clients.len() - 1
+        });
+        let client = &mut clients[at];
+        client.jobs += 1.0;
+        client.requests += number("real", "requests");
+        client.replayed += number("replayed", "requests");
+        client.lag += number("real", "lag") / 1_000.0;
+        client.replayed_lag += number("replayed", "lag") / 1_000.0;
+    }
+    clients.sort_by(|one, other| one.requests.total_cmp(&other.requests));
+    clients
+}
+
+/// A table with a line for each client.
+fn side_by_side(clients: &[Client]) -> String {
+    let heads = ["requests", "replayed", "lag s", "replayed"];
+    let width = clients.iter().map(|client| client.name.len()).max().unwrap_or(0);
+    let mut text = format!("real clients: means of a few jobs\n{:width$}", "");
+    text.extend(heads.map(|head| format!("  {head:>8}")));
+    for client in clients {
+        text = format!("{text}\n{:width$}", client.name);
+        let sums = [client.requests, client.replayed, client.lag, client.replayed_lag];
+        text.extend(sums.map(|sum| format!("  {:>8.2}", sum / client.jobs)));
+    }
+    text + "\n"
 }
 
 /// A table with a line for each library and a column for each place where it was measured.
@@ -138,6 +225,23 @@ mod tests {
         fs::write(&path, "half a rep").expect("a broken report");
         assert!(earlier(&path).is_empty(), "a report that cannot be read");
         fs::remove_dir_all(&directory).expect("it is there");
+    }
+
+    #[test]
+    fn a_client_that_asks_otherwise_than_the_replay_says_is_seen() {
+        let wait = |client: &str, real: f64, replayed: f64| json!({ "client": client, "real": { "requests": real, "lag": 900 }, "replayed": { "requests": replayed, "lag": 1_000 } });
+        let seen = json!({ "waits": [wait("one", 100.0, 108.0), wait("other", 9.0, 8.0), wait("one", 50.0, 53.0)] });
+        let clients = by_client(&seen);
+        let found: Vec<(&str, f64, bool)> =
+            clients.iter().map(|client| (client.name.as_str(), client.requests, client.agrees())).collect();
+        assert_eq!(found, [("other", 9.0, false), ("one", 150.0, true)]);
+        assert!(
+            side_by_side(&clients).contains("one       75.00     80.50      0.90      1.00"),
+            "{}",
+            side_by_side(&clients)
+        );
+        let nothing = by_client(&json!({ "waits": [{ "client": "one" }] }));
+        assert!(!nothing[0].agrees(), "what was not measured");
     }
 
     #[test]

@@ -1,0 +1,16 @@
+// How a job is waited for with ours: with memory, with someone who watches, and with nothing known.
+import { TemplateJobs } from "custom-template-jobs";
+
+async function wait(base, options) {
+  const jobs = new TemplateJobs({ baseUrl: base, apiId: "id", apiKey: "key", journal: "memory" });
+  const job = await jobs.submit({ template_id: "5d7f4a1e-6c1b-4c57-9b5e-3f2b8a9c0d11", variables: {} });
+  await jobs.poll(job, options);
+  jobs.close();
+}
+
+export const dialect = "creatify";
+export const waits = {
+  "ours": { progress: true, wait: (base, { expected }) => wait(base, { expectedMs: expected }) },
+  "ours, watched": { progress: true, wait: (base, { expected }) => wait(base, { expectedMs: expected, onUpdate() {} }) },
+  "ours, told nothing": { progress: false, wait: (base) => wait(base) },
+};

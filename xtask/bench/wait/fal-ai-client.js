@@ -1,0 +1,12 @@
+// How a job is waited for with fal's client, which goes where its middleware says.
+import { createFalClient } from "@fal-ai/client";
+
+export const dialect = "fal";
+export const waits = {
+  async fal(base) {
+    const requestMiddleware = async (request) => ({ ...request, url: `${base}/status` });
+    const fal = createFalClient({ credentials: "key", suppressLocalCredentialsWarning: true, requestMiddleware });
+    const { request_id: requestId } = await fal.queue.submit("owner/model", { input: {} });
+    await fal.queue.subscribeToStatus("owner/model", { requestId });
+  },
+};

@@ -1,0 +1,10 @@
+// How a job of OpenAI's is waited for with its client.
+import OpenAI from "openai";
+
+export const dialect = "openai";
+export const waits = {
+  async openai(base) {
+    const client = new OpenAI({ apiKey: "key", baseURL: base });
+    await client.vectorStores.fileBatches.createAndPoll("store", { file_ids: [] });
+  },
+};
