@@ -95,8 +95,10 @@ async function load(given) {
 }
 
 function instantiate() {
-  exported = new WebAssembly.Instance(compiled, imports).exports;
-  attach(exported.memory);
+  const { exports } = new WebAssembly.Instance(compiled, imports);
+  exports.tell(-1); // nobody; what is not ours has no such function
+  attach(exports.memory);
+  exported = exports;
 }
 
 /* ---- calls ----------------------------------------------------------------------------------- */
