@@ -1,0 +1,223 @@
+// Decides whether each fault of the wire, met by each call to which it applies, ends as the table says: in Node and in workerd,
+// and where a connection is involved on a fresh and on a reused one, there in Deno too. What was seen is written down as a table.
+
+import assert from "node:assert/strict";
+import { randomUUID } from "node:crypto";
+import { mkdir, writeFile } from "node:fs/promises";
+import { dirname } from "node:path";
+import { after, before, describe, test } from "node:test";
+import { callOf, has, place, previewed, startStages, wireName } from "./harness.mjs";
+import { startRuntime } from "./runtimes.mjs";
+import { CHARGES, READS, TABLE } from "./table.mjs";
+import { nowhere, startWire } from "./wire.mjs";
+
+const AT_ONCE = 8;
+const RUNTIMES = ["Node", "workerd", "Deno"];
+/** How long a caller waits where no answer comes, and how long the answer to a charge is waited for. */
+const [SHORT, POSTED] = [300, 600];
+/** What a promise may take beyond its deadline. */
+const GRACE = 1_000;
+/** The longest pause before the second try of a read. */
+const PAUSE = 500;
+
+const runtimes = {};
+const addresses = {};
+const outcomes = [];
+let stages;
+let elsewhere;
+before(async () => {
+  stages = await startStages(AT_ONCE);
+  for (const name of RUNTIMES) runtimes[name] = await startRuntime(name);
+  // What is sent here was sent to the wrong host. The wire leads nowhere: whoever comes is counted.
+  addresses.refused = await nowhere();
+  elsewhere = await startWire(addresses.refused);
+  addresses.nameless = "http://nothing.invalid:8787";
+});
+after(async () => {
+  await Promise.all([...Object.values(runtimes).map((runtime) => runtime.stop()), stages?.stop()]);
+  elsewhere?.stop();
+  const file = process.env.FAULTS_TABLE;
+  if (!file) return;
+  await mkdir(dirname(file), { recursive: true });
+  await writeFile(file, table());
+});
+
+/** How a read or a charge ended, in a word. */
+const word = ({ value, error }) => (error ? [error.name, error.kind ?? (error.sent === false ? "sent: false" : "")].filter(Boolean).join(" ") : value?.id || typeof value === "object" ? "its value" : String(value));
+
+/** Plays one cell of the table. */
+async function cell(row, call, runtime, warm) {
+  const { rule, spoil, base, big, hangs } = row;
+  return stages.with(async (sandbox) => {
+    let strikes = 0;
+    const struck = (request) => (spoil && callOf(request) === call && strikes-- > 0 ? spoil() : undefined);
+    const client = { ...(hangs && { previewTimeout: POSTED }), ...row.options };
+    const stage = await place(sandbox, runtime, { spoil: struck, big, client });
+    try {
+      const job = call === "render" || call === "get" ? await previewed(sandbox, { ...stage.request, variables: {} }) : undefined;
+      const paid = (await stage.charges()).length;
+      const at = base === "plain" ? stage.wire.url.replace("http:", "https:") : addresses[base];
+      const strike = async (times) => {
+        strikes = times;
+        if (!rule) return;
+        const made = typeof rule === "function" ? rule({ elsewhere: elsewhere.url }) : rule;
+        await sandbox.faults(times ? [{ on: wireName(call), ...made, ...(times < Infinity && { times }) }] : []);
+      };
+      const options = hangs ? { timeout: SHORT } : {};
+      const warming = warm ? [{ warms: call === "templates" ? "remainingCredits" : "templates" }] : [];
+      const given = { stage, job, paid, warming, strike, options, elsewhere: at && { client: { baseUrl: at } } };
+      const told = READS.includes(call) ? await reads(row, call, runtime.name, given) : await charges(row, call, runtime.name, given);
+      const [met] = stage.seen(call);
+      const used = stage.wire.requests.slice(0, stage.wire.requests.indexOf(met)).some(({ connection }) => connection === met?.connection);
+      if (warm) assert.ok(used, "it was to meet a connection that was used");
+      assert.deepEqual(elsewhere.requests, []);
+      return { ...told, used };
+    } finally {
+      stage.stop();
+    }
+  });
+}
+
+async function reads(row, call, runtime, { stage, job, warming, strike, options, elsewhere: away }) {
+  const { again, error } = row.reads;
+  const step = stage.step(call, { job }, options);
+  const told = [];
+  const tries = error ? (again && !row.base ? [1, Infinity] : [Infinity]) : [Infinity];
+  for (const times of tries) {
+    await strike(times);
+    const { ends } = await stage.play([...warming, step], away);
+    const end = ends.at(-1);
+    const fails = error && times === Infinity;
+    if (fails) {
+      assert.ok(end.typed);
+      has(end.error, error, "the error");
+      if (call === "get") assert.equal(end.error.jobId, job);
+    } else {
+      assert.equal(end.error, undefined);
+      if (call === "get") assert.equal(end.value.id, job);
+    }
+    const requests = again ? 2 : 1;
+    // Deno itself asks again on a connection that was dropped, so that what strikes once is not met at all.
+    const hidden = runtime === "Deno" && times === 1 && stage.seen(call).length > end.fetches.length;
+    assert.deepEqual(end.fetches, Array(hidden ? 1 : requests).fill("GET"));
+    const deadline = requests * (options.timeout ?? 10_000) + (again ? Math.max(PAUSE, row.waits ? row.waits + 1_000 + PAUSE : 0) : 0);
+    assert.ok(end.ms <= deadline + GRACE, `it took ${end.ms} ms`);
+    if (row.waits) assert.ok(end.ms >= row.waits, `it waited ${end.ms} ms`);
+    told.push(`${times === 1 ? "once: " : ""}${word(end)}, ${end.fetches.length} fetch${end.fetches.length > 1 ? "es" : ""}`);
+  }
+  assert.equal((await stage.charges()).length, job ? 1 : 0, "a read charges nothing");
+  return { outcome: told.join("; "), replays: 0 };
+}
+
+async function charges(row, call, runtime, { stage, job, paid, warming, strike, options, elsewhere: away }) {
+  const wanted = row.charges.verdict ? row.charges : row.charges[runtime] ?? row.charges.others;
+  const renders = call === "render";
+  const operation = renders ? `render:${job}` : `order ${randomUUID()}`;
+  const call_ = (more) => stage.step(call, { job }, { operation, ...more });
+  const charged = async () => (await stage.charges()).length - paid;
+  await strike(Infinity);
+  const { ends, events } = await stage.play([...warming, call_(options), { call: "pending" }, call_()], away);
+  const [end, pending, again] = ends.slice(-3);
+
+  // Seen on the wire, a runtime may have sent more than the client made it send.
+  const posts = ({ fetches }) => fetches.filter((method) => method === "POST").length;
+  const [made, madeAgain] = [posts(end), posts(again)];
+  const sent = stage.seen(call).length;
+  const replays = row.base ? 0 : sent - made - madeAgain;
+  const replayed = runtime === "Deno" ? replays : 0;
+  assert.equal(replays, replayed, `${sent} were sent where ${made + madeAgain} were made`);
+  const found = wanted.charged + (wanted.charged && replayed);
+  assert.equal(await charged(), found, "charges");
+
+  // A render looks before it charges, and after it where nobody knows.
+  const look = renders ? ["GET"] : [];
+  const settledByLook = renders && wanted.verdict === "unknown" && wanted.charged > 0;
+  const verdict = settledByLook ? "bound" : wanted.verdict;
+  if (wanted.verdict === "not sent") assert.deepEqual(end.fetches, renders ? ["GET", "GET"] : Array(3).fill("POST"));
+  else if (row.base && renders) assert.deepEqual(end.fetches, ["GET", "GET"]);
+  else if (!row.hangs) assert.deepEqual(end.fetches, [...look, "POST", ...(wanted.found || renders && wanted.verdict === "unknown" ? ["GET"] : [])]);
+  if (verdict === "unknown" || verdict === "bound") assert.equal(madeAgain, 0, "called again, it is not sent again");
+  assert.ok(made <= 1 || wanted.verdict === "not sent");
+  assert.ok(end.ms <= (options.timeout ?? 10_000) + GRACE, `it took ${end.ms} ms`);
+  if (end.error) assert.ok(end.typed);
+  const unsent = row.base && renders;
+  const told = { outcome: `${word(end)}, ${made} POST by fetch, ${row.base ? 0 : sent - madeAgain} on the wire, ${found} charged`, replays };
+
+  if (unsent || verdict === "not sent" || verdict === "rejected") {
+    has(end.error, unsent ? { name: "ConnectionError", sent: false } : wanted.error, "the error");
+    assert.deepEqual(pending.value.filter((each) => each.operation === operation), [], "it is as if it had not been called");
+    await strike(0);
+    const { ends: [then] } = await stage.play([call_()]);
+    assert.equal(then.error, undefined);
+    assert.equal(await charged(), 1, "called again, it is charged once");
+    return told;
+  }
+  const late = row.hangs && renders;
+  if (verdict === "bound" && !late) {
+    assert.equal(end.error, undefined);
+    assert.equal(end.value.id, job ?? (await stage.charges()).at(-1).job_id);
+    assert.equal(again.value.id, end.value.id, "called again, it is the same job");
+  } else {
+    has(end.error, { name: "ChargeUnknownError", operation, ...(job && { jobId: job }) }, "the error");
+    const open = pending.value.find((each) => each.operation === operation);
+    assert.equal(open.state, row.hangs ? "posting" : "unknown");
+    if (late) assert.equal(again.value.id, job);
+    else assert.equal(again.error?.name, "ChargeUnknownError", "called again, it is not sent again");
+    // Another client of the same account and journal, and the wire as it should be.
+    await strike(0);
+    const jobId = found ? (await stage.charges())[paid].job_id : undefined;
+    const { ends: [settled, then] } = await stage.play([{ call: "settle", args: [operation, { jobId }] }, call_()], away);
+    assert.equal(settled.value.state, !found ? "unknown" : late ? "ended" : "bound");
+    if (found) assert.equal(then.value.id, jobId);
+    else assert.equal(then.error?.name, "ChargeUnknownError");
+  }
+  assert.equal(stage.seen(call).length, sent, "nothing more was sent that charges");
+  assert.equal(await charged(), found, "nothing more was charged");
+  assert.ok(events.some((event) => event.type === "verdict" || row.hangs));
+  return told;
+}
+
+describe("the matrix", { concurrency: AT_ONCE }, () => {
+  for (const row of TABLE) {
+    for (const name of RUNTIMES) {
+      // Deno is like Node but for what it does with a connection that was dropped.
+      if (name === "Deno" && !row.warm) continue;
+      test(`in_${name}_${row.n}_${row.fault}`.replaceAll(/\W+/g, "_").toLowerCase(), async () => {
+        const failed = [];
+        const plays = [];
+        for (const call of row.calls ?? [...READS, ...CHARGES]) {
+          for (const warm of row.warm ? [false, true] : [false]) {
+            const where = `${call}${warm ? ", reused connection" : ""}`;
+            const play = cell(row, call, runtimes[name], warm).then(
+              (told) => outcomes.push({ row, name, call, ...told }),
+              ({ message }) => failed.push(`${where}: ${message.replaceAll(/\s+/g, " ")}`),
+            );
+            plays.push(play);
+          }
+        }
+        await Promise.all(plays);
+        assert.deepEqual(failed, []);
+      });
+    }
+  }
+});
+
+/** What was seen, calls that ended alike in one line. */
+function table() {
+  const lines = ["| # | fault | calls | connection | runtime | outcome |", "| --- | --- | --- | --- | --- | --- |"];
+  for (const row of TABLE) {
+    const groups = new Map();
+    for (const { call, used, name, outcome } of outcomes.filter((each) => each.row === row)) {
+      const key = JSON.stringify([used, name, outcome]);
+      groups.set(key, [...(groups.get(key) ?? []), call]);
+    }
+    const order = [...READS, ...CHARGES];
+    const lined = [...groups].map(([key, calls]) => [JSON.parse(key), calls.toSorted((a, b) => order.indexOf(a) - order.indexOf(b))]);
+    lined.sort(([[usedA, nameA], a], [[usedB, nameB], b]) => order.indexOf(a[0]) - order.indexOf(b[0]) || usedA - usedB || nameA.localeCompare(nameB));
+    for (const [[used, name, outcome], calls] of lined) {
+      lines.push(`| ${row.n} | ${row.fault} | ${[...new Set(calls)].join(", ")} | ${row.base ? "none" : used ? "reused" : "fresh"} | ${name} | ${outcome} |`);
+    }
+    if (row.not) lines.push(`| ${row.n} | ${row.fault} | the others | | | does not apply: ${row.not} |`);
+  }
+  return `${lines.join("\n")}\n`;
+}

@@ -1,0 +1,119 @@
+// Decides what passes between a client and the sandbox: a relay of bytes, one connection for one, that counts the requests and
+// spoils what the sandbox cannot spoil itself. An end or a reset on one side becomes the same on the other.
+
+import { once } from "node:events";
+import { createServer, connect } from "node:net";
+
+const HEAD_END = Buffer.from("\r\n\r\n");
+/** So many bytes follow a head. */
+const bodyLength = (head) => Number(/\r\ncontent-length: *(\d+)/i.exec(head)?.[1] ?? 0);
+/** Cuts the first message of these bytes off, where its head has come. */
+function firstHead(bytes) {
+  const end = bytes.indexOf(HEAD_END);
+  return end < 0 ? undefined : { head: bytes.subarray(0, end + 4).toString("latin1"), rest: bytes.subarray(end + 4) };
+}
+
+/**
+ * Starts a relay to the server at `target`, at an origin of its own; `stop` it. `spoil` is asked about each request
+ * ({ method, path, connection }) and gives how it goes wrong, or nothing:
+ * - `{ hold }`: it goes on when this promise resolves;
+ * - `{ cut: true }`: its head has come and its body is on the way when the connection is reset;
+ * - `{ answer }`: these bytes come instead of an answer, and the server hears nothing;
+ * - `{ turn, end }`: `turn(head, body)` gives the bytes of the answer; with `end` the connection ends after them.
+ */
+export async function startWire(target, spoil = () => undefined) {
+  const { hostname, port } = new URL(target);
+  const requests = [];
+  const sockets = new Set();
+  let connections = 0;
+  const server = createServer({ allowHalfOpen: true, noDelay: true }, (client) => {
+    const connection = ++connections;
+    const upstream = connect({ host: hostname, port, allowHalfOpen: true, noDelay: true });
+    for (const socket of [client, upstream]) {
+      sockets.add(socket);
+      socket.on("close", () => sockets.delete(socket));
+    }
+    client.on("end", () => upstream.end());
+    client.on("error", () => upstream.resetAndDestroy());
+    client.on("close", () => upstream.destroy());
+    upstream.on("end", () => client.end());
+    upstream.on("error", () => client.resetAndDestroy());
+
+    // The server takes pages for its own by the address that they know it by.
+    const own = new RegExp(`\\b(127\\.0\\.0\\.1|localhost):${server.address().port}\\b`, "g");
+    let waiting = Buffer.alloc(0);
+    let body = 0;
+    let turn;
+    let going = Promise.resolve();
+    const requested = async (head) => {
+      const [, method, path] = /^([A-Z]+) (\S+) HTTP/.exec(head) ?? [];
+      if (!method) return upstream.write(head, "latin1");
+      body = bodyLength(head);
+      const request = { method, path, connection };
+      requests.push(request);
+      const how = spoil(request);
+      if (how?.cut) return client.resetAndDestroy();
+      if (how?.answer) return client.write(how.answer);
+      if (how?.turn) turn = how;
+      await how?.hold;
+      upstream.write(head.replace(own, `$1:${port}`), "latin1");
+    };
+    const forward = async () => {
+      while (waiting.length) {
+        if (body > 0) {
+          const part = waiting.subarray(0, body);
+          body -= part.length;
+          waiting = waiting.subarray(part.length);
+          upstream.write(part);
+          continue;
+        }
+        const found = firstHead(waiting);
+        if (!found && /^[A-Z]/.test(waiting.toString("latin1", 0, 1))) return;
+        const head = found?.head ?? waiting.toString("latin1");
+        waiting = found?.rest ?? Buffer.alloc(0);
+        await requested(head);
+      }
+    };
+    client.on("data", (part) => {
+      going = going.then(() => {
+        waiting = Buffer.concat([waiting, part]);
+        return forward();
+      });
+    });
+
+    let answer = Buffer.alloc(0);
+    upstream.on("data", (part) => {
+      if (!turn) return client.write(part);
+      answer = Buffer.concat([answer, part]);
+      const found = firstHead(answer);
+      const length = found && bodyLength(found.head);
+      if (!found || found.rest.length < length) return;
+      client.write(turn.turn(found.head, found.rest.subarray(0, length)));
+      if (turn.end) client.end();
+      turn = undefined;
+      answer = Buffer.alloc(0);
+    });
+  });
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  return {
+    url: `http://127.0.0.1:${server.address().port}`,
+    requests,
+    /** Ends every connection that is open, as a server does that keeps none. */
+    hangUp: () => Promise.all([...sockets].map((socket) => (socket.end(), once(socket, "close")))),
+    stop() {
+      for (const socket of sockets) socket.destroy();
+      server.close();
+    },
+  };
+}
+
+/** An address where nothing listens. */
+export async function nowhere() {
+  const server = createServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address();
+  server.close();
+  await once(server, "close");
+  return `http://127.0.0.1:${port}`;
+}
