@@ -27,12 +27,42 @@ const JOURNALS = {
   "full after the first": { ...map, write: full },
 };
 
+/** What watching a job yields. */
+async function watched(jobs, ...given) {
+  const seen = [];
+  for await (const { job } of jobs.watch(...given)) seen.push({ status: job.status, progress: job.progress });
+  return seen;
+}
+
+/** Has the wall clock jump by so many milliseconds at the first request, or the machine be without a network, while an act is played. */
+function surroundings({ jumps, offline }) {
+  const { now } = Date;
+  const navigator = Object.getOwnPropertyDescriptor(globalThis, "navigator");
+  if (offline) Object.defineProperty(globalThis, "navigator", { value: { onLine: false }, configurable: true });
+  return {
+    jump() {
+      if (jumps) Date.now = () => now.call(Date) + jumps;
+    },
+    restore() {
+      if (jumps) Date.now = now;
+      if (offline && navigator) Object.defineProperty(globalThis, "navigator", navigator);
+      else if (offline) delete globalThis.navigator;
+    },
+  };
+}
+
 /**
- * Plays `steps`, each `{ call, args, options }`, where `options.abortAfter` is when its caller leaves, in milliseconds; below
- * zero, before the call. A step `{ entry, becomes }` puts other text in the place of that entry of the journal `map`, or other
- * fields into it. A step `{ warms }` calls that twice at once, so that two connections are open and rest. `listJobs` gives `listed`, or what is found at the address `listedBy`.
+ * Plays `steps` with one client, and tells how each ended. A step is one of
+ * - `{ call, args, options, times }`: a method is called, so often at once; `options.abortAfter` is when its caller leaves, in
+ *   milliseconds, and below zero before the call;
+ * - `{ read }`: a webhook `{ body, url }` is parsed; with `repeat`, the body has so many letters in the place of its `…`;
+ * - `{ warms }`: that is called twice at once, so that two connections are open and rest;
+ * - `{ entry, becomes }`: the text of that entry of the journal `map` becomes another, or gets other fields.
+ * `listJobs` gives `listed`, or what is found at the address `listedBy`; `jumps` and `offline` are the surroundings.
  */
-export async function act({ TemplateJobs, isTemplateJobsError }, { client, journal = "memory", listed, listedBy, steps }, waitUntil) {
+export async function act(library, { client, journal = "memory", listed, listedBy, steps, ...rest }, waitUntil) {
+  const { TemplateJobs, isTemplateJobsError } = library;
+  const around = surroundings(rest);
   const sent = [];
   const events = [];
   const jobs = new TemplateJobs({
@@ -40,13 +70,14 @@ export async function act({ TemplateJobs, isTemplateJobsError }, { client, journ
     journal: JOURNALS[journal],
     fetch: (url, init) => {
       sent.push(init.method);
+      around.jump();
       return fetch(url, init);
     },
     listJobs: listedBy ? async () => (await fetch(listedBy)).json() : listed && (async () => listed),
     onEvent: (event) => events.push(event),
   });
   const ends = [];
-  for (const { call, args = [], options: { abortAfter, ...options } = {}, warms, entry, becomes } of steps) {
+  for (const { call, args = [], options: { abortAfter, ...options } = {}, warms, read, entry, becomes, times = 1 } of steps) {
     if (entry) {
       const key = [...kept.keys()].find((each) => each.endsWith(entry));
       kept.set(key, typeof becomes === "string" ? becomes : JSON.stringify({ ...JSON.parse(kept.get(key)), ...becomes }));
@@ -63,11 +94,15 @@ export async function act({ TemplateJobs, isTemplateJobsError }, { client, journ
     const leaving = abortAfter === undefined ? undefined : abortAfter < 0 ? AbortSignal.abort("left") : new AbortController();
     if (leaving instanceof AbortController) setTimeout(() => leaving.abort("left"), abortAfter);
     const signal = leaving?.signal ?? leaving;
-    const end = await jobs[call](...args.map((given) => given ?? undefined), { ...options, signal, waitUntil }).then(
-      (value) => ({ value }),
-      (thrown) => ({ error: told(thrown), typed: isTemplateJobsError(thrown) }),
-    );
-    ends.push({ ...end, fetches: sent.slice(from), ms: performance.now() - begun });
+    const one = async () => {
+      const given = [...args.map((each) => each ?? undefined), { ...options, signal, waitUntil }];
+      if (read) return library.parseWebhook(read.repeat ? read.body.replace("…", "x".repeat(read.repeat)) : read.body, read.url);
+      return call === "watch" ? watched(jobs, ...given) : jobs[call](...given);
+    };
+    const end = () => one().then((value) => ({ value }), (thrown) => ({ error: told(thrown), typed: isTemplateJobsError(thrown) }));
+    const [first, ...others] = await Promise.all(Array.from({ length: times }, end));
+    ends.push({ ...first, ...(others.length && { others }), fetches: sent.slice(from), ms: performance.now() - begun });
   }
+  around.restore();
   return { ends, events };
 }

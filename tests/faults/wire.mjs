@@ -16,7 +16,7 @@ function firstHead(bytes) {
 /**
  * Starts a relay to the server at `target`, at an origin of its own; `stop` it. `spoil` is asked about each request
  * ({ method, path, connection }) and gives how it goes wrong, or nothing:
- * - `{ hold }`: it goes on when this promise resolves;
+ * - `{ hold }`: it goes on when this promise resolves, though its client may have left;
  * - `{ cut: true }`: its head has come and its body is on the way when the connection is reset;
  * - `{ answer }`: these bytes come instead of an answer, and the server hears nothing;
  * - `{ turn, end }`: `turn(head, body)` gives the bytes of the answer; with `end` the connection ends after them.
@@ -26,21 +26,24 @@ export async function startWire(target, spoil = () => undefined) {
   const requests = [];
   const sockets = new Set();
   let connections = 0;
-  const server = createServer({ allowHalfOpen: true, noDelay: true }, (client) => {
+  let leaves = false;
+  const servers = [];
+  const relay = (client) => {
     const connection = ++connections;
     const upstream = connect({ host: hostname, port, allowHalfOpen: true, noDelay: true });
     for (const socket of [client, upstream]) {
       sockets.add(socket);
       socket.on("close", () => sockets.delete(socket));
     }
-    client.on("end", () => upstream.end());
-    client.on("error", () => upstream.resetAndDestroy());
-    client.on("close", () => upstream.destroy());
+    let held = 0;
+    client.on("end", () => held || upstream.end());
+    client.on("error", () => held || upstream.resetAndDestroy());
+    client.on("close", () => held || upstream.destroy());
     upstream.on("end", () => client.end());
     upstream.on("error", () => client.resetAndDestroy());
 
     // The server takes pages for its own by the address that they know it by.
-    const own = new RegExp(`\\b(127\\.0\\.0\\.1|localhost):${server.address().port}\\b`, "g");
+    const own = new RegExp(`\\b(127\\.0\\.0\\.1|localhost):${client.localPort}\\b`, "g");
     let waiting = Buffer.alloc(0);
     let body = 0;
     let turn;
@@ -55,7 +58,11 @@ export async function startWire(target, spoil = () => undefined) {
       if (how?.cut) return client.resetAndDestroy();
       if (how?.answer) return client.write(how.answer);
       if (how?.turn) turn = how;
-      await how?.hold;
+      if (leaves) turn = { turn: last, end: true };
+      if (how?.hold) {
+        held++;
+        await how.hold;
+      }
       upstream.write(head.replace(own, `$1:${port}`), "latin1");
     };
     const forward = async () => {
@@ -93,17 +100,32 @@ export async function startWire(target, spoil = () => undefined) {
       turn = undefined;
       answer = Buffer.alloc(0);
     });
-  });
-  server.listen(0, "127.0.0.1");
-  await once(server, "listening");
+  };
+  const closeAll = () => servers.splice(0).forEach((server) => server.close());
+  const last = (head, body) => {
+    closeAll();
+    return Buffer.concat([Buffer.from(head.replace("\r\n", "\r\nconnection: close\r\n"), "latin1"), body]);
+  };
+  const listen = async (at) => {
+    const server = createServer({ allowHalfOpen: true, noDelay: true }, relay).listen(at, "127.0.0.1");
+    await once(server, "listening");
+    servers.push(server);
+    return server.address().port;
+  };
   return {
-    url: `http://127.0.0.1:${server.address().port}`,
+    url: `http://127.0.0.1:${await listen(0)}`,
     requests,
+    /** Takes connections at another address too. */
+    listensAt: (url) => listen(Number(new URL(url).port)),
+    /** After the next answer nothing listens here any more. */
+    leaves() {
+      leaves = true;
+    },
     /** Ends every connection that is open, as a server does that keeps none. */
     hangUp: () => Promise.all([...sockets].map((socket) => (socket.end(), once(socket, "close")))),
     stop() {
       for (const socket of sockets) socket.destroy();
-      server.close();
+      closeAll();
     },
   };
 }
