@@ -3,9 +3,10 @@
 
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
-import { mkdir, writeFile } from "node:fs/promises";
+import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { dirname } from "node:path";
 import { after, before, describe, test } from "node:test";
+import { ELSEWHERE } from "./elsewhere.mjs";
 import { callOf, has, place, previewed, startStages, wireName } from "./harness.mjs";
 import { startRuntime } from "./runtimes.mjs";
 import { CHARGES, READS, TABLE } from "./table.mjs";
@@ -179,6 +180,18 @@ async function charges(row, call, runtime, { stage, job, paid, warming, strike, 
   return told;
 }
 
+test("every_fault_of_the_list_is_in_a_table_and_every_test_that_a_table_names_is_there", async () => {
+  const numbers = new Set([...TABLE, ...ELSEWHERE].map(({ n }) => n));
+  assert.deepEqual([...numbers].sort((a, b) => a - b), Array.from({ length: 50 }, (_, at) => at + 1));
+  for (const { n, held = [], word: reason } of ELSEWHERE) {
+    assert.ok(held.length || reason, `${n} has neither a test nor a reason`);
+    for (const [file, name] of held) {
+      const text = await readFile(new URL(`../../${file}`, import.meta.url), "utf8");
+      assert.ok(text.includes(name), `${n}: ${file} has no ${name}`);
+    }
+  }
+});
+
 describe("the matrix", { concurrency: AT_ONCE }, () => {
   for (const row of TABLE) {
     for (const name of RUNTIMES) {
@@ -226,6 +239,9 @@ function table() {
     lined.sort(([a], [b]) => order.indexOf(a[0]) - order.indexOf(b[0]));
     for (const [names, outcome, where] of lined) line(names.join(", "), outcome, where.join(", "));
     if (row.not) line("the others", "does not apply", row.not);
+  }
+  for (const { n, fault, held = [], word: reason = "" } of ELSEWHERE) {
+    lines.push(`| ${n} | ${fault} | | ${reason} | ${held.map(([file, name]) => `${file}: ${name}`).join("<br>")} |`);
   }
   return `${lines.join("\n")}\n`;
 }

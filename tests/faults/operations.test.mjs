@@ -6,7 +6,7 @@ import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { once } from "node:events";
 import { createServer } from "node:http";
-import { after, before, test } from "node:test";
+import { after, before, describe, test } from "node:test";
 import { load } from "../node/harness.mjs";
 import { has, place, previewed, startStages } from "./harness.mjs";
 import { startRuntime } from "./runtimes.mjs";
@@ -14,11 +14,13 @@ import { CHARGES, READS } from "./table.mjs";
 import { nowhere } from "./wire.mjs";
 
 const { parseWebhook } = await load();
+const AT_ONCE = 6;
+const together = [];
 const runtimes = {};
 let stages;
 before(async () => {
-  stages = await startStages(1);
-  for (const name of ["Node", "workerd"]) runtimes[name] = await startRuntime(name);
+  stages = await startStages(AT_ONCE);
+  for (const name of ["Node", "workerd", "Deno"]) runtimes[name] = await startRuntime(name);
 });
 after(() => Promise.all([...Object.values(runtimes).map((runtime) => runtime.stop()), stages?.stop()]));
 
@@ -29,18 +31,22 @@ const hasty = { timeout: POSTED, previewTimeout: POSTED };
 /** A wait that looks often. */
 const soon = { expectedMs: 200, maxInterval: 200 };
 
-/** A property, in each runtime. */
-function holds(name, play, options, { where = ["Node", "workerd"], todo = {} } = {}) {
+/** A property, in each runtime. What touches what is the whole process's, the clock and the network, is tried `alone`. */
+function holds(name, play, options = () => undefined, { where = ["Node", "workerd"], todo, alone } = {}) {
   for (const runtime of where) {
-    test(`in_${runtime.toLowerCase()}_${name}`, { todo: todo[runtime] }, () =>
-      stages.with(async (sandbox) => {
-        const stage = await place(sandbox, runtimes[runtime], typeof options === "function" ? options() : options);
-        try {
-          await play(stage, runtime);
-        } finally {
-          stage.stop();
-        }
-      }));
+    const begin = () =>
+      test(`in_${runtime.toLowerCase()}_${name}`, { todo: todo?.[runtime] }, () =>
+        stages.with(async (sandbox) => {
+          const given = options();
+          const stage = await place(sandbox, runtimes[runtime], given);
+          try {
+            await play({ ...stage, ...given }, runtime);
+          } finally {
+            stage.stop();
+          }
+        }));
+    if (alone) begin();
+    else together.push(begin);
   }
 }
 
@@ -105,9 +111,8 @@ holds("3_a_machine_that_is_offline_sends_no_charge_and_a_wait_waits_without_a_re
   assert.equal(waited.error.name, "PollTimeoutError");
   assert.deepEqual(waited.fetches, []);
   assert.equal((await stage.charges()).length, 1, "the preview alone");
-}, undefined, { where: ["Node"] });
+}, undefined, { where: ["Node"], alone: true });
 
-let late;
 holds("24_a_charge_that_is_committed_after_everybody_stopped_waiting_stays_unknown_until_the_list_has_it", async (stage) => {
   const request = hooked(stage);
   const { ends: [end, settled] } = await stage.play(
@@ -116,15 +121,15 @@ holds("24_a_charge_that_is_committed_after_everybody_stopped_waiting_stays_unkno
   assert.equal(end.error.name, "ChargeUnknownError");
   assert.notEqual(settled.value.state, "bound");
   assert.equal((await stage.charges()).length, 0);
-  late.open();
+  stage.late.open();
   const [charge] = await until(async () => (await stage.charges()).length && stage.charges());
   const { ends: [found, again] } = await stage.play([{ call: "settle", args: ["order-24"] }, submit(request, "order-24")], listed(stage));
   assert.deepEqual([found.value.state, found.value.jobId, again.value.id], ["bound", charge.job_id, charge.job_id]);
   assert.deepEqual(again.fetches, ["GET"]);
   assert.equal((await stage.charges()).length, 1);
 }, () => {
-  late = gate();
-  return { spoil: ({ method }) => (method === "POST" ? { hold: late.hold } : undefined) };
+  const late = gate();
+  return { late, spoil: ({ method }) => (method === "POST" ? { hold: late.hold } : undefined) };
 });
 
 holds("6_an_answer_that_comes_after_its_caller_stopped_waiting_binds_the_operation", async (stage) => {
@@ -146,7 +151,7 @@ holds("25_an_answer_that_comes_twice_is_not_taken_for_that_of_the_next_request",
   assert.deepEqual(ends.slice(0, 2).map(({ value }) => value?.id), charges.map(({ job_id }) => job_id));
   assert.equal(typeof ends[2].value, "number");
   assert.equal(charges.length, 2);
-}, { spoil: ({ method }) => (method === "POST" ? { turn: (head, body) => Buffer.concat([Buffer.from(head), body, Buffer.from(head), body]) } : undefined) }, {
+}, () => ({ spoil: ({ method }) => (method === "POST" ? { turn: (head, body) => Buffer.concat([Buffer.from(head), body, Buffer.from(head), body]) } : undefined) }), {
   // A charge that is answered with a job which another operation is bound to could be told to be unknown.
   todo: { workerd: "workerd takes what is left on a connection for the next answer, and the client has no doubt of it" },
 });
@@ -174,7 +179,7 @@ for (const jumps of [86_400_000, -86_400_000]) {
     assert.equal(settled.value.state, "bound");
     assert.equal(waited.value.status, "done");
     assert.ok(waited.ms < 5_000);
-  });
+  }, undefined, { alone: true });
 }
 
 holds("27_28_a_list_that_lags_or_hides_the_job_leaves_it_unknown_until_something_brings_its_id", async (stage) => {
@@ -207,6 +212,22 @@ holds("29_a_list_with_rows_twice_in_another_order_and_with_rubbish_binds_the_one
     assert.deepEqual([settled.value.state, settled.value.jobId], ["bound", id]);
   }
 });
+
+holds("30_an_operation_that_the_runtime_sent_twice_is_bound_to_one_job_and_stays_so", async (stage) => {
+  const request = hooked(stage);
+  await lose(stage);
+  const { ends: [lost] } = await stage.play([submit(request, "order-30")]);
+  assert.deepEqual([lost.error.name, lost.fetches], ["ChargeUnknownError", ["POST"]]);
+  const charges = await stage.charges();
+  assert.deepEqual([stage.seen("submit").length, charges.length], [2, 2], "Deno sends it again by itself");
+  await mend(stage);
+  const { ends: [settled, again, pending] } = await stage.play([{ call: "settle", args: ["order-30"] }, submit(request, "order-30"), { call: "pending" }], listed(stage));
+  assert.equal(settled.value.state, "bound");
+  assert.ok(charges.some(({ job_id }) => job_id === settled.value.jobId));
+  assert.equal(again.value.id, settled.value.jobId);
+  assert.deepEqual(pending.value.map(({ jobId }) => jobId), [settled.value.jobId]);
+  assert.equal((await stage.charges()).length, 2);
+}, undefined, { where: ["Deno"] });
 
 /* ---- webhooks -------------------------------------------------------------------------------- */
 
@@ -367,12 +388,11 @@ for (const [kind, reason, status] of [["fail_job", "The file is gone.", "failed"
   });
 }
 
-let empty;
 holds("34_a_job_that_is_done_without_its_video_is_incomplete_after_a_few_looks", async (stage) => {
   const { ends: [waited] } = await stage.play([{ call: "poll", args: [UNKNOWN_JOB], options: { ...soon, until: "video", timeout: 60_000 } }]);
   has(waited.error, { name: "IncompleteResultError", jobId: UNKNOWN_JOB }, "the error");
-  assert.ok(empty.looks.length >= 2 && empty.looks.length <= 6, `${empty.looks.length} looks`);
-}, () => (empty = bodies([{ status: "done", progress: 1 }])));
+  assert.ok(stage.looks.length >= 2 && stage.looks.length <= 6, `${stage.looks.length} looks`);
+}, () => bodies([{ status: "done", progress: 1 }]));
 
 /* ---- callers --------------------------------------------------------------------------------- */
 
@@ -471,4 +491,8 @@ holds("49_reads_in_an_outage_are_tried_again_only_as_often_as_the_client_has_tri
   const { ends: [end] } = await stage.play([{ call: "remainingCredits", times: 20 }], { client: { maxRetries: 3 } });
   for (const { error } of [end, ...end.others]) assert.equal(error.kind, "server");
   assert.equal(end.fetches.length, 20 + 10);
+});
+
+describe("operations", { concurrency: AT_ONCE }, () => {
+  for (const begin of together) begin();
 });

@@ -15,9 +15,10 @@ function firstHead(bytes) {
 
 /**
  * Starts a relay to the server at `target`, at an origin of its own; `stop` it. `spoil` is asked about each request
- * ({ method, path, connection }) and gives how it goes wrong, or nothing:
+ * ({ method, path, connection, head }) and gives how it goes wrong, or nothing:
  * - `{ hold }`: it goes on when this promise resolves, though its client may have left;
  * - `{ cut: true }`: its head has come and its body is on the way when the connection is reset;
+ * - `{ instead }`: these bytes go on in its place;
  * - `{ answer }`: these bytes come instead of an answer, and the server hears nothing;
  * - `{ turn, end }`: `turn(head, body)` gives the bytes of the answer; with `end` the connection ends after them.
  */
@@ -46,17 +47,23 @@ export async function startWire(target, spoil = () => undefined) {
     const own = new RegExp(`\\b(127\\.0\\.0\\.1|localhost):${client.localPort}\\b`, "g");
     let waiting = Buffer.alloc(0);
     let body = 0;
+    let drop = false;
     let turn;
     let going = Promise.resolve();
     const requested = async (head) => {
       const [, method, path] = /^([A-Z]+) (\S+) HTTP/.exec(head) ?? [];
       if (!method) return upstream.write(head, "latin1");
       body = bodyLength(head);
+      drop = false;
       const request = { method, path, connection };
       requests.push(request);
-      const how = spoil(request);
+      const how = spoil({ ...request, head });
       if (how?.cut) return client.resetAndDestroy();
       if (how?.answer) return client.write(how.answer);
+      if (how?.instead) {
+        drop = true;
+        return upstream.write(how.instead);
+      }
       if (how?.turn) turn = how;
       if (leaves) turn = { turn: last, end: true };
       if (how?.hold) {
@@ -71,7 +78,7 @@ export async function startWire(target, spoil = () => undefined) {
           const part = waiting.subarray(0, body);
           body -= part.length;
           waiting = waiting.subarray(part.length);
-          upstream.write(part);
+          if (!drop) upstream.write(part);
           continue;
         }
         const found = firstHead(waiting);
@@ -122,7 +129,9 @@ export async function startWire(target, spoil = () => undefined) {
       leaves = true;
     },
     /** Ends every connection that is open, as a server does that keeps none. */
-    hangUp: () => Promise.all([...sockets].map((socket) => (socket.end(), once(socket, "close")))),
+    hangUp() {
+      for (const socket of sockets) socket.destroy();
+    },
     stop() {
       for (const socket of sockets) socket.destroy();
       closeAll();
