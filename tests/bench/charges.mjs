@@ -1,6 +1,6 @@
 // Measures how often one call charges when something goes wrong: ours and the peers, each against the sandbox, on a fresh
-// connection and on one that was used. For each it counts the requests that the client made, the POSTs on the wire, which a runtime may
-// have sent again by itself, and the charges in the sandbox's ledger. Prints tables to stderr and what it found as JSON.
+// connection and on one that was used. For each it counts the requests that the client made, the POSTs on the wire, which a
+// runtime may have sent again by itself, and the charges in the sandbox's ledger. It prints what it found as JSON.
 
 import { subscribe } from "node:diagnostics_channel";
 import { readFile } from "node:fs/promises";
@@ -38,7 +38,8 @@ const FAULTS = {
   "answer cut by a reset": { kind: "truncate", bytes: 20, reset: true },
   [STALLS]: { kind: "stall", bytes: 20 },
   "a page in its place": { kind: "html", commit: true },
-  "307 after the charge": { kind: "redirect", commit: true, status: 307, location: "/api/custom_template_jobs/" },
+  // Once, for whoever follows it is led back to it.
+  "307 after the charge": { kind: "redirect", commit: true, status: 307, location: "/api/custom_template_jobs/", times: 1 },
 };
 const PEERS = ["openai", "fal-ai-client", "replicate", "tsavo-creatify-api-ts"];
 const RUNTIMES = ["Node", "workerd", "Deno", "Chromium"];

@@ -406,9 +406,7 @@ fn faults(lab: &mut Lab) -> Result<Counts> {
     let project = install_package(&lab.workspace, &tarball)?;
     let table = lab.workspace.target.join("test").join("faults.md");
     let mut command = node_tests(&lab.workspace, "faults")?;
-    command
-        .env("PACKAGE_DIR", project.join("node_modules").join("custom-template-jobs"))
-        .env("FAULTS_TABLE", &table);
+    command.env("PACKAGE_DIR", project.join("node_modules").join("custom-template-jobs")).env("FAULTS_TABLE", &table);
     let counts = run_node_tests(&lab.workspace, "faults", &mut command)?;
     println!("outcomes: {}", table.display());
     Ok(counts)
