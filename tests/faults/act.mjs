@@ -34,14 +34,16 @@ async function watched(jobs, ...given) {
   return seen;
 }
 
-/** Has the wall clock jump by so many milliseconds at the first request, or the machine be without a network, while an act is played. */
+/** Has the wall clock jump by so many milliseconds at each request, or the machine be without a network, while an act is played. */
 function surroundings({ jumps, offline }) {
   const { now } = Date;
+  let jumped = 0;
   const navigator = Object.getOwnPropertyDescriptor(globalThis, "navigator");
   if (offline) Object.defineProperty(globalThis, "navigator", { value: { onLine: false }, configurable: true });
   return {
     jump() {
-      if (jumps) Date.now = () => now.call(Date) + jumps;
+      jumped += jumps;
+      if (jumps) Date.now = () => now.call(Date) + jumped;
     },
     restore() {
       if (jumps) Date.now = now;

@@ -6,8 +6,6 @@ import { fileURLToPath } from "node:url";
 import { startSandbox } from "../node/harness.mjs";
 import { startWire } from "./wire.mjs";
 
-export { settles } from "../node/harness.mjs";
-
 /** No error and no event may hold it. */
 export const KEY = "k3y-th4t-must-n0t-l34k";
 const ID = "matrix";
@@ -77,7 +75,7 @@ const requestOf = (big) => ({ template_id, variables: big ? { filler: { type: "t
 export async function place(sandbox, runtime, { spoil, big, client } = {}) {
   const wire = await startWire(sandbox.url, spoil);
   const request = requestOf(big);
-  const options = { baseUrl: wire.url, apiId: ID, apiKey: KEY, maxRetries: 1, timeout: 10_000, ...client };
+  const options = { baseUrl: wire.url, apiId: ID, apiKey: KEY, maxRetries: 1, timeout: 20_000, ...client };
   return {
     sandbox, wire, request,
     charges: async () => (await sandbox.ledger()).charges,

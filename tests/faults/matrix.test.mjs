@@ -17,7 +17,7 @@ const RUNTIMES = ["Node", "workerd", "Deno"];
 /** How long a caller waits where no answer comes, and how long the answer to a charge is waited for. */
 const [SHORT, POSTED] = [300, 1_000];
 /** How long a caller waits whose answer comes. */
-const LONG = 10_000;
+const LONG = 20_000;
 /** What a promise may take beyond its deadline. */
 const GRACE = 1_000;
 /** The longest pause before the second try of a read. */
