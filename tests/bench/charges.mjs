@@ -6,7 +6,7 @@ import { subscribe } from "node:diagnostics_channel";
 import { readFile } from "node:fs/promises";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { startRuntime } from "../faults/runtimes.mjs";
-import { nowhere, startWire } from "../faults/wire.mjs";
+import { NOWHERE, startWire } from "../faults/wire.mjs";
 import { startSandbox } from "../node/harness.mjs";
 import { project, scene } from "../runtimes/harness.mjs";
 import { startBrowser } from "./harness.mjs";
@@ -143,7 +143,7 @@ async function measured(caller, fault, warm, flags, tries = TRIES) {
   try {
     const rule = FAULTS[fault];
     if (rule && rule !== REFUSED) await sandbox.faults([{ on: "submit", ...rule }]);
-    const at = rule === REFUSED ? await nowhere() : undefined;
+    const at = rule === REFUSED ? NOWHERE : undefined;
     const { requests, ended } = await caller.call({ url: wire.url, at, warm, fault, wire });
     const [first, ...others] = wire.requests.filter(({ method }) => method === "POST");
     const used = wire.requests.slice(0, wire.requests.indexOf(first)).some(({ connection }) => connection === first?.connection);

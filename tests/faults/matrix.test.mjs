@@ -10,7 +10,7 @@ import { ELSEWHERE } from "./elsewhere.mjs";
 import { callOf, has, place, previewed, startStages, wireName } from "./harness.mjs";
 import { startRuntime } from "./runtimes.mjs";
 import { CHARGES, READS, TABLE } from "./table.mjs";
-import { nowhere, startWire } from "./wire.mjs";
+import { NOWHERE, startWire } from "./wire.mjs";
 
 const AT_ONCE = 16;
 const RUNTIMES = ["Node", "workerd", "Deno"];
@@ -24,7 +24,7 @@ const GRACE = 1_000;
 const PAUSE = 500;
 
 const runtimes = {};
-const addresses = {};
+const addresses = { refused: NOWHERE, nameless: "http://nothing.invalid:8787" };
 const outcomes = [];
 let stages;
 let elsewhere;
@@ -32,9 +32,7 @@ before(async () => {
   stages = await startStages(AT_ONCE);
   for (const name of RUNTIMES) runtimes[name] = await startRuntime(name);
   // What is sent here was sent to the wrong host. The wire leads nowhere: whoever comes is counted.
-  addresses.refused = await nowhere();
-  elsewhere = await startWire(addresses.refused);
-  addresses.nameless = "http://nothing.invalid:8787";
+  elsewhere = await startWire(NOWHERE);
 });
 after(async () => {
   await Promise.all([...Object.values(runtimes).map((runtime) => runtime.stop()), stages?.stop()]);
@@ -83,12 +81,13 @@ async function cell(row, call, runtime, warm) {
 
 async function reads(row, call, runtime, { stage, job, warming, strike, options, elsewhere: away }) {
   const { again, error } = row.reads;
-  const step = stage.step(call, { job }, options);
   const told = [];
   const tries = error ? (again && !row.base ? [1, Infinity] : [Infinity]) : [Infinity];
   for (const times of tries) {
     await strike(times);
-    const { ends } = await stage.play([...warming, step], away);
+    // The second try is to be answered in time, however busy the machine is.
+    const timeout = options.timeout && (times === 1 ? 5 * options.timeout : options.timeout);
+    const { ends } = await stage.play([...warming, stage.step(call, { job }, { ...options, timeout })], away);
     const end = ends.at(-1);
     const fails = error && times === Infinity;
     if (fails) {
@@ -103,7 +102,7 @@ async function reads(row, call, runtime, { stage, job, warming, strike, options,
     // Deno itself asks again on a connection that was dropped, so that what strikes once is not met at all.
     const hidden = runtime === "Deno" && times === 1 && stage.seen(call).length > end.fetches.length;
     assert.deepEqual(end.fetches, Array(hidden ? 1 : requests).fill("GET"));
-    const deadline = requests * (options.timeout ?? LONG) + (again ? Math.max(PAUSE, row.waits ? row.waits + 1_000 + PAUSE : 0) : 0);
+    const deadline = requests * (timeout ?? LONG) + (again ? Math.max(PAUSE, row.waits ? row.waits + 1_000 + PAUSE : 0) : 0);
     assert.ok(end.ms <= deadline + GRACE, `it took ${end.ms} ms`);
     if (row.waits) assert.ok(end.ms >= row.waits, `it waited ${end.ms} ms`);
     told.push(`${times === 1 ? "once: " : ""}${word(end)}, ${end.fetches.length} fetch${end.fetches.length > 1 ? "es" : ""}`);

@@ -11,7 +11,7 @@ import { load } from "../node/harness.mjs";
 import { has, place, previewed, startStages } from "./harness.mjs";
 import { startRuntime } from "./runtimes.mjs";
 import { CHARGES, READS } from "./table.mjs";
-import { nowhere } from "./wire.mjs";
+import { vacant } from "./wire.mjs";
 
 const { parseWebhook } = await load();
 const AT_ONCE = 6;
@@ -89,7 +89,7 @@ holds("1_a_render_whose_server_goes_away_after_the_look_is_not_sent_or_unknown_a
 
 holds("1_a_server_that_comes_up_between_two_tries_is_charged_once", async (stage) => {
   // The address was free a moment ago; the wire takes it after the first try.
-  const base = await nowhere();
+  const base = await vacant();
   const playing = stage.play([submit(stage.request, "order-1")], { client: { baseUrl: base } });
   await stage.wire.listensAt(base);
   const { ends: [end] } = await playing;

@@ -139,8 +139,11 @@ export async function startWire(target, spoil = () => undefined) {
   };
 }
 
-/** An address where nothing listens. */
-export async function nowhere() {
+/** An address where nothing listens: its port is none that is given out, as that of a server that has just ended is. */
+export const NOWHERE = "http://127.0.0.1:2";
+
+/** An address where nothing listens yet. */
+export async function vacant() {
   const server = createServer().listen(0, "127.0.0.1");
   await once(server, "listening");
   const { port } = server.address();
