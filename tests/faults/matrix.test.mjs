@@ -15,7 +15,7 @@ import { NOWHERE, startWire } from "./wire.mjs";
 const AT_ONCE = 16;
 const RUNTIMES = ["Node", "workerd", "Deno"];
 /** How long a caller waits where no answer comes, and how long the answer to a charge is waited for. */
-const [SHORT, POSTED] = [300, 1_000];
+const [SHORT, POSTED] = [500, 1_500];
 /** How long a caller waits whose answer comes. */
 const LONG = 20_000;
 /** What a promise may take beyond its deadline. */
@@ -66,7 +66,7 @@ async function cell(row, call, runtime, warm) {
       };
       const options = hangs ? { timeout: SHORT } : {};
       const warming = warm ? [{ warms: call === "templates" ? "remainingCredits" : "templates" }] : [];
-      const given = { stage, job, paid, warming, strike, options, elsewhere: at && { client: { baseUrl: at } } };
+      const given = { stage, job, paid, warming, strike, options, away: at && { client: { baseUrl: at } } };
       const told = READS.includes(call) ? await reads(row, call, runtime.name, given) : await charges(row, call, runtime.name, given);
       const [met] = stage.seen(call);
       const used = stage.wire.requests.slice(0, stage.wire.requests.indexOf(met)).some(({ connection }) => connection === met?.connection);
@@ -79,11 +79,11 @@ async function cell(row, call, runtime, warm) {
   });
 }
 
-async function reads(row, call, runtime, { stage, job, warming, strike, options, elsewhere: away }) {
+async function reads(row, call, runtime, { stage, job, warming, strike, options, away }) {
   const { again, error } = row.reads;
   const told = [];
-  const tries = error ? (again && !row.base ? [1, Infinity] : [Infinity]) : [Infinity];
-  for (const times of tries) {
+  // An address is wrong for every try.
+  for (const times of again && !row.base ? [1, Infinity] : [Infinity]) {
     await strike(times);
     // The second try is to be answered in time, however busy the machine is.
     const timeout = options.timeout && (times === 1 ? 5 * options.timeout : options.timeout);
@@ -102,32 +102,33 @@ async function reads(row, call, runtime, { stage, job, warming, strike, options,
     // Deno itself asks again on a connection that was dropped, so that what strikes once is not met at all.
     const hidden = runtime === "Deno" && times === 1 && stage.seen(call).length > end.fetches.length;
     assert.deepEqual(end.fetches, Array(hidden ? 1 : requests).fill("GET"));
-    const deadline = requests * (timeout ?? LONG) + (again ? Math.max(PAUSE, row.waits ? row.waits + 1_000 + PAUSE : 0) : 0);
+    // What the server asks for may be a second more than the least that is waited.
+    const pause = row.waits ? row.waits + 1_000 + PAUSE : PAUSE;
+    const deadline = requests * (timeout ?? LONG) + (requests - 1) * pause;
     assert.ok(end.ms <= deadline + GRACE, `it took ${end.ms} ms`);
     if (row.waits) assert.ok(end.ms >= row.waits, `it waited ${end.ms} ms`);
     told.push(`${times === 1 ? "once: " : ""}${word(end)}, ${end.fetches.length} fetch${end.fetches.length > 1 ? "es" : ""}`);
   }
   assert.equal((await stage.charges()).length, job ? 1 : 0, "a read charges nothing");
-  return { outcome: told.join("; "), replays: 0 };
+  return { outcome: told.join("; ") };
 }
 
-async function charges(row, call, runtime, { stage, job, paid, warming, strike, options, elsewhere: away }) {
+async function charges(row, call, runtime, { stage, job, paid, warming, strike, options, away }) {
   const wanted = row.charges.verdict ? row.charges : row.charges[runtime] ?? row.charges.others;
   const renders = call === "render";
   const operation = renders ? `render:${job}` : `order ${randomUUID()}`;
-  const call_ = (more) => stage.step(call, { job }, { operation, timeout: LONG, ...more });
+  const asked = (more) => stage.step(call, { job }, { operation, timeout: LONG, ...more });
   const charged = async () => (await stage.charges()).length - paid;
   await strike(Infinity);
-  const { ends, events } = await stage.play([...warming, call_(options), { call: "pending" }, call_()], away);
+  const { ends, events } = await stage.play([...warming, asked(options), { call: "pending" }, asked()], away);
   const [end, pending, again] = ends.slice(-3);
 
   // Seen on the wire, a runtime may have sent more than the client made it send.
   const posts = ({ fetches }) => fetches.filter((method) => method === "POST").length;
   const [made, madeAgain] = [posts(end), posts(again)];
   const sent = stage.seen(call).length;
-  const replays = row.base ? 0 : sent - made - madeAgain;
-  const replayed = runtime === "Deno" ? replays : 0;
-  assert.equal(replays, replayed, `${sent} were sent where ${made + madeAgain} were made`);
+  const replayed = row.base ? 0 : sent - made - madeAgain;
+  assert.ok(runtime === "Deno" || replayed === 0, `${sent} were sent where ${made + madeAgain} were made`);
   const found = wanted.charged + (wanted.charged && replayed);
   assert.equal(await charged(), found, "charges");
 
@@ -143,13 +144,13 @@ async function charges(row, call, runtime, { stage, job, paid, warming, strike, 
   assert.ok(end.ms <= (options.timeout ?? LONG) + GRACE, `it took ${end.ms} ms`);
   if (end.error) assert.ok(end.typed);
   const unsent = row.base && renders;
-  const told = { outcome: `${word(end)}, ${made} POST by fetch, ${row.base ? 0 : sent - madeAgain} on the wire, ${found} charged`, replays };
+  const told = { outcome: `${word(end)}, ${made} POST by fetch, ${row.base ? 0 : sent - madeAgain} on the wire, ${found} charged` };
 
   if (unsent || verdict === "not sent" || verdict === "rejected") {
     has(end.error, unsent ? { name: "ConnectionError", sent: false } : wanted.error, "the error");
     assert.deepEqual(pending.value.filter((each) => each.operation === operation), [], "it is as if it had not been called");
     await strike(0);
-    const { ends: [then] } = await stage.play([call_()]);
+    const { ends: [then] } = await stage.play([asked()]);
     assert.equal(then.error, undefined);
     assert.equal(await charged(), 1, "called again, it is charged once");
     return told;
@@ -168,8 +169,8 @@ async function charges(row, call, runtime, { stage, job, paid, warming, strike, 
     // Another client of the same account and journal, and the wire as it should be.
     await strike(0);
     const jobId = found ? (await stage.charges())[paid].job_id : undefined;
-    const { ends: [settled, then] } = await stage.play([{ call: "settle", args: [operation, { jobId }] }, call_()], away);
-    assert.equal(settled.value.state, !found ? "unknown" : late ? "ended" : "bound");
+    const { ends: [settled, then] } = await stage.play([{ call: "settle", args: [operation, { jobId }] }, asked()], away);
+    assert.ok((found ? ["bound", ...(late ? ["ended"] : [])] : ["unknown"]).includes(settled.value.state), settled.value.state);
     if (found) assert.equal(then.value.id, jobId);
     else assert.equal(then.error?.name, "ChargeUnknownError");
   }
