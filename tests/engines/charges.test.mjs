@@ -44,6 +44,37 @@ const charging = (template) => `
     pending: () => jobs.pending(),
     settle: (operation, jobId) => jobs.settle(operation, { jobId }),
     posted: () => posted,
+    // What a machine without a network tells its pages.
+    offline: () => {
+      Object.defineProperty(navigator, "onLine", { value: false, configurable: true });
+    },
+    online: () => {
+      delete navigator.onLine;
+      dispatchEvent(new Event("online"));
+    },
+    // What a page hears that goes to the back-forward cache, and comes back.
+    goAway: () => {
+      Object.defineProperty(document, "visibilityState", { value: "hidden", configurable: true });
+      document.dispatchEvent(new Event("visibilitychange"));
+    },
+    comeBack: () => {
+      delete document.visibilityState;
+      document.dispatchEvent(new Event("visibilitychange"));
+      dispatchEvent(new PageTransitionEvent("pageshow", { persisted: true }));
+    },
+    // Begun, and told of later.
+    wait: (id) => {
+      charge = jobs.poll(id, { until: "video", expectedMs: 600_000 });
+      charge.catch(() => {});
+    },
+    waited: () => charge,
+    // As in a frame that may keep nothing.
+    withoutStorage: async (operation) => {
+      Object.defineProperty(globalThis, "indexedDB", { get: () => { throw new DOMException("The operation is insecure.", "SecurityError"); } });
+      const refused = await jobs.submit(request, { operation }).catch((error) => error);
+      const { id } = await new TemplateJobs({ baseUrl: "/relay", journal: "memory" }).submit(request, { operation });
+      return { name: refused.name, message: refused.message, cause: refused.cause?.name, id };
+    },
   };`;
 
 /** Such a page of this engine, at the origin of a sandbox of its own. Jobs take as long as in life, so they end when the test says so. */
@@ -53,7 +84,7 @@ async function withPage(name, engine, use) {
     const path = await page(`${name}-${engine}`, charging(stage.setting.template));
     const browser = browsers[engine];
     await browser.visit(`${stage.url}/${path}`);
-    await use(browser, { ...stage, charges: async () => (await stage.ledger()).charges });
+    await use({ ...browser, inAnotherTab: (act) => browser.inAnotherTab(`${stage.url}/${path}`, act) }, { ...stage, charges: async () => (await stage.ledger()).charges });
     assert.deepEqual(await browser.errors(), []);
   } finally {
     await stage.stop();
@@ -117,8 +148,67 @@ for (const engine of engines) {
       assert.equal((await stage.charges()).length, 1);
     }));
 
+  test(`in_${engine}_two_tabs_with_one_operation_are_one_post_and_one_job`, () =>
+    withPage("tabs", engine, async (browser, stage) => {
+      await stage.faults([{ on: "submit", kind: "delay", ms: 3_600_000 }]);
+      await browser.act("start", "order-1");
+      await until(async () => (await stage.charges()).length > 0);
+      await browser.inAnotherTab(async () => {
+        // The other tab asks for the same, and waits for the one that posts.
+        await browser.act("start", "order-1");
+        await stage.advance(3_600);
+        const { id } = await browser.act("waited");
+        assert.equal(id, (await stage.charges())[0].job_id);
+        assert.equal(await browser.act("posted"), 0);
+      });
+      assert.equal((await browser.act("waited")).id, (await stage.charges())[0].job_id);
+      assert.equal((await stage.charges()).length, 1);
+    }));
+
+  test(`in_${engine}_offline_no_charge_is_sent_and_a_wait_goes_on_when_the_network_is_back`, () =>
+    withPage("offline", engine, async (browser, stage) => {
+      const { id } = await browser.act("submit", "order-1");
+      await browser.act("offline");
+      const error = await rejection(browser.act("submit", "order-2"), PATIENCE);
+      assert.equal(error.name, "ConnectionError");
+      assert.match(error.message, /offline/);
+      await browser.act("wait", id);
+      const before = (await stage.requests()).length;
+      await stage.advance(600);
+      assert.equal((await stage.requests()).length, before, "nothing is asked while there is no network");
+      await browser.act("online");
+      assert.equal((await browser.act("waited")).status, "done");
+      assert.equal(await browser.act("posted"), 1);
+      assert.equal((await stage.charges()).length, 1);
+    }));
+
+  test(`in_${engine}_a_page_that_comes_back_looks_at_once`, () =>
+    withPage("back", engine, async (browser, stage) => {
+      const { id } = await browser.act("submit", "order-1");
+      await browser.act("wait", id);
+      const looks = async () => (await stage.requests()).filter(({ method }) => method === "GET").length;
+      await until(async () => (await looks()) === 1);
+      await browser.act("goAway");
+      await stage.advance(600);
+      assert.equal(await looks(), 1, "the next look is far away");
+      const begun = performance.now();
+      await browser.act("comeBack");
+      assert.equal((await browser.act("waited")).status, "done");
+      assert.ok(performance.now() - begun < 2_000);
+    }));
+
+  test(`in_${engine}_a_frame_without_storage_is_told_of_the_way_out_and_charged_once`, () =>
+    withPage("storage", engine, async (browser, stage) => {
+      const told = await browser.act("withoutStorage", "order-1");
+      assert.deepEqual([told.name, told.cause], ["JournalError", "SecurityError"]);
+      assert.match(told.message, /journal: "memory"/);
+      const charges = await stage.charges();
+      assert.deepEqual(charges.map(({ job_id }) => job_id), [told.id]);
+      assert.equal(await browser.act("posted"), 1);
+    }));
+
   for (const [kind, when] of [["drop_before_commit", "before"], ["drop_after_commit", "after"]]) {
-    test(`in_${engine}_a_reset_${when}_the_charge_is_charge_unknown_error_and_one_charge_at_most`, () =>
+    test(`in_${engine}_a_reset_${when}_the_charge_is_charge_unknown_error_and_one_charge_at_most`, (t) =>
       withPage(kind, engine, async (browser, stage) => {
         await stage.faults([{ on: "submit", kind, reset: true }]);
         const error = await rejection(browser.act("submit", "order-1"), PATIENCE);
@@ -131,6 +221,7 @@ for (const engine of engines) {
         assert.equal(await browser.act("posted"), 1);
         // The browser may have sent it more often (Chromium and Firefox do, WebKit does not), and the relay drops what it knows.
         assert.ok((await stage.requests()).every(({ method, idempotency_key }) => method !== "POST" || idempotency_key === "order-1"));
+        t.diagnostic(`${(await stage.requests()).filter(({ method }) => method === "POST").length} POSTs on the wire`);
         assert.ok((await stage.charges()).length <= 1);
       }));
   }

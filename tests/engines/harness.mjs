@@ -65,6 +65,18 @@ export async function startBrowser(engine) {
     version,
     visit: (url) => moving(() => driver.get(url)),
     reload: () => moving(() => driver.navigate().refresh()),
+    /** Visits a page in a tab of its own, and comes back. */
+    async inAnotherTab(url, act) {
+      const first = await driver.getWindowHandle();
+      await driver.switchTo().newWindow("tab");
+      try {
+        await moving(() => driver.get(url));
+        await act();
+      } finally {
+        await driver.close();
+        await driver.switchTo().window(first);
+      }
+    },
     /** Has the page play one of its acts, and gives how it ended. */
     async act(name, ...args) {
       const script = "const [name, args, done] = arguments; window.act(name, ...JSON.parse(args)).then(done);";

@@ -11,7 +11,7 @@ use crate::shell::{self, step};
 use crate::sizes::{self, Size};
 use crate::test::debian::{self, CHROMIUM, NODE, NPM};
 use crate::workspace::Workspace;
-use crate::{npm, pack};
+use crate::{npm, pack, sandbox};
 
 /// Where the peers are pinned, and where each has scripts that do the same job with it.
 const BENCH: &str = "xtask/bench";
@@ -26,6 +26,7 @@ const PARTS: &[Part] = &[
     Part { name: "start", measure: start },
     Part { name: "overhead", measure: overhead },
     Part { name: "polling", measure: polling },
+    Part { name: "charges", measure: charges },
 ];
 
 /// Runs the parts that are named, or all of them, and writes what they found beside what other runs found.
@@ -80,6 +81,62 @@ fn start(workspace: &Workspace) -> Result<Value> {
 /// What a library adds to one status read.
 fn overhead(workspace: &Workspace) -> Result<Value> {
     timed(workspace, "overhead")
+}
+
+/// How often one call charges while something is wrong.
+fn charges(workspace: &Workspace) -> Result<Value> {
+    let [_, _, chromium] = match debian::find([&NODE, &NPM, &CHROMIUM])? {
+        Ok(found) => found,
+        Err(missing) => bail!("{missing}"),
+    };
+    npm::install_tools(workspace)?;
+    let sandbox = step("build the sandbox", || sandbox::build(workspace))?;
+    // A project of its own, as Deno and the pages want one.
+    let project = workspace.target.join("bench").join("charges");
+    let ours = project.join("node_modules").join("custom-template-jobs");
+    shell::fresh_directory(&ours)?;
+    shell::copy_directory(&pack::package_directory(workspace), &ours)?;
+    shell::write_file(
+        &project.join("package.json"),
+        r#"{ "type": "module", "dependencies": { "custom-template-jobs": "*" } }"#,
+    )?;
+    let text = step("measure the charges", || {
+        shell::read(
+            Command::new("node")
+                .current_dir(&workspace.root)
+                .arg(workspace.path("tests/bench/charges.mjs"))
+                .env("PACKAGE_DIR", &ours)
+                .env("SANDBOX_BIN", sandbox)
+                .env("CHROMIUM", chromium),
+        )
+    })?;
+    let found: Value = serde_json::from_str(&text).context("charges.mjs printed no JSON")?;
+    for who in ["peers", "ours", "ours, with the key honoured"] {
+        println!("\n{who}: {}\n{}", found["what"].as_str().unwrap_or_default(), counted(&found, who));
+    }
+    Ok(found)
+}
+
+/// A table with a line for each fault and connection, and a column for each library or runtime.
+fn counted(found: &Value, who: &str) -> String {
+    let callers: Vec<(&String, &Value)> = found[who].as_object().into_iter().flatten().collect();
+    let line = |fault: &str, connection: &str, cells: Vec<String>| {
+        let cells: Vec<String> = cells.into_iter().map(|cell| format!("  {cell:>22}")).collect();
+        format!("{fault:26}{connection:10}{}\n", cells.concat())
+    };
+    let mut text = line("", "", callers.iter().map(|(name, _)| (*name).clone()).collect());
+    for fault in found["faults"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+        for connection in ["fresh", "reused"] {
+            let cells: Vec<&Value> = callers.iter().map(|(_, faults)| &faults[fault][connection]).collect();
+            if cells.iter().all(|cell| cell.is_null()) {
+                continue;
+            }
+            let number = |cell: &Value, field: &str| cell[field].as_u64().map_or("-".to_owned(), |count| count.to_string());
+            let counts = |cell| ["requests", "posts", "charges"].map(|field| number(cell, field)).join(" / ");
+            text.push_str(&line(fault, connection, cells.into_iter().map(counts).collect()));
+        }
+    }
+    text
 }
 
 /// Runs `tests/bench/<part>.mjs`, which measures every library in one process and prints what it found as JSON.
@@ -242,6 +299,18 @@ mod tests {
         );
         let nothing = by_client(&json!({ "waits": [{ "client": "one" }] }));
         assert!(!nothing[0].agrees(), "what was not measured");
+    }
+
+    #[test]
+    fn the_table_of_charges_has_every_fault_on_every_connection_that_it_met() {
+        let cell = |posts: u32| json!({ "requests": 1, "posts": posts, "charges": posts, "ended": "resolves" });
+        let found = json!({
+            "faults": ["closed", "refused"],
+            "ours": { "Node": { "closed": { "fresh": cell(1), "reused": cell(2) }, "refused": { "fresh": cell(0) } } },
+        });
+        let lines: Vec<String> =
+            counted(&found, "ours").lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+        assert_eq!(lines, ["Node", "closed fresh 1 / 1 / 1", "closed reused 1 / 2 / 2", "refused fresh 1 / 0 / 0"]);
     }
 
     #[test]

@@ -72,6 +72,13 @@ pub const SUITES: &[Suite] = &[
         run: runtimes,
     },
     Suite {
+        name: "faults",
+        what: "50 faults, each met by each call, on real sockets",
+        when: Always,
+        exists: has_faults,
+        run: faults,
+    },
+    Suite {
         name: "engines",
         what: "the packed package in three browser engines",
         when: All,
@@ -181,6 +188,10 @@ fn has_node(workspace: &Workspace) -> bool {
 
 fn has_runtimes(workspace: &Workspace) -> bool {
     !test_files(workspace, "runtimes").is_empty()
+}
+
+fn has_faults(workspace: &Workspace) -> bool {
+    !test_files(workspace, "faults").is_empty()
 }
 
 fn has_engines(workspace: &Workspace) -> bool {
@@ -383,6 +394,22 @@ fn readme(workspace: &Workspace) -> Result<Counts> {
 /// Where each suite writes down, in a directory of its own, what it saw the package run in.
 fn seen_directory(workspace: &Workspace) -> PathBuf {
     workspace.target.join("test").join("seen")
+}
+
+/// The packed package against faults, in Node, workerd and Deno; what each came to is written down as a table.
+fn faults(lab: &mut Lab) -> Result<Counts> {
+    if let Err(missing) = debian::find([&NODE, &NPM])? {
+        return Ok(Counts::skipped(&missing));
+    }
+    install_wasm_target()?;
+    let tarball = lab.tarball()?;
+    let project = install_package(&lab.workspace, &tarball)?;
+    let table = lab.workspace.target.join("test").join("faults.md");
+    let mut command = node_tests(&lab.workspace, "faults")?;
+    command.env("PACKAGE_DIR", project.join("node_modules").join("custom-template-jobs")).env("FAULTS_TABLE", &table);
+    let counts = run_node_tests(&lab.workspace, "faults", &mut command)?;
+    println!("outcomes: {}", table.display());
+    Ok(counts)
 }
 
 fn engines(lab: &mut Lab) -> Result<Counts> {

@@ -1,0 +1,110 @@
+// What a runtime does for one cell of the matrix: it makes a client and calls it, step by step, and tells how each call ended,
+// which requests the client made by `fetch` for it, and what the client told of itself. The same lines run in every runtime.
+
+/** Something thrown, with all that hangs on it: whoever looks for a key there finds it. */
+function told(thrown, depth = 0) {
+  if (typeof thrown !== "object" || !thrown || depth > 4) return thrown === undefined ? "undefined" : thrown;
+  const { name, message, stack, cause } = thrown;
+  return { ...thrown, name, message, stack, ...(cause !== undefined && { cause: told(cause, depth + 1) }) };
+}
+
+const kept = new Map();
+const map = {
+  create: async (id, entry) => !kept.has(id) && !!kept.set(id, entry),
+  read: async (id) => kept.get(id),
+  write: async (id, entry) => void kept.set(id, entry),
+  delete: async (id) => void kept.delete(id),
+  list: async (prefix) => [...kept.keys()].filter((id) => id.startsWith(prefix)),
+};
+const full = async () => {
+  throw Object.assign(new Error("The quota has been exceeded."), { name: "QuotaExceededError" });
+};
+/** Journals by their names; each keeps what it keeps for as long as the runtime lives. */
+const JOURNALS = {
+  memory: "memory",
+  map,
+  forbidden: { create: full, read: full, write: full, delete: full, list: full },
+  "full after the first": { ...map, write: full },
+};
+
+/** What watching a job yields. */
+async function watched(jobs, ...given) {
+  const seen = [];
+  for await (const { job } of jobs.watch(...given)) seen.push({ status: job.status, progress: job.progress });
+  return seen;
+}
+
+/** Has the wall clock jump by so many milliseconds at each request, or the machine be without a network, while an act is played. */
+function surroundings({ jumps, offline }) {
+  const { now } = Date;
+  let jumped = 0;
+  const navigator = Object.getOwnPropertyDescriptor(globalThis, "navigator");
+  if (offline) Object.defineProperty(globalThis, "navigator", { value: { onLine: false }, configurable: true });
+  return {
+    jump() {
+      jumped += jumps;
+      if (jumps) Date.now = () => now.call(Date) + jumped;
+    },
+    restore() {
+      if (jumps) Date.now = now;
+      if (offline && navigator) Object.defineProperty(globalThis, "navigator", navigator);
+      else if (offline) delete globalThis.navigator;
+    },
+  };
+}
+
+/**
+ * Plays `steps` with one client, and tells how each ended. A step is one of
+ * - `{ call, args, options, times }`: a method is called, so often at once; `options.abortAfter` is when its caller leaves, in
+ *   milliseconds, and below zero before the call;
+ * - `{ read }`: a webhook `{ body, url }` is parsed; with `repeat`, the body has so many letters in the place of its `…`;
+ * - `{ warms }`: that is called twice at once, so that two connections are open and rest;
+ * - `{ entry, becomes }`: the text of that entry of the journal `map` becomes another, or gets other fields.
+ * `listJobs` gives `listed`, or what is found at the address `listedBy`; `jumps` and `offline` are the surroundings.
+ */
+export async function act(library, { client, journal = "memory", listed, listedBy, steps, ...rest }, waitUntil) {
+  const { TemplateJobs, isTemplateJobsError } = library;
+  const around = surroundings(rest);
+  const sent = [];
+  const events = [];
+  const jobs = new TemplateJobs({
+    ...client,
+    journal: JOURNALS[journal],
+    fetch: (url, init) => {
+      sent.push(init.method);
+      around.jump();
+      return fetch(url, init);
+    },
+    listJobs: listedBy ? async () => (await fetch(listedBy)).json() : listed && (async () => listed),
+    onEvent: (event) => events.push(event),
+  });
+  const ends = [];
+  for (const { call, args = [], options: { abortAfter, ...options } = {}, warms, read, entry, becomes, times = 1 } of steps) {
+    if (entry) {
+      const key = [...kept.keys()].find((each) => each.endsWith(entry));
+      kept.set(key, typeof becomes === "string" ? becomes : JSON.stringify({ ...JSON.parse(kept.get(key)), ...becomes }));
+      continue;
+    }
+    if (warms) {
+      await Promise.all([jobs[warms](), jobs[warms]()]);
+      // A connection goes back to its pool after its answer was read.
+      await new Promise((resolve) => setTimeout(resolve, 10));
+      continue;
+    }
+    const from = sent.length;
+    const begun = performance.now();
+    const leaving = abortAfter === undefined ? undefined : abortAfter < 0 ? AbortSignal.abort("left") : new AbortController();
+    if (leaving instanceof AbortController) setTimeout(() => leaving.abort("left"), abortAfter);
+    const signal = leaving?.signal ?? leaving;
+    const one = async () => {
+      const given = [...args.map((each) => each ?? undefined), { ...options, signal, waitUntil }];
+      if (read) return library.parseWebhook(read.repeat ? read.body.replace("…", "x".repeat(read.repeat)) : read.body, read.url);
+      return call === "watch" ? watched(jobs, ...given) : jobs[call](...given);
+    };
+    const end = () => one().then((value) => ({ value }), (thrown) => ({ error: told(thrown), typed: isTemplateJobsError(thrown) }));
+    const [first, ...others] = await Promise.all(Array.from({ length: times }, end));
+    ends.push({ ...first, ...(others.length && { others }), fetches: sent.slice(from), ms: performance.now() - begun });
+  }
+  around.restore();
+  return { ends, events };
+}

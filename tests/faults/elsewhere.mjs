@@ -1,0 +1,37 @@
+// The faults of the list of 50 that are not one answer on the wire: which test holds each, and what has no test and why.
+// A test is named by a part of its name; `matrix.test.mjs` checks that it is there.
+
+const OPERATIONS = "tests/faults/operations.test.mjs";
+const CORE = "src/client/tests.rs";
+const ENGINES = "tests/engines/charges.test.mjs";
+
+export const ELSEWHERE = [
+  { n: 2, fault: "nothing was sent, and no code proves it", held: [["tests/faults/table.mjs", 'fault: "connection refused"']], word: "row 1 in workerd" },
+  { n: 3, fault: "offline before the request", held: [[OPERATIONS, "3_a_machine_that_is_offline_sends_no_charge"], [ENGINES, "_offline_no_charge_is_sent"]] },
+  { n: 24, fault: "committed after the client's timeout", held: [[OPERATIONS, "24_a_charge_that_is_committed_after_everybody_stopped_waiting"]] },
+  { n: 25, fault: "an answer twice, or another's", held: [[OPERATIONS, "25_an_answer_that_comes_twice"], [OPERATIONS, "25_an_answer_about_another_job"]] },
+  { n: 26, fault: "the clock jumps", held: [[OPERATIONS, "_by_a_day_with_each_request_ends_no_wait"], ["tests/simulation/tests/short.rs", "ten_thousand_operations_are_never_paid_twice"]] },
+  { n: 27, fault: "the list lags", held: [[OPERATIONS, "27_28_a_list_that_lags_or_hides"]] },
+  { n: 28, fault: "the list hides jobs", held: [[OPERATIONS, "27_28_a_list_that_lags_or_hides"]] },
+  { n: 29, fault: "rows twice, another order", held: [[OPERATIONS, "29_a_list_with_rows_twice"]] },
+  { n: 30, fault: "two jobs carry the token", held: [[OPERATIONS, "30_an_operation_that_the_runtime_sent_twice"]], word: "bound to one of them; the design has no error for the other" },
+  { n: 31, fault: "a status goes back", held: [[OPERATIONS, "31_a_status_that_goes_back"]] },
+  { n: 32, fault: "a job never ends", held: [[OPERATIONS, "32_a_job_that_never_ends"]] },
+  { n: 33, fault: "a job fails, with a reason or none", held: [[OPERATIONS, "33_a_job_that_is_"]] },
+  { n: 34, fault: "done, and no video", held: [[OPERATIONS, "34_a_job_that_is_done_without_its_video"]] },
+  { n: 35, fault: "a result's URL is not safe", held: [["tests/demo/demo.test.mjs", "a URL that is not safe never reaches the page"]], word: "the client hands the job on as it came; the page decides" },
+  { n: 36, fault: "a result's URL has expired", word: "no test: the client loads no results, and `get` brings a fresh URL" },
+  { n: 37, fault: "a webhook is lost", held: [[OPERATIONS, "37_a_job_whose_webhooks_are_lost"]] },
+  { n: 38, fault: "webhooks twice, out of order", held: [[OPERATIONS, "38_webhooks_that_come_twice"]] },
+  { n: 39, fault: "a webhook before the answer", held: [[OPERATIONS, "39_a_webhook_that_comes_before_the_answer"]] },
+  { n: 40, fault: "a webhook that is forged, unknown, or of 10 MB", held: [[OPERATIONS, "40_a_webhook_that_nobody_asked_for"], [OPERATIONS, "40_a_forged_webhook_with_a_job_that_does_not_exist"], [OPERATIONS, "40_a_forged_webhook_with_the_job_of_another"], [OPERATIONS, "40_a_webhook_of_10_mb"]] },
+  { n: 41, fault: "the tab is hidden, frozen, resumed", held: [[CORE, "a_hidden_page_looks_at_most_once_a_minute_and_at_once_when_shown"], [CORE, "offline_is_waited_out_without_a_request"]] },
+  { n: 42, fault: "the page comes back from the cache", held: [[ENGINES, "_a_page_that_comes_back_looks_at_once"]], word: "there is no stream to close; it looks again" },
+  { n: 43, fault: "a reload in the middle of a POST", held: [[ENGINES, "_a_charge_that_a_reload_interrupted_is_known_and_never_sent_again"]] },
+  { n: 44, fault: "two tabs, one operation", held: [[ENGINES, "_two_tabs_with_one_operation_are_one_post_and_one_job"]] },
+  { n: 45, fault: "a double click", held: [[OPERATIONS, "45_a_double_click"], [OPERATIONS, "45_two_requests_of_one_operation_at_once"]] },
+  { n: 46, fault: "the caller leaves before or after the request", held: [[OPERATIONS, "46_a_caller_of_"], [ENGINES, "_an_abort_rejects_at_once_and_the_charge_is_bound"]] },
+  { n: 47, fault: "no storage", held: [[OPERATIONS, "with_a_journal_that_is_forbidden"], [OPERATIONS, "with_a_journal_that_is_full_afterwards"], [ENGINES, "_a_frame_without_storage_is_told_of_the_way_out"]] },
+  { n: 48, fault: "the WebAssembly traps", held: [["tests/node/settling.test.mjs", "a trap rejects every call, a charge as unknown"]] },
+  { n: 49, fault: "no tries are left", held: [[OPERATIONS, "49_reads_in_an_outage"]] },
+];

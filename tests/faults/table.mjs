@@ -1,0 +1,147 @@
+// The faults that concern the wire, as a table: how each is made, what a read comes to, and what a charge comes to. The
+// numbers are those of the project's list of 50; the others stand in `elsewhere.mjs`.
+//
+// A fault is made by one of
+// - `rule`: a fault rule of the sandbox, without its `on`; a function of the cell where it names an address;
+// - `spoil`: what the wire does (see `wire.mjs`), as a function that is called for each strike;
+// - `base`: an address in place of the wire's.
+// `warm` says that it is tried on a reused connection too, `big` that its request is large, `hangs` that no answer comes, so
+// that the deadlines are short, `waits` how long a read must wait, in milliseconds; `options` are the client's. `calls` are the
+// calls that it applies to, all seven by default, and `not` says why not the others.
+
+export const READS = ["get", "templates", "remainingCredits"];
+export const CHARGES = ["submit", "previewSync", "previewAsync", "render"];
+
+/* ---- what a read comes to -------------------------------------------------------------------- */
+
+/** Struck once, it has its value by the second request; struck always, it ends with this error after the last of two. */
+const again = (error) => ({ again: true, error });
+/** It ends with this error at once: another request would not help. */
+const atOnce = (error) => ({ error });
+/** It has its value. */
+const fine = {};
+
+const lost = { name: "ConnectionError" };
+const api = (kind, status, more) => ({ name: "ApiError", kind, status, ...more });
+const odd = (status = 200) => api("unexpected", status);
+
+/* ---- what a charge comes to ------------------------------------------------------------------ */
+
+/** Nobody knows; it was in truth charged so often. */
+const unknown = (charged) => ({ verdict: "unknown", charged });
+/** The answer is the job. */
+const bound = { verdict: "bound", charged: 1 };
+/** The answer is not the job, and its id is. */
+const found = { verdict: "bound", charged: 1, found: true };
+/** Refused. */
+const rejected = (error) => ({ verdict: "rejected", charged: 0, error });
+/** Proven never to have left: tried three times in all. */
+const notSent = { verdict: "not sent", charged: 0, error: { name: "ConnectionError", sent: false } };
+
+/* ---- how the wire answers -------------------------------------------------------------------- */
+
+const withStatus = (status) => () => ({ turn: (head, body) => Buffer.concat([Buffer.from(head.replace(/^HTTP\/1\.1 \d+ [^\r]*/, `HTTP/1.1 ${status}`), "latin1"), body]) });
+const jsonHead = (more) => `HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n${more}\r\n\r\n`;
+/** As of HTTP/1.0: the end of the connection is the end of the body, so nothing tells that it was cut. */
+const unsized = (bytes) => () => ({ end: true, turn: (_, body) => Buffer.concat([Buffer.from(jsonHead("connection: close")), body.subarray(0, bytes)]) });
+/** In chunks, of which the last never comes. */
+const unchunked = (bytes) => () => ({
+  end: true,
+  turn: (_, body) => {
+    const part = body.subarray(0, bytes);
+    return Buffer.concat([Buffer.from(`${jsonHead("transfer-encoding: chunked")}${part.length.toString(16)}\r\n`), part, Buffer.from("\r\n")]);
+  },
+});
+const FIVE_MB = JSON.stringify("x".repeat(5_000_000));
+/** The job with 5 MB that nobody asked for; a list with an item of that size. */
+const padded = () => ({
+  turn: (_, body) => {
+    const text = body.toString();
+    const long = text.startsWith("[") ? `${text.slice(0, -1)},${FIVE_MB}]` : `${text.slice(0, -1)},"more":${FIVE_MB}}`;
+    return Buffer.from(`${jsonHead(`content-length: ${Buffer.byteLength(long)}`)}${long}`);
+  },
+});
+
+const after = (status, body, headers) => ({ kind: "status_after_commit", status, ...(body !== undefined && { body }), ...(headers && { headers }) });
+const before = (status, body, headers) => ({ ...after(status, body, headers), kind: "status_before_commit" });
+
+/** Bytes of an answer that end before its id does, and after it. */
+const [WITHIN_ID, PAST_ID] = [20, 60];
+const throttled = { detail: "Request was throttled." };
+const asking = (asked) => before(429, throttled, asked === undefined ? undefined : { "retry-after": asked });
+const shortly = () => new Date(Date.now() + 2_000).toUTCString();
+
+/* ---- the table ------------------------------------------------------------------------------- */
+
+const STATUSES = [
+  ...[400, 422].map((status) => ({
+    n: 15, fault: `${status} with field errors`, rule: before(status, { name: ["Too long."] }),
+    reads: atOnce(api("invalid", status, { fields: { name: ["Too long."] } })), charges: rejected(api("invalid", status, { fields: { name: ["Too long."] } })),
+  })),
+  ...[401, 403].map((status) => ({
+    n: 16, fault: `${status}`, rule: before(status, { detail: "No." }), reads: atOnce(api("authentication", status)), charges: rejected(api("authentication", status)),
+  })),
+  ...[[402, { detail: "Insufficient credits." }], [400, { detail: "Not enough credits left." }], [403, ["Insufficient credits"]]].map(([status, body]) => ({
+    n: 17, fault: `${status} for want of credits`, rule: before(status, body), calls: CHARGES, not: "a read costs nothing", charges: rejected(api("insufficient_credits", status)),
+  })),
+  // The design has a look that was answered 404 end at once; the list would try it for 30 s.
+  { n: 18, fault: "404", rule: before(404), reads: atOnce(api("not_found", 404)), charges: rejected(api("not_found", 404)) },
+  ...[408, 425].flatMap((status) => [
+    { n: 19, fault: `${status} before the charge`, rule: before(status), reads: again(api("invalid", status)), charges: unknown(0) },
+    { n: 19, fault: `${status} after the charge`, rule: after(status), calls: CHARGES, not: "a read changes nothing", charges: unknown(1) },
+  ]),
+  { n: 19, fault: "409", rule: after(409), reads: atOnce(api("invalid", 409)), charges: unknown(1) },
+  ...[413, 414, 431].map((status) => ({ n: 20, fault: `${status}`, rule: before(status), reads: atOnce(api("invalid", status)), charges: rejected(api("invalid", status)) })),
+  ...[["1", 1_000], ["0", 1_000], ["-5", 0], ["soon", 0], [undefined, 0]].map(([asked, waits]) => ({
+    n: 21, fault: `429 with Retry-After: ${asked ?? "(none)"}`, rule: asking(asked), waits, reads: again(api("rate_limited", 429)), charges: rejected(api("rate_limited", 429)),
+  })),
+  { n: 21, fault: "429 with Retry-After: (a date)", rule: () => asking(shortly()), waits: 1_000, reads: again(api("rate_limited", 429)), charges: rejected(api("rate_limited", 429)) },
+  // A year is a typing error: a minute is the most that is waited, and here nothing is tried again.
+  {
+    n: 21, fault: "429 with Retry-After: 31536000", rule: asking("31536000"), options: { maxRetries: 0 },
+    reads: atOnce(api("rate_limited", 429, { retryAfterMs: 60_000 })), charges: rejected(api("rate_limited", 429, { retryAfterMs: 60_000 })),
+  },
+  ...[500, 502, 503, 504].flatMap((status) => [
+    { n: status === 500 ? 22 : 23, fault: `${status} before the charge`, rule: before(status), reads: again(api("server", status)), charges: unknown(0) },
+    { n: status === 500 ? 22 : 23, fault: `${status} after the charge`, rule: after(status), calls: CHARGES, not: "a read changes nothing", charges: unknown(1) },
+  ]),
+];
+
+const BODIES = [["nothing", ""], ["half a JSON", '{"id":'], ["an empty object", {}], ["an id that is a number", { id: 7, status: "done" }], ["an id that is no UUID", { id: "../templates", status: "done" }], ["null", null]];
+
+export const TABLE = [
+  { n: 1, fault: "connection refused", base: "refused", reads: again(lost), charges: { Node: notSent, others: unknown(0) } },
+  { n: 1, fault: "no such host", base: "nameless", reads: again(lost), charges: { Node: notSent, others: unknown(0) } },
+  // Nothing was sent, and no code of the list proves it: it stays unknown.
+  { n: 1, fault: "TLS fails", base: "plain", reads: again(lost), charges: unknown(0) },
+  { n: 4, fault: "reset while the body is sent", spoil: () => ({ cut: true }), big: true, warm: true, calls: CHARGES, not: "a read has no body", charges: unknown(0) },
+  ...[["closed", {}], ["reset", { reset: true }]].flatMap(([how, more]) => [
+    { n: 5, fault: `${how} before the charge`, rule: { kind: "drop_before_commit", ...more }, warm: true, reads: again(lost), charges: unknown(0) },
+    { n: 5, fault: `${how} after the charge`, rule: { kind: "drop_after_commit", ...more }, warm: true, calls: CHARGES, not: "a read changes nothing", charges: unknown(1) },
+  ]),
+  { n: 6, fault: "no headers in time", rule: { kind: "delay", ms: 3_600_000 }, hangs: true, warm: true, reads: again(lost), charges: unknown(1) },
+  ...[["closed", {}], ["reset", { reset: true }]].flatMap(([how, more]) => [
+    { n: 7, fault: `${how} within the id`, rule: { kind: "truncate", bytes: WITHIN_ID, ...more }, warm: true, reads: again(odd()), charges: unknown(1) },
+    { n: 7, fault: `${how} past the id`, rule: { kind: "truncate", bytes: PAST_ID, ...more }, warm: true, calls: CHARGES, not: "as within the id", charges: found },
+  ]),
+  { n: 7, fault: "cut within the id, no length", spoil: unsized(WITHIN_ID), reads: again(odd()), charges: unknown(1) },
+  { n: 7, fault: "cut past the id, no length", spoil: unsized(PAST_ID), calls: CHARGES, not: "as within the id", charges: found },
+  { n: 7, fault: "cut within the id, in chunks", spoil: unchunked(WITHIN_ID), reads: again(odd()), charges: unknown(1) },
+  { n: 7, fault: "cut past the id, in chunks", spoil: unchunked(PAST_ID), calls: CHARGES, not: "as within the id", charges: found },
+  { n: 8, fault: "the body stalls", rule: { kind: "stall", bytes: WITHIN_ID }, hangs: true, warm: true, reads: again(lost), charges: unknown(1) },
+  { n: 8, fault: "a byte each second", rule: { kind: "drip", bytes: 1, ms: 1_000 }, hangs: true, reads: again(lost), charges: unknown(1) },
+  { n: 9, fault: "200 and a page before the charge", rule: { kind: "html" }, reads: again(odd()), charges: unknown(0) },
+  { n: 9, fault: "200 and a page after the charge", rule: { kind: "html", commit: true }, calls: CHARGES, not: "a read changes nothing", charges: unknown(1) },
+  ...BODIES.map(([what, body]) => ({ n: 10, fault: `200 and ${what}`, rule: after(200, body), reads: again(odd()), charges: unknown(1) })),
+  { n: 10, fault: "200 and a list of lists", rule: after(200, [[]]), calls: ["get", "remainingCredits", ...CHARGES], not: "it is a list", reads: again(odd()), charges: unknown(1) },
+  { n: 11, fault: "a status that no document knows", rule: { kind: "unknown_status" }, calls: ["get", ...CHARGES], not: "it has no job", reads: fine, charges: bound },
+  { n: 12, fault: "a body of 5 MB", spoil: padded, reads: again(odd()), charges: unknown(1) },
+  ...["200 OK", "201 Created", "202 Accepted"].map((status) => ({ n: 13, fault: `${status.slice(0, 3)} with the job`, spoil: withStatus(status), reads: fine, charges: bound })),
+  { n: 13, fault: "204", spoil: () => ({ turn: () => "HTTP/1.1 204 No Content\r\n\r\n" }), reads: again(odd(204)), charges: unknown(1) },
+  ...[301, 302, 303, 307, 308].map((status) => ({
+    n: 14, fault: `${status} to the same call`, rule: { kind: "redirect", status, commit: true, location: "/api/custom_template_jobs/" }, reads: atOnce(odd(status)), charges: unknown(1),
+  })),
+  { n: 14, fault: "302 before the charge", rule: { kind: "redirect", location: "/" }, calls: CHARGES, not: "a read changes nothing", charges: unknown(0) },
+  ...STATUSES,
+  { n: 50, fault: "307 to another host", rule: ({ elsewhere }) => ({ kind: "redirect", status: 307, commit: true, location: `${elsewhere}/api/custom_template_jobs/` }), reads: atOnce(odd(307)), charges: unknown(1) },
+];
