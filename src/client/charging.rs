@@ -427,7 +427,7 @@ impl<H: Host> Core<H> {
         // The id alone may have arrived whole of an answer that broke off.
         let id = [body.get("id"), charge::salvaged(reply.get("text"))]
             .into_iter()
-            .find(|id| is_uuid(*id) && (!charge.render.is_there() || id.is_like(*charge.render)));
+            .find(|id| is_uuid(*id) && self.is_answer_to(charge, *id));
         let refused = reply.get("field").is_there();
         let verdict =
             if refused { Verdict::Rejected } else { charge::verdict(status_of(reply), id.is_some(), reply.get("code")) };
@@ -468,6 +468,12 @@ impl<H: Host> Core<H> {
             }
         }
         None
+    }
+
+    /// Whether a job may be what was charged for: the one that is rendered, else one that no other charge is for. A
+    /// connection that carries answers twice hands a charge the answer of another.
+    fn is_answer_to(&mut self, charge: &Charge<H::Value>, id: H::Value) -> bool {
+        if charge.render.is_there() { id.is_like(*charge.render) } else { !self.known.knows(id) }
     }
 
     fn fetch(&mut self, task: u32, charge: &mut Charge<H::Value>, job: H::Value) {

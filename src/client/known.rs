@@ -72,6 +72,11 @@ impl<V: Value> Known<V> {
         self.charged.iter_mut().map(|known| &mut known.charged).find(|charged| charged.entry.job == job)
     }
 
+    /// Whether a charge is for that job.
+    pub fn knows(&mut self, job: V) -> bool {
+        self.find(job).is_some()
+    }
+
     /// Takes in that a job is bound to a charge.
     pub fn remember(&mut self, charged: Charged<V>) {
         let held = [charged.operation, charged.entry.job, charged.template].map(Kept::from);

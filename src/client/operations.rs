@@ -63,6 +63,16 @@ impl<V: Value> Settling<V> {
         self.entry = Some(Entry { job: *self.held, ..entry });
     }
 
+    /// Whether a job shows that the operation made it: only what is rendered or being rendered proves a render, and
+    /// where the operation stood in the webhook's address, the job has it there. A webhook that brings another one's
+    /// id proves nothing.
+    fn is_proven_by(&self, job: V, facts: &JobFacts) -> bool {
+        self.entry.is_some_and(|entry| match entry.step {
+            Step::Render => facts.is_rendered_or_rendering(),
+            _ => entry.hook.is_nan() || job.get("webhook_url").hash(0.0) == entry.hook,
+        })
+    }
+
     fn bind(&mut self, job: V) {
         if let Some(entry) = self.entry {
             self.hold(Entry { state: State::Bound, ..entry }, job.get("id"));
@@ -161,10 +171,8 @@ impl<H: Host> Core<H> {
                 }
             }
             (Stage::Look, Err(failure)) => return Some(Err(Failure(failure))),
-            // Only what is rendered or being rendered proves that the render was carried out.
             (Stage::Look, Ok(job)) => {
-                let renders = settling.entry.as_ref().is_some_and(|entry| entry.step == Step::Render);
-                if JobFacts::read(job).is_some_and(|facts| !renders || facts.is_rendered_or_rendering()) {
+                if JobFacts::read(job).is_some_and(|facts| settling.is_proven_by(job, &facts)) {
                     settling.bind(job);
                 }
             }

@@ -190,12 +190,22 @@ fn one_operation_id_for_two_requests_is_a_conflict() {
 
 #[test]
 fn two_submits_without_an_id_are_two_jobs() {
-    let (client, host) = client_of(in_order(vec![(1.0, answer(201, &job("pending", "")))]));
+    let other = job("pending", "").replace(ID, OTHER);
+    let (client, host) = client_of(in_order(vec![(1.0, answer(201, &job("pending", ""))), (1.0, answer(201, &other))]));
     for _ in 0..2 {
         host.run(client.submit(&request(), &ChargeOptions::default())).expect("posted");
     }
     assert_eq!(host.posts(), 2);
     assert_eq!(host.journal().len(), 2);
+}
+
+#[test]
+fn an_answer_that_comes_twice_is_not_taken_for_that_of_the_next_charge() {
+    let (client, host) = client_of(in_order(vec![(1.0, answer(201, &job("pending", "")))]));
+    host.run(client.submit(&request(), &named("one"))).expect("posted");
+    let failure = host.run(client.submit(&request(), &named("other"))).expect_err("whose answer is it?");
+    assert_eq!(name(&failure), "ChargeUnknownError");
+    assert_eq!(host.posts(), 2);
 }
 
 #[test]
@@ -795,12 +805,14 @@ fn what_a_step_took_is_learned_for_the_next_job_of_the_template() {
     let (client, host) = client_of(move |request| {
         let at = now.borrow().as_ref().map_or(0.0, Host::now);
         if request.endpoint == Endpoint::Submit {
-            *begin.borrow_mut() = at;
-            return (0.0, answer(201, &job("pending", "")));
+            let id = if *begin.borrow() == 0.0 { ID } else { OTHER };
+            *begin.borrow_mut() = at + 0.001;
+            return (0.0, answer(201, &job("pending", "").replace(ID, id)));
         }
         let done = at - *begin.borrow() > 13_000.0;
         let state = if done { job("done", r#","video_output":"https://v","duration":30"#) } else { job("running", "") };
-        (0.0, answer(200, &state))
+        let id = if request.url.holds(value(OTHER)) { OTHER } else { ID };
+        (0.0, answer(200, &state.replace(ID, id)))
     });
     *clock.borrow_mut() = Some(host.clone());
     let mut lags = Vec::new();
@@ -808,7 +820,8 @@ fn what_a_step_took_is_learned_for_the_next_job_of_the_template() {
         let before = host.requests().len();
         let posted = host.now();
         let pending = host.run(client.submit(&request(), &ChargeOptions::default())).expect("posted");
-        host.run(client.poll(ID, Some(&pending), PollOptions::default())).expect("done");
+        let id = pending["id"].as_str().expect("an id").to_owned();
+        host.run(client.poll(&id, Some(&pending), PollOptions::default())).expect("done");
         lags.push((host.now() - posted - 13_000.0, host.requests().len() - before));
     }
     assert!(lags[1].0 < lags[0].0, "the second wait ends sooner after the job: {lags:?}");
@@ -1177,12 +1190,15 @@ impl Cast {
 
 /// Every job has news at each look, and is done at the fifth. What charges is accepted.
 fn busy() -> (Client<Scripted>, Scripted) {
-    let looks = RefCell::new([0, 0]);
+    let (looks, posts) = (RefCell::new([0, 0]), Cell::new(11_111_111));
     let (client, host) = client_of(move |request| {
         let other = request.url.holds(value(OTHER));
         let id = if other { OTHER } else { ID };
         if request.endpoint.charges().is_some() {
-            return (POST, answer(201, &job("pending", "")));
+            // The first makes the job of that id, and each later one a job of its own.
+            let made = job("pending", "").replacen("11111111", &posts.get().to_string(), 1);
+            posts.set(posts.get() + 1);
+            return (POST, answer(201, &made));
         }
         let looks = &mut looks.borrow_mut()[usize::from(other)];
         *looks += 1;

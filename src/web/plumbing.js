@@ -153,7 +153,7 @@ export class Plumbing {
     let settings;
     try {
       const headers = [...(await this.#headers()), ["accept", "application/json"]];
-      if (body !== undefined) {
+      if (body != undefined) {
         init.body = JSON.stringify(body);
         headers.push(["content-type", "application/json"]);
       }
