@@ -8,6 +8,7 @@
 //! | `GET ledger` | | `{granted, remaining, reserved, charges, duplicates}` |
 //! | `GET requests` | | `{total, requests}`, the last 2000, oldest first |
 //! | `GET webhooks` | | the last 500 webhooks, oldest first, each with its `faults` and its `tries` |
+//! | `GET images` | | the last 500 images that were looked for, oldest first, and what became of each |
 //! | `GET assumptions` | | a page: what is documented, observed and assumed |
 //! | `GET openapi.json` | | the upstream calls as `OpenAPI` 3.0 |
 //! | `GET faults` | | the rules, each with `seen` and `struck` |
@@ -45,6 +46,7 @@ pub fn router(app: &Arc<App>) -> Router<Arc<App>> {
         .route("/__sandbox/ledger", get(ledger))
         .route("/__sandbox/requests", get(requests))
         .route("/__sandbox/webhooks", get(webhooks))
+        .route("/__sandbox/images", get(images))
         .route("/__sandbox/faults", get(list_faults).put(set_faults))
         .route("/__sandbox/assumptions", get(pages::assumptions))
         .route("/__sandbox/openapi.json", get(openapi))
@@ -133,6 +135,10 @@ async fn webhooks(State(app): State<Arc<App>>) -> Response {
     ok(log.into_iter().map(with_tries).collect())
 }
 
+async fn images(State(app): State<Arc<App>>) -> Response {
+    ok(app.images.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect())
+}
+
 async fn list_faults(State(app): State<Arc<App>>) -> Response {
     ok(app.engine().faults())
 }
@@ -195,5 +201,6 @@ async fn reset(State(app): State<Arc<App>>, given: Body) -> Response {
     }
     app.handle(Command::Reset { seed, credits });
     app.deliveries.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    app.images.lock().unwrap_or_else(PoisonError::into_inner).clear();
     ok(json!({"reset": true}))
 }

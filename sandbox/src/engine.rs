@@ -62,6 +62,8 @@ pub struct Config {
     pub editor_access: bool,
     /// Whether a repeated `Idempotency-Key` is answered from memory.
     pub honour_idempotency_key: bool,
+    /// Whether media are taken that the provider could not fetch.
+    pub lenient_urls: bool,
 }
 
 impl Default for Config {
@@ -76,6 +78,7 @@ impl Default for Config {
             prices: Prices::Seed,
             editor_access: false,
             honour_idempotency_key: false,
+            lenient_urls: false,
         }
     }
 }
@@ -684,6 +687,11 @@ impl Engine {
             .iter()
             .position(|template| template.id == template_id)
             .ok_or_else(|| refused(&json!(["Custom template not found"])))?;
+        if !self.config.lenient_urls
+            && let Some(body) = fields.variables.as_ref().and_then(validate::refuse_unreachable)
+        {
+            return Err(refused(&body));
+        }
         let step = if call == Call::Submit { Step::Submit } else { Step::Preview };
         let model = fields.model_version.unwrap_or_default();
         let number = self.jobs.len() as u64;

@@ -10,8 +10,7 @@ use rusty_h264_encoder::{Encoder, EncoderConfig, Preset};
 use tokio::sync::{OnceCell, Semaphore};
 use uuid::Uuid;
 
-use crate::canvas::{Area, Color, Face, background, fill, slope};
-use crate::engine::Showing;
+use crate::canvas::{Area, Color, Face, background, fill, paste, slope};
 use crate::storyboard::{Scene, Storyboard, kind_words};
 
 /// Frames a second: enough for a running time code, few enough that nobody waits for a file.
@@ -48,9 +47,9 @@ impl Default for Videos {
 
 impl Videos {
     /// Starts to make a video, if few others are being made.
-    pub fn prepare(&self, token: Uuid, showing: Showing) {
+    pub fn prepare(&self, token: Uuid, board: impl Future<Output = Storyboard> + Send + 'static) {
         if let Ok(permit) = Arc::clone(&self.ahead).try_acquire_owned() {
-            let task = self.task(token, showing);
+            let task = self.task(token, board);
             tokio::spawn(async move {
                 let _ = task.await;
                 drop(permit);
@@ -59,8 +58,8 @@ impl Videos {
     }
 
     /// The file of a video; waits until it is made.
-    pub async fn get(&self, token: Uuid, showing: Showing) -> Result<Bytes, String> {
-        let made = self.task(token, showing).await.map_err(|error| error.to_string())?;
+    pub async fn get(&self, token: Uuid, board: impl Future<Output = Storyboard> + Send + 'static) -> Result<Bytes, String> {
+        let made = self.task(token, board).await.map_err(|error| error.to_string())?;
         self.trim();
         made
     }
@@ -71,13 +70,18 @@ impl Videos {
     }
 
     // A task of its own, so that a reader who leaves does not stop the work that others wait for.
-    fn task(&self, token: Uuid, showing: Showing) -> tokio::task::JoinHandle<Result<Bytes, String>> {
+    fn task(
+        &self,
+        token: Uuid,
+        board: impl Future<Output = Storyboard> + Send + 'static,
+    ) -> tokio::task::JoinHandle<Result<Bytes, String>> {
         let slot = self.slot(token);
         let turn = Arc::clone(&self.turn);
         tokio::spawn(async move {
             slot.get_or_init(|| async {
+                let board = board.await;
                 let _turn = turn.acquire().await.map_err(|error| error.to_string())?;
-                let made = tokio::task::spawn_blocking(move || make(&Storyboard::new(&showing)));
+                let made = tokio::task::spawn_blocking(move || make(&board));
                 made.await.map_err(|error| error.to_string())?.map(Bytes::from)
             })
             .await
@@ -276,20 +280,60 @@ impl<'a> Painter<'a> {
         }
     }
 
-    /// A stand-in for an image that is named but not fetched.
+    /// The image of a scene on its card, or a stand-in that says why it is not there.
     fn draw_picture(&mut self, frame: &mut YuvFrame, index: usize) {
-        let pictures: Vec<_> = self.board.cards.iter().filter(|card| card.kind == "image").collect();
-        let Some(card) = index.checked_rem(pictures.len()).and_then(|place| pictures.get(place)) else {
+        let board = self.board;
+        let images = || board.cards.iter().filter(|card| card.kind == "image");
+        let Some(card) = index.checked_rem(images().count()).and_then(|place| images().nth(place)) else {
             return;
         };
         let unit = self.unit;
         let area = self.picture();
-        let [from, to, accent] = self.board.colors.map(Color::new);
+        let [_, to, _] = board.colors.map(Color::new);
         let white = Color::new(WHITE);
         fill(frame, area, 3.0 * unit, to.mix(white, 0.22), 1.0);
-        // A sun over two hills, inside the round corners.
-        let inner = Area { x: area.x + 3.0 * unit, y: area.y + 3.0 * unit, w: area.w - 6.0 * unit, h: area.h - 14.0 * unit };
+        let drawn = matches!(card.picture, Some(Ok(_)));
+        let foot = if drawn { 11.0 } else { 15.0 } * unit;
+        let inner =
+            Area { x: area.x + 3.0 * unit, y: area.y + 3.0 * unit, w: area.w - 6.0 * unit, h: area.h - 3.0 * unit - foot };
         fill(frame, inner, 2.0 * unit, to.mix(white, 0.4), 1.0);
+        let base = area.y + area.h - foot + 6.9 * unit;
+        match &card.picture {
+            Some(Ok(picture)) => paste(frame, inner, 2.0 * unit, &picture.0),
+            other => {
+                self.draw_landscape(frame, inner);
+                let why = match other {
+                    Some(Err(why)) => format!("Not drawn: {why}"),
+                    _ => "Not drawn".to_owned(),
+                };
+                let place = (area.x + 3.6 * unit, base + 4.4 * unit);
+                self.draw_within(frame, &why, place, 2.5 * unit, area.w - 7.2 * unit);
+            }
+        }
+        let size = 3.2 * unit;
+        self.bold.draw(frame, &card.label, (area.x + 3.6 * unit, base), size, white, 1.0);
+        let after = area.x + 5.4 * unit + self.bold.width(&card.label, size);
+        if after + self.medium.width(&card.value, size) < area.x + area.w - 3.0 * unit {
+            self.medium.draw(frame, &card.value, (after, base), size, white, 0.8);
+        }
+    }
+
+    /// As much of a line as fits.
+    fn draw_within(&mut self, frame: &mut YuvFrame, text: &str, place: (f32, f32), size: f32, width: f32) {
+        let mut text = text.to_owned();
+        while self.medium.width(&text, size) > width && text.pop().is_some() {
+            text.truncate(text.trim_end_matches(['…', ' ']).len());
+            text.push('…');
+            if text.chars().count() < 2 {
+                return;
+            }
+        }
+        self.medium.draw(frame, &text, place, size, Color::new(WHITE), 0.9);
+    }
+
+    /// A sun over two hills, in place of an image that is named but not drawn.
+    fn draw_landscape(&self, frame: &mut YuvFrame, inner: Area) {
+        let [from, to, accent] = self.board.colors.map(Color::new);
         let sun = inner.h * 0.26;
         let place = Area { x: inner.x + inner.w * 0.68, y: inner.y + inner.h * 0.14, w: sun, h: sun };
         fill(frame, place, sun, accent, 1.0);
@@ -299,20 +343,8 @@ impl<'a> Painter<'a> {
         slope(frame, Area { w: middle - inner.x, ..inner }, low, high, hill);
         slope(frame, Area { x: middle, w: inner.x + inner.w - middle, ..inner }, high, inner.y + inner.h * 1.05, hill);
         let near = inner.x + inner.w * 0.3;
-        slope(
-            frame,
-            Area { x: near, w: inner.x + inner.w - near, ..inner },
-            inner.y + inner.h,
-            inner.y + inner.h * 0.6,
-            to.mix(from, 0.75),
-        );
-        let base = area.y + area.h - 4.1 * unit;
-        let size = 3.2 * unit;
-        self.bold.draw(frame, &card.label, (area.x + 3.6 * unit, base), size, white, 1.0);
-        let after = area.x + 5.4 * unit + self.bold.width(&card.label, size);
-        if after + self.medium.width(&card.value, size) < area.x + area.w - 3.0 * unit {
-            self.medium.draw(frame, &card.value, (after, base), size, white, 0.8);
-        }
+        let end = Area { x: near, w: inner.x + inner.w - near, ..inner };
+        slope(frame, end, inner.y + inner.h, inner.y + inner.h * 0.6, to.mix(from, 0.75));
     }
 
     /// The largest type in which the text fits its place.
@@ -413,6 +445,8 @@ impl<'a> Painter<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::Showing;
+    use crate::pictures::Picture;
     use crate::templates::built_in;
 
     fn board(template: usize) -> Storyboard {
@@ -440,6 +474,31 @@ mod tests {
         assert_eq!(first, make(&board).unwrap());
         board.job = Some(Uuid::from_u128(8).to_string());
         assert_ne!(first, make(&board).unwrap());
+    }
+
+    #[test]
+    fn an_image_is_drawn_on_its_card_and_one_that_is_not_leaves_another_frame() {
+        let mut board = board(0);
+        let at = |board: &Storyboard| {
+            let mut painter = Painter::new(board).unwrap();
+            let place = painter.picture();
+            let (x, y) = ((place.x + place.w / 2.0) as usize, (place.y + place.h / 3.0) as usize);
+            let frame = painter.frame(1.0);
+            [
+                frame.y[y * frame.width + x],
+                frame.u[y / 2 * frame.width / 2 + x / 2],
+                frame.v[y / 2 * frame.width / 2 + x / 2],
+            ]
+        };
+        let red = image::RgbaImage::from_pixel(40, 30, image::Rgba([255, 0, 0, 255]));
+        board.cards[0].picture = Some(Ok(Arc::new(Picture(red))));
+        let drawn = at(&board);
+        assert!(drawn[0].abs_diff(63) < 3 && drawn[1].abs_diff(102) < 3 && drawn[2].abs_diff(240) < 3, "{drawn:?}");
+        board.cards[0].picture = Some(Err("its file is damaged".to_owned()));
+        assert_ne!(at(&board), drawn);
+        let words = make(&Storyboard { seconds: 0.1, ..board.clone() }).unwrap();
+        board.cards[0].picture = Some(Err("its server answered 404".to_owned()));
+        assert_ne!(make(&Storyboard { seconds: 0.1, ..board }).unwrap(), words, "the card says why");
     }
 
     #[test]
