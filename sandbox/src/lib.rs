@@ -14,6 +14,7 @@ pub mod data;
 pub mod engine;
 pub mod exchange;
 pub mod faults;
+pub mod h264;
 pub mod job;
 pub mod ledger;
 pub mod message;

@@ -11,6 +11,7 @@ use tokio::sync::{OnceCell, Semaphore};
 use uuid::Uuid;
 
 use crate::canvas::{Area, Color, Face, background, fill, paste, slope};
+use crate::h264;
 use crate::storyboard::{Scene, Storyboard, kind_words};
 
 /// Frames a second: enough for a running time code, few enough that nobody waits for a file.
@@ -125,6 +126,7 @@ pub fn make(board: &Storyboard) -> Result<Vec<u8>, String> {
     for number in 0..frames {
         let second = f64::from(number) / RATE;
         let coded = encoder.try_encode(painter.frame(second)).map_err(|error| error.to_string())?;
+        let coded = h264::in_bt709(&coded);
         muxer.write_video(second, &coded, number % gop == 0).map_err(|error| error.to_string())?;
     }
     muxer.finish().map_err(|error| error.to_string())?;
@@ -168,13 +170,15 @@ struct Painter<'a> {
     frame: YuvFrame,
 }
 
-#[derive(Default)]
+/// How the text of a scene is set.
 struct Lines {
     rows: Vec<String>,
     size: f32,
     /// Baseline of the first line, and the distance between lines.
     first: f32,
     step: f32,
+    /// How much of its usual height a picture above has.
+    picture: f32,
 }
 
 impl<'a> Painter<'a> {
@@ -193,7 +197,7 @@ impl<'a> Painter<'a> {
             frame: still.clone(),
             still,
             at: None,
-            lines: Lines::default(),
+            lines: Lines { rows: Vec::new(), size: 0.0, first: 0.0, step: 0.0, picture: 1.0 },
         };
         painter.draw_still();
         Ok(painter)
@@ -276,7 +280,7 @@ impl<'a> Painter<'a> {
         if self.wide() {
             Area { x: w * 0.54, y: 17.0 * unit, w: w * 0.46 - 7.0 * unit, h: h - 36.0 * unit }
         } else {
-            Area { x: 7.0 * unit, y: 17.0 * unit, w: w - 14.0 * unit, h: h * 0.4 }
+            Area { x: 7.0 * unit, y: 17.0 * unit, w: w - 14.0 * unit, h: h * 0.4 * self.lines.picture }
         }
     }
 
@@ -291,23 +295,28 @@ impl<'a> Painter<'a> {
         let area = self.picture();
         let [_, to, _] = board.colors.map(Color::new);
         let white = Color::new(WHITE);
-        fill(frame, area, 3.0 * unit, to.mix(white, 0.22), 1.0);
+        fill(frame, area, 3.0 * unit, Color::new(BLACK), 0.3);
         let drawn = matches!(card.picture, Some(Ok(_)));
         let foot = if drawn { 11.0 } else { 15.0 } * unit;
         let inner =
             Area { x: area.x + 3.0 * unit, y: area.y + 3.0 * unit, w: area.w - 6.0 * unit, h: area.h - 3.0 * unit - foot };
-        fill(frame, inner, 2.0 * unit, to.mix(white, 0.4), 1.0);
+        // A strip shows nothing, and its card has words.
+        if drawn || inner.h > 14.0 * unit {
+            fill(frame, inner, 2.0 * unit, to.mix(white, 0.4), 1.0);
+        }
         let base = area.y + area.h - foot + 6.9 * unit;
         match &card.picture {
             Some(Ok(picture)) => paste(frame, inner, 2.0 * unit, &picture.0),
             other => {
-                self.draw_landscape(frame, inner);
+                if inner.h > 14.0 * unit {
+                    self.draw_landscape(frame, inner);
+                }
                 let why = match other {
                     Some(Err(why)) => format!("Not drawn: {why}"),
                     _ => "Not drawn".to_owned(),
                 };
-                let place = (area.x + 3.6 * unit, base + 4.4 * unit);
-                self.draw_within(frame, &why, place, 2.5 * unit, area.w - 7.2 * unit);
+                let place = (area.x + 3.6 * unit, base + 4.6 * unit);
+                self.draw_within(frame, &why, place, 2.9 * unit, area.w - 7.2 * unit);
             }
         }
         let size = 3.2 * unit;
@@ -347,28 +356,35 @@ impl<'a> Painter<'a> {
         slope(frame, end, inner.y + inner.h, inner.y + inner.h * 0.6, to.mix(from, 0.75));
     }
 
-    /// The largest type in which the text fits its place.
-    fn set_lines(&self, text: &str) -> Lines {
+    /// The largest type in which the text fits its place; a picture above it makes room for a long one.
+    fn set_lines(&mut self, text: &str) {
+        const SIZES: [f32; 11] = [14.0, 12.0, 10.5, 9.0, 7.8, 6.6, 5.6, 4.8, 4.2, 3.7, 3.2];
         let unit = self.unit;
         let (w, h) = self.size();
         let beside = self.wide() && self.has_picture();
         let width = if beside { w * 0.54 - 12.0 * unit } else { w - 14.0 * unit };
-        let bottom = h - 23.0 * unit;
+        let named = self.board.cards.iter().any(|card| card.kind != "image");
+        let bottom = h - if named { 23.0 } else { 12.0 } * unit;
         let above = self.has_picture() && !self.wide();
-        let top = if above { self.picture().y + self.picture().h + 12.0 * unit } else { 26.0 * unit };
         // A sentence reads better in type that leaves it some air.
         let largest = if text.chars().count() > 48 { 9.0 } else { 14.0 };
-        for percent in [14.0, 12.0, 10.5, 9.0, 7.8, 6.6, 5.6, 4.8, 4.2_f32].into_iter().filter(|size| *size <= largest) {
-            let size = percent * unit;
-            let step = size * if percent > 8.0 { 1.14 } else { 1.26 };
-            let lines = self.bold.wrap(text, size, width);
-            let tall = step * lines.len() as f32;
-            if tall <= bottom - top || percent < 4.3 {
-                let first = (bottom - tall).max(top) + size;
-                return Lines { rows: lines, size, first, step };
+        for (picture, smallest) in [(1.0, 6.6), (0.8, 5.6), (0.6, 0.0)] {
+            self.lines.picture = picture;
+            let top = if above { self.picture().y + self.picture().h + 12.0 * unit } else { 26.0 * unit };
+            for percent in SIZES.into_iter().filter(|size| (smallest..=largest).contains(size)) {
+                let size = percent * unit;
+                let step = size * if percent > 8.0 { 1.14 } else { 1.26 };
+                let mut rows = self.bold.wrap(text, size, width);
+                let room = ((bottom - top) / step).max(1.0) as usize;
+                let last = percent == SIZES[SIZES.len() - 1];
+                if rows.len() <= room || last {
+                    rows.truncate(room);
+                    let tall = step * rows.len() as f32;
+                    self.lines = Lines { first: (bottom - tall).max(top) + size, rows, size, step, picture };
+                    return;
+                }
             }
         }
-        Lines::default()
     }
 
     fn draw_text(&mut self, frame: &mut YuvFrame, scene: &Scene, alpha: f32, shift: f32) {
@@ -393,7 +409,7 @@ impl<'a> Painter<'a> {
         if let Some(scene) = board.scenes.get(index) {
             if self.at != Some(index) {
                 self.at = Some(index);
-                self.lines = self.set_lines(&scene.text);
+                self.set_lines(&scene.text);
                 let mut bare = self.still.clone();
                 self.draw_picture(&mut bare, index);
                 let mut settled = bare.clone();

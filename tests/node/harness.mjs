@@ -31,6 +31,7 @@ export async function startSandbox(...flags) {
   };
   return {
     url,
+    pid: child.pid,
     options: { baseUrl: url, apiId: "sandbox", apiKey: "sandbox" },
     templates: () => control("templates"),
     ledger: () => control("ledger"),
