@@ -142,6 +142,11 @@ fn config(board: &Storyboard, gop: u32) -> EncoderConfig {
     config.i_qp_offset = -4;
     // One frame in, one out: a look ahead would buy little for pictures that stand still.
     config.mbtree = false;
+    // What these search for is motion and grain, at a fifth of the time; here most of a frame is the frame before.
+    config.me_wide = Some(false);
+    config.tune_satd_q = 0.0;
+    config.aq_strength = 0.0;
+    config.cabac = false;
     config.level_idc = match config.mb_width() * config.mb_height() {
         0..=1620 => 30,
         1621..=3600 => 31,
