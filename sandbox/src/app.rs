@@ -59,6 +59,8 @@ pub struct App {
     resets: AtomicU64,
     /// Something may be due earlier than before.
     hurry: Notify,
+    /// Counts what the console may want to show.
+    changed: watch::Sender<u64>,
     /// Origins whose pages may call the API.
     pub cors: Vec<String>,
     /// Directories of pages.
@@ -99,6 +101,7 @@ impl App {
             jumps: watch::Sender::new(0),
             resets: AtomicU64::new(0),
             hurry: Notify::new(),
+            changed: watch::Sender::new(0),
             cors: options.cors,
             www: options.www,
             videos: Videos::default(),
@@ -201,7 +204,23 @@ impl App {
             }
         }
         self.hurry.notify_one();
+        self.change();
         reply
+    }
+
+    /// Lets the console look again.
+    pub fn change(&self) {
+        self.changed.send_modify(|changes| *changes += 1);
+    }
+
+    /// Tells of what the console may want to show.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changed.subscribe()
+    }
+
+    /// Whether time passes only by `POST /__sandbox/clock`.
+    pub fn stands_still(&self) -> bool {
+        self.started.1.is_none()
     }
 
     /// What a page or a video shows, with the images that can be drawn.
@@ -246,6 +265,8 @@ impl App {
             images.pop_front();
         }
         images.push_back(json!({"at": rfc3339(now, 0), "job_id": job, "label": label, "url": short, "answer": answer}));
+        drop(images);
+        self.change();
     }
 
     /// The hosts by which this server is known.

@@ -2,7 +2,7 @@
 //!
 //! | request | body | answer |
 //! | --- | --- | --- |
-//! | `GET /` | | a page for people |
+//! | `GET /` | | the console, a page for people; `GET events` tells it what goes on, in a form that may change |
 //! | `GET templates` | | `[{template_id, name, aspect_ratio, width, height, duration_seconds, behaviour, variables}]` |
 //! | `GET jobs` | | every job as the API answers it, newest first, with `template_id` and `template_name` |
 //! | `GET ledger` | | `{granted, remaining, reserved, charges, duplicates}` |
@@ -34,13 +34,16 @@ use serde_json::{Value, json};
 use crate::app::{App, header};
 use crate::engine::Command;
 use crate::exchange::read;
-use crate::{faults, openapi, pages};
+use crate::{console, faults, openapi, pages};
 
 /// The routes, guarded.
 pub fn router(app: &Arc<App>) -> Router<Arc<App>> {
     Router::new()
         .route("/__sandbox", get(|| async { Redirect::temporary("/__sandbox/") }))
-        .route("/__sandbox/", get(pages::console))
+        .route("/__sandbox/", get(console::page))
+        .route("/__sandbox/console.css", get(console::style))
+        .route("/__sandbox/console.js", get(console::script))
+        .route("/__sandbox/events", get(console::events))
         .route("/__sandbox/templates", get(templates))
         .route("/__sandbox/jobs", get(jobs))
         .route("/__sandbox/ledger", get(ledger))

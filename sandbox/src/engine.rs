@@ -331,6 +331,11 @@ impl Engine {
         json!({"total": self.requests, "requests": self.log})
     }
 
+    /// The last requests, oldest first, and how many there were.
+    pub fn requests(&self) -> (&VecDeque<Value>, u64) {
+        (&self.log, self.requests)
+    }
+
     /// The webhooks that were due, oldest first: the engine's part of `GET /__sandbox/webhooks`.
     pub fn webhook_log(&self) -> &VecDeque<Value> {
         &self.webhook_log

@@ -9,6 +9,7 @@
 pub mod app;
 pub mod canvas;
 pub mod connection;
+pub mod console;
 pub mod control;
 pub mod data;
 pub mod engine;

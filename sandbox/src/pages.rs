@@ -1,4 +1,4 @@
-//! Decides how previews, sample images, the editor's stand-in and the console look.
+//! Decides how previews, sample images, the editor's stand-in and the page of assumptions look.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -11,9 +11,7 @@ use url::Url;
 use uuid::Uuid;
 
 use crate::app::App;
-use crate::engine::Command;
 use crate::exchange::plain;
-use crate::job::number;
 use crate::message;
 use crate::pictures::Picture;
 use crate::samples;
@@ -251,88 +249,6 @@ footer i{display:block;height:100%;background:var(--accent);transform-origin:lef
 @media (prefers-reduced-motion:reduce){section{animation:none!important}footer i{animation:none}\
 .scenes{display:flex;flex-direction:column;justify-content:end;gap:3cqmin}.scenes p{font-size:5cqmin!important}}";
 
-/// `GET /__sandbox/`: what goes on, for people.
-pub async fn console(State(app): State<Arc<App>>) -> Response {
-    app.handle(Command::Tick);
-    let engine = app.engine();
-    let now = engine.time(app.now());
-    let mut jobs = String::new();
-    for job in engine.jobs().iter().rev().take(200) {
-        let template = engine.templates().get(job.template).map_or("", |template| template.name.as_str());
-        let status = job.status(now).name();
-        let mut links = String::new();
-        if job.has_preview(now) {
-            let _ = write!(links, "<a href=\"{}\">preview</a> ", job.preview_url(""));
-        }
-        if job.has_video(now) {
-            let _ = write!(links, "<a href=\"{}\">video</a>", job.video_url(""));
-        }
-        let progress = job.phase().map_or(0.0, |phase| phase.progress(now));
-        let _ = write!(
-            jobs,
-            "<tr><td><code>{}</code></td><td>{}</td><td class=\"{status}\">{status}</td>\
-             <td><progress value=\"{progress}\" aria-label=\"progress\"></progress></td><td>{}</td><td>{links}</td></tr>",
-            job.id,
-            escape(template),
-            number(job.credits_used(now))
-        );
-    }
-    let mut requests = String::new();
-    let log = engine.requests_body();
-    for request in log["requests"].as_array().into_iter().flatten().rev().take(60) {
-        let word = |field: &str| match &request[field] {
-            serde_json::Value::Null => "none".to_owned(),
-            serde_json::Value::String(text) => text.clone(),
-            other => other.to_string(),
-        };
-        let faults: Vec<&str> =
-            request["faults"].as_array().into_iter().flatten().filter_map(|kind| kind.as_str()).collect();
-        let _ = write!(
-            requests,
-            "<tr><td>{}</td><td>{}</td><td><code>{}</code></td><td>{}</td><td>{}</td></tr>",
-            escape(word("at").get(11..23).unwrap_or_default()),
-            escape(&word("method")),
-            escape(&word("path")),
-            escape(&word("status")),
-            escape(&faults.join(", "))
-        );
-    }
-    let ledger = engine.ledger();
-    let charged: f64 = ledger.charges().iter().map(|charge| charge.credits).sum();
-    let page = format!(
-        "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><meta http-equiv=\"refresh\" content=\"3\">\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"><title>Sandbox</title><style>{CONSOLE}</style>\
-         </head><body><main><h1>Sandbox</h1><dl><div><dt>Credits left</dt><dd>{left}</dd></div>\
-         <div><dt>Charges</dt><dd>{count} for {charged}</dd></div><div><dt>Duplicates</dt><dd>{duplicates}</dd></div>\
-         <div><dt>Jobs</dt><dd>{all}</dd></div></dl>\
-         <p>As JSON: <a href=\"jobs\">jobs</a>, <a href=\"ledger\">ledger</a>, <a href=\"requests\">requests</a>, \
-         <a href=\"templates\">templates</a>, <a href=\"faults\">faults</a>, <a href=\"clock\">clock</a>, \
-         <a href=\"webhooks\">webhooks</a>, <a href=\"openapi.json\">OpenAPI</a>. How well each behaviour is known: \
-         <a href=\"assumptions\">assumptions</a>.</p>\
-         <h2>Jobs</h2><div class=\"wide\" tabindex=\"0\"><table><thead><tr><th>Job</th><th>Template</th><th>Status</th>\
-         <th>Progress</th><th>Credits</th><th>Results</th></tr></thead><tbody>{jobs}</tbody></table></div>\
-         <h2>Requests</h2><div class=\"wide\" tabindex=\"0\"><table><thead><tr><th>Time</th><th>Method</th><th>Path</th>\
-         <th>Status</th><th>Faults</th></tr></thead><tbody>{requests}</tbody></table></div></main></body></html>",
-        left = number(ledger.remaining()),
-        count = ledger.charges().len(),
-        charged = number(charged),
-        duplicates = ledger.duplicates().len(),
-        all = engine.jobs().len(),
-    );
-    let policy = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'";
-    ([(header::CONTENT_SECURITY_POLICY, policy)], Html(page)).into_response()
-}
-
-const CONSOLE: &str = "\
-:root{color-scheme:light dark;--line:light-dark(#e3e5ea,#2b2f38);--soft:light-dark(#5b6270,#a2a9b8)}\
-body{margin:0;font:15px/1.5 system-ui,sans-serif}main{max-width:72rem;margin:0 auto;padding:2rem 1.25rem 4rem}\
-h1{font-size:1.6rem;margin:0 0 1rem}h2{font-size:1.05rem;margin:2rem 0 .5rem}\
-dl{display:flex;flex-wrap:wrap;gap:.75rem;margin:0}dl div{border:1px solid var(--line);border-radius:.6rem;padding:.6rem 1rem;min-width:8rem}\
-dt{color:var(--soft);font-size:.85rem}dd{margin:0;font-size:1.25rem;font-weight:600}\
-.wide{overflow-x:auto}table{border-collapse:collapse;width:100%}th{text-align:left;font-weight:500;color:var(--soft)}\
-th,td{padding:.4rem .75rem .4rem 0;border-bottom:1px solid var(--line);white-space:nowrap}code{font-size:.85em}\
-.failed,.rejected{color:light-dark(#b3261e,#ff9c94)}.done{color:light-dark(#17693a,#7ddc9f)}";
-
 /// `GET /__sandbox/assumptions`: how well each behaviour is known.
 pub async fn assumptions() -> Response {
     let tags = truth::tags();
@@ -350,10 +266,12 @@ pub async fn assumptions() -> Response {
     let page = format!(
         "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\">\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"><title>Assumptions</title>\
-         <style>{CONSOLE}li{{margin:.4rem 0}}small{{color:var(--soft)}}</style></head><body><main>\
-         <h1>What is known about the provider, and what is assumed</h1><p><a href=\"./\">Sandbox</a></p>{lists}</main></body></html>"
+         <link rel=\"icon\" href=\"data:,\"><link rel=\"stylesheet\" href=\"console.css\"></head><body>\
+         <header class=\"top\"><h1>What is known about the provider, and what is assumed</h1>\
+         <p><a href=\"./\">The console</a></p></header>\
+         <main class=\"page\"><div class=\"panel\"><div class=\"text\">{lists}</div></div></main></body></html>"
     );
-    let policy = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'";
+    let policy = "default-src 'none'; style-src 'self'; img-src data:; frame-ancestors 'none'";
     ([(header::CONTENT_SECURITY_POLICY, policy)], Html(page)).into_response()
 }
 

@@ -62,6 +62,8 @@ fn note(app: &App, number: u64, attempt: Value) {
     while deliveries.len() > WEBHOOK_LOG_LIMIT {
         deliveries.pop_first();
     }
+    drop(deliveries);
+    app.change();
 }
 
 enum Failure {

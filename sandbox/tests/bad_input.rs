@@ -116,11 +116,11 @@ fn serve_files(files: Vec<(&'static str, Vec<u8>)>) -> String {
                 let say =
                     |stream: &mut TcpStream, head: &str| stream.write_all(format!("HTTP/1.1 {head}\r\n\r\n").as_bytes());
                 match path.as_str() {
-                    "/silent" => std::thread::sleep(Duration::from_secs(60)),
+                    "/silent" => std::thread::sleep(Duration::from_secs(30)),
                     "/redirect" => drop(say(&mut stream, "302 Found\r\nLocation: /good.png\r\nContent-Length: 0")),
                     "/endless" => {
                         let _ = say(&mut stream, "200 OK");
-                        while stream.write_all(&[0; 65_536]).is_ok() {}
+                        while stream.write_all(&[0; 8_192]).is_ok() {}
                     }
                     _ => {
                         let found = files.iter().find(|(name, _)| *name == path);

@@ -72,6 +72,8 @@ fn each_kind_of_fault_has_an_example_that_is_taken_and_every_kind_is_there() {
     let mut wanted = all.clone();
     wanted.sort();
     assert!(wanted.len() > 15 && kinds == wanted, "{kinds:?} {wanted:?}");
+    let console = sandbox.send(&Request::new("GET", "/__sandbox/console.js")).text();
+    assert!(wanted.iter().all(|kind| console.contains(&format!("\"{kind}\""))), "the console offers every kind");
 }
 
 #[test]
