@@ -106,7 +106,7 @@ fn digest(app: &App) -> Value {
     let engine = app.engine();
     let time = engine.time(now);
     let ledger = engine.ledger();
-    let (requests, asked) = engine.requests();
+    let (requests, asked) = engine.last_requests(REQUESTS);
     let mut webhooks: Vec<Value> = engine.webhook_log().iter().rev().take(WEBHOOKS).cloned().collect();
     let duplicates = ledger.duplicates();
     let later: HashSet<usize> = duplicates.iter().flat_map(|group| group.charges.iter().skip(1).copied()).collect();
@@ -141,7 +141,7 @@ fn digest(app: &App) -> Value {
         "jobs": engine.jobs().iter().rev().take(JOBS).map(|job| job_of(&engine, job, time)).collect::<Value>(),
         "charges": charges,
         "duplicates": ledger.duplicates_body(),
-        "requests": requests.iter().rev().take(REQUESTS).cloned().collect::<Value>(),
+        "requests": requests,
         "faults": engine.faults(),
     });
     drop(engine);

