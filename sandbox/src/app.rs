@@ -35,6 +35,8 @@ pub struct Options {
     pub data: Option<PathBuf>,
     /// Whether time passes only by `POST /__sandbox/clock`, from 2026-01-01 on.
     pub still_clock: bool,
+    /// Whether videos are made before anybody asks for them.
+    pub videos_ahead: bool,
 }
 
 /// Images that the log keeps.
@@ -67,6 +69,7 @@ pub struct App {
     pub www: Vec<PathBuf>,
     /// Rendered videos.
     pub videos: Videos,
+    videos_ahead: bool,
     /// Images that were drawn lately.
     pictures: Pictures,
     /// What became of the last images that were looked for, oldest first.
@@ -105,6 +108,7 @@ impl App {
             cors: options.cors,
             www: options.www,
             videos: Videos::default(),
+            videos_ahead: options.videos_ahead,
             pictures: Pictures::new(lenient),
             images: Mutex::default(),
             deliveries: Mutex::default(),
@@ -195,6 +199,7 @@ impl App {
         for effect in effects {
             match effect {
                 Effect::Webhook { url, body, job, number, .. } => webhooks::send(self, url, &body, job, number),
+                Effect::PrepareVideo { .. } if !self.videos_ahead => {}
                 Effect::PrepareVideo { token } => {
                     let showing = self.engine().video(self.now(), token).map(|(showing, _)| showing);
                     if let Some(showing) = showing {

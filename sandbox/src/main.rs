@@ -132,6 +132,7 @@ fn options(flags: Flags) -> Result<Options, String> {
         allow_webhooks_to: flags.allow_webhooks_to,
         data: flags.data,
         still_clock: flags.still_clock,
+        videos_ahead: true,
     })
 }
 
