@@ -10,7 +10,7 @@ use crate::test::debian::{self, NODE, NPM};
 use crate::workspace::Workspace;
 use crate::{npm, sandbox};
 
-/// Where Prism and the load generator are pinned.
+/// Where Prism is pinned.
 const TOOLS: &str = "xtask/bench/load";
 
 /// On two cores, which the server and the load generator share.
@@ -20,6 +20,9 @@ pub fn run(workspace: &Workspace) -> Result<Value> {
     }
     npm::install(workspace, TOOLS)?;
     let program = step("build the sandbox", || sandbox::build(workspace))?;
+    step("build the load generator", || {
+        shell::run(workspace.cargo().args(["build", "--package", "sandbox", "--example", "load"]))
+    })?;
     let mut command = match shell::find_program(&["taskset"]) {
         Some(taskset) => {
             let mut command = Command::new(taskset);
@@ -32,6 +35,7 @@ pub fn run(workspace: &Workspace) -> Result<Value> {
         .current_dir(&workspace.root)
         .arg(workspace.path("tests/bench/load.mjs"))
         .arg(program)
+        .arg(workspace.program("examples/load"))
         .arg(workspace.path(TOOLS))
         .arg(workspace.target.join("bench"));
     let text = step("measure the load", || shell::read(&mut command))?;
