@@ -1,18 +1,22 @@
 //! Decides what a running sandbox is: the engine with its real clock, and what its effects do.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use axum::http::{HeaderMap, HeaderName, header};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::sync::{Notify, watch};
+use tokio::task::JoinSet;
 use uuid::Uuid;
 
 use crate::data::{Draft, Store};
-use crate::engine::{Command, Config, Effect, Engine, Reply};
+use crate::engine::{Command, Config, Effect, Engine, Reply, Showing};
+use crate::job::rfc3339;
+use crate::pictures::Pictures;
+use crate::storyboard::Storyboard;
 use crate::video::Videos;
 use crate::webhooks;
 
@@ -31,7 +35,12 @@ pub struct Options {
     pub data: Option<PathBuf>,
     /// Whether time passes only by `POST /__sandbox/clock`, from 2026-01-01 on.
     pub still_clock: bool,
+    /// Whether videos are made before anybody asks for them.
+    pub videos_ahead: bool,
 }
+
+/// Images that the log keeps.
+const IMAGE_LOG_LIMIT: usize = 500;
 
 /// Where a clock that stands still stands: 2026-01-01T00:00:00Z.
 const STILL: u64 = 1_767_225_600_000;
@@ -52,12 +61,19 @@ pub struct App {
     resets: AtomicU64,
     /// Something may be due earlier than before.
     hurry: Notify,
+    /// Counts what the console may want to show.
+    changed: watch::Sender<u64>,
     /// Origins whose pages may call the API.
     pub cors: Vec<String>,
     /// Directories of pages.
     pub www: Vec<PathBuf>,
     /// Rendered videos.
     pub videos: Videos,
+    videos_ahead: bool,
+    /// Images that were drawn lately.
+    pictures: Pictures,
+    /// What became of the last images that were looked for, oldest first.
+    pub images: Mutex<VecDeque<Value>>,
     /// The answers that each webhook had, by its number.
     pub deliveries: Mutex<BTreeMap<u64, Vec<Value>>>,
     /// Hosts beside loopback that webhooks may go to; `*` for all.
@@ -71,7 +87,7 @@ impl App {
     pub fn new(options: Options, port: u16) -> Result<Arc<Self>, String> {
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64;
         let wall = if options.still_clock { STILL } else { wall };
-        let speed = options.engine.speed;
+        let (speed, lenient) = (options.engine.speed, options.engine.lenient_urls);
         let (engine, store, last) = match &options.data {
             None => (Engine::new(options.engine), None, 0),
             Some(path) => {
@@ -88,9 +104,13 @@ impl App {
             jumps: watch::Sender::new(0),
             resets: AtomicU64::new(0),
             hurry: Notify::new(),
+            changed: watch::Sender::new(0),
             cors: options.cors,
             www: options.www,
             videos: Videos::default(),
+            videos_ahead: options.videos_ahead,
+            pictures: Pictures::new(lenient),
+            images: Mutex::default(),
             deliveries: Mutex::default(),
             allow_webhooks_to: options.allow_webhooks_to,
             delivering: Mutex::default(),
@@ -171,6 +191,7 @@ impl App {
         if reset {
             self.resets.fetch_add(1, Ordering::SeqCst);
             self.videos.clear();
+            self.pictures.clear();
         }
         if jump {
             self.jumps.send_modify(|jumps| *jumps += 1);
@@ -178,16 +199,79 @@ impl App {
         for effect in effects {
             match effect {
                 Effect::Webhook { url, body, job, number, .. } => webhooks::send(self, url, &body, job, number),
+                Effect::PrepareVideo { .. } if !self.videos_ahead => {}
                 Effect::PrepareVideo { token } => {
                     let showing = self.engine().video(self.now(), token).map(|(showing, _)| showing);
                     if let Some(showing) = showing {
-                        self.videos.prepare(token, showing);
+                        self.videos.prepare(token, self.board(showing));
                     }
                 }
             }
         }
         self.hurry.notify_one();
+        self.change();
         reply
+    }
+
+    /// Lets the console look again.
+    pub fn change(&self) {
+        self.changed.send_modify(|changes| *changes += 1);
+    }
+
+    /// Tells of what the console may want to show.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changed.subscribe()
+    }
+
+    /// Whether time passes only by `POST /__sandbox/clock`.
+    pub fn stands_still(&self) -> bool {
+        self.started.1.is_none()
+    }
+
+    /// What a page or a video shows, with the images that can be drawn.
+    pub fn board(self: &Arc<Self>, showing: Showing) -> impl Future<Output = Storyboard> + Send + use<> {
+        let app = Arc::clone(self);
+        async move {
+            let mut board = Storyboard::new(&showing);
+            let mut looks = JoinSet::new();
+            for (place, card) in board.cards.iter().enumerate().filter(|(_, card)| card.kind == "image") {
+                let Some(url) = card.url.clone() else { continue };
+                let (app, label, job) = (Arc::clone(&app), card.label.clone(), showing.job);
+                looks.spawn(async move {
+                    let (outcome, looked) = app.pictures.get(&url).await;
+                    if looked {
+                        app.note_image(job, &label, &url, outcome.as_ref().err());
+                    }
+                    (place, outcome)
+                });
+            }
+            while let Some(look) = looks.join_next().await {
+                if let Ok((place, outcome)) = look
+                    && let Some(card) = board.cards.get_mut(place)
+                {
+                    card.picture = Some(outcome);
+                }
+            }
+            board
+        }
+    }
+
+    /// Writes down whether an image is drawn; one that is not, on the terminal too.
+    fn note_image(&self, job: Option<Uuid>, label: &str, url: &str, why: Option<&String>) {
+        let short: String = url.chars().take(200).collect();
+        if let Some(why) = why {
+            eprintln!("sandbox: the image \"{label}\" at {} is not drawn: {why}", short.escape_debug());
+        }
+        let now = self.engine().time(self.now());
+        let job = job.map(|id| id.to_string());
+        let answer = why.map_or("drawn", String::as_str);
+        let mut images = self.images.lock().unwrap_or_else(PoisonError::into_inner);
+        if images.len() == IMAGE_LOG_LIMIT {
+            images.pop_front();
+        }
+        images.push_back(json!({"at": rfc3339(now, 0), "job_id": job, "label": label, "url": short, "answer": answer}));
+        drop(images);
+        self.change();
     }
 
     /// The hosts by which this server is known.

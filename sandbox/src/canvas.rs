@@ -1,8 +1,11 @@
 //! Decides how shapes and text become pixels of a planar YUV 4:2:0 frame.
 
-use fontdue::{Font, FontSettings, Metrics};
-use rusty_h264_common::YuvFrame;
 use std::collections::HashMap;
+
+use fontdue::{Font, FontSettings, Metrics};
+use image::imageops::{self, FilterType};
+use image::{Rgba, RgbaImage};
+use rusty_h264_common::YuvFrame;
 
 /// A colour in the encoder's own terms.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -47,8 +50,8 @@ fn toward(from: u8, to: f32, part: f32) -> u8 {
     (from + (to - from) * part + 0.5) as u8
 }
 
-/// Lays `color` over the frame where `cover` (0 to 1, called with whole pixels) says so.
-fn blend(frame: &mut YuvFrame, area: Area, color: Color, cover: impl Fn(usize, usize) -> f32) {
+/// Lays colour over the frame: `paint`, called with whole pixels, says which, and how much of it (0 to 1).
+fn blend(frame: &mut YuvFrame, area: Area, paint: impl Fn(usize, usize) -> (Color, f32)) {
     let clamp = |value: f32, limit: usize| (value.max(0.0) as usize).min(limit);
     // Whole 2x2 blocks, as the chroma planes have one sample for each.
     let left = clamp(area.x.floor(), frame.width) & !1;
@@ -58,11 +61,13 @@ fn blend(frame: &mut YuvFrame, area: Area, color: Color, cover: impl Fn(usize, u
     let (width, half) = (frame.width, frame.width / 2);
     for y in (top..bottom).step_by(2) {
         for x in (left..right).step_by(2) {
-            let mut sum = 0.0;
+            let (mut sum, mut u, mut v) = (0.0, 0.0, 0.0);
             for (dx, dy) in [(0, 0), (1, 0), (0, 1), (1, 1)] {
-                let part = cover(x + dx, y + dy);
+                let (color, part) = paint(x + dx, y + dy);
                 if part > 0.0 {
                     sum += part;
+                    u += color.u * part;
+                    v += color.v * part;
                     if let Some(sample) = frame.y.get_mut((y + dy) * width + x + dx) {
                         *sample = toward(*sample, color.y, part);
                     }
@@ -70,37 +75,69 @@ fn blend(frame: &mut YuvFrame, area: Area, color: Color, cover: impl Fn(usize, u
             }
             if sum > 0.0 {
                 let place = y / 2 * half + x / 2;
-                if let (Some(u), Some(v)) = (frame.u.get_mut(place), frame.v.get_mut(place)) {
-                    *u = toward(*u, color.u, sum / 4.0);
-                    *v = toward(*v, color.v, sum / 4.0);
+                if let (Some(blue), Some(red)) = (frame.u.get_mut(place), frame.v.get_mut(place)) {
+                    *blue = toward(*blue, u / sum, sum / 4.0);
+                    *red = toward(*red, v / sum, sum / 4.0);
                 }
             }
         }
     }
 }
 
-/// Fills a rectangle with round corners.
-pub fn fill(frame: &mut YuvFrame, area: Area, radius: f32, color: Color, alpha: f32) {
+/// How much of a pixel lies within a rectangle with round corners.
+fn within(area: Area, radius: f32) -> impl Fn(usize, usize) -> f32 {
     let radius = radius.min(area.w / 2.0).min(area.h / 2.0);
     let (cx, cy) = (area.x + area.w / 2.0, area.y + area.h / 2.0);
     let (hw, hh) = (area.w / 2.0 - radius, area.h / 2.0 - radius);
-    blend(frame, area, color, |x, y| {
+    move |x, y| {
         let dx = (x as f32 + 0.5 - cx).abs() - hw;
         let dy = (y as f32 + 0.5 - cy).abs() - hh;
         let outside = dx.max(0.0).hypot(dy.max(0.0)) + dx.max(dy).min(0.0) - radius;
-        (0.5 - outside).clamp(0.0, 1.0) * alpha
+        (0.5 - outside).clamp(0.0, 1.0)
+    }
+}
+
+/// Fills a rectangle with round corners.
+pub fn fill(frame: &mut YuvFrame, area: Area, radius: f32, color: Color, alpha: f32) {
+    let cover = within(area, radius);
+    blend(frame, area, |x, y| (color, cover(x, y) * alpha));
+}
+
+/// Fills a rectangle with round corners by a picture, as much of its middle as has the rectangle's form.
+pub fn paste(frame: &mut YuvFrame, area: Area, radius: f32, picture: &RgbaImage) {
+    let (width, height) = (picture.width() as f32, picture.height() as f32);
+    let scale = (area.w / width).max(area.h / height);
+    if !scale.is_finite() || area.w < 1.0 || area.h < 1.0 {
+        return;
+    }
+    let (w, h) = ((area.w / scale).min(width).max(1.0), (area.h / scale).min(height).max(1.0));
+    let middle = imageops::crop_imm(picture, ((width - w) / 2.0) as u32, ((height - h) / 2.0) as u32, w as u32, h as u32);
+    let fitted = imageops::resize(&middle.to_image(), area.w.round() as u32, area.h.round() as u32, FilterType::Triangle);
+    let cover = within(area, radius);
+    blend(frame, area, |x, y| {
+        let (dx, dy) = ((x as f32 - area.x).round(), (y as f32 - area.y).round());
+        let last = |side: u32| side.saturating_sub(1);
+        // The edge is covered in part by a pixel that lies half outside.
+        let place = ((dx.max(0.0) as u32).min(last(fitted.width())), (dy.max(0.0) as u32).min(last(fitted.height())));
+        match fitted.get_pixel_checked(place.0, place.1) {
+            Some(&Rgba([red, green, blue, alpha])) => {
+                let rgb = u32::from_be_bytes([0, red, green, blue]);
+                (Color::new(rgb), cover(x, y) * f32::from(alpha) / 255.0)
+            }
+            None => (Color::new(0), 0.0),
+        }
     });
 }
 
 /// Fills what lies below the line from `(area.x, left)` to the right edge at `right`, within `area`.
 pub fn slope(frame: &mut YuvFrame, area: Area, left: f32, right: f32, color: Color) {
-    blend(frame, area, color, |x, y| {
+    blend(frame, area, |x, y| {
         let (x, y) = (x as f32 + 0.5, y as f32 + 0.5);
         if x < area.x || x > area.x + area.w || y > area.y + area.h {
-            return 0.0;
+            return (color, 0.0);
         }
         let edge = left + (right - left) * (x - area.x) / area.w;
-        (y - edge + 0.5).clamp(0.0, 1.0)
+        (color, (y - edge + 0.5).clamp(0.0, 1.0))
     });
 }
 
@@ -188,13 +225,13 @@ impl Face {
             let left = (x + metrics.bounds.xmin).round();
             let top = (y - metrics.bounds.ymin - metrics.height as f32).round();
             let (w, h) = (metrics.width as f32, metrics.height as f32);
-            blend(frame, Area { x: left, y: top, w, h }, color, |px, py| {
+            blend(frame, Area { x: left, y: top, w, h }, |px, py| {
                 let (dx, dy) = (px as f32 - left, py as f32 - top);
                 if dx < 0.0 || dy < 0.0 || dx >= w || dy >= h {
-                    return 0.0;
+                    return (color, 0.0);
                 }
                 let place = dy as usize * metrics.width + dx as usize;
-                bitmap.get(place).map_or(0.0, |cover| f32::from(*cover) / 255.0 * alpha)
+                (color, bitmap.get(place).map_or(0.0, |cover| f32::from(*cover) / 255.0 * alpha))
             });
             x += metrics.advance_width;
         }
@@ -216,6 +253,25 @@ mod tests {
             assert!(frame.u.iter().all(|sample| *sample == 128));
             frame = YuvFrame::black(64, 64);
         }
+    }
+
+    #[test]
+    fn a_picture_fills_its_place_by_its_middle_and_lets_through_what_it_does_not_cover() {
+        let mut frame = YuvFrame::black(64, 64);
+        let red = Color::new(0x00ff_0000);
+        let picture = RgbaImage::from_fn(300, 100, |x, _| match x {
+            0..100 | 200.. => Rgba([255; 4]),
+            _ => Rgba([255, 0, 0, 255]),
+        });
+        paste(&mut frame, Area { x: 16.0, y: 16.0, w: 32.0, h: 32.0 }, 0.0, &picture);
+        let at = |x: usize, y: usize| (frame.y[y * 64 + x], frame.v[y / 2 * 32 + x / 2]);
+        for (x, y) in [(20, 20), (32, 32), (44, 44)] {
+            assert!(at(x, y).0.abs_diff(red.y as u8) < 3 && at(x, y).1.abs_diff(red.v as u8) < 3, "{x} {y}: {:?}", at(x, y));
+        }
+        assert_eq!((at(10, 32), at(54, 32)), ((0, 128), (0, 128)));
+        let mut clear = YuvFrame::black(64, 64);
+        paste(&mut clear, Area { x: 0.0, y: 0.0, w: 64.0, h: 64.0 }, 8.0, &RgbaImage::new(1, 1));
+        assert!(clear.y.iter().all(|sample| *sample == 0));
     }
 
     #[test]

@@ -2,12 +2,13 @@
 //!
 //! | request | body | answer |
 //! | --- | --- | --- |
-//! | `GET /` | | a page for people |
+//! | `GET /` | | the console, a page for people; `GET events` tells it what goes on, in a form that may change |
 //! | `GET templates` | | `[{template_id, name, aspect_ratio, width, height, duration_seconds, behaviour, variables}]` |
 //! | `GET jobs` | | every job as the API answers it, newest first, with `template_id` and `template_name` |
 //! | `GET ledger` | | `{granted, remaining, reserved, charges, duplicates}` |
 //! | `GET requests` | | `{total, requests}`, the last 2000, oldest first |
 //! | `GET webhooks` | | the last 500 webhooks, oldest first, each with its `faults` and its `tries` |
+//! | `GET images` | | the last 500 images that were looked for, oldest first, and what became of each |
 //! | `GET assumptions` | | a page: what is documented, observed and assumed |
 //! | `GET openapi.json` | | the upstream calls as `OpenAPI` 3.0 |
 //! | `GET faults` | | the rules, each with `seen` and `struck` |
@@ -33,18 +34,22 @@ use serde_json::{Value, json};
 use crate::app::{App, header};
 use crate::engine::Command;
 use crate::exchange::read;
-use crate::{faults, openapi, pages};
+use crate::{console, faults, openapi, pages};
 
 /// The routes, guarded.
 pub fn router(app: &Arc<App>) -> Router<Arc<App>> {
     Router::new()
         .route("/__sandbox", get(|| async { Redirect::temporary("/__sandbox/") }))
-        .route("/__sandbox/", get(pages::console))
+        .route("/__sandbox/", get(console::page))
+        .route("/__sandbox/console.css", get(console::style))
+        .route("/__sandbox/console.js", get(console::script))
+        .route("/__sandbox/events", get(console::events))
         .route("/__sandbox/templates", get(templates))
         .route("/__sandbox/jobs", get(jobs))
         .route("/__sandbox/ledger", get(ledger))
         .route("/__sandbox/requests", get(requests))
         .route("/__sandbox/webhooks", get(webhooks))
+        .route("/__sandbox/images", get(images))
         .route("/__sandbox/faults", get(list_faults).put(set_faults))
         .route("/__sandbox/assumptions", get(pages::assumptions))
         .route("/__sandbox/openapi.json", get(openapi))
@@ -133,6 +138,10 @@ async fn webhooks(State(app): State<Arc<App>>) -> Response {
     ok(log.into_iter().map(with_tries).collect())
 }
 
+async fn images(State(app): State<Arc<App>>) -> Response {
+    ok(app.images.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect())
+}
+
 async fn list_faults(State(app): State<Arc<App>>) -> Response {
     ok(app.engine().faults())
 }
@@ -195,5 +204,6 @@ async fn reset(State(app): State<Arc<App>>, given: Body) -> Response {
     }
     app.handle(Command::Reset { seed, credits });
     app.deliveries.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    app.images.lock().unwrap_or_else(PoisonError::into_inner).clear();
     ok(json!({"reset": true}))
 }

@@ -301,9 +301,11 @@ fn read(database: &Database, config: &Config) -> Result<Vec<(u64, Entry)>, Strin
     }
     let written: Value = serde_json::from_str(&written).map_err(|error| damaged(&error.to_string()))?;
     for (flag, now) in settings(config).as_object().into_iter().flatten() {
-        if written[flag] != *now {
+        // A file that is older than a switch was made without it.
+        let then = written.get(flag).unwrap_or(&Value::Bool(false));
+        if then != now {
             let word = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-            let (then, now) = (word(&written[flag]), word(now));
+            let (then, now) = (word(then), word(now));
             return Err(format!("it was made with another {flag} ({then}, not {now}): start with the same, or {REMEDY}"));
         }
     }
@@ -325,6 +327,7 @@ fn settings(config: &Config) -> Value {
         "--prices": format!("{:?}", config.prices),
         "--editor-access": config.editor_access,
         "--honour-idempotency-key": config.honour_idempotency_key,
+        "--lenient-urls": config.lenient_urls,
         "--templates": format!("{:016x}", fingerprint(Value::from(templates).to_string().as_bytes())),
     })
 }

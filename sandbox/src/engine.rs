@@ -62,6 +62,8 @@ pub struct Config {
     pub editor_access: bool,
     /// Whether a repeated `Idempotency-Key` is answered from memory.
     pub honour_idempotency_key: bool,
+    /// Whether media are taken that the provider could not fetch.
+    pub lenient_urls: bool,
 }
 
 impl Default for Config {
@@ -76,6 +78,7 @@ impl Default for Config {
             prices: Prices::Seed,
             editor_access: false,
             honour_idempotency_key: false,
+            lenient_urls: false,
         }
     }
 }
@@ -165,6 +168,42 @@ struct Remembered {
     reply: Reply,
 }
 
+/// A request in the log. It is written out when somebody reads it: far more requests come than are read about.
+#[derive(Debug, Clone)]
+struct Line {
+    number: u64,
+    at: u64,
+    relayed: bool,
+    connection: u64,
+    method: String,
+    path: String,
+    call: Option<Call>,
+    status: Option<u16>,
+    faults: Vec<&'static str>,
+    job: Option<Uuid>,
+    key: Option<String>,
+    bytes: usize,
+}
+
+impl Line {
+    fn body(&self) -> Value {
+        json!({
+            "n": self.number,
+            "at": rfc3339(self.at, 0),
+            "via": if self.relayed { "relay" } else { "api" },
+            "connection": self.connection,
+            "method": self.method,
+            "path": self.path,
+            "call": self.call.map(Call::name),
+            "status": self.status,
+            "faults": self.faults,
+            "job_id": self.job.map(|id| id.to_string()),
+            "idempotency_key": self.key,
+            "body_bytes": self.bytes,
+        })
+    }
+}
+
 /// The state machine.
 #[derive(Debug, Clone)]
 pub struct Engine {
@@ -179,7 +218,7 @@ pub struct Engine {
     dues: u64,
     faults: Faults,
     remembered: HashMap<(Call, String, String), Remembered>,
-    log: VecDeque<Value>,
+    log: VecDeque<Line>,
     requests: u64,
     /// Changes of status whose webhook went, or goes, before them.
     announced: HashSet<(usize, usize, Turn, u64)>,
@@ -325,7 +364,12 @@ impl Engine {
 
     /// The body of `GET /__sandbox/requests`.
     pub fn requests_body(&self) -> Value {
-        json!({"total": self.requests, "requests": self.log})
+        json!({"total": self.requests, "requests": self.log.iter().map(Line::body).collect::<Value>()})
+    }
+
+    /// So many of the last requests, newest first, and how many there were.
+    pub fn last_requests(&self, count: usize) -> (Value, u64) {
+        (self.log.iter().rev().take(count).map(Line::body).collect(), self.requests)
     }
 
     /// The webhooks that were due, oldest first: the engine's part of `GET /__sandbox/webhooks`.
@@ -497,20 +541,23 @@ impl Engine {
             self.log.pop_front();
         }
         let dropped = matches!(reply.wire, Wire::Drop { .. });
-        self.log.push_back(json!({
-            "n": self.requests,
-            "at": rfc3339(now, 0),
-            "via": if request.relayed { "relay" } else { "api" },
-            "connection": request.connection,
-            "method": request.method,
-            "path": request.path,
-            "call": match route { Route::Call(call, _) => Some(call.name()), Route::Slash | Route::Unknown => None },
-            "status": (!dropped).then_some(reply.status),
-            "faults": plan.kinds(),
-            "job_id": job.map(|id| id.to_string()),
-            "idempotency_key": request.idempotency_key,
-            "body_bytes": request.body.len(),
-        }));
+        self.log.push_back(Line {
+            number: self.requests,
+            at: now,
+            relayed: request.relayed,
+            connection: request.connection,
+            method: request.method.clone(),
+            path: request.path.clone(),
+            call: match route {
+                Route::Call(call, _) => Some(call),
+                Route::Slash | Route::Unknown => None,
+            },
+            status: (!dropped).then_some(reply.status),
+            faults: plan.kinds(),
+            job,
+            key: request.idempotency_key.clone(),
+            bytes: request.body.len(),
+        });
         reply
     }
 
@@ -684,6 +731,11 @@ impl Engine {
             .iter()
             .position(|template| template.id == template_id)
             .ok_or_else(|| refused(&json!(["Custom template not found"])))?;
+        if !self.config.lenient_urls
+            && let Some(body) = fields.variables.as_ref().and_then(validate::refuse_unreachable)
+        {
+            return Err(refused(&body));
+        }
         let step = if call == Call::Submit { Step::Submit } else { Step::Preview };
         let model = fields.model_version.unwrap_or_default();
         let number = self.jobs.len() as u64;

@@ -170,8 +170,18 @@ impl Ledger {
                 body
             })
             .collect();
-        let duplicates: Vec<Value> = self
-            .duplicates()
+        json!({
+            "granted": number(self.granted),
+            "remaining": number(self.remaining()),
+            "reserved": number(self.reserved),
+            "charges": charges,
+            "duplicates": self.duplicates_body(),
+        })
+    }
+
+    /// The duplicates as `GET /__sandbox/ledger` lists them.
+    pub fn duplicates_body(&self) -> Value {
+        self.duplicates()
             .into_iter()
             .map(|duplicate| {
                 let members: Vec<&Charge> = duplicate.charges.iter().filter_map(|place| self.charges.get(*place)).collect();
@@ -184,14 +194,7 @@ impl Ledger {
                     "excess_credits": number(excess),
                 })
             })
-            .collect();
-        json!({
-            "granted": number(self.granted),
-            "remaining": number(self.remaining()),
-            "reserved": number(self.reserved),
-            "charges": charges,
-            "duplicates": duplicates,
-        })
+            .collect()
     }
 }
 

@@ -16,6 +16,7 @@ use sandbox::templates;
 /// A local stand-in for Creatify's custom template jobs: no account, no network, no credits.
 #[derive(Debug, Parser)]
 #[command(name = "sandbox", version, args_conflicts_with_subcommands = true)]
+#[allow(clippy::struct_excessive_bools, reason = "a flag is a bool")]
 struct Flags {
     #[command(subcommand)]
     other: Option<Other>,
@@ -61,6 +62,9 @@ struct Flags {
     /// A repeated Idempotency-Key is answered from memory; upstream is not known to do so
     #[arg(long)]
     honour_idempotency_key: bool,
+    /// Images of this machine and data: URLs are taken, fetched and drawn; the provider could not fetch them
+    #[arg(long)]
+    lenient_urls: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -121,12 +125,14 @@ fn options(flags: Flags) -> Result<Options, String> {
             prices: flags.prices,
             editor_access: flags.editor_access,
             honour_idempotency_key: flags.honour_idempotency_key,
+            lenient_urls: flags.lenient_urls,
         },
         cors: flags.cors.iter().map(|origin| origin.trim_end_matches('/').to_owned()).collect(),
         www: flags.www,
         allow_webhooks_to: flags.allow_webhooks_to,
         data: flags.data,
         still_clock: flags.still_clock,
+        videos_ahead: true,
     })
 }
 

@@ -1,4 +1,4 @@
-//! Decides how previews, sample images, the editor's stand-in and the console look.
+//! Decides how previews, sample images, the editor's stand-in and the page of assumptions look.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -7,14 +7,15 @@ use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{Html, IntoResponse as _, Response};
 use serde::Deserialize;
+use url::Url;
 use uuid::Uuid;
 
 use crate::app::App;
-use crate::engine::Command;
 use crate::exchange::plain;
-use crate::job::number;
 use crate::message;
-use crate::storyboard::{Storyboard, kind_words};
+use crate::pictures::Picture;
+use crate::samples;
+use crate::storyboard::{Card, Storyboard, kind_words};
 use crate::truth::{self, Grade};
 
 // documented: `preview` is the address of a page that plays the preview, fit for a frame, and not of a file.
@@ -22,7 +23,7 @@ use crate::truth::{self, Grade};
 pub async fn preview(State(app): State<Arc<App>>, Path(token): Path<String>, headers: HeaderMap) -> Response {
     let showing = Uuid::try_parse(&token).ok().and_then(|token| app.engine().preview(app.now(), token));
     match showing {
-        Some(showing) => page(&Storyboard::new(&showing), &app.origin(&headers)),
+        Some(showing) => page(&app.board(showing).await, &app.origin(&headers)),
         None => plain(message::not_found()),
     }
 }
@@ -32,26 +33,21 @@ pub async fn template_preview(State(app): State<Arc<App>>, Path(id): Path<String
     let origin = app.origin(&headers);
     let showing = Uuid::try_parse(&id).ok().and_then(|id| app.engine().template_preview(id, &origin));
     match showing {
-        Some(showing) => page(&Storyboard::new(&showing), &origin),
+        Some(showing) => page(&app.board(showing).await, &origin),
         None => plain(message::not_found()),
     }
 }
 
 /// `GET /samples/{name}`: images that the built-in templates use.
 pub async fn sample(Path(name): Path<String>) -> Response {
-    let image = match name.as_str() {
-        "coffee.svg" => include_str!("../assets/samples/coffee.svg"),
-        "skyline.svg" => include_str!("../assets/samples/skyline.svg"),
-        "shoe.svg" => include_str!("../assets/samples/shoe.svg"),
-        "house.svg" => include_str!("../assets/samples/house.svg"),
-        "garden.svg" => include_str!("../assets/samples/garden.svg"),
-        _ => return plain(message::not_found()),
+    let Some(image) = samples::named(&name) else {
+        return plain(message::not_found());
     };
     let headers = [
-        (header::CONTENT_TYPE, "image/svg+xml"),
+        (header::CONTENT_TYPE, "image/png"),
         (header::CACHE_CONTROL, "public, max-age=3600"),
         (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
-        (header::CONTENT_SECURITY_POLICY, "default-src 'none'; style-src 'unsafe-inline'"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
     ];
     (headers, image).into_response()
 }
@@ -109,7 +105,7 @@ fn escape(text: &str) -> String {
 /// The storyboard as one page: no script, nothing loaded from elsewhere, fit for a sandboxed frame.
 fn page(board: &Storyboard, origin: &str) -> Response {
     let policy = format!(
-        "default-src 'none'; style-src 'unsafe-inline'; img-src {origin}; base-uri 'none'; form-action 'none'; \
+        "default-src 'none'; style-src 'unsafe-inline'; img-src {origin} data:; base-uri 'none'; form-action 'none'; \
          frame-ancestors *"
     );
     let headers = [
@@ -164,15 +160,26 @@ fn html(board: &Storyboard, origin: &str) -> String {
             escape(&scene.text)
         );
     }
-    let own = format!("{origin}/samples/");
     let mut pictures = String::new();
     let mut chips = String::new();
     for card in &board.cards {
-        let picture = card.url.as_deref().filter(|url| card.kind == "image" && url.starts_with(&own));
-        if let Some(url) = picture {
-            let _ = write!(pictures, "<img src=\"{}\" alt=\"{}\">", escape(url), escape(&card.label));
-        } else {
-            let _ = write!(chips, "<li><b>{}</b><span>{}</span></li>", escape(kind_words(&card.kind)), escape(&card.value));
+        let label = escape(&card.label);
+        let value = escape(&card.value);
+        match (card.kind.as_str(), &card.picture) {
+            ("image", Some(Ok(picture))) => {
+                let source = source(card, picture, origin);
+                let _ = write!(pictures, "<img src=\"{}\" alt=\"{label}\">", escape(&source));
+            }
+            ("image", other) => {
+                let why = match other {
+                    Some(Err(why)) => format!("Not drawn: {}", escape(why)),
+                    _ => "Not drawn".to_owned(),
+                };
+                let _ = write!(pictures, "<div>{LANDSCAPE}<b>{label}</b><span>{value}</span><small>{why}</small></div>");
+            }
+            (kind, _) => {
+                let _ = write!(chips, "<li><b>{}</b><span>{value}</span></li>", escape(kind_words(kind)));
+            }
         }
     }
     if !pictures.is_empty() {
@@ -196,6 +203,18 @@ fn html(board: &Storyboard, origin: &str) -> String {
     )
 }
 
+/// Where a page has an image from: a sample has an address, every other one comes within the page.
+fn source(card: &Card, picture: &Picture, origin: &str) -> String {
+    let sample = card.url.as_deref().and_then(|url| Url::parse(url).ok()).and_then(|url| samples::at(&url));
+    match sample {
+        Some((name, _)) => format!("{origin}/samples/{name}"),
+        None => picture.data_url(),
+    }
+}
+
+const LANDSCAPE: &str = "<svg viewBox=\"0 0 24 16\" aria-hidden=\"true\"><circle cx=\"17\" cy=\"4.5\" r=\"2.5\"/>\
+<path d=\"M1 15 8.5 5l5 6.7L16 8.5 23 15z\"/></svg>";
+
 const STYLE: &str = "\
 *{box-sizing:border-box;margin:0}\
 html,body{height:100%;background:#0b0d12;overflow:hidden}\
@@ -210,6 +229,10 @@ h1{font-size:inherit;font-weight:600;letter-spacing:.01em}\
 header span{border:1px solid rgb(255 255 255/.4);border-radius:9cqmin;padding:.35em .9em;font-size:.85em}\
 .pictures{display:flex;gap:3cqmin;flex:0 1 auto;min-height:0;height:46cqh}\
 .pictures img{flex:1;min-width:0;height:100%;object-fit:cover;border-radius:3.5cqmin;box-shadow:0 2cqmin 6cqmin rgb(0 0 0/.35)}\
+.pictures div{flex:1;min-width:0;height:100%;display:flex;flex-direction:column;align-items:center;justify-content:center;gap:1.2cqmin;\
+padding:3cqmin;border-radius:3.5cqmin;border:.4cqmin dashed rgb(255 255 255/.45);background:rgb(255 255 255/.12);font-size:3cqmin;\
+text-align:center;overflow-wrap:anywhere;overflow:hidden}.pictures svg{width:22cqmin;flex:0 1 auto;min-height:0;fill:var(--accent)}\
+.pictures small{font-size:2.7cqmin}\
 .scenes{position:relative;flex:1;display:grid;align-items:end}\
 section{grid-area:1/1;animation:linear infinite both;animation-duration:var(--time)}\
 h2{font-size:3.2cqmin;font-weight:600;color:var(--accent);letter-spacing:.04em;margin-bottom:.7em}\
@@ -221,92 +244,10 @@ li b{color:var(--accent);font-weight:600}li span{overflow:hidden;text-overflow:e
 footer{position:absolute;inset:auto 0 0;height:1.4cqmin;background:rgb(255 255 255/.18)}\
 footer i{display:block;height:100%;background:var(--accent);transform-origin:left;animation:run var(--time) linear infinite}\
 @keyframes run{from{transform:scaleX(0)}}\
-@container (aspect-ratio>1){.pictures{position:absolute;right:7cqmin;top:18cqmin;width:42cqw;height:66cqh;flex-direction:column}.pictures img{width:100%;height:0}\
+@container (aspect-ratio>1){.pictures{position:absolute;right:7cqmin;top:18cqmin;width:42cqw;height:66cqh;flex-direction:column}.pictures :is(img,div){width:100%;height:0}\
 .pictures~.scenes{width:46cqw}.pictures~.scenes .xl p{font-size:11cqmin}.pictures~.scenes .l p{font-size:9cqmin}}\
 @media (prefers-reduced-motion:reduce){section{animation:none!important}footer i{animation:none}\
 .scenes{display:flex;flex-direction:column;justify-content:end;gap:3cqmin}.scenes p{font-size:5cqmin!important}}";
-
-/// `GET /__sandbox/`: what goes on, for people.
-pub async fn console(State(app): State<Arc<App>>) -> Response {
-    app.handle(Command::Tick);
-    let engine = app.engine();
-    let now = engine.time(app.now());
-    let mut jobs = String::new();
-    for job in engine.jobs().iter().rev().take(200) {
-        let template = engine.templates().get(job.template).map_or("", |template| template.name.as_str());
-        let status = job.status(now).name();
-        let mut links = String::new();
-        if job.has_preview(now) {
-            let _ = write!(links, "<a href=\"{}\">preview</a> ", job.preview_url(""));
-        }
-        if job.has_video(now) {
-            let _ = write!(links, "<a href=\"{}\">video</a>", job.video_url(""));
-        }
-        let progress = job.phase().map_or(0.0, |phase| phase.progress(now));
-        let _ = write!(
-            jobs,
-            "<tr><td><code>{}</code></td><td>{}</td><td class=\"{status}\">{status}</td>\
-             <td><progress value=\"{progress}\" aria-label=\"progress\"></progress></td><td>{}</td><td>{links}</td></tr>",
-            job.id,
-            escape(template),
-            number(job.credits_used(now))
-        );
-    }
-    let mut requests = String::new();
-    let log = engine.requests_body();
-    for request in log["requests"].as_array().into_iter().flatten().rev().take(60) {
-        let word = |field: &str| match &request[field] {
-            serde_json::Value::Null => "none".to_owned(),
-            serde_json::Value::String(text) => text.clone(),
-            other => other.to_string(),
-        };
-        let faults: Vec<&str> =
-            request["faults"].as_array().into_iter().flatten().filter_map(|kind| kind.as_str()).collect();
-        let _ = write!(
-            requests,
-            "<tr><td>{}</td><td>{}</td><td><code>{}</code></td><td>{}</td><td>{}</td></tr>",
-            escape(word("at").get(11..23).unwrap_or_default()),
-            escape(&word("method")),
-            escape(&word("path")),
-            escape(&word("status")),
-            escape(&faults.join(", "))
-        );
-    }
-    let ledger = engine.ledger();
-    let charged: f64 = ledger.charges().iter().map(|charge| charge.credits).sum();
-    let page = format!(
-        "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><meta http-equiv=\"refresh\" content=\"3\">\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"><title>Sandbox</title><style>{CONSOLE}</style>\
-         </head><body><main><h1>Sandbox</h1><dl><div><dt>Credits left</dt><dd>{left}</dd></div>\
-         <div><dt>Charges</dt><dd>{count} for {charged}</dd></div><div><dt>Duplicates</dt><dd>{duplicates}</dd></div>\
-         <div><dt>Jobs</dt><dd>{all}</dd></div></dl>\
-         <p>As JSON: <a href=\"jobs\">jobs</a>, <a href=\"ledger\">ledger</a>, <a href=\"requests\">requests</a>, \
-         <a href=\"templates\">templates</a>, <a href=\"faults\">faults</a>, <a href=\"clock\">clock</a>, \
-         <a href=\"webhooks\">webhooks</a>, <a href=\"openapi.json\">OpenAPI</a>. How well each behaviour is known: \
-         <a href=\"assumptions\">assumptions</a>.</p>\
-         <h2>Jobs</h2><div class=\"wide\" tabindex=\"0\"><table><thead><tr><th>Job</th><th>Template</th><th>Status</th>\
-         <th>Progress</th><th>Credits</th><th>Results</th></tr></thead><tbody>{jobs}</tbody></table></div>\
-         <h2>Requests</h2><div class=\"wide\" tabindex=\"0\"><table><thead><tr><th>Time</th><th>Method</th><th>Path</th>\
-         <th>Status</th><th>Faults</th></tr></thead><tbody>{requests}</tbody></table></div></main></body></html>",
-        left = number(ledger.remaining()),
-        count = ledger.charges().len(),
-        charged = number(charged),
-        duplicates = ledger.duplicates().len(),
-        all = engine.jobs().len(),
-    );
-    let policy = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'";
-    ([(header::CONTENT_SECURITY_POLICY, policy)], Html(page)).into_response()
-}
-
-const CONSOLE: &str = "\
-:root{color-scheme:light dark;--line:light-dark(#e3e5ea,#2b2f38);--soft:light-dark(#5b6270,#a2a9b8)}\
-body{margin:0;font:15px/1.5 system-ui,sans-serif}main{max-width:72rem;margin:0 auto;padding:2rem 1.25rem 4rem}\
-h1{font-size:1.6rem;margin:0 0 1rem}h2{font-size:1.05rem;margin:2rem 0 .5rem}\
-dl{display:flex;flex-wrap:wrap;gap:.75rem;margin:0}dl div{border:1px solid var(--line);border-radius:.6rem;padding:.6rem 1rem;min-width:8rem}\
-dt{color:var(--soft);font-size:.85rem}dd{margin:0;font-size:1.25rem;font-weight:600}\
-.wide{overflow-x:auto}table{border-collapse:collapse;width:100%}th{text-align:left;font-weight:500;color:var(--soft)}\
-th,td{padding:.4rem .75rem .4rem 0;border-bottom:1px solid var(--line);white-space:nowrap}code{font-size:.85em}\
-.failed,.rejected{color:light-dark(#b3261e,#ff9c94)}.done{color:light-dark(#17693a,#7ddc9f)}";
 
 /// `GET /__sandbox/assumptions`: how well each behaviour is known.
 pub async fn assumptions() -> Response {
@@ -325,10 +266,12 @@ pub async fn assumptions() -> Response {
     let page = format!(
         "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\">\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"><title>Assumptions</title>\
-         <style>{CONSOLE}li{{margin:.4rem 0}}small{{color:var(--soft)}}</style></head><body><main>\
-         <h1>What is known about the provider, and what is assumed</h1><p><a href=\"./\">Sandbox</a></p>{lists}</main></body></html>"
+         <link rel=\"icon\" href=\"data:,\"><link rel=\"stylesheet\" href=\"console.css\"></head><body>\
+         <header class=\"top\"><h1>What is known about the provider, and what is assumed</h1>\
+         <p><a href=\"./\">The console</a></p></header>\
+         <main class=\"page\"><div class=\"panel\"><div class=\"text\">{lists}</div></div></main></body></html>"
     );
-    let policy = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'";
+    let policy = "default-src 'none'; style-src 'self'; img-src data:; frame-ancestors 'none'";
     ([(header::CONTENT_SECURITY_POLICY, policy)], Html(page)).into_response()
 }
 
@@ -356,6 +299,7 @@ mod tests {
             "headline": text_variable(evil),
             evil: text_variable(evil),
             "product_image": {"type": "image", "properties": {"url": format!("http://127.0.0.1:1/samples/{evil}")}},
+            "data": {"type": "image", "properties": {"url": format!("data:{evil}")}},
             "x": {"type": evil, "properties": {"url": format!("https://example.com/{evil}")}},
         }))
         .unwrap();
@@ -372,7 +316,7 @@ mod tests {
         let variables = template.defaults("http://127.0.0.1:1");
         let showing = Showing { job: None, name: None, template, variables };
         let page = html(&Storyboard::new(&showing), "http://127.0.0.1:1");
-        for text in ["14 Juniper Lane, Bristol", "£640,000", "calm.mp3", "/samples/house.svg"] {
+        for text in ["14 Juniper Lane, Bristol", "£640,000", "calm.mp3", "house.png", "garden.png"] {
             assert!(page.contains(text), "{text}");
         }
     }

@@ -134,7 +134,7 @@ async fn video(State(app): State<Arc<App>>, Path(file): Path<String>, headers: H
     let Some((token, showing)) = found else {
         return plain(message::not_found());
     };
-    match app.videos.get(token, showing).await {
+    match app.videos.get(token, app.board(showing)).await {
         Ok(bytes) => {
             let mut response = statics::ranged(&bytes, "video/mp4", &headers);
             let headers = response.headers_mut();

@@ -1,6 +1,7 @@
 //! Decides what a preview and a video of a job show, and when; how it is drawn is left to `pages` and `video`.
 
 use crate::engine::Showing;
+use crate::pictures::Outcome;
 
 const SCENES: usize = 16;
 const CARDS: usize = 8;
@@ -30,6 +31,8 @@ pub struct Card {
     pub value: String,
     /// Its URL, where it has one.
     pub url: Option<String>,
+    /// An image that was looked for, or why it is not drawn.
+    pub picture: Option<Outcome>,
 }
 
 /// All that is shown.
@@ -89,7 +92,13 @@ impl Storyboard {
                 (None, None) => continue,
             };
             if cards.len() < CARDS {
-                cards.push(Card { kind: clip(kind, 12), label, value: visible(&value), url: url.map(str::to_owned) });
+                cards.push(Card {
+                    kind: clip(kind, 12),
+                    label,
+                    value: visible(&value),
+                    url: url.map(str::to_owned),
+                    picture: None,
+                });
             }
         }
         if texts.is_empty() {
@@ -131,7 +140,11 @@ fn clip(text: &str, limit: usize) -> String {
     format!("{}…", start.trim_end())
 }
 
+/// The last part of a URL's path; of a `data:` URL its type.
 fn file_name(url: &str) -> &str {
+    if url.starts_with("data:") {
+        return url.split([';', ',']).next().unwrap_or_default();
+    }
     let path = url.split(['?', '#']).next().unwrap_or_default();
     path.trim_end_matches('/').rsplit('/').next().unwrap_or_default()
 }
@@ -182,12 +195,13 @@ mod tests {
             "offer": text_variable(" \n\t "),
             "a": null, "b": 5, "c": [], "d": {"type": 7}, "e": {"type": "image"}, "f": "plain",
             "g": {"type": "image", "properties": {"url": "https://example.com/a/photo.jpg?x=1"}},
+            "h": {"type": "image", "properties": {"url": "data:image/png;base64,a/b"}},
         }))
         .unwrap();
         let board = Storyboard::new(&showing);
         let texts: Vec<_> = board.scenes.iter().map(|scene| scene.text.chars().count()).collect();
         assert!(texts.iter().all(|length| *length <= TEXT), "{texts:?}");
         assert_eq!(board.scenes.len(), 2);
-        assert_eq!(board.cards[0].value, "photo.jpg");
+        assert_eq!([&board.cards[0].value, &board.cards[1].value], ["photo.jpg", "data:image/png"]);
     }
 }

@@ -367,7 +367,7 @@ pub fn built_in() -> Vec<Template> {
             &[
                 ("headline", Text, "Headline", "Mornings, made simple"),
                 ("offer", Text, "Offer", "20% off your first month"),
-                ("product_image", Image, "Product image", "{origin}/samples/coffee.svg"),
+                ("product_image", Image, "Product image", "{origin}/samples/coffee.png"),
             ],
         ),
         make(
@@ -382,7 +382,7 @@ pub fn built_in() -> Vec<Template> {
                 ("company_name", Text, "Company", "Northwind"),
                 ("headline", Text, "Headline", "Meet the new Northwind"),
                 ("call_to_action", Text, "Call to action", "Try it free today"),
-                ("hero_image", Image, "Hero image", "{origin}/samples/skyline.svg"),
+                ("hero_image", Image, "Hero image", "{origin}/samples/skyline.png"),
                 ("clip", Video, "Clip", "https://example.com/media/launch.mp4"),
                 ("music", Audio, "Music", "https://example.com/media/upbeat.mp3"),
             ],
@@ -414,7 +414,7 @@ pub fn built_in() -> Vec<Template> {
             &[
                 ("product_name", Text, "Product", "Trail runner 3"),
                 ("price", Text, "Price", "$89, until Sunday"),
-                ("product_image", Image, "Product image", "{origin}/samples/shoe.svg"),
+                ("product_image", Image, "Product image", "{origin}/samples/shoe.png"),
             ],
         ),
         make(
@@ -430,8 +430,8 @@ pub fn built_in() -> Vec<Template> {
                 ("price", Text, "Price", "£640,000"),
                 ("summary", Text, "Summary", "Three bedrooms, a walled garden and the park across the road."),
                 ("agent", Text, "Agent", "Call Priya Shah: 0117 496 0123"),
-                ("image_1", Image, "Front", "{origin}/samples/house.svg"),
-                ("image_2", Image, "Garden", "{origin}/samples/garden.svg"),
+                ("image_1", Image, "Front", "{origin}/samples/house.png"),
+                ("image_2", Image, "Garden", "{origin}/samples/garden.png"),
                 ("voice", Voiceover, "Voice", "0d4b7c2a-91f3-4e58-b6a7-2c3d4e5f6a7b"),
                 ("music", Audio, "Music", "https://example.com/media/calm.mp3"),
             ],

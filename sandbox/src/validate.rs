@@ -1,7 +1,10 @@
 //! Decides whether a request body is acceptable, and answers in the shapes of Django REST Framework.
 
 use serde_json::{Map, Value, json};
+use url::Url;
 use uuid::Uuid;
+
+use crate::{reach, samples};
 
 // documented: the greatest lengths of `name` and of `webhook_url`.
 const NAME_LIMIT: usize = 255;
@@ -186,6 +189,22 @@ fn too_much(variables: &Map<String, Value>) -> Option<String> {
     long.then(|| format!("Ensure no text has more than {TEXT_LIMIT} characters."))
 }
 
+/// The first medium that the provider could not fetch, refused in words.
+// assumed: a medium at an address that only the caller's machine or network reaches is refused with 400, before anything is charged; nothing is said about it, and a job that fails is as likely.
+pub fn refuse_unreachable(variables: &Map<String, Value>) -> Option<Value> {
+    let unreachable = |value: &Value| {
+        let url = Url::parse(value["properties"]["url"].as_str()?).ok()?;
+        (reach::is_local(&url) && samples::at(&url).is_none()).then_some(url)
+    };
+    let (name, url) = variables.iter().find_map(|(name, value)| Some((name, unreachable(value)?)))?;
+    let place = url.host_str().map_or_else(|| format!("a {}: URL", url.scheme()), str::to_owned);
+    let words = format!(
+        "The provider could not fetch \"{name}\" from {place}, which only this machine or its network reaches. \
+         The sandbox takes such URLs with --lenient-urls."
+    );
+    Some(json!({"variables": [words]}))
+}
+
 /// Its depth is that of parsed JSON, which the parser limits.
 fn holds_long_text(value: &Value) -> bool {
     match value {
@@ -244,7 +263,7 @@ fn is_url(address: &str) -> bool {
     if address.chars().any(char::is_whitespace) {
         return false;
     }
-    let Ok(url) = url::Url::parse(address) else {
+    let Ok(url) = Url::parse(address) else {
         return false;
     };
     if !matches!(url.scheme(), "http" | "https" | "ftp" | "ftps") || !address.contains("://") {
@@ -320,6 +339,25 @@ mod tests {
         let refused = |value| with("variables", value).unwrap_err()["variables"][0].as_str().unwrap().to_owned();
         assert!(refused(many(1_001)).contains("1000 elements"));
         assert!(refused(long(100_001)).contains("100000 characters"));
+    }
+
+    #[test]
+    fn media_that_the_provider_could_not_fetch_are_refused_by_name_and_what_is_no_url_is_not() {
+        let refusal = |url: &str| {
+            let variables = json!({"a": {"type": "text", "properties": {"content": url}}, "b": {"type": "image", "properties": {"url": url}}});
+            refuse_unreachable(variables.as_object().unwrap()).map(|body| body["variables"][0].as_str().unwrap().to_owned())
+        };
+        for (url, place) in [
+            ("http://localhost:3000/a.png", "\"b\" from localhost,"),
+            ("data:image/png;base64,AAAA", "\"b\" from a data: URL,"),
+            ("http://192.168.0.7/samples/coffee.png", "\"b\" from 192.168.0.7,"),
+            ("http://127.0.0.1:8787/samples/other.png", "\"b\" from 127.0.0.1,"),
+        ] {
+            assert!(refusal(url).unwrap().contains(place), "{url}");
+        }
+        for url in ["https://example.com/a.png", "http://127.0.0.1:8787/samples/coffee.png", "nope", ""] {
+            assert_eq!(refusal(url), None, "{url}");
+        }
     }
 
     #[test]

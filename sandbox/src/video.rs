@@ -10,8 +10,8 @@ use rusty_h264_encoder::{Encoder, EncoderConfig, Preset};
 use tokio::sync::{OnceCell, Semaphore};
 use uuid::Uuid;
 
-use crate::canvas::{Area, Color, Face, background, fill, slope};
-use crate::engine::Showing;
+use crate::canvas::{Area, Color, Face, background, fill, paste, slope};
+use crate::h264;
 use crate::storyboard::{Scene, Storyboard, kind_words};
 
 /// Frames a second: enough for a running time code, few enough that nobody waits for a file.
@@ -48,9 +48,9 @@ impl Default for Videos {
 
 impl Videos {
     /// Starts to make a video, if few others are being made.
-    pub fn prepare(&self, token: Uuid, showing: Showing) {
+    pub fn prepare(&self, token: Uuid, board: impl Future<Output = Storyboard> + Send + 'static) {
         if let Ok(permit) = Arc::clone(&self.ahead).try_acquire_owned() {
-            let task = self.task(token, showing);
+            let task = self.task(token, board);
             tokio::spawn(async move {
                 let _ = task.await;
                 drop(permit);
@@ -59,8 +59,8 @@ impl Videos {
     }
 
     /// The file of a video; waits until it is made.
-    pub async fn get(&self, token: Uuid, showing: Showing) -> Result<Bytes, String> {
-        let made = self.task(token, showing).await.map_err(|error| error.to_string())?;
+    pub async fn get(&self, token: Uuid, board: impl Future<Output = Storyboard> + Send + 'static) -> Result<Bytes, String> {
+        let made = self.task(token, board).await.map_err(|error| error.to_string())?;
         self.trim();
         made
     }
@@ -71,13 +71,18 @@ impl Videos {
     }
 
     // A task of its own, so that a reader who leaves does not stop the work that others wait for.
-    fn task(&self, token: Uuid, showing: Showing) -> tokio::task::JoinHandle<Result<Bytes, String>> {
+    fn task(
+        &self,
+        token: Uuid,
+        board: impl Future<Output = Storyboard> + Send + 'static,
+    ) -> tokio::task::JoinHandle<Result<Bytes, String>> {
         let slot = self.slot(token);
         let turn = Arc::clone(&self.turn);
         tokio::spawn(async move {
             slot.get_or_init(|| async {
+                let board = board.await;
                 let _turn = turn.acquire().await.map_err(|error| error.to_string())?;
-                let made = tokio::task::spawn_blocking(move || make(&Storyboard::new(&showing)));
+                let made = tokio::task::spawn_blocking(move || make(&board));
                 made.await.map_err(|error| error.to_string())?.map(Bytes::from)
             })
             .await
@@ -121,6 +126,7 @@ pub fn make(board: &Storyboard) -> Result<Vec<u8>, String> {
     for number in 0..frames {
         let second = f64::from(number) / RATE;
         let coded = encoder.try_encode(painter.frame(second)).map_err(|error| error.to_string())?;
+        let coded = h264::in_bt709(&coded);
         muxer.write_video(second, &coded, number % gop == 0).map_err(|error| error.to_string())?;
     }
     muxer.finish().map_err(|error| error.to_string())?;
@@ -136,6 +142,11 @@ fn config(board: &Storyboard, gop: u32) -> EncoderConfig {
     config.i_qp_offset = -4;
     // One frame in, one out: a look ahead would buy little for pictures that stand still.
     config.mbtree = false;
+    // What these search for is motion and grain, at a fifth of the time; here most of a frame is the frame before.
+    config.me_wide = Some(false);
+    config.tune_satd_q = 0.0;
+    config.aq_strength = 0.0;
+    config.cabac = false;
     config.level_idc = match config.mb_width() * config.mb_height() {
         0..=1620 => 30,
         1621..=3600 => 31,
@@ -164,13 +175,15 @@ struct Painter<'a> {
     frame: YuvFrame,
 }
 
-#[derive(Default)]
+/// How the text of a scene is set.
 struct Lines {
     rows: Vec<String>,
     size: f32,
     /// Baseline of the first line, and the distance between lines.
     first: f32,
     step: f32,
+    /// How much of its usual height a picture above has.
+    picture: f32,
 }
 
 impl<'a> Painter<'a> {
@@ -189,7 +202,7 @@ impl<'a> Painter<'a> {
             frame: still.clone(),
             still,
             at: None,
-            lines: Lines::default(),
+            lines: Lines { rows: Vec::new(), size: 0.0, first: 0.0, step: 0.0, picture: 1.0 },
         };
         painter.draw_still();
         Ok(painter)
@@ -272,24 +285,69 @@ impl<'a> Painter<'a> {
         if self.wide() {
             Area { x: w * 0.54, y: 17.0 * unit, w: w * 0.46 - 7.0 * unit, h: h - 36.0 * unit }
         } else {
-            Area { x: 7.0 * unit, y: 17.0 * unit, w: w - 14.0 * unit, h: h * 0.4 }
+            Area { x: 7.0 * unit, y: 17.0 * unit, w: w - 14.0 * unit, h: h * 0.4 * self.lines.picture }
         }
     }
 
-    /// A stand-in for an image that is named but not fetched.
+    /// The image of a scene on its card, or a stand-in that says why it is not there.
     fn draw_picture(&mut self, frame: &mut YuvFrame, index: usize) {
-        let pictures: Vec<_> = self.board.cards.iter().filter(|card| card.kind == "image").collect();
-        let Some(card) = index.checked_rem(pictures.len()).and_then(|place| pictures.get(place)) else {
+        let board = self.board;
+        let images = || board.cards.iter().filter(|card| card.kind == "image");
+        let Some(card) = index.checked_rem(images().count()).and_then(|place| images().nth(place)) else {
             return;
         };
         let unit = self.unit;
         let area = self.picture();
-        let [from, to, accent] = self.board.colors.map(Color::new);
+        let [_, to, _] = board.colors.map(Color::new);
         let white = Color::new(WHITE);
-        fill(frame, area, 3.0 * unit, to.mix(white, 0.22), 1.0);
-        // A sun over two hills, inside the round corners.
-        let inner = Area { x: area.x + 3.0 * unit, y: area.y + 3.0 * unit, w: area.w - 6.0 * unit, h: area.h - 14.0 * unit };
-        fill(frame, inner, 2.0 * unit, to.mix(white, 0.4), 1.0);
+        fill(frame, area, 3.0 * unit, Color::new(BLACK), 0.3);
+        let drawn = matches!(card.picture, Some(Ok(_)));
+        let foot = if drawn { 11.0 } else { 15.0 } * unit;
+        let inner =
+            Area { x: area.x + 3.0 * unit, y: area.y + 3.0 * unit, w: area.w - 6.0 * unit, h: area.h - 3.0 * unit - foot };
+        // A strip shows nothing, and its card has words.
+        if drawn || inner.h > 14.0 * unit {
+            fill(frame, inner, 2.0 * unit, to.mix(white, 0.4), 1.0);
+        }
+        let base = area.y + area.h - foot + 6.9 * unit;
+        match &card.picture {
+            Some(Ok(picture)) => paste(frame, inner, 2.0 * unit, &picture.0),
+            other => {
+                if inner.h > 14.0 * unit {
+                    self.draw_landscape(frame, inner);
+                }
+                let why = match other {
+                    Some(Err(why)) => format!("Not drawn: {why}"),
+                    _ => "Not drawn".to_owned(),
+                };
+                let place = (area.x + 3.6 * unit, base + 4.6 * unit);
+                self.draw_within(frame, &why, place, 2.9 * unit, area.w - 7.2 * unit);
+            }
+        }
+        let size = 3.2 * unit;
+        self.bold.draw(frame, &card.label, (area.x + 3.6 * unit, base), size, white, 1.0);
+        let after = area.x + 5.4 * unit + self.bold.width(&card.label, size);
+        if after + self.medium.width(&card.value, size) < area.x + area.w - 3.0 * unit {
+            self.medium.draw(frame, &card.value, (after, base), size, white, 0.8);
+        }
+    }
+
+    /// As much of a line as fits.
+    fn draw_within(&mut self, frame: &mut YuvFrame, text: &str, place: (f32, f32), size: f32, width: f32) {
+        let mut text = text.to_owned();
+        while self.medium.width(&text, size) > width && text.pop().is_some() {
+            text.truncate(text.trim_end_matches(['…', ' ']).len());
+            text.push('…');
+            if text.chars().count() < 2 {
+                return;
+            }
+        }
+        self.medium.draw(frame, &text, place, size, Color::new(WHITE), 0.9);
+    }
+
+    /// A sun over two hills, in place of an image that is named but not drawn.
+    fn draw_landscape(&self, frame: &mut YuvFrame, inner: Area) {
+        let [from, to, accent] = self.board.colors.map(Color::new);
         let sun = inner.h * 0.26;
         let place = Area { x: inner.x + inner.w * 0.68, y: inner.y + inner.h * 0.14, w: sun, h: sun };
         fill(frame, place, sun, accent, 1.0);
@@ -299,44 +357,39 @@ impl<'a> Painter<'a> {
         slope(frame, Area { w: middle - inner.x, ..inner }, low, high, hill);
         slope(frame, Area { x: middle, w: inner.x + inner.w - middle, ..inner }, high, inner.y + inner.h * 1.05, hill);
         let near = inner.x + inner.w * 0.3;
-        slope(
-            frame,
-            Area { x: near, w: inner.x + inner.w - near, ..inner },
-            inner.y + inner.h,
-            inner.y + inner.h * 0.6,
-            to.mix(from, 0.75),
-        );
-        let base = area.y + area.h - 4.1 * unit;
-        let size = 3.2 * unit;
-        self.bold.draw(frame, &card.label, (area.x + 3.6 * unit, base), size, white, 1.0);
-        let after = area.x + 5.4 * unit + self.bold.width(&card.label, size);
-        if after + self.medium.width(&card.value, size) < area.x + area.w - 3.0 * unit {
-            self.medium.draw(frame, &card.value, (after, base), size, white, 0.8);
-        }
+        let end = Area { x: near, w: inner.x + inner.w - near, ..inner };
+        slope(frame, end, inner.y + inner.h, inner.y + inner.h * 0.6, to.mix(from, 0.75));
     }
 
-    /// The largest type in which the text fits its place.
-    fn set_lines(&self, text: &str) -> Lines {
+    /// The largest type in which the text fits its place; a picture above it makes room for a long one.
+    fn set_lines(&mut self, text: &str) {
+        const SIZES: [f32; 11] = [14.0, 12.0, 10.5, 9.0, 7.8, 6.6, 5.6, 4.8, 4.2, 3.7, 3.2];
         let unit = self.unit;
         let (w, h) = self.size();
         let beside = self.wide() && self.has_picture();
         let width = if beside { w * 0.54 - 12.0 * unit } else { w - 14.0 * unit };
-        let bottom = h - 23.0 * unit;
+        let named = self.board.cards.iter().any(|card| card.kind != "image");
+        let bottom = h - if named { 23.0 } else { 12.0 } * unit;
         let above = self.has_picture() && !self.wide();
-        let top = if above { self.picture().y + self.picture().h + 12.0 * unit } else { 26.0 * unit };
         // A sentence reads better in type that leaves it some air.
         let largest = if text.chars().count() > 48 { 9.0 } else { 14.0 };
-        for percent in [14.0, 12.0, 10.5, 9.0, 7.8, 6.6, 5.6, 4.8, 4.2_f32].into_iter().filter(|size| *size <= largest) {
-            let size = percent * unit;
-            let step = size * if percent > 8.0 { 1.14 } else { 1.26 };
-            let lines = self.bold.wrap(text, size, width);
-            let tall = step * lines.len() as f32;
-            if tall <= bottom - top || percent < 4.3 {
-                let first = (bottom - tall).max(top) + size;
-                return Lines { rows: lines, size, first, step };
+        for (picture, smallest) in [(1.0, 6.6), (0.8, 5.6), (0.6, 0.0)] {
+            self.lines.picture = picture;
+            let top = if above { self.picture().y + self.picture().h + 12.0 * unit } else { 26.0 * unit };
+            for percent in SIZES.into_iter().filter(|size| (smallest..=largest).contains(size)) {
+                let size = percent * unit;
+                let step = size * if percent > 8.0 { 1.14 } else { 1.26 };
+                let mut rows = self.bold.wrap(text, size, width);
+                let room = ((bottom - top) / step).max(1.0) as usize;
+                let last = percent == SIZES[SIZES.len() - 1];
+                if rows.len() <= room || last {
+                    rows.truncate(room);
+                    let tall = step * rows.len() as f32;
+                    self.lines = Lines { first: (bottom - tall).max(top) + size, rows, size, step, picture };
+                    return;
+                }
             }
         }
-        Lines::default()
     }
 
     fn draw_text(&mut self, frame: &mut YuvFrame, scene: &Scene, alpha: f32, shift: f32) {
@@ -361,7 +414,7 @@ impl<'a> Painter<'a> {
         if let Some(scene) = board.scenes.get(index) {
             if self.at != Some(index) {
                 self.at = Some(index);
-                self.lines = self.set_lines(&scene.text);
+                self.set_lines(&scene.text);
                 let mut bare = self.still.clone();
                 self.draw_picture(&mut bare, index);
                 let mut settled = bare.clone();
@@ -413,6 +466,8 @@ impl<'a> Painter<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::Showing;
+    use crate::pictures::Picture;
     use crate::templates::built_in;
 
     fn board(template: usize) -> Storyboard {
@@ -440,6 +495,31 @@ mod tests {
         assert_eq!(first, make(&board).unwrap());
         board.job = Some(Uuid::from_u128(8).to_string());
         assert_ne!(first, make(&board).unwrap());
+    }
+
+    #[test]
+    fn an_image_is_drawn_on_its_card_and_one_that_is_not_leaves_another_frame() {
+        let mut board = board(0);
+        let at = |board: &Storyboard| {
+            let mut painter = Painter::new(board).unwrap();
+            let place = painter.picture();
+            let (x, y) = ((place.x + place.w / 2.0) as usize, (place.y + place.h / 3.0) as usize);
+            let frame = painter.frame(1.0);
+            [
+                frame.y[y * frame.width + x],
+                frame.u[y / 2 * frame.width / 2 + x / 2],
+                frame.v[y / 2 * frame.width / 2 + x / 2],
+            ]
+        };
+        let red = image::RgbaImage::from_pixel(40, 30, image::Rgba([255, 0, 0, 255]));
+        board.cards[0].picture = Some(Ok(Arc::new(Picture(red))));
+        let drawn = at(&board);
+        assert!(drawn[0].abs_diff(63) < 3 && drawn[1].abs_diff(102) < 3 && drawn[2].abs_diff(240) < 3, "{drawn:?}");
+        board.cards[0].picture = Some(Err("its file is damaged".to_owned()));
+        assert_ne!(at(&board), drawn);
+        let words = make(&Storyboard { seconds: 0.1, ..board.clone() }).unwrap();
+        board.cards[0].picture = Some(Err("its server answered 404".to_owned()));
+        assert_ne!(make(&Storyboard { seconds: 0.1, ..board }).unwrap(), words, "the card says why");
     }
 
     #[test]

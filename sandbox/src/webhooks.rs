@@ -1,20 +1,17 @@
 //! Decides where webhooks may go, in which order, and how often they are tried.
 
-use std::net::Ipv4Addr;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use axum::http::{HeaderValue, header};
+use axum::http::header;
 use bytes::Bytes;
-use http_body_util::Full;
-use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
-use tokio::net::TcpStream;
 use uuid::Uuid;
 
 use crate::app::App;
 use crate::engine::WEBHOOK_LOG_LIMIT;
 use crate::job::rfc3339;
+use crate::reach;
 
 // assumed: a webhook is JSON, is tried five times, and has 10 seconds for an answer; the documentation says nothing of it.
 /// Milliseconds of the sandbox's clock before each try after the first; `--speed` divides them.
@@ -65,6 +62,8 @@ fn note(app: &App, number: u64, attempt: Value) {
     while deliveries.len() > WEBHOOK_LOG_LIMIT {
         deliveries.pop_first();
     }
+    drop(deliveries);
+    app.change();
 }
 
 enum Failure {
@@ -81,12 +80,14 @@ async fn deliver(app: &App, url: &str, body: Bytes) -> Result<u16, Failure> {
     let url = url::Url::parse(url).map_err(|_| lasting("this is not a URL"))?;
     let name = url.host_str().unwrap_or_default().trim_matches(['[', ']']).to_owned();
     let allowed = app.allow_webhooks_to.iter().any(|host| host == "*" || host.eq_ignore_ascii_case(&name));
-    let host = match url.host() {
-        Some(url::Host::Domain("localhost")) => Ipv4Addr::LOCALHOST.to_string(),
-        Some(url::Host::Ipv4(address)) if address.is_loopback() => name,
-        Some(url::Host::Ipv6(address)) if address.is_loopback() => name,
-        _ if allowed => name,
-        _ => {
+    let addresses = match reach::loopback(&url) {
+        Some(addresses) => addresses,
+        None if allowed => {
+            let port = url.port_or_known_default().unwrap_or(80);
+            let found = tokio::net::lookup_host((name.as_str(), port)).await.map_err(|error| passing(&error))?;
+            found.map(|address| address.ip()).collect()
+        }
+        None => {
             let words = "the sandbox sends webhooks to loopback addresses only; start it with --allow-webhooks-to";
             return Err(Failure::Lasting(format!("{words} {name}")));
         }
@@ -94,22 +95,7 @@ async fn deliver(app: &App, url: &str, body: Bytes) -> Result<u16, Failure> {
     if url.scheme() != "http" {
         return Err(lasting("the sandbox sends webhooks by http only"));
     }
-    let stream = TcpStream::connect((host.as_str(), url.port_or_known_default().unwrap_or(80)))
-        .await
-        .map_err(|error| passing(&error))?;
-    let (mut sender, connection) =
-        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|error| passing(&error))?;
-    tokio::spawn(connection);
-    let mut target = url.path().to_owned();
-    if let Some(query) = url.query() {
-        target = format!("{target}?{query}");
-    }
-    let authority = HeaderValue::try_from(url.authority()).map_err(|error| passing(&error))?;
-    let request = hyper::Request::post(target)
-        .header(header::HOST, authority)
-        .header(header::CONTENT_TYPE, "application/json")
-        .body(Full::new(body))
-        .map_err(|error| passing(&error))?;
-    let response = sender.send_request(request).await.map_err(|error| passing(&error))?;
+    let request = hyper::Request::post("/").header(header::CONTENT_TYPE, "application/json");
+    let response = reach::send(&url, &addresses, request, body).await.map_err(Failure::Passing)?;
     Ok(response.status().as_u16())
 }

@@ -34,8 +34,10 @@ fn each_example_of_the_readme_is_answered_as_it_says() {
     let template = sandbox.body("Product teaser")["template_id"].clone();
     let body = json!({"template_id": template, "variables": {}, "webhook_url": "http://192.0.2.1/hook"});
     assert_eq!(sandbox.post(JOBS, &body).status, 201);
+    let preview = format!("/preview/template/{}", template.as_str().unwrap());
+    assert_eq!(sandbox.send(&Request::new("GET", &preview)).status, 200);
     let (requests, answers) = (blocks("http"), blocks("json"));
-    assert_eq!((requests.len(), answers.len()), (8, 8));
+    assert_eq!((requests.len(), answers.len()), (9, 9));
     for (text, example) in requests.into_iter().zip(answers) {
         let (line, body) = text.split_once('\n').unwrap_or((text, ""));
         let (method, path) = line.split_once(' ').unwrap();
@@ -70,6 +72,8 @@ fn each_kind_of_fault_has_an_example_that_is_taken_and_every_kind_is_there() {
     let mut wanted = all.clone();
     wanted.sort();
     assert!(wanted.len() > 15 && kinds == wanted, "{kinds:?} {wanted:?}");
+    let console = sandbox.send(&Request::new("GET", "/__sandbox/console.js")).text();
+    assert!(wanted.iter().all(|kind| console.contains(&format!("\"{kind}\""))), "the console offers every kind");
 }
 
 #[test]

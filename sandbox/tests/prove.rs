@@ -32,7 +32,7 @@ fn charge(tries: usize) {
     let host = std::env::var("SANDBOX_URL").unwrap().replace("http://", "");
     let connect = || {
         let stream = TcpStream::connect(&host).unwrap();
-        stream.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
         Wire { stream, host: host.clone() }
     };
     let mut wire = connect();

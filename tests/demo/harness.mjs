@@ -63,10 +63,10 @@ export function startBrowser() {
 }
 
 /**
- * Opens the page, hands it to `use`, and then holds it to what is true of every page: no error on the console, no request to
+ * Opens the page (at `path` of the sandbox), hands it to `use`, and then holds it to what is true of every page: no error on the console, no request to
  * another host, nothing wider than the window. `expected` matches the console errors that a test provokes on purpose.
  */
-export async function withPage(browser, sandbox, use, { expected = null, width = 1280, height = 900, colorScheme = "light", before } = {}) {
+export async function withPage(browser, sandbox, use, { expected = null, width = 1280, height = 900, colorScheme = "light", path: at = "", before } = {}) {
   const context = await browser.newContext({ viewport: { width, height }, colorScheme });
   const page = await context.newPage();
   page.setDefaultTimeout(PATIENCE);
@@ -82,7 +82,7 @@ export async function withPage(browser, sandbox, use, { expected = null, width =
   });
   try {
     await before?.(page);
-    await page.goto(sandbox.url);
+    await page.goto(sandbox.url + at);
     await use(page);
     assert.deepEqual(errors, [], "errors on the console");
     assert.deepEqual(strangers, [], "requests to other hosts");

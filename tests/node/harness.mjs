@@ -13,10 +13,10 @@ export const load = (file = "node.js") => import(pathToFileURL(join(directory, f
 
 export const UNKNOWN_ID = "3c90c3cc-0d44-4b50-8888-8dd25736052a";
 
-/** Starts a sandbox; `stop` it. */
+/** Starts a sandbox, at a port that is free unless the flags name one; `stop` it. */
 export async function startSandbox(...flags) {
   const program = process.env.SANDBOX_BIN ?? new URL("../../target/debug/sandbox", import.meta.url).pathname;
-  const child = spawn(program, ["--port", "0", ...flags], { stdio: ["ignore", "pipe", "inherit"] });
+  const child = spawn(program, [...(flags.includes("--port") ? [] : ["--port", "0"]), ...flags], { stdio: ["ignore", "pipe", "inherit"] });
   const lines = createInterface(child.stdout);
   let url;
   for await (const line of lines) {
@@ -31,6 +31,7 @@ export async function startSandbox(...flags) {
   };
   return {
     url,
+    pid: child.pid,
     options: { baseUrl: url, apiId: "sandbox", apiKey: "sandbox" },
     templates: () => control("templates"),
     ledger: () => control("ledger"),

@@ -1,5 +1,7 @@
 //! `cargo xtask bench`: ours beside the peers, measured in one run.
 
+mod load;
+
 use std::fs;
 use std::path::Path;
 use std::process::{Command, ExitCode};
@@ -27,7 +29,11 @@ const PARTS: &[Part] = &[
     Part { name: "overhead", measure: overhead },
     Part { name: "polling", measure: polling },
     Part { name: "charges", measure: charges },
+    Part { name: LOAD, measure: load::run },
 ];
+
+/// The part that measures the sandbox: it needs neither the package nor its peers.
+const LOAD: &str = "load";
 
 /// Runs the parts that are named, or all of them, and writes what they found beside what other runs found.
 pub fn run(workspace: &Workspace, names: &[String]) -> Result<ExitCode> {
@@ -35,8 +41,10 @@ pub fn run(workspace: &Workspace, names: &[String]) -> Result<ExitCode> {
         let known: Vec<&str> = PARTS.iter().map(|part| part.name).collect();
         bail!("there is no bench `{other}`; there are {}", known.join(", "));
     }
-    pack::run(workspace)?;
-    npm::install(workspace, BENCH)?;
+    if names.is_empty() || names.iter().any(|name| name != LOAD) {
+        pack::run(workspace)?;
+        npm::install(workspace, BENCH)?;
+    }
     let directory = workspace.target.join("bench");
     fs::create_dir_all(&directory)?;
     let path = directory.join("report.json");

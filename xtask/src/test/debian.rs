@@ -23,6 +23,10 @@ pub const FIREFOX: Program = Program { names: &["firefox-esr", "firefox"], packa
 pub const WEBKIT_DRIVER: Program = Program { names: &["WebKitWebDriver"], package: "webkit2gtk-driver" };
 /// It brings what environments of their own are made with.
 pub const PYTHON: Program = Program { names: &["python3"], package: "python3-venv" };
+/// It brings ffprobe, and what Firefox decodes H.264 with.
+pub const FFMPEG: Program = Program { names: &["ffmpeg"], package: "ffmpeg" };
+/// It brings what it reads English with.
+pub const TESSERACT: Program = Program { names: &["tesseract"], package: "tesseract-ocr" };
 /// The display of a machine that has none.
 pub const XVFB: Program = Program { names: &["Xvfb"], package: "xvfb" };
 

@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result};
 use self::When::{All, Always};
 use super::browser;
 use super::counts::Counts;
-use super::debian::{self, CHROMEDRIVER, CHROMIUM, FIREFOX, NODE, NPM, PYTHON, WEBKIT_DRIVER, XVFB};
+use super::debian::{self, CHROMEDRIVER, CHROMIUM, FFMPEG, FIREFOX, NODE, NPM, PYTHON, TESSERACT, WEBKIT_DRIVER, XVFB};
 use super::display::Display;
 use super::{openapi, publish};
 use crate::sandbox::{self, Sandbox};
@@ -92,6 +92,20 @@ pub const SUITES: &[Suite] = &[
         when: Always,
         exists: has_examples,
         run: examples,
+    },
+    Suite {
+        name: "console",
+        what: "the sandbox's console in Chromium",
+        when: Always,
+        exists: has_console,
+        run: console_suite,
+    },
+    Suite {
+        name: "video",
+        what: "the videos of jobs, read by ffprobe and tesseract, and played",
+        when: All,
+        exists: has_video,
+        run: video,
     },
     Suite {
         name: "openapi",
@@ -204,6 +218,14 @@ fn has_demo(workspace: &Workspace) -> bool {
 
 fn has_examples(workspace: &Workspace) -> bool {
     !test_files(workspace, "examples").is_empty()
+}
+
+fn has_console(workspace: &Workspace) -> bool {
+    !test_files(workspace, "console").is_empty()
+}
+
+fn has_video(workspace: &Workspace) -> bool {
+    !test_files(workspace, "video").is_empty()
 }
 
 fn format(lab: &mut Lab) -> Result<Counts> {
@@ -472,6 +494,41 @@ fn examples(lab: &mut Lab) -> Result<Counts> {
     let counts = run_node_tests(&lab.workspace, "examples", &mut command)?;
     println!("screenshots: {}", screenshots.display());
     Ok(counts)
+}
+
+/// It needs no package: the console is the sandbox's own.
+fn console_suite(lab: &mut Lab) -> Result<Counts> {
+    let [_, _, chromium] = match debian::find([&NODE, &NPM, &CHROMIUM])? {
+        Ok(found) => found,
+        Err(missing) => return Ok(Counts::skipped(&missing)),
+    };
+    let screenshots = lab.workspace.target.join("screenshots").join("console");
+    shell::fresh_directory(&screenshots)?;
+    let mut command = node_tests(&lab.workspace, "console")?;
+    command.env("CHROMIUM", chromium).env("SCREENSHOT_DIR", &screenshots);
+    let counts = run_node_tests(&lab.workspace, "console", &mut command)?;
+    println!("screenshots: {}", screenshots.display());
+    Ok(counts)
+}
+
+fn video(lab: &mut Lab) -> Result<Counts> {
+    let wanted = [&NODE, &NPM, &FFMPEG, &TESSERACT, &CHROMIUM, &CHROMEDRIVER, &FIREFOX];
+    let [_, _, ffmpeg, tesseract, chromium, chromedriver, firefox] = match debian::find(wanted)? {
+        Ok(found) => found,
+        Err(missing) => return Ok(Counts::skipped(&missing)),
+    };
+    let geckodriver = browser::geckodriver(&lab.workspace)?;
+    let mut command = node_tests(&lab.workspace, "video")?;
+    command
+        .env("VIDEO_DIR", lab.workspace.target.join("test").join("video"))
+        .env("FFPROBE", ffmpeg.with_file_name("ffprobe"))
+        .env("FFMPEG", ffmpeg)
+        .env("TESSERACT", tesseract)
+        .env("CHROMIUM", chromium)
+        .env("CHROMEDRIVER", chromedriver)
+        .env("FIREFOX", firefox)
+        .env("GECKODRIVER", geckodriver);
+    run_node_tests(&lab.workspace, "video", &mut command)
 }
 
 /// Requests that schemathesis makes up, to a sandbox of their own whose jobs end at once and whose credits last.

@@ -1,0 +1,180 @@
+//! Decides what the console is told, and when: a digest of the whole sandbox, again whenever something has changed.
+//!
+//! How it looks stands in `assets/console`; what it changes, it changes through the control interface like everybody else.
+
+use std::collections::HashSet;
+use std::pin::Pin;
+use std::sync::{Arc, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderName, header};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use hyper::body::Frame;
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+
+use crate::app::App;
+use crate::engine::Engine;
+use crate::job::{Job, number, rfc3339};
+
+/// How many of each the console shows, the newest first.
+const JOBS: usize = 60;
+const CHARGES: usize = 60;
+const REQUESTS: usize = 100;
+const WEBHOOKS: usize = 40;
+const IMAGES: usize = 20;
+
+/// Between two digests at least.
+const PAUSE: Duration = Duration::from_millis(200);
+/// Between two digests at most, while a job is on its way: its progress grows by itself.
+const WORKING: Duration = Duration::from_millis(300);
+/// Between two digests at most otherwise: whoever has gone is noticed.
+const IDLE: Duration = Duration::from_secs(15);
+
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; \
+media-src 'self'; frame-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; \
+require-trusted-types-for 'script'; trusted-types 'none'";
+
+/// `GET /__sandbox/`: what goes on, for people.
+pub async fn page() -> Response {
+    let headers = [(header::CONTENT_TYPE, "text/html; charset=utf-8"), (header::CONTENT_SECURITY_POLICY, POLICY)];
+    (headers, include_str!("../assets/console/index.html")).into_response()
+}
+
+/// `GET /__sandbox/console.css`: how the sandbox's own pages look.
+pub async fn style() -> Response {
+    asset("text/css; charset=utf-8", include_str!("../assets/console/console.css"))
+}
+
+/// `GET /__sandbox/console.js`: how the console shows what it is told.
+pub async fn script() -> Response {
+    asset("text/javascript; charset=utf-8", include_str!("../assets/console/console.js"))
+}
+
+fn asset(mime: &'static str, text: &'static str) -> Response {
+    let headers: [(HeaderName, &str); 2] = [(header::CONTENT_TYPE, mime), (header::X_CONTENT_TYPE_OPTIONS, "nosniff")];
+    (headers, text).into_response()
+}
+
+/// `GET /__sandbox/events`: digests as server-sent events, for as long as somebody listens.
+pub async fn events(State(app): State<Arc<App>>) -> Response {
+    let (sender, receiver) = mpsc::channel(1);
+    tokio::spawn(tell(app, sender));
+    ([(header::CONTENT_TYPE, "text/event-stream")], Body::new(Events(receiver))).into_response()
+}
+
+async fn tell(app: Arc<App>, sender: mpsc::Sender<Bytes>) {
+    let mut changes = app.changes();
+    let mut told = String::new();
+    loop {
+        changes.mark_unchanged();
+        let digest = digest(&app).to_string();
+        // A line that says nothing shows whether anybody listens.
+        let event = if digest == told { ":\n\n".to_owned() } else { format!("data: {digest}\n\n") };
+        told = digest;
+        if sender.send(Bytes::from(event)).await.is_err() {
+            return;
+        }
+        let wait = if app.engine().next_due().is_some() { WORKING } else { IDLE };
+        tokio::time::sleep(PAUSE).await;
+        tokio::select! {
+            _ = changes.changed() => {}
+            () = tokio::time::sleep(wait) => {}
+            () = sender.closed() => return,
+        }
+    }
+}
+
+struct Events(mpsc::Receiver<Bytes>);
+
+impl hyper::body::Body for Events {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        self.0.poll_recv(cx).map(|event| event.map(|event| Ok(Frame::data(event))))
+    }
+}
+
+/// All that the console shows. Variables are left out: they may be long.
+fn digest(app: &App) -> Value {
+    let now = app.now();
+    let engine = app.engine();
+    let time = engine.time(now);
+    let ledger = engine.ledger();
+    let (requests, asked) = engine.last_requests(REQUESTS);
+    let mut webhooks: Vec<Value> = engine.webhook_log().iter().rev().take(WEBHOOKS).cloned().collect();
+    let duplicates = ledger.duplicates();
+    let later: HashSet<usize> = duplicates.iter().flat_map(|group| group.charges.iter().skip(1).copied()).collect();
+    let charges: Vec<Value> = ledger
+        .charges()
+        .iter()
+        .enumerate()
+        .rev()
+        .take(CHARGES)
+        .map(|(place, charge)| {
+            json!({
+                "n": place + 1,
+                "job_id": charge.job.to_string(),
+                "call": charge.call.name(),
+                "credits": number(charge.credits),
+                "at": rfc3339(charge.at, 0),
+                "state": match (charge.debited_at, charge.refunded_at) {
+                    (_, Some(_)) => "given back",
+                    (Some(_), None) => "debited",
+                    (None, None) => "reserved",
+                },
+                "duplicate": later.contains(&place),
+            })
+        })
+        .collect();
+    let mut clock = engine.clock_body(now);
+    clock["still"] = json!(app.stands_still());
+    let mut digest = json!({
+        "clock": clock,
+        "credits": {"remaining": number(ledger.remaining()), "reserved": number(ledger.remaining() - ledger.available())},
+        "counts": {"jobs": engine.jobs().len(), "charges": ledger.charges().len(), "requests": asked},
+        "jobs": engine.jobs().iter().rev().take(JOBS).map(|job| job_of(&engine, job, time)).collect::<Value>(),
+        "charges": charges,
+        "duplicates": ledger.duplicates_body(),
+        "requests": requests,
+        "faults": engine.faults(),
+    });
+    drop(engine);
+    let deliveries = app.deliveries.lock().unwrap_or_else(PoisonError::into_inner);
+    for webhook in &mut webhooks {
+        let tries = deliveries.get(&webhook["n"].as_u64().unwrap_or_default());
+        webhook["tries"] = tries.into_iter().flatten().cloned().collect();
+    }
+    drop(deliveries);
+    let images = app.images.lock().unwrap_or_else(PoisonError::into_inner);
+    let images: Vec<Value> = images.iter().rev().take(IMAGES).cloned().collect();
+    digest["webhooks"] = json!(webhooks);
+    digest["images"] = json!(images);
+    digest
+}
+
+fn job_of(engine: &Engine, job: &Job, time: u64) -> Value {
+    let template = engine.templates().get(job.template);
+    json!({
+        "id": job.id.to_string(),
+        "name": job.name,
+        "template": template.map(|template| template.name.clone()),
+        "width": template.map(|template| template.width),
+        "height": template.map(|template| template.height),
+        "seconds": template.map(|template| template.seconds),
+        "step": job.phase().map(|phase| phase.step.name()),
+        "status": job.phase().and_then(|phase| phase.odd_status.clone()).filter(|_| job.status(time).name() == "running")
+            .unwrap_or_else(|| job.status(time).name().to_owned()),
+        "progress": job.phase().map_or(0.0, |phase| phase.progress(time)),
+        "credits_used": number(job.credits_used(time)),
+        "failed_reason": job.failed_reason(time),
+        "created_at": rfc3339(job.created, 0),
+        "preview": job.has_preview(time).then(|| job.preview_url("")),
+        "video": job.has_video(time).then(|| job.video_url("")),
+    })
+}
