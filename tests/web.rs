@@ -389,39 +389,43 @@ async fn a_timeout_stops_the_request() {
 }
 
 /// Waits until the journal has the operation as bound. `client` is another one of the same account: it only reads.
-async fn is_bound(client: &Client<RustHost>, operation: &str) {
+async fn is_bound(client: &Client<RustHost>, operation: &str, id: &str) {
     for _ in 0..100 {
         gloo_timers::future::TimeoutFuture::new(20).await;
         let pending = client.pending().await.expect("the journal");
         let left = pending.iter().find(|known| known.operation == operation).expect("in the journal");
         if left.state == State::Bound {
-            assert_eq!(left.job, UNKNOWN_ID);
+            assert_eq!(left.job, id);
             return;
         }
     }
     panic!("the charge was not bound");
 }
 
-fn slow_charge() -> String {
+fn slow_charge(id: &str) -> String {
     format!(
-        "return new Promise((resolve) => setTimeout(resolve, 200, {{ status: 201, text: () => '{{\"id\":\"{UNKNOWN_ID}\",\"status\":\"pending\"}}' }}))"
+        "return new Promise((resolve) => setTimeout(resolve, 200, {{ status: 201, text: () => '{{\"id\":\"{id}\",\"status\":\"pending\"}}' }}))"
     )
 }
 
 #[wasm_bindgen_test]
 async fn a_caller_that_goes_away_leaves_its_charge_to_be_bound() {
-    let client = client_over(&slow_charge(), &[]);
+    let id = "11111111-0d44-4b50-8888-8dd25736052a";
+    let client = client_over(&slow_charge(id), &[]);
     let body = body_of(&titled(UNKNOWN_ID));
     let options = ChargeOptions { operation: Some("late".into()), timeout: Some(20.0), ..ChargeOptions::default() };
     let failure = settles(client.submit(&body, &options)).await.expect_err("too slow");
     assert_eq!(Error::from(failure).reason(), &Reason::ChargeUnknown);
-    is_bound(&client, "late").await;
+    is_bound(&client, "late", id).await;
 }
 
 #[wasm_bindgen_test]
 async fn a_charge_outlives_its_call_and_the_last_of_its_clients() {
-    for (operation, timeout) in [("dropped", None), ("late, then dropped", Some(20.0))] {
-        let client = client_over(&slow_charge(), &[]);
+    for (operation, id, timeout) in [
+        ("dropped", "22222222-0d44-4b50-8888-8dd25736052a", None),
+        ("late, then dropped", "33333333-0d44-4b50-8888-8dd25736052a", Some(20.0)),
+    ] {
+        let client = client_over(&slow_charge(id), &[]);
         let options = ChargeOptions { operation: Some(operation.into()), timeout, ..ChargeOptions::default() };
         let call = client.submit(&body_of(&titled(UNKNOWN_ID)), &options);
         drop(client);
@@ -430,7 +434,7 @@ async fn a_charge_outlives_its_call_and_the_last_of_its_clients() {
         } else {
             left_after(50, call).await;
         }
-        is_bound(&client_over("throw new Error('sent')", &[]), operation).await;
+        is_bound(&client_over("throw new Error('sent')", &[]), operation, id).await;
     }
 }
 
@@ -460,7 +464,7 @@ async fn a_client_that_is_dropped_leaves_nothing_behind() {
         left_after(20, client.templates(None)).await;
         left_after(20, client.poll(UNKNOWN_ID, None, soon())).await;
         drop(client);
-        let slow = client_over(&slow_charge(), &[]);
+        let slow = client_over(&slow_charge(UNKNOWN_ID), &[]);
         left_after(20, slow.submit(&body_of(&titled(UNKNOWN_ID)), &ChargeOptions::default())).await;
     }
     let given_up = Reflect::get(&js_sys::global(), &"given_up".into()).expect("a global");
