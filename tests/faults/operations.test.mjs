@@ -32,10 +32,10 @@ const hasty = { timeout: POSTED, previewTimeout: POSTED };
 const soon = { expectedMs: 200, maxInterval: 200 };
 
 /** A property, in each runtime. What touches what is the whole process's, the clock and the network, is tried `alone`. */
-function holds(name, play, options = () => undefined, { where = ["Node", "workerd"], todo, alone } = {}) {
+function holds(name, play, options = () => undefined, { where = ["Node", "workerd"], alone } = {}) {
   for (const runtime of where) {
     const begin = () =>
-      test(`in_${runtime.toLowerCase()}_${name}`, { todo: todo?.[runtime] }, () =>
+      test(`in_${runtime.toLowerCase()}_${name}`, () =>
         stages.with(async (sandbox) => {
           const given = options();
           const stage = await place(sandbox, runtimes[runtime], given);
@@ -148,13 +148,13 @@ holds("6_an_answer_that_comes_after_its_caller_stopped_waiting_binds_the_operati
 holds("25_an_answer_that_comes_twice_is_not_taken_for_that_of_the_next_request", async (stage) => {
   const { ends } = await stage.play([submit(stage.request, "order-a"), submit({ ...stage.request, name: "b" }, "order-b"), { call: "remainingCredits" }]);
   const charges = await stage.charges();
-  assert.deepEqual(ends.slice(0, 2).map(({ value }) => value?.id), charges.map(({ job_id }) => job_id));
-  assert.equal(typeof ends[2].value, "number");
+  assert.equal(ends[0].value.id, charges[0].job_id);
+  // workerd takes what is left on a connection for the next answer: whose it is cannot be known, and is not guessed.
+  if (ends[1].error) assert.equal(ends[1].error.name, "ChargeUnknownError");
+  else assert.equal(ends[1].value.id, charges[1].job_id);
+  assert.equal(ends[2].error ? ends[2].error.kind : typeof ends[2].value, ends[2].error ? "unexpected" : "number");
   assert.equal(charges.length, 2);
-}, () => ({ spoil: ({ method }) => (method === "POST" ? { turn: (head, body) => Buffer.concat([Buffer.from(head), body, Buffer.from(head), body]) } : undefined) }), {
-  // A charge that is answered with a job which another operation is bound to could be told to be unknown.
-  todo: { workerd: "workerd takes what is left on a connection for the next answer, and the client has no doubt of it" },
-});
+}, () => ({ spoil: ({ method }) => (method === "POST" ? { turn: (head, body) => Buffer.concat([Buffer.from(head), body, Buffer.from(head), body]) } : undefined) }));
 
 holds("25_an_answer_about_another_job_is_unexpected_and_no_render_is_taken_for_paid_by_it", async (stage) => {
   const [job, other] = [await previewed(stage.sandbox, stage.request), await previewed(stage.sandbox, { ...stage.request, name: "other" })];
@@ -326,7 +326,7 @@ holds("40_a_forged_webhook_with_the_job_of_another_operation_leaves_the_operatio
   ]);
   assert.notEqual(forged.value?.state, "bound", "the webhook address of that job holds another operation");
   assert.equal(pending.value.find(({ operation }) => operation === "order-40b").state, "unknown");
-}, undefined, { todo: Object.fromEntries(["Node", "workerd"].map((runtime) => [runtime, "settle believes any job that can be fetched, and does not compare its webhook_url"])) });
+});
 
 holds("40_a_webhook_of_10_mb_is_read_or_refused_in_words_at_once", async (stage) => {
   const repeat = 10_000_000;
