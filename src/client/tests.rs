@@ -1700,3 +1700,40 @@ fn two_listings_at_once_do_not_forget_an_operation_that_is_posted_meanwhile() {
     host.run(client.submit(&request(), &named("op"))).expect_err("unknown");
     assert_eq!(host.posts(), 2, "one charge of then, and one of now");
 }
+
+// ---- found by mutants ------------------------------------------------------------------------------
+
+#[test]
+fn a_caller_whose_time_is_over_before_anything_was_sent_is_told_so() {
+    let soon = || ChargeOptions { timeout: Some(50.0), ..named("op") };
+    // While a render looks at its job,
+    let (client, host) = client_of(|_| (1_000.0, answer(200, &job("done", r#","preview":"https://p""#))));
+    assert!(is_unsent(&host.run(client.render(ID, None, &soon())).expect_err("late")));
+    host.finish();
+    assert_eq!(host.posts(), 0);
+
+    // while the operation is being written down,
+    let (client, host) = client_of(|_| panic!("sent"));
+    host.slow_journal(1_000.0);
+    assert!(is_unsent(&host.run(client.submit(&request(), &soon())).expect_err("late")));
+    host.finish();
+
+    // and between two tries of which the first was proven unsent.
+    let (client, host) = client_of(in_order(vec![(45.0, lost("ECONNREFUSED")), (1.0, answer(201, &job("pending", "")))]));
+    assert!(is_unsent(&host.run(client.submit(&request(), &soon())).expect_err("late")));
+    host.finish();
+    assert_eq!(host.posts(), 1, "nobody waits for another try");
+}
+
+#[test]
+fn only_a_preview_that_blocks_is_waited_for_longer_than_a_request() {
+    let (client, host) = client_of(in_order(vec![(60_000.0, answer(201, &job("done", r#","preview":"https://p""#)))]));
+    host.run(client.preview_sync(&request(), &ChargeOptions::default())).expect("it blocks for a minute");
+    for call in
+        [client.submit(&request(), &ChargeOptions::default()), client.preview_async(&request(), &ChargeOptions::default())]
+    {
+        let begun = host.now();
+        assert_eq!(name(&host.run(call).expect_err("too slow")), "ChargeUnknownError");
+        assert_eq!(host.now() - begun, 30_000.0);
+    }
+}

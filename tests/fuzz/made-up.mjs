@@ -54,13 +54,13 @@ export class Source {
       case 1: return this.one(["true", "false"]);
       case 2: return String(this.number()).replace("Infinity", "1e999");
       case 3: case 4: return JSON.stringify(this.text());
-      case 5: return `${this.one(["[]", "{}", '{"toString":1,"valueOf":1}', '{"__proto__":null}', '{"toJSON":1}', '[[[{"toString":null}]]]'])}`;
+      case 5: return this.one(["[]", "{}", '{"toString":1,"valueOf":1}', '{"__proto__":null}', '{"toJSON":1}', '[[[{"toString":null}]]]']);
       case 6: return `[${this.several(() => this.json(depth + 1))}]`;
       case 7: case 8: return this.object([], depth);
       default: {
         const deep = this.one([10, 1_000, 50_000]);
         const [open, close] = this.one([["[", "]"], ['{"a":', "}"], ['{"detail":[', "]}"]]);
-        return open.repeat(deep) + this.one(["", "1", '"x"']).padEnd(1, "0") + close.repeat(deep);
+        return open.repeat(deep) + this.one(["0", "null", '"x"']) + close.repeat(deep);
       }
     }
   }

@@ -203,13 +203,13 @@ test("whatever a webhook brings it is read or refused with a typed error, and ri
 
 /* ---- what was found ---------------------------------------------------------------------------- */
 
-const with_ = (fetch, options) => over(new Source(1), { fetch, ...options }).jobs;
+const answering = (fetch, options) => over(new Source(1), { fetch, ...options }).jobs;
 const deep = "[".repeat(100_000) + "]".repeat(100_000);
 
 test("a field that cannot be made a text is no more than an odd field", async () => {
   for (const odd of ['{"toString":1}', '{"toString":1,"valueOf":null}', deep]) {
     const done = `{"id":"${IDS[0]}","status":"done","preview":"https://p","video_output":"https://v","updated_at":${odd}}`;
-    const jobs = with_(async (url, { method }) => answer(method === "POST" ? 201 : 200, done));
+    const jobs = answering(async (url, { method }) => answer(method === "POST" ? 201 : 200, done));
     assert.equal((await settles(jobs.submit(request))).id, IDS[0]);
     assert.equal((await settles(jobs.poll(IDS[0]))).id, IDS[0]);
     assert.equal((await settles(jobs.render(IDS[0]))).id, IDS[0]);
@@ -219,7 +219,7 @@ test("a field that cannot be made a text is no more than an odd field", async ()
 
 test("an error body that nests without end is an ApiError", async () => {
   for (const body of [deep, '{"a":'.repeat(100_000) + "1" + "}".repeat(100_000), `{"detail":${deep}}`]) {
-    const jobs = with_(async () => answer(400, body));
+    const jobs = answering(async () => answer(400, body));
     for (const call of [() => jobs.get(IDS[0]), () => jobs.submit(request)]) {
       const error = await rejection(call());
       assert.deepEqual([error.name, error.kind], ["ApiError", "invalid"]);
@@ -230,7 +230,7 @@ test("an error body that nests without end is an ApiError", async () => {
 
 test("a fetch that rejects with what has no words is an error like another", async () => {
   for (const thrown of [Object.create(null), { message: { toString: null } }, { name: Object.create(null) }, { get message() { throw new Error("mine"); } }]) {
-    const jobs = with_(() => Promise.reject(thrown));
+    const jobs = answering(() => Promise.reject(thrown));
     assert.equal((await rejection(jobs.get(IDS[0]))).name, "ConnectionError");
     const error = await rejection(jobs.submit(request));
     assert.equal(error.name, "ChargeUnknownError");
@@ -240,14 +240,14 @@ test("a fetch that rejects with what has no words is an error like another", asy
 });
 
 test("a list of jobs with webhooks that are no texts settles", async () => {
-  const jobs = with_(() => Promise.reject(new TypeError("reset")), { listJobs: async () => [{ id: IDS[0], webhook_url: { toString: 1 } }] });
+  const jobs = answering(() => Promise.reject(new TypeError("reset")), { listJobs: async () => [{ id: IDS[0], webhook_url: { toString: 1 } }] });
   await rejection(jobs.submit({ ...request, webhook_url: "https://me.test/{operation}" }, { operation: "op" }));
   assert.equal((await settles(jobs.settle("op"))).state, "unknown");
   jobs.close();
 });
 
 test("credits that are no number are no credits", async () => {
-  const jobs = with_(async () => answer(200, '{"remaining_credits":1e999}'));
+  const jobs = answering(async () => answer(200, '{"remaining_credits":1e999}'));
   assert.equal((await rejection(jobs.remainingCredits())).kind, "unexpected");
   jobs.close();
 });
@@ -262,7 +262,7 @@ test("an entry of a job that is none is nobody's", async () => {
   for (const job of ['{"toString":1}', '"../../../admin"', "7", "[]"]) {
     const entry = `{"version":1,"state":"unknown","step":"submit","fingerprint":1,"at":1,"job":${job}}`;
     const asked = [];
-    const jobs = with_(async (url) => (asked.push(url), answer(404, {})), {
+    const jobs = answering(async (url) => (asked.push(url), answer(404, {})), {
       journal: { list: (prefix) => [`${prefix}op`], read: () => entry, create: () => false, write() {}, delete() {} },
     });
     assert.deepEqual(await settles(jobs.pending()), []);
