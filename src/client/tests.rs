@@ -1737,3 +1737,20 @@ fn only_a_preview_that_blocks_is_waited_for_longer_than_a_request() {
         assert_eq!(host.now() - begun, 30_000.0);
     }
 }
+
+#[test]
+fn an_operation_that_is_taken_back_while_another_client_looks_at_it_is_that_clients() {
+    let replies = vec![(100.0, answer(400, r#"["No."]"#)), (1.0, answer(201, &job("pending", "")))];
+    let ([one, other], host) = tabs(in_order(replies), |_| {});
+    host.slow_journal(10.0);
+    host.spawn(async move {
+        one.submit(&request(), &named("op")).await.expect_err("refused");
+    });
+    // Taken when it asks whether it is new, and gone when it asks by whom.
+    let second = host.run(async {
+        host.wait(105.0).await;
+        other.submit(&request(), &named("op")).await
+    });
+    assert_eq!(second.expect("posted")["id"], ID);
+    assert_eq!(host.posts(), 2);
+}
