@@ -1754,3 +1754,20 @@ fn an_operation_that_is_taken_back_while_another_client_looks_at_it_is_that_clie
     assert_eq!(second.expect("posted")["id"], ID);
     assert_eq!(host.posts(), 2);
 }
+
+#[test]
+fn a_caller_that_leaves_while_a_shared_budget_is_asked_is_charged_nothing() {
+    for moment in [50.0, 150.0, 250.0] {
+        let host = Scripted::new(|_| panic!("sent"));
+        let mut config = config_of("me");
+        config.max_credits = 9.0;
+        config.budget_key = "november".into();
+        let client = Client::new(host.clone(), config);
+        host.slow_journal(100.0);
+        let options = ChargeOptions { seconds: Some(30.0), ..named("op") };
+        assert!(host.run_for(moment, client.submit(&request(), &options)).is_none());
+        host.finish();
+        assert_idle(&client, &host);
+        assert!(host.journal().is_empty(), "left at {moment}: {:?}", host.journal());
+    }
+}
