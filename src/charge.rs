@@ -131,6 +131,9 @@ impl<V: Value> Entry<V> {
         }
         let job = record.get("job");
         let known = is_uuid(job);
+        if !known && job.is_there() {
+            return None;
+        }
         Some(Self {
             state: match record.get("state").one_of("posting bound unknown ended") {
                 0 => State::Posting,

@@ -607,6 +607,7 @@ impl Surroundings {
                 self.journal.insert(Rc::clone(key), entry.clone());
                 Json::Nothing
             }
+            JournalCall::Delete if entry.is_there() && old.as_ref() != Some(entry) => Json::Nothing,
             JournalCall::Delete => {
                 if !budget && let Some(old) = &old {
                     let ended = decode(old).is_some_and(|entry| entry.state == State::Ended);
