@@ -180,7 +180,7 @@ class Call {
   over() {
     this.rest();
     calls.delete(this.number);
-    this.client.part();
+    later(() => this.client.part()); // the core that calls this is in the middle of something
   }
 
   // Called by the facade.

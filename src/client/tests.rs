@@ -1673,23 +1673,24 @@ fn credits_that_no_job_can_have_used_leave_the_estimate_in_a_shared_budget() {
     }
 }
 
-#[test]
-fn two_listings_at_once_do_not_forget_an_operation_that_is_posted_meanwhile() {
+/// Two clients list an operation that has expired, which the first then posts anew; how often it was posted.
+fn listed_while_it_is_posted_anew(listing: [usize; 2]) -> usize {
     let ended = Rc::new(Cell::new(true));
     let over = Rc::clone(&ended);
-    let (client, host) = client_of(move |request| match request.endpoint {
+    let script = move |request: &Request<Place>| match request.endpoint {
         Endpoint::Submit if ended.get() => (1.0, answer(201, &job("pending", ""))),
         Endpoint::Submit => (100.0, lost("ECONNRESET")),
         _ => (1.0, answer(200, &job("done", r#","video_output":"https://v""#))),
-    });
+    };
+    let (clients, host) = tabs(script, |_| {});
+    let [client, _] = &clients;
     host.run(client.submit(&request(), &named("op"))).expect("posted");
     host.run(client.poll(ID, None, PollOptions::default())).expect("done");
     over.set(false);
     // So long after its end, an operation is forgotten, and its id is free for another charge.
     host.run(host.wait(31.0 * 86_400_000.0));
     host.slow_journal(10.0);
-    for begin in [0.0, 5.0] {
-        let client = client.clone();
+    for (begin, client) in [0.0, 5.0].into_iter().zip(listing.map(|at| clients[at].clone())) {
         host.later(begin, move |host| {
             host.spawn(async move {
                 client.pending().await.expect("the journal");
@@ -1699,7 +1700,18 @@ fn two_listings_at_once_do_not_forget_an_operation_that_is_posted_meanwhile() {
     host.run(host.wait(22.0));
     host.run(client.submit(&request(), &named("op"))).expect_err("lost");
     host.run(client.submit(&request(), &named("op"))).expect_err("unknown");
-    assert_eq!(host.posts(), 2, "one charge of then, and one of now");
+    host.posts()
+}
+
+#[test]
+fn two_listings_at_once_do_not_forget_an_operation_that_is_posted_meanwhile() {
+    assert_eq!(listed_while_it_is_posted_anew([0, 0]), 2, "one charge of then, and one of now");
+}
+
+#[test]
+fn a_listing_of_another_client_does_not_forget_an_operation_that_is_posted_meanwhile() {
+    assert_eq!(listed_while_it_is_posted_anew([0, 1]), 2, "one charge of then, and one of now");
+    assert_eq!(listed_while_it_is_posted_anew([1, 1]), 2, "and neither do two");
 }
 
 // ---- found by mutants ------------------------------------------------------------------------------

@@ -564,7 +564,10 @@ impl Surroundings {
             return;
         }
         let job = event.get("jobId");
-        let mine = |id: &Json| is_uuid(Value::from(id.clone())) && operation.render.as_ref().is_none_or(|render| id.as_text().eq_ignore_ascii_case(render));
+        let mine = |id: &Json| {
+            is_uuid(Value::from(id.clone()))
+                && operation.render.as_ref().is_none_or(|render| id.as_text().eq_ignore_ascii_case(render))
+        };
         let body = reply.get("body").get("id");
         match verdict.as_text() {
             "bound" => {
