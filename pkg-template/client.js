@@ -45,7 +45,7 @@ function plainCause(cause, secret) {
     if (code !== undefined) plain.code = code;
     return plain;
   } catch {
-    return new Error("something without words was thrown");
+    return new Error("unreadable");
   }
 }
 
@@ -180,7 +180,7 @@ class Call {
   over() {
     this.rest();
     calls.delete(this.number);
-    later(() => this.client.part()); // the core that calls this is in the middle of something
+    this.client.part();
   }
 
   // Called by the facade.
@@ -237,7 +237,8 @@ class Connection extends Plumbing {
   }
 
   // Once it is closed and nothing of it goes on, the core forgets it.
-  part() {
+  async part() {
+    await undefined; // the core may be in the middle of something
     if (!this.closed || this.calls().length) return;
     this.tell(DISCONNECT);
     if (clients.get(this.number) === this) clients.delete(this.number);
