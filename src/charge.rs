@@ -132,6 +132,7 @@ impl<V: Value> Entry<V> {
         let job = record.get("job");
         let known = is_uuid(job);
         if !known && job.is_there() {
+            // Ours is an id or none: it goes into URLs.
             return None;
         }
         Some(Self {
@@ -318,6 +319,18 @@ mod tests {
                 let entry = Entry { job, ..entry(state, Step::Submit) };
                 assert_eq!(Entry::decode(entry.encode()), None, "{entry:?}");
             }
+        }
+    }
+
+    #[test]
+    fn an_entry_whose_job_is_no_id_is_not_read() {
+        for state in [State::Posting, State::Unknown] {
+            for job in [value(""), value(()), value(7.0), value("../../admin"), value(json(r#"{"toString":1}"#))] {
+                let entry = Entry { job, ..entry(state, Step::Render) };
+                assert_eq!(Entry::decode(entry.encode()), None, "{entry:?}");
+            }
+            let none = Entry { job: Json::nothing(), ..entry(state, Step::Submit) };
+            assert_eq!(Entry::decode(none.encode()), Some(none));
         }
     }
 
