@@ -37,13 +37,16 @@ const problem = (name, message, more) => new TemplateJobsError({ name, message, 
 
 // A runtime's error may hold the request, and so the key: only its words are kept, without the key.
 function plainCause(cause, secret) {
-  const inner = cause?.cause;
-  const words = String(cause?.message ?? cause);
-  const plain = new Error(secret ? words.replaceAll(secret, "…") : words);
-  plain.name = String(cause?.name ?? "Error");
-  const code = cause?.code ?? inner?.code;
-  if (code !== undefined) plain.code = code;
-  return plain;
+  try {
+    const words = String(cause?.message ?? cause);
+    const plain = new Error(secret ? words.replaceAll(secret, "…") : words);
+    plain.name = String(cause?.name ?? "Error");
+    const code = cause?.code ?? cause?.cause?.code;
+    if (code !== undefined) plain.code = code;
+    return plain;
+  } catch {
+    return new Error("unreadable");
+  }
 }
 
 /* ---- loading --------------------------------------------------------------------------------- */
@@ -236,7 +239,8 @@ class Connection extends Plumbing {
   }
 
   // Once it is closed and nothing of it goes on, the core forgets it.
-  part() {
+  async part() {
+    await undefined; // the core may be in the middle of something
     if (!this.closed || this.calls().length) return;
     this.tell(DISCONNECT);
     if (clients.get(this.number) === this) clients.delete(this.number);
@@ -441,10 +445,12 @@ export function parseWebhook(body, url) {
   const output = data.video_output ?? data.output;
   if (typeof output === "string" && output) found.output = output;
   if (typeof data.failed_reason === "string" && data.failed_reason) found.failedReason = data.failed_reason;
-  if (url !== undefined) {
-    const { pathname, searchParams } = new URL(url, "http://localhost");
+  try {
+    const { pathname, searchParams } = new URL(url ?? "/", "http://localhost");
     const operation = searchParams.get("operation") ?? decodeURIComponent(pathname.split("/").pop());
     if (operation) found.operation = operation;
+  } catch {
+    // Whoever called us wrote the URL. What rings is the job's id; the operation is left out where nobody can read it.
   }
   return found;
 }

@@ -4,9 +4,8 @@ import type { Journal } from "./index.js";
 export interface DurableObjectStorageLike {
   get(key: string): Promise<unknown>;
   put(key: string, value: string): Promise<void>;
-  delete(key: string): Promise<boolean>;
   list(options: { prefix: string }): Promise<Map<string, unknown>>;
-  transaction<T>(closure: (inside: { get(key: string): Promise<unknown>; put(key: string, value: string): Promise<void> }) => Promise<T>): Promise<T>;
+  transaction<T>(closure: (inside: { get(key: string): Promise<unknown>; put(key: string, value: string): Promise<void>; delete(key: string): Promise<boolean> }) => Promise<T>): Promise<T>;
 }
 
 /**

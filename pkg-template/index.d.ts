@@ -165,8 +165,8 @@ export interface Journal {
   read(id: string): Promise<string | null | undefined> | string | null | undefined;
   /** Writes, whatever was there. */
   write(id: string, entry: string): Promise<void> | void;
-  /** Removes. */
-  delete(id: string): Promise<void> | void;
+  /** Removes what is under `id`; with `entry`, only if that is what stands there, and atomic: another client may have put a new charge in its place. */
+  delete(id: string, entry?: string): Promise<void> | void;
   /** The ids that begin with `prefix`. */
   list(prefix: string): Promise<string[]> | string[];
 }
@@ -444,7 +444,7 @@ export interface WebhookEvent {
   operation?: string;
 }
 
-/** Reads a webhook's body, text or parsed. Throws `InvalidRequestError` where it is none. */
+/** Reads a webhook's body, text or parsed. Throws `InvalidRequestError` where it is none. A `url` that nobody can read brings no `operation`. */
 export function parseWebhook(body: unknown, url?: string | URL): WebhookEvent;
 
 /** What `init` takes: a place, an answer, bytes, a module, or a promise of one. */

@@ -218,8 +218,11 @@ impl JobFacts {
             return None;
         }
         let filled = |key: &'static str| job.get(key).matches(".");
-        // `max` also ends a NaN.
-        let number = |key: &'static str| job.number_of(key).max(-1.0);
+        // What has no end, or more digits than a text is read with, is not told.
+        let number = |key: &'static str| {
+            let number = job.number_of(key);
+            if (0.0..1e15).contains(&number) { number } else { -1.0 }
+        };
         Some(Self {
             status: Status::parse(job.get("status")),
             progress: number("progress"),

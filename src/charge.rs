@@ -131,6 +131,10 @@ impl<V: Value> Entry<V> {
         }
         let job = record.get("job");
         let known = is_uuid(job);
+        if !known && job.is_there() {
+            // Ours is an id or none: it goes into URLs.
+            return None;
+        }
         Some(Self {
             state: match record.get("state").one_of("posting bound unknown ended") {
                 0 => State::Posting,
@@ -306,5 +310,58 @@ mod tests {
         assert_eq!(claim(Some(&bound), Step::Submit, 1.0), Claim::Conflict);
         assert_eq!(claim(Some(&bound), Step::Preview, 255.0), Claim::Conflict);
         assert_eq!(claim::<Json>(None, Step::Submit, 255.0), Claim::Conflict, "unreadable");
+    }
+
+    #[test]
+    fn a_paid_entry_without_the_id_of_its_job_is_not_read() {
+        for state in [State::Bound, State::Ended] {
+            for job in [Json::nothing(), value(""), value(()), value("11111111")] {
+                let entry = Entry { job, ..entry(state, Step::Submit) };
+                assert_eq!(Entry::decode(entry.encode()), None, "{entry:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_entry_whose_job_is_no_id_is_not_read() {
+        for state in [State::Posting, State::Unknown] {
+            for job in [value(""), value(()), value(7.0), value("../../admin"), value(json(r#"{"toString":1}"#))] {
+                let entry = Entry { job, ..entry(state, Step::Render) };
+                assert_eq!(Entry::decode(entry.encode()), None, "{entry:?}");
+            }
+            let none = Entry { job: Json::nothing(), ..entry(state, Step::Submit) };
+            assert_eq!(Entry::decode(none.encode()), Some(none));
+        }
+    }
+
+    #[test]
+    fn every_verdict_has_a_word_of_its_own_in_the_log() {
+        let words = [Verdict::Bound, Verdict::Rejected, Verdict::NotSent, Verdict::Unknown].map(Verdict::as_str);
+        assert_eq!(words, ["bound", "rejected", "not_sent", "unknown"]);
+    }
+
+    #[test]
+    fn a_journal_gives_a_key_to_the_first_who_creates_it_and_forgets_it_alone() {
+        let mut journal = MemoryJournal::default();
+        assert!(journal.create("me/1", "first"));
+        assert!(!journal.create("me/1", "second"), "taken");
+        assert!(journal.create("me/2", "other"), "another key is free");
+        assert_eq!((journal.read("me/1"), journal.read("me/2"), journal.read("me/3")), (Some("first"), Some("other"), None));
+        assert!(journal.create("you/1", "yours"));
+        assert_eq!(journal.list("me/"), ["me/1", "me/2"]);
+        assert_eq!(journal.list("me/3"), [""; 0]);
+
+        journal.write("me/1", "third");
+        journal.write("me/3", "new");
+        assert_eq!((journal.read("me/1"), journal.read("me/3")), (Some("third"), Some("new")));
+        assert_eq!(journal.list("me/").len(), 3, "written over, not beside");
+        journal.delete("me/1");
+        journal.delete("me/9");
+        assert_eq!(journal.read("me/1"), None);
+        assert_eq!(
+            (journal.read("me/2"), journal.read("me/3"), journal.read("you/1")),
+            (Some("other"), Some("new"), Some("yours"))
+        );
+        assert!(journal.create("me/1", "again"), "a key that was removed is free");
     }
 }

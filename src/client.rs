@@ -301,8 +301,9 @@ impl<H: Host> Core<H> {
             return;
         };
         let (call, failure) = (call.clone(), charge.too_late());
-        self.leave(number);
+        // First: when it is over, nobody knows the call any more.
         self.host.settle(&call, Err(failure));
+        self.leave(number);
     }
 
     /// Adds a task and begins it; its number.

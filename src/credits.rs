@@ -173,4 +173,20 @@ mod tests {
         budget.settle(b, 7.0);
         assert!(budget.remaining() <= 0.0, "what was really charged counts, even above the estimate");
     }
+
+    #[test]
+    fn a_charge_that_is_settled_gives_back_its_own_credits_and_no_others() {
+        let mut budget = Budget::new(10.0);
+        let [a, b, c] = ["a", "b", "c"].map(value);
+        for (operation, credits) in [(a, 1.0), (b, 4.0), (c, 2.0)] {
+            assert!(budget.reserve(operation, credits).is_ok());
+        }
+        budget.settle(b, 0.0);
+        assert_eq!(budget.remaining(), 7.0);
+        budget.settle(b, 0.0);
+        budget.settle(value("d"), 0.0);
+        assert_eq!(budget.remaining(), 7.0, "what is settled or was never set aside gives nothing");
+        budget.settle(c, 1.5);
+        assert_eq!(budget.remaining(), 7.5, "what was used is spent");
+    }
 }

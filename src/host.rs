@@ -55,7 +55,7 @@ pub enum JournalCall {
     Read,
     /// Writes the entry under the key, whatever was there.
     Write,
-    /// Removes what is under the key.
+    /// Removes what is under the key; where an entry is given, only if that is what stands there, and atomic.
     Delete,
     /// The keys that begin with the given one: a list of texts.
     List,

@@ -99,4 +99,25 @@ mod tests {
             assert!(is_transient(status), "{status}");
         }
     }
+
+    #[test]
+    fn the_jitter_comes_on_top_of_what_the_server_asks_for() {
+        assert_eq!(backoff(0, 1.0, 7_000.0), 7_500.0);
+        assert_eq!(backoff(2, 0.5, 0.0), 2_000.0);
+    }
+
+    #[test]
+    fn what_was_never_earned_is_never_tried() {
+        let takes = |tries: &mut Tries| (0..100).filter(|_| tries.take()).count();
+        let mut tries = Tries::ALL;
+        assert_eq!(takes(&mut tries), 10, "all of them, once");
+        tries.earn();
+        assert_eq!(takes(&mut tries), 0, "one answer is half a try");
+        tries.earn();
+        assert_eq!(takes(&mut tries), 1);
+        for _ in 0..100 {
+            tries.earn();
+        }
+        assert_eq!(takes(&mut tries), 10, "and no more than all");
+    }
 }

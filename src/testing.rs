@@ -550,19 +550,20 @@ impl Host for Scripted {
         let answer = {
             let journal = &mut *self.world.journal.borrow_mut();
             let key = key.as_str().expect("a key");
-            let entry = entry.to_string();
             if self.world.journal_fails.get() {
                 Err("the journal is broken".into())
             } else {
                 Ok(match call {
-                    JournalCall::Create => journal.create(key, &entry).into(),
+                    JournalCall::Create => journal.create(key, &entry.to_string()).into(),
                     JournalCall::Read => journal.read(key).map_or_else(Json::nothing, json),
                     JournalCall::Write => {
-                        journal.write(key, &entry);
+                        journal.write(key, &entry.to_string());
                         Json::nothing()
                     }
                     JournalCall::Delete => {
-                        journal.delete(key);
+                        if !entry.is_there() || journal.read(key) == Some(&entry.to_string()) {
+                            journal.delete(key);
+                        }
                         Json::nothing()
                     }
                     JournalCall::List => journal.list(key).into(),

@@ -30,7 +30,7 @@ pub(super) fn judged<V: Value>(endpoint: Endpoint, id: V, reply: V) -> Result<V,
             }
             _ => {
                 let credits = body.number_of("remaining_credits");
-                if credits.is_nan() { V::nothing() } else { V::number(credits) }
+                if credits.is_finite() { V::number(credits) } else { V::nothing() }
             }
         };
         if found.is_there() {
@@ -92,7 +92,7 @@ static MEANINGS: [[&str; 2]; 8] = [
 
 fn api<V: Value>(status: u16, reply: V, expected: &'static str) -> Failure<V> {
     let text = reply.get("text");
-    let mut said = if status < 400 { V::nothing() } else { said(reply.get("body")) };
+    let mut said = if status < 400 { V::nothing() } else { said(reply.get("body"), DEPTH) };
     let meaning = match status {
         402 => 0,
         400 | 403 if said.matches("credit") => 0,
@@ -127,12 +127,16 @@ fn api<V: Value>(status: u16, reply: V, expected: &'static str) -> Failure<V> {
     if asked.is_nan() { failure } else { failure.with("retryAfterMs", V::number(retry::clamp_retry_after(asked))) }
 }
 
+/// How deep a reason may lie: whatever nests deeper would overflow the stack.
+const DEPTH: u32 = 8;
+
 /// The first thing that an error body says, in the shapes that Django REST Framework has: `detail`, a
 /// list of texts, or a list of texts for each field.
-fn said<V: Value>(body: V) -> V {
+fn said<V: Value>(body: V, depth: u32) -> V {
     match body.kind() {
         Kind::Text => return body,
-        Kind::List => return said(body.nth(0)),
+        _ if depth == 0 => return V::nothing(),
+        Kind::List => return said(body.nth(0), depth - 1),
         Kind::Object => {}
         _ => return V::nothing(),
     }
@@ -146,7 +150,7 @@ fn said<V: Value>(body: V) -> V {
         if !key.is_there() {
             break;
         }
-        let text = said(body.at(key));
+        let text = said(body.at(key), depth - 1);
         if text.is_there() {
             return say("%1: %0", text, key);
         }

@@ -14,6 +14,8 @@ use crate::value::{Kept, Value};
 
 /// How often a charge that was proven unsent is sent again.
 const RESENDS: u32 = 2;
+/// How often the journal may say that an operation is not new, and have nothing of it: others may have removed it in between.
+const DENIALS: u32 = 10;
 /// Why a charge whose caller went away is not sent.
 const LEFT: &str = "Nobody waits for it any more; nothing was sent.";
 /// How long between two looks at an operation that another call is posting, in milliseconds.
@@ -46,6 +48,8 @@ pub struct Charge<V: Value> {
     again: bool,
     /// Tries that were proven unsent.
     attempt: u32,
+    /// How often the journal said that the operation is not new, and had nothing of it.
+    denied: u32,
     /// The job before its render, as it was found.
     before: Kept<V>,
     /// The id of the job that was paid for, once it is known.
@@ -200,6 +204,7 @@ impl<H: Host> Core<H> {
             holds: false,
             again: false,
             attempt: 0,
+            denied: 0,
             before: Kept::nothing(),
             bound: Kept::nothing(),
             at: self.host.wall(),
@@ -241,7 +246,11 @@ impl<H: Host> Core<H> {
             },
             Stage::Read => match answer {
                 // It went in between; then it is ours to create.
-                Ok(found) if !found.is_there() => self.create(task, charge),
+                Ok(found) if !found.is_there() && charge.denied < DENIALS => {
+                    charge.denied += 1;
+                    self.create(task, charge);
+                }
+                Ok(found) if !found.is_there() => return Some(Err(journal_failed(found))),
                 Ok(found) => {
                     let entry = Entry::decode(found);
                     let claim = charge::claim(entry.as_ref(), charge.step, charge.fingerprint);
@@ -263,7 +272,7 @@ impl<H: Host> Core<H> {
                         if !key.is_there() {
                             break;
                         }
-                        remaining -= key.replaced("^.*=", H::Value::text("")).as_number().max(0.0);
+                        remaining -= key.replaced(r"^[\s\S]*=", H::Value::text("")).as_number().max(0.0);
                     }
                     match credits::check(charge.reserved, remaining.max(0.0)) {
                         Ok(()) if !self.is_left(task) => self.post(task, charge),
@@ -308,7 +317,7 @@ impl<H: Host> Core<H> {
 
     /// Waits until no other call of this client posts the same operation.
     fn take_turn(&mut self, task: u32, charge: &mut Charge<H::Value>) {
-        if self.known.posting.iter().any(|posting| *posting == *charge.operation) {
+        if self.known.is_posting(*charge.operation) {
             self.host.sleep(task, JOIN_INTERVAL, true);
             return;
         }

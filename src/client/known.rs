@@ -145,6 +145,11 @@ impl<V: Value> Known<V> {
         self.budget.as_mut().map_or(Ok(()), |budget| budget.reserve(operation, credits))
     }
 
+    /// Whether an operation is being posted right now.
+    pub fn is_posting(&self, operation: V) -> bool {
+        self.posting.iter().any(|posting| *posting == operation)
+    }
+
     /// An operation is not being posted any more.
     pub fn posted(&mut self, operation: V) {
         if let Some(at) = self.posting.iter().position(|posting| **posting == operation) {

@@ -101,13 +101,16 @@ impl<H: Host> Core<H> {
             listing.keys = answer.into();
         } else if let Some(mut entry) = Entry::decode(answer) {
             let key = listing.keys.nth(listing.at - 1);
+            let operation = key.replaced(r"^[^/]*/", H::Value::text(""));
             if entry.state != State::Ended {
-                let operation = key.replaced(r"^[^/]*/", H::Value::text(""));
                 self.doubt(operation, &mut entry);
                 self.recall(operation, &entry);
                 listing.found = listing.found.and(record(operation, &entry)).into();
+            } else if self.known.is_posting(operation) {
+                // It has expired for another listing, and is being written anew.
             } else if self.host.wall() - entry.at > KEPT_MS || listing.ended >= KEPT {
-                self.host.journal(0, JournalCall::Delete, key, H::Value::nothing());
+                // What was read and nothing else: by now another client may have removed it, and a charge have taken its place.
+                self.host.journal(0, JournalCall::Delete, key, answer);
             } else {
                 listing.ended += 1;
             }
@@ -123,7 +126,7 @@ impl<H: Host> Core<H> {
 
     /// What is posted, and not by this client, is as good as unknown.
     fn doubt(&self, operation: H::Value, entry: &mut Entry<H::Value>) {
-        if entry.state == State::Posting && !self.known.posting.iter().any(|posting| *posting == operation) {
+        if entry.state == State::Posting && !self.known.is_posting(operation) {
             entry.state = State::Unknown;
         }
     }

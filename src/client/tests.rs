@@ -1646,3 +1646,157 @@ fn of_two_clients_that_saw_a_render_fail_one_asks_for_it_again_and_under_a_name_
     host.finish();
     assert_eq!(*operations.borrow(), ["op", "op:2"]);
 }
+
+// ---- found by fuzzing ------------------------------------------------------------------------------
+
+/// A client of a budget of 9 credits that others share, and how often it can submit for 5 under those operation ids.
+fn submits_within_a_shared_budget(job: &'static str, operations: [&str; 2]) -> usize {
+    let host = Scripted::new(move |request| match request.endpoint {
+        Endpoint::Submit => (1.0, answer(201, &self::job("pending", ""))),
+        _ => (1.0, answer(200, &self::job("done", job))),
+    });
+    let mut config = config_of("me");
+    config.max_credits = 9.0;
+    config.budget_key = value("november").into();
+    let client = Client::new(host.clone(), config);
+    for operation in operations {
+        let options = ChargeOptions { seconds: Some(30.0), ..named(operation) };
+        if host.run(client.submit(&request(), &options)).is_ok() {
+            host.run(client.poll(ID, None, PollOptions::default())).expect("the video");
+        }
+    }
+    host.finish();
+    host.posts()
+}
+
+#[test]
+fn an_operation_id_of_several_lines_counts_in_a_shared_budget() {
+    let video = r#","video_output":"https://v","credits_used":5"#;
+    for operation in ["one", "two\nlines", "two\rlines", "two\u{2028}lines", "a=b"] {
+        assert_eq!(submits_within_a_shared_budget(video, [operation, "other"]), 1, "{operation:?}");
+    }
+}
+
+#[test]
+fn credits_that_no_job_can_have_used_leave_the_estimate_in_a_shared_budget() {
+    for job in [
+        r#","video_output":"https://v","credits_used":1e15"#,
+        r#","video_output":"https://v","credits_used":1e300"#,
+        r#","video_output":"https://v","credits_used":-1e300"#,
+        r#","video_output":"https://v","credits_used":"1e3""#,
+    ] {
+        assert_eq!(submits_within_a_shared_budget(job, ["one", "other"]), 1, "{job}");
+    }
+}
+
+/// Two clients list an operation that has expired, which the first then posts anew; how often it was posted.
+fn listed_while_it_is_posted_anew(listing: [usize; 2]) -> usize {
+    let ended = Rc::new(Cell::new(true));
+    let over = Rc::clone(&ended);
+    let script = move |request: &Request<Place>| match request.endpoint {
+        Endpoint::Submit if ended.get() => (1.0, answer(201, &job("pending", ""))),
+        Endpoint::Submit => (100.0, lost("ECONNRESET")),
+        _ => (1.0, answer(200, &job("done", r#","video_output":"https://v""#))),
+    };
+    let (clients, host) = tabs(script, |_| {});
+    let [client, _] = &clients;
+    host.run(client.submit(&request(), &named("op"))).expect("posted");
+    host.run(client.poll(ID, None, PollOptions::default())).expect("done");
+    over.set(false);
+    // So long after its end, an operation is forgotten, and its id is free for another charge.
+    host.run(host.wait(31.0 * 86_400_000.0));
+    host.slow_journal(10.0);
+    for (begin, client) in [0.0, 5.0].into_iter().zip(listing.map(|at| clients[at].clone())) {
+        host.later(begin, move |host| {
+            host.spawn(async move {
+                client.pending().await.expect("the journal");
+            });
+        });
+    }
+    host.run(host.wait(22.0));
+    host.run(client.submit(&request(), &named("op"))).expect_err("lost");
+    host.run(client.submit(&request(), &named("op"))).expect_err("unknown");
+    host.posts()
+}
+
+#[test]
+fn two_listings_at_once_do_not_forget_an_operation_that_is_posted_meanwhile() {
+    assert_eq!(listed_while_it_is_posted_anew([0, 0]), 2, "one charge of then, and one of now");
+}
+
+#[test]
+fn a_listing_of_another_client_does_not_forget_an_operation_that_is_posted_meanwhile() {
+    assert_eq!(listed_while_it_is_posted_anew([0, 1]), 2, "one charge of then, and one of now");
+    assert_eq!(listed_while_it_is_posted_anew([1, 1]), 2, "and neither do two");
+}
+
+// ---- found by mutants ------------------------------------------------------------------------------
+
+#[test]
+fn a_caller_whose_time_is_over_before_anything_was_sent_is_told_so() {
+    let soon = || ChargeOptions { timeout: Some(50.0), ..named("op") };
+    // While a render looks at its job,
+    let (client, host) = client_of(|_| (1_000.0, answer(200, &job("done", r#","preview":"https://p""#))));
+    assert!(is_unsent(&host.run(client.render(ID, None, &soon())).expect_err("late")));
+    host.finish();
+    assert_eq!(host.posts(), 0);
+
+    // while the operation is being written down,
+    let (client, host) = client_of(|_| panic!("sent"));
+    host.slow_journal(1_000.0);
+    assert!(is_unsent(&host.run(client.submit(&request(), &soon())).expect_err("late")));
+    host.finish();
+
+    // and between two tries of which the first was proven unsent.
+    let (client, host) = client_of(in_order(vec![(45.0, lost("ECONNREFUSED")), (1.0, answer(201, &job("pending", "")))]));
+    assert!(is_unsent(&host.run(client.submit(&request(), &soon())).expect_err("late")));
+    host.finish();
+    assert_eq!(host.posts(), 1, "nobody waits for another try");
+}
+
+#[test]
+fn only_a_preview_that_blocks_is_waited_for_longer_than_a_request() {
+    let (client, host) = client_of(in_order(vec![(60_000.0, answer(201, &job("done", r#","preview":"https://p""#)))]));
+    host.run(client.preview_sync(&request(), &ChargeOptions::default())).expect("it blocks for a minute");
+    for call in
+        [client.submit(&request(), &ChargeOptions::default()), client.preview_async(&request(), &ChargeOptions::default())]
+    {
+        let begun = host.now();
+        assert_eq!(name(&host.run(call).expect_err("too slow")), "ChargeUnknownError");
+        assert_eq!(host.now() - begun, 30_000.0);
+    }
+}
+
+#[test]
+fn an_operation_that_is_taken_back_while_another_client_looks_at_it_is_that_clients() {
+    let replies = vec![(100.0, answer(400, r#"["No."]"#)), (1.0, answer(201, &job("pending", "")))];
+    let ([one, other], host) = tabs(in_order(replies), |_| {});
+    host.slow_journal(10.0);
+    host.spawn(async move {
+        one.submit(&request(), &named("op")).await.expect_err("refused");
+    });
+    // Taken when it asks whether it is new, and gone when it asks by whom.
+    let second = host.run(async {
+        host.wait(105.0).await;
+        other.submit(&request(), &named("op")).await
+    });
+    assert_eq!(second.expect("posted")["id"], ID);
+    assert_eq!(host.posts(), 2);
+}
+
+#[test]
+fn a_caller_that_leaves_while_a_shared_budget_is_asked_is_charged_nothing() {
+    for moment in [50.0, 150.0, 250.0] {
+        let host = Scripted::new(|_| panic!("sent"));
+        let mut config = config_of("me");
+        config.max_credits = 9.0;
+        config.budget_key = value("november").into();
+        let client = Client::new(host.clone(), config);
+        host.slow_journal(100.0);
+        let options = ChargeOptions { seconds: Some(30.0), ..named("op") };
+        assert!(host.run_for(moment, client.submit(&request(), &options)).is_none());
+        host.finish();
+        assert_idle(&client, &host);
+        assert!(host.journal().is_empty(), "left at {moment}: {:?}", host.journal());
+    }
+}

@@ -304,7 +304,7 @@ const memory = {
   create: (id, entry) => !kept.has(id) && !!kept.set(id, entry),
   read: (id) => kept.get(id),
   write: (id, entry) => void kept.set(id, entry),
-  delete: (id) => void kept.delete(id),
+  delete: (id, entry = kept.get(id)) => void (kept.get(id) === entry && kept.delete(id)),
   list: (prefix) => [...kept.keys()].filter((id) => id.startsWith(prefix)),
 };
 
@@ -348,6 +348,11 @@ const stored = {
     ),
   read: (id) => transact("readonly", (store) => store.get(id)),
   write: (id, entry) => transact("readwrite", (store) => store.put(entry, id)),
-  delete: (id) => transact("readwrite", (store) => store.delete(id)),
+  delete: (id, entry) =>
+    transact("readwrite", (store) => {
+      const request = store.get(id);
+      request.onsuccess = () => (entry ?? request.result) === request.result && store.delete(id);
+      return request;
+    }),
   list: (prefix) => transact("readonly", (store) => store.getAllKeys(IDBKeyRange.bound(prefix, prefix + "\uffff"))),
 };

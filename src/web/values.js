@@ -92,6 +92,15 @@ export function number(place) {
   return typeof it === "number" ? it : NaN;
 }
 
+// Whatever has no words is an empty text.
+function spelled(place) {
+  try {
+    return `${value(place)}`;
+  } catch {
+    return "";
+  }
+}
+
 export const oneOf = (place, start, length) => word(start, length).split(" ").indexOf(value(place));
 export const matches = (place, start, length) => typeof value(place) === "string" && new RegExp(word(start, length), "i").test(value(place));
 export const holds = (place, part) => {
@@ -99,15 +108,15 @@ export const holds = (place, part) => {
   return typeof it === "string" && typeof other === "string" && it.toLowerCase().includes(other.toLowerCase());
 };
 export const replaced = (place, start, length, by) =>
-  put(`${value(place)}`.replace(new RegExp(word(start, length), "gi"), () => value(by)));
+  put(spelled(place).replace(new RegExp(word(start, length), "gi"), () => spelled(by)));
 
-export const filled = (start, length, ...places) => put(word(start, length).replace(/%([01])/g, (_, at) => value(places[at])));
+export const filled = (start, length, ...places) => put(word(start, length).replace(/%([01])/g, (_, at) => spelled(places[at])));
 
 // Two 26-bit halves, each a multiplicative hash of the UTF-16 units: enough to notice a mistake.
 export function hash(place, seed) {
   let high = seed / 67108864;
   let low = seed;
-  for (const unit of `${value(place)}|`) {
+  for (const unit of spelled(place) + "|") {
     high = Math.imul(high ^ unit.codePointAt(), 0x9e3779b1);
     low = Math.imul(low ^ unit.codePointAt(), 0x85ebca6b) ^ (high >>> 15);
   }

@@ -37,6 +37,54 @@ for (const reason of ["a bare string", undefined, new Error("mine"), 0]) {
   });
 }
 
+test("a render whose time is over while it looks at its job settles, and charged nothing", async () => {
+  const jobs = over(() => new Promise(() => {}));
+  const error = await rejection(jobs.render(UNKNOWN_ID, undefined, { timeout: 20 }), 500);
+  assert.deepEqual([error.name, error.sent], ["ConnectionError", false]);
+  jobs.close();
+});
+
+test("a charge that ends after its client was closed disturbs no other client", async () => {
+  const posted = deferred();
+  const jobs = over(() => posted.promise);
+  const closed = rejection(jobs.submit(request));
+  await new Promise((resolve) => setTimeout(resolve, 20)); // it is under way
+  const other = over(() => new Promise((resolve) => setTimeout(() => resolve(answer(200, job("done"))), 100)));
+  const got = other.get(UNKNOWN_ID);
+  jobs.close();
+  assert.equal((await closed).name, "ClosedError");
+  posted.resolve(answer(201, job("pending")));
+  assert.equal((await settles(got)).id, UNKNOWN_ID);
+  other.close();
+});
+
+test("an operation that has expired is deleted only where the journal still has what was read", async () => {
+  const entry = `{"version":1,"fingerprint":1,"state":"ended","step":"submit","at":1,"job":"${UNKNOWN_ID}"}`;
+  const deleted = [];
+  const journal = { create: () => false, read: () => entry, write() {}, delete: (...given) => void deleted.push(given), list: (prefix) => [`${prefix}op`] };
+  const jobs = over(() => assert.fail("sent"), { journal });
+  assert.deepEqual(await settles(jobs.pending()), []);
+  assert.equal(deleted.length, 1);
+  assert.match(deleted[0][0], /\/op$/);
+  assert.equal(deleted[0][1], entry);
+  jobs.close();
+});
+
+test("the journal of a Durable Object removes an entry that is named only where it stands there, and any where none is named", async () => {
+  const { durableObjectJournal } = await load("durable-object.js");
+  const kept = new Map();
+  const storage = { get: async (id) => kept.get(id), put: async (id, entry) => void kept.set(id, entry), delete: async (id) => kept.delete(id) };
+  const journal = durableObjectJournal({ ...storage, transaction: (act) => act(storage) });
+  assert.equal(await journal.create("op", "new"), true);
+  await journal.delete("op", "old");
+  assert.equal(await journal.read("op"), "new");
+  await journal.delete("op", "new");
+  assert.equal(await journal.read("op"), undefined);
+  await journal.write("op", "new");
+  await journal.delete("op");
+  assert.equal(await journal.read("op"), undefined);
+});
+
 test("an abort stops the request and leaves no timer and no listener", async () => {
   const before = timers();
   const stopped = deferred();

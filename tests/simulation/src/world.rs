@@ -495,6 +495,7 @@ impl State {
                 self.journal.insert(name, entry.clone());
                 Json::Nothing
             }
+            JournalCall::Delete if entry.is_there() && old.as_ref() != Some(entry) => Json::Nothing,
             JournalCall::Delete => {
                 self.truth.deleted(&name, old.as_ref(), &self.engine);
                 self.journal.remove(&name);

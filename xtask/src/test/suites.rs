@@ -13,7 +13,7 @@ use super::browser;
 use super::counts::Counts;
 use super::debian::{self, CHROMEDRIVER, CHROMIUM, FFMPEG, FIREFOX, NODE, NPM, PYTHON, TESSERACT, WEBKIT_DRIVER, XVFB};
 use super::display::Display;
-use super::{openapi, publish};
+use super::{mutants, openapi, publish};
 use crate::sandbox::{self, Sandbox};
 use crate::shell::{self, step};
 use crate::sizes::Size;
@@ -50,6 +50,13 @@ pub const SUITES: &[Suite] = &[
         exists: always,
         run: simulation,
     },
+    Suite {
+        name: "mutants",
+        what: "no fault in the rules of charging goes unseen",
+        when: All,
+        exists: always,
+        run: mutants_suite,
+    },
     Suite { name: "docs", what: "cargo doc without a warning", when: Always, exists: always, run: docs },
     Suite { name: "wasm-node", what: "wasm tests in Node", when: Always, exists: has_wasm, run: wasm_node },
     Suite {
@@ -64,6 +71,13 @@ pub const SUITES: &[Suite] = &[
     Suite { name: "pack", what: "the npm package builds", when: Always, exists: always, run: pack_suite },
     Suite { name: "package", what: "what npm and crates.io would be sent", when: Always, exists: always, run: package },
     Suite { name: "node", what: "the packed package in Node", when: Always, exists: has_node, run: node },
+    Suite {
+        name: "fuzz",
+        what: "what is made up from outside, FUZZ_SECONDS (60) for each target",
+        when: All,
+        exists: has_node,
+        run: fuzz,
+    },
     Suite {
         name: "runtimes",
         what: "the packed package in runtimes and bundlers",
@@ -257,6 +271,10 @@ fn simulation(lab: &mut Lab) -> Result<Counts> {
     all_pass(&mut [lab.workspace.cargo().args(["run", "--package", "simulation", "--", "--seeds", "0..10000"])])
 }
 
+fn mutants_suite(lab: &mut Lab) -> Result<Counts> {
+    mutants::run(&lab.workspace)
+}
+
 fn docs(lab: &mut Lab) -> Result<Counts> {
     install_wasm_target()?;
     let doc = || {
@@ -378,6 +396,26 @@ fn node(lab: &mut Lab) -> Result<Counts> {
     let mut command = node_tests(&lab.workspace, "node")?;
     command.env("PACKAGE_DIR", project.join("node_modules").join("custom-template-jobs")).env("SANDBOX_URL", url);
     run_node_tests(&lab.workspace, "node", &mut command)
+}
+
+/// The short ones are among the native tests and among those in Node. These look for seeds that nobody has tried.
+fn fuzz(lab: &mut Lab) -> Result<Counts> {
+    let seconds = std::env::var("FUZZ_SECONDS").unwrap_or_else(|_| "60".to_owned());
+    let mut command = lab.workspace.cargo();
+    command.args(["test", "--package", "fuzz", "--test", "targets", "--no-fail-fast"]).env("FUZZ_SECONDS", &seconds);
+    let mut counts = Counts::of_cargo(&shell::tee(&mut command)?);
+    if let Err(missing) = debian::find([&NODE, &NPM])? {
+        counts += Counts::skipped(&missing);
+        return Ok(counts);
+    }
+    install_wasm_target()?;
+    let tarball = lab.tarball()?;
+    let project = install_package(&lab.workspace, &tarball)?;
+    let file = lab.workspace.path("tests").join("node").join("fuzz.test.mjs");
+    let mut command = node_tests_of(&lab.workspace, "fuzz", vec![file])?;
+    command.env("PACKAGE_DIR", project.join("node_modules").join("custom-template-jobs")).env("FUZZ_SECONDS", seconds);
+    counts += run_node_tests(&lab.workspace, "fuzz", &mut command)?;
+    Ok(counts)
 }
 
 fn runtimes(lab: &mut Lab) -> Result<Counts> {
@@ -553,8 +591,13 @@ fn kills(lab: &mut Lab) -> Result<Counts> {
     Ok(Counts::of_cargo(&shell::tee(&mut command)?))
 }
 
-/// Node's test runner over one folder of tests, knowing where the sandbox's program is.
+/// Node's test runner over one folder of tests.
 fn node_tests(workspace: &Workspace, folder: &str) -> Result<Command> {
+    node_tests_of(workspace, folder, test_files(workspace, folder))
+}
+
+/// Node's test runner over some files of tests, knowing where the sandbox's program is.
+fn node_tests_of(workspace: &Workspace, folder: &str, files: Vec<PathBuf>) -> Result<Command> {
     npm::install_tools(workspace)?;
     let seen = seen_directory(workspace).join(folder);
     shell::fresh_directory(&seen)?;
@@ -564,7 +607,7 @@ fn node_tests(workspace: &Workspace, folder: &str) -> Result<Command> {
         .args(["--test", "--test-timeout=1200000"])
         .args(["--test-reporter=spec", "--test-reporter-destination=stdout"])
         .args([OsString::from("--test-reporter=tap"), destination(workspace, folder)])
-        .args(test_files(workspace, folder))
+        .args(files)
         .env("SANDBOX_BIN", sandbox_program(workspace)?)
         .env("SEEN_DIR", seen);
     Ok(command)
