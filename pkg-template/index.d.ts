@@ -182,6 +182,8 @@ export type ClientEvent =
   | { type: "request"; method: "GET" | "POST"; path: string; operation?: string }
   | { type: "retry"; path: string; inMs: number }
   | { type: "look"; jobId: string; inMs: number }
+  /** What the journal has under this key cannot be read: a newer version wrote it, or it is damaged. `pending()` leaves it out, and nothing is charged under its id. */
+  | { type: "skipped"; key: string }
   | { type: "verdict"; operation: string; verdict: "bound" | "rejected" | "not_sent" | "unknown"; jobId?: string };
 
 /** Headers in any of the forms that the runtime's own `Headers` takes. */

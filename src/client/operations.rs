@@ -2,6 +2,7 @@
 
 use super::Core;
 use super::answer::{Outcome, journal_failed};
+use super::reading::event;
 use crate::api::{JobFacts, Step, check_id, is_uuid};
 use crate::charge::{Entry, State};
 use crate::error::{Failure, refuse};
@@ -114,6 +115,8 @@ impl<H: Host> Core<H> {
             } else {
                 listing.ended += 1;
             }
+        } else if answer.is_there() && self.hears {
+            self.host.event(event::<H>("skipped").with("key", listing.keys.nth(listing.at - 1)));
         }
         let key = listing.keys.nth(listing.at);
         if !key.is_there() {

@@ -463,15 +463,17 @@ for (const call of CHARGES) {
 }
 
 for (const [what, becomes] of [["of_a_newer_version", { version: 2 }], ["that_is_half_written", '{"version":1,"st'], ["that_is_no_record", "7"], ["of_a_step_that_nobody_knows", { step: "delete" }], ["of_another_request", { fingerprint: 1 }]]) {
-  holds(`an_entry_${what}_is_never_written_over_and_never_charged_again`, async (stage) => {
+  holds(`an_entry_${what}_is_never_written_over_nor_charged_again`, async (stage) => {
     const operation = `order ${randomUUID()}`;
     const steps = [submit(stage.request, operation), { entry: operation, becomes }, submit(stage.request, operation), { call: "pending" }, { call: "settle", args: [operation, {}] }];
-    const { ends: [first, again, pending, settled] } = await stage.play(steps, { journal: "map" });
+    const { ends: [first, again, pending, settled], events } = await stage.play(steps, { journal: "map" });
     assert.ok(first.value.id);
     has(again.error, { name: "OperationConflictError", operation }, "the error");
     assert.deepEqual(again.fetches, []);
     if (what === "of_another_request") return;
     assert.deepEqual(pending.value, []);
+    const skipped = events.filter(({ type }) => type === "skipped");
+    assert.deepEqual(skipped.map(({ key }) => key.endsWith(`/${operation}`)), [true], "what is left out is reported");
     has(settled.error, { name: "InvalidRequestError", field: "operation" }, "the error");
     assert.equal((await stage.charges()).length, 1);
   });
