@@ -53,10 +53,10 @@ export const lock = of("lock");
 export const unlock = of("unlock");
 export const event = of("event");
 
-export const settle = (call, ok, it) => calls.get(call).settle(ok, value(it));
-export const over = (call) => calls.get(call).over();
-export const update = (call, job, ...look) => calls.get(call).update(value(job), ...look);
-export const alarm = (call, ...when) => calls.get(call).alarm(...when);
+export const settle = (call, ok, it) => calls.get(call)?.settle(ok, value(it));
+export const over = (call) => calls.get(call)?.over();
+export const update = (call, job, ...look) => calls.get(call)?.update(value(job), ...look);
+export const alarm = (call, ...when) => calls.get(call)?.alarm(...when);
 
 export class Plumbing {
   #waits = new Map(); // number of a task -> { stop, light }
