@@ -19,7 +19,7 @@ use url::Url;
 
 use crate::{reach, samples};
 
-/// An image that can be drawn, no side of it longer than [`SIDE`].
+/// An image that can be drawn, no side of it longer than 960 pixels.
 #[derive(Clone, PartialEq)]
 pub struct Picture(pub RgbaImage);
 
