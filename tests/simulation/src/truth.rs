@@ -236,7 +236,16 @@ impl Truth {
         charged
             && match render {
                 Some(job) => is_rendering_or_rendered(job, engine),
-                None => operation.webhook.is_some() || lists && operation.token,
+                // The webhook is unsigned: the job must have the operation in its address, or show that a render could
+                // have taken it from there.
+                None => {
+                    operation.webhook.as_deref().is_some_and(|job| {
+                        let hook = find(job, engine).and_then(|job| job.webhook_url.as_deref());
+                        !operation.token
+                            || hook.is_some_and(|hook| hook.ends_with(&format!("/{id}")))
+                            || is_rendering_or_rendered(job, engine)
+                    }) || lists && operation.token
+                }
             }
     }
 }
