@@ -311,7 +311,7 @@ export class TemplateJobs {
   estimate(question: { step: Step; seconds: number; model_version?: ModelVersion }): Promise<number>;
   /** What the journal knows and has not seen end: after a reload, the jobs to go on with. Rejects with `JournalError`. */
   pending(): Promise<Operation[]>;
-  /** Looks again at a charge whose outcome is unknown; with `jobId`, where you have found the job yourself or a webhook named it. A webhook is unsigned: where `{operation}` stood in `webhook_url`, only a job with that very address counts, or one that was rendered since. Sends nothing that charges. Its `state` stays `unknown` while nobody knows; an id that the journal has not rejects with `InvalidRequestError`. */
+  /** Looks again at a charge whose outcome is unknown; with `jobId`, where you have found the job yourself or a webhook named it. A webhook is unsigned: where `{operation}` stood in `webhook_url`, only a job with that very address counts. Sends nothing that charges. Its `state` stays `unknown` while nobody knows; an id that the journal has not rejects with `InvalidRequestError`. */
   settle(operation: string, options?: { jobId?: string; signal?: AbortSignal }): Promise<Operation>;
   /** Ends every call of this client with `ClosedError`. A charge that is under way goes on. */
   close(): void;

@@ -65,12 +65,12 @@ impl<V: Value> Settling<V> {
     }
 
     /// Whether a job shows that the operation made it: only what is rendered or being rendered proves a render, and
-    /// where the operation stood in the webhook's address, the job has it there until a render gives it another. A
-    /// webhook that brings another one's id proves nothing.
+    /// where the operation stood in the webhook's address, the job has it there. A webhook that brings another one's
+    /// id proves nothing.
     fn is_proven_by(&self, job: V, facts: &JobFacts) -> bool {
-        self.entry.is_some_and(|entry| {
-            facts.is_rendered_or_rendering()
-                || entry.step != Step::Render && (entry.hook.is_nan() || job.get("webhook_url").hash(0.0) == entry.hook)
+        self.entry.is_some_and(|entry| match entry.step {
+            Step::Render => facts.is_rendered_or_rendering(),
+            _ => entry.hook.is_nan() || job.get("webhook_url").hash(0.0) == entry.hook,
         })
     }
 

@@ -236,16 +236,19 @@ impl Truth {
         charged
             && match render {
                 Some(job) => is_rendering_or_rendered(job, engine),
-                // The webhook is unsigned: the job must have the operation in its address, or show that a render could
-                // have taken it from there.
-                None => {
-                    operation.webhook.as_deref().is_some_and(|job| {
+                // A webhook is unsigned, so where the operation stood in its address, the job must have it there, as in a
+                // list. A render may have given the job another address; then nothing shows whose it is.
+                None if operation.token => {
+                    let has_it = |job: &str| {
                         let hook = find(job, engine).and_then(|job| job.webhook_url.as_deref());
-                        !operation.token
-                            || hook.is_some_and(|hook| hook.ends_with(&format!("/{id}")))
-                            || is_rendering_or_rendered(job, engine)
-                    }) || lists && operation.token
+                        hook.is_some_and(|hook| hook.ends_with(&format!("/{id}")))
+                    };
+                    let places = operation.fetches.iter().flat_map(|fetch| &fetch.charges);
+                    let mut jobs = places.filter_map(|place| engine.ledger().charges().get(*place));
+                    operation.webhook.as_deref().is_some_and(has_it)
+                        || lists && jobs.any(|charge| has_it(&charge.job.to_string()))
                 }
+                None => operation.webhook.is_some(),
             }
     }
 }
