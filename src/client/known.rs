@@ -63,8 +63,7 @@ impl<V: Value> Known<V> {
     /// Takes in what the journal has, for a job that an earlier run charged for.
     pub fn recall(&mut self, operation: V, entry: &Entry<V>, now: f64) {
         if entry.state == State::Bound && self.find(entry.job).is_none() {
-            let (operation, entry) = (operation, *entry);
-            self.remember(Charged { operation, entry, template: V::nothing(), since: now, reserved: f64::NAN });
+            self.remember(Charged { operation, entry: *entry, template: V::nothing(), since: now, reserved: f64::NAN });
         }
     }
 

@@ -1,4 +1,5 @@
-//! The exports of the npm build: numbers and one object for each call; the facade in `pkg-template` gives them their names.
+//! The exports of the npm build: numbers in and out, some of them places in the table of `values.js`; the facade in
+//! `pkg-template` gives them their names.
 
 use std::cell::RefCell;
 use std::mem::ManuallyDrop;
@@ -15,7 +16,7 @@ use crate::host::Host;
 use crate::poll::Look;
 use crate::value::Value;
 
-/// Half the size of the standard one, and as fast for the few small things that live here.
+/// The smallest that sets itself up without unsafe code, measured in the packed wasm; few and small things live here.
 #[global_allocator]
 static ALLOCATOR: rlsf::SmallGlobalTlsf = rlsf::SmallGlobalTlsf::new();
 

@@ -63,8 +63,8 @@ export class Plumbing {
   #locks = new Map(); // number of a task -> what gives its lock back
   #listening = 0;
 
-  // Whoever has it adds: resume(task, ok, value), which hears of what was begun; posted(task, operation), which hears of
-  // what is being sent; and build(init, headers), which makes the settings of a request.
+  // Whoever has it adds: resume(task, ok, value), which hears of what was begun; build(init, headers), which makes the
+  // settings of a request; and perhaps posted(task, operation), which hears of what is being sent.
   constructor(options) {
     this.options = options;
     this.idempotent = options.idempotencyHeader ?? !/^[a-z][a-z\d+.-]*:/i.test(options.baseUrl ?? "https:");
