@@ -16,6 +16,8 @@ use crate::value::{Kept, Value};
 const RESENDS: u32 = 2;
 /// How often the journal may say that an operation is not new, and have nothing of it: others may have removed it in between.
 const DENIALS: u32 = 10;
+/// How often a render that fails may be asked for again under its id.
+const RERENDERS: u32 = 10;
 /// Why a charge whose caller went away is not sent.
 const LEFT: &str = "Nobody waits for it any more; nothing was sent.";
 /// How long between two looks at an operation that another call is posting, in milliseconds.
@@ -30,7 +32,7 @@ pub struct Charge<V: Value> {
     render: Kept<V>,
     request: Kept<V>,
     fingerprint: f64,
-    /// A hash of the webhook's address, where the operation stands in it; else NaN.
+    /// See [`Entry::hook`].
     hook: f64,
     model: ModelVersion,
     /// Of video; NaN where it is not given.
@@ -44,8 +46,10 @@ pub struct Charge<V: Value> {
     stage: Stage,
     /// Whether this charge is the one that posts its operation.
     holds: bool,
-    /// Whether it is a failed render that is asked for again.
-    again: bool,
+    /// Whether only a look shows that the operation was carried out; see [`Entry::seen`].
+    seen: bool,
+    /// How many of its renders failed, so that it is asked for again.
+    failed: u32,
     /// Tries that were proven unsent.
     attempt: u32,
     /// How often the journal said that the operation is not new, and had nothing of it.
@@ -142,8 +146,19 @@ impl<V: Value> Charge<V> {
     }
 
     fn entry(&self, state: State, job: V) -> Entry<V> {
-        let Self { step, fingerprint, hook, at, .. } = *self;
-        Entry { state, step, fingerprint, hook, at, job }
+        let Self { step, fingerprint, hook, seen, at, .. } = *self;
+        Entry { state, step, fingerprint, hook, seen, at, job }
+    }
+
+    /// Somebody rendered the job: this operation, where its webhook's address is the job's.
+    fn see(&mut self, job: V) {
+        self.seen = job.get("webhook_url").hash(0.0) != self.hook;
+    }
+
+    /// Whether its render may be asked for again, should the last look have shown that it failed: not where that look saw
+    /// the very failure that the entry's own render followed, for then it is an old copy.
+    fn may_ask_again(&self, entry: &Entry<V>) -> bool {
+        self.failed < RERENDERS && (self.failed == 0 || self.hook != entry.hook)
     }
 
     /// A failure of this charge.
@@ -202,7 +217,8 @@ impl<H: Host> Core<H> {
             timeout: if given_timeout >= 0.0 { given_timeout } else { usual },
             stage: Stage::Turn,
             holds: false,
-            again: false,
+            seen: false,
+            failed: 0,
             attempt: 0,
             denied: 0,
             before: Kept::nothing(),
@@ -240,7 +256,7 @@ impl<H: Host> Core<H> {
                 Err(failure) => return Some(Err(before_a_charge(Failure(failure)))),
             },
             Stage::Create => match answer {
-                Ok(created) if created.is_true() => return self.decide(task, charge, None, H::Value::nothing()),
+                Ok(created) if created.is_true() => return self.decide(task, charge, None, None),
                 Ok(_) => self.journal(task, charge, Stage::Read, JournalCall::Read, None),
                 Err(thrown) => return Some(Err(journal_failed(thrown))),
             },
@@ -254,7 +270,7 @@ impl<H: Host> Core<H> {
                 Ok(found) => {
                     let entry = Entry::decode(found);
                     let claim = charge::claim(entry.as_ref(), charge.step, charge.fingerprint);
-                    return self.decide(task, charge, Some(claim), found.get("job"));
+                    return self.decide(task, charge, Some(claim), entry);
                 }
                 Err(thrown) => return Some(Err(journal_failed(thrown))),
             },
@@ -305,6 +321,7 @@ impl<H: Host> Core<H> {
             Stage::Check => {
                 let Ok(job) = answer else { return Some(charge.outcome()) };
                 if was_touched(*charge.before, job) {
+                    charge.see(job);
                     self.bind(task, charge, Stage::Write, *charge.render);
                     charge.outcome = Ok(job.into());
                 } else {
@@ -356,7 +373,7 @@ impl<H: Host> Core<H> {
         task: u32,
         charge: &mut Charge<H::Value>,
         claim: Option<Claim>,
-        job: H::Value,
+        entry: Option<Entry<H::Value>>,
     ) -> Option<Outcome<H::Value>> {
         if claim == Some(Claim::Conflict) {
             let message = "This operation id was used before for another request; nothing was sent. Use a new id.";
@@ -364,12 +381,16 @@ impl<H: Host> Core<H> {
         }
         let facts = JobFacts::read(*charge.before);
         if facts.is_some_and(|facts| facts.is_rendered_or_rendering()) {
+            charge.seen = entry.is_some_and(|entry| entry.seen);
+            if claim == Some(Claim::Unknown) {
+                charge.see(*charge.before);
+            }
             charge.outcome = Ok((*charge.before).into());
             self.bind(task, charge, Stage::Write, *charge.render);
             return None;
         }
-        match claim {
-            None => match self.refusal(task, charge) {
+        match (claim, entry) {
+            (None, _) => match self.refusal(task, charge) {
                 Ok(credits) if credits.is_nan() => self.post(task, charge),
                 Ok(credits) => {
                     charge.reserved = credits;
@@ -379,23 +400,31 @@ impl<H: Host> Core<H> {
                 }
                 Err(failure) => self.refuse_unsent(task, charge, failure),
             },
-            // A render that failed may be asked for again, and is paid for again: as an operation of its own, so that of all
-            // who saw it fail one posts, and nobody takes it for the former.
-            Some(Claim::Fetch) if !charge.again && facts.is_some_and(|facts| facts.status.is_failure()) => {
-                self.release(task, *charge.operation);
-                charge.holds = false;
-                charge.again = true;
-                charge.operation = say("%0:%1", *charge.operation, charge.before.get("updated_at")).into();
-                charge.stage = Stage::Turn;
-                self.take_turn(task, charge);
-            }
-            Some(Claim::Fetch) => {
-                self.remember(charge, job);
-                self.fetch(task, charge, job);
-            }
+            (Some(Claim::Fetch), Some(entry)) => match facts {
+                // It may still be carried out.
+                Some(facts) if facts.status.is_failure() && entry.seen => return Some(Err(charge::unknown())),
+                Some(facts) if facts.status.is_failure() && charge.may_ask_again(&entry) => self.ask_again(task, charge),
+                _ => {
+                    charge.seen = entry.seen;
+                    self.remember(charge, entry.job);
+                    self.fetch(task, charge, entry.job);
+                }
+            },
             _ => return Some(Err(charge::unknown())),
         }
         None
+    }
+
+    /// A render that failed may be asked for again, and is paid for again: as an operation of its own, so that of all who
+    /// saw it fail one posts, and nobody takes it for the former.
+    fn ask_again(&mut self, task: u32, charge: &mut Charge<H::Value>) {
+        self.release(task, *charge.operation);
+        charge.holds = false;
+        charge.failed += 1;
+        charge.operation = say("%0:again", *charge.operation, *charge.operation).into();
+        charge.hook = charge.before.get("updated_at").hash(0.0);
+        charge.stage = Stage::Turn;
+        self.take_turn(task, charge);
     }
 
     /// Nothing is sent, and the operation is taken back.
@@ -542,7 +571,7 @@ impl<H: Host> Core<H> {
     }
 
     fn budget_prefix(&self) -> H::Value {
-        say("%1/budget:%0/", *self.config.budget_key, *self.config.namespace)
+        say("%1:budget:%0/", *self.config.budget_key, *self.config.namespace)
     }
 
     /// Where the journal has what an operation costs a shared budget: the key alone says it, so that a list sums it.

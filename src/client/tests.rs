@@ -1644,7 +1644,82 @@ fn of_two_clients_that_saw_a_render_fail_one_asks_for_it_again_and_under_a_name_
     });
     host.run(client.render(ID, None, &named("op"))).expect("posted again");
     host.finish();
-    assert_eq!(*operations.borrow(), ["op", "op:2"]);
+    assert_eq!(*operations.borrow(), ["op", "op:again"]);
+}
+
+/// A job whose render is lost on its way and seen to be carried out, if perhaps by somebody else, and then fails. What
+/// becomes of the same call when it is made again, and how often the render was posted.
+fn asked_again_after_a_lost_answer(address: &'static str, request: Option<&Json>) -> (Result<Json, Failure<Json>>, usize) {
+    let looks = Rc::new(Cell::new(0));
+    let (client, host) = client_of(move |request| {
+        if request.endpoint == Endpoint::Render {
+            return (1.0, if looks.get() > 2 { answer(200, &previewed("pending", "")) } else { lost("ECONNRESET") });
+        }
+        looks.set(looks.get() + 1);
+        let (status, at) = match looks.get() {
+            1 => ("done", 1),
+            2 => ("running", 2),
+            _ => ("failed", 3),
+        };
+        (1.0, answer(200, &previewed(status, &format!(r#","updated_at":"{at}","webhook_url":"{address}""#))))
+    });
+    host.run(client.render(ID, request, &named("op"))).expect("seen to be rendered");
+    host.run(client.poll(ID, None, PollOptions::default())).expect_err("failed");
+    let again = host.run(client.render(ID, request, &named("op")));
+    host.finish();
+    (again, host.posts())
+}
+
+#[test]
+fn a_render_that_only_a_look_showed_is_not_asked_for_again_for_its_own_request_may_still_come() {
+    let token = json(r#"{"webhook_url":"https://me.test/{operation}"}"#);
+    for (address, request) in
+        [("https://me.test/other", None), ("https://me.test/op", None), ("https://me.test/ops", Some(&token))]
+    {
+        let (again, posts) = asked_again_after_a_lost_answer(address, request);
+        assert_eq!(again.map_err(|failure| name(&failure)), Err("ChargeUnknownError".into()), "{address}");
+        assert_eq!(posts, 1, "{address}");
+    }
+    // The address shows whose render it was.
+    let (again, posts) = asked_again_after_a_lost_answer("https://me.test/op", Some(&token));
+    again.expect("rendered again");
+    assert_eq!(posts, 2);
+}
+
+#[test]
+fn a_render_is_asked_for_again_after_each_failure_and_not_where_a_look_shows_an_old_one() {
+    // When the last render that was posted failed, and what a look shows: a copy may be older.
+    let (failures, shown) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(0)));
+    let (count, copy) = (Rc::clone(&failures), Rc::clone(&shown));
+    let (client, host) = client_of(move |request| {
+        if request.endpoint == Endpoint::Render {
+            count.set(count.get() + 1);
+            return (1.0, answer(200, &previewed("pending", "")));
+        }
+        let status = if copy.get() == 0 { "done" } else { "failed" };
+        (1.0, answer(200, &previewed(status, &format!(r#","updated_at":"{}""#, copy.get()))))
+    });
+    let render = || host.run(client.render(ID, None, &ChargeOptions::default()));
+    for failure in 0..4 {
+        shown.set(failure);
+        render().expect("posted");
+        assert_eq!(failures.get(), failure + 1);
+        render().expect("fetched: the look still shows what was before it");
+        assert_eq!(failures.get(), failure + 1, "failure {failure}");
+    }
+}
+
+#[test]
+fn pending_leaves_alone_what_a_shared_budget_keeps_in_the_journal() {
+    let host = Scripted::new(|_| (1.0, answer(201, &job("pending", ""))));
+    let mut config = config_of("me");
+    config.max_credits = 9.0;
+    config.budget_key = value("november").into();
+    let client = Client::new(host.clone(), config);
+    host.run(client.submit(&request(), &ChargeOptions { seconds: Some(30.0), ..named("op") })).expect("posted");
+    assert_eq!(host.run(client.pending()).expect("listed").len(), 1);
+    assert_eq!(host.journal().len(), 2, "the operation and what it costs");
+    assert!(!host.events().iter().any(|event| event.contains("skipped")), "{:?}", host.events());
 }
 
 // ---- found by fuzzing ------------------------------------------------------------------------------

@@ -71,12 +71,9 @@ fn is_taken(state: &str) -> bool {
     matches!(state, "bound" | "ended")
 }
 
-/// The operation that somebody wished for: a failed render that is asked for again is named by the time of the failure too.
+/// The operation that somebody wished for: a failed render that is asked for again is an operation of its own.
 fn wish_of(id: &str) -> &str {
-    match id.len().checked_sub(28).and_then(|at| id.split_at_checked(at)) {
-        Some((wish, time)) if time.starts_with(':') && time.ends_with('Z') => wish,
-        _ => id,
-    }
+    id.trim_end_matches(":again")
 }
 
 impl Truth {
