@@ -291,7 +291,7 @@ export class TemplateJobs {
   previewAsync(request: JobRequest, options?: ChargeOptions): Promise<Job>;
   /** `POST /api/custom_template_jobs/preview/`: one request that blocks until the preview is there. `preview` is sturdier. */
   previewSync(request: JobRequest, options?: ChargeOptions): Promise<Job>;
-  /** `POST /api/custom_template_jobs/{id}/render/`, for a job whose preview is ready. One that is rendered or being rendered is returned and not charged. */
+  /** `POST /api/custom_template_jobs/{id}/render/`, for a job whose preview is ready. One that is rendered or being rendered is returned and not charged; one whose render failed is rendered, and paid for, again. `ChargeUnknownError` where that would be a second charge should a request that was lost still arrive: take a new `operation`. */
   render(job: string | Job, request?: Partial<JobRequest>, options?: ChargeOptions): Promise<Job>;
   /** `GET /api/custom_template_jobs/{id}/`: the job as it is now. */
   get(id: string, options?: CallOptions): Promise<Job>;

@@ -157,8 +157,8 @@ impl<V: Value> Charge<V> {
 
     /// Whether its render may be asked for again, should the last look have shown that it failed: not where that look saw
     /// the very failure that the entry's own render followed, for then it is an old copy.
-    fn may_ask_again(&self, entry: &Entry<V>) -> bool {
-        self.failed < RERENDERS && (self.failed == 0 || self.hook != entry.hook)
+    fn may_ask_again(&self, entry: V) -> bool {
+        self.failed < RERENDERS && (self.failed == 0 || self.hook != entry.number_of("hook"))
     }
 
     /// A failure of this charge.
@@ -256,7 +256,7 @@ impl<H: Host> Core<H> {
                 Err(failure) => return Some(Err(before_a_charge(Failure(failure)))),
             },
             Stage::Create => match answer {
-                Ok(created) if created.is_true() => return self.decide(task, charge, None, None),
+                Ok(created) if created.is_true() => return self.decide(task, charge, None, H::Value::nothing()),
                 Ok(_) => self.journal(task, charge, Stage::Read, JournalCall::Read, None),
                 Err(thrown) => return Some(Err(journal_failed(thrown))),
             },
@@ -270,7 +270,7 @@ impl<H: Host> Core<H> {
                 Ok(found) => {
                     let entry = Entry::decode(found);
                     let claim = charge::claim(entry.as_ref(), charge.step, charge.fingerprint);
-                    return self.decide(task, charge, Some(claim), entry);
+                    return self.decide(task, charge, Some(claim), found);
                 }
                 Err(thrown) => return Some(Err(journal_failed(thrown))),
             },
@@ -373,15 +373,15 @@ impl<H: Host> Core<H> {
         task: u32,
         charge: &mut Charge<H::Value>,
         claim: Option<Claim>,
-        entry: Option<Entry<H::Value>>,
+        found: H::Value,
     ) -> Option<Outcome<H::Value>> {
         if claim == Some(Claim::Conflict) {
             let message = "This operation id was used before for another request; nothing was sent. Use a new id.";
             return Some(Err(Failure::told("OperationConflictError", message)));
         }
+        charge.seen = found.get("seen").is_there();
         let facts = JobFacts::read(*charge.before);
         if facts.is_some_and(|facts| facts.is_rendered_or_rendering()) {
-            charge.seen = entry.is_some_and(|entry| entry.seen);
             if claim == Some(Claim::Unknown) {
                 charge.see(*charge.before);
             }
@@ -389,8 +389,9 @@ impl<H: Host> Core<H> {
             self.bind(task, charge, Stage::Write, *charge.render);
             return None;
         }
-        match (claim, entry) {
-            (None, _) => match self.refusal(task, charge) {
+        let failed = facts.is_some_and(|facts| facts.status.is_failure());
+        match claim {
+            None => match self.refusal(task, charge) {
                 Ok(credits) if credits.is_nan() => self.post(task, charge),
                 Ok(credits) => {
                     charge.reserved = credits;
@@ -400,16 +401,12 @@ impl<H: Host> Core<H> {
                 }
                 Err(failure) => self.refuse_unsent(task, charge, failure),
             },
-            (Some(Claim::Fetch), Some(entry)) => match facts {
-                // It may still be carried out.
-                Some(facts) if facts.status.is_failure() && entry.seen => return Some(Err(charge::unknown())),
-                Some(facts) if facts.status.is_failure() && charge.may_ask_again(&entry) => self.ask_again(task, charge),
-                _ => {
-                    charge.seen = entry.seen;
-                    self.remember(charge, entry.job);
-                    self.fetch(task, charge, entry.job);
-                }
-            },
+            Some(Claim::Fetch) if !failed || !charge.seen && !charge.may_ask_again(found) => {
+                let job = found.get("job");
+                self.remember(charge, job);
+                self.fetch(task, charge, job);
+            }
+            Some(Claim::Fetch) if !charge.seen => self.ask_again(task, charge),
             _ => return Some(Err(charge::unknown())),
         }
         None
