@@ -168,10 +168,11 @@ impl World {
         let mut journal = BTreeMap::new();
         if options.foreign {
             let render = format!("render:{}", IDS[0]);
-            for operation in OPERATIONS.into_iter().chain([render.as_str(), "", "budget:november/op=1", "budget:november/x"])
-            {
+            let operations = OPERATIONS.into_iter().chain([render.as_str(), ""]).map(|id| format!("{namespace}/{id}"));
+            let spent = ["op=1", "x", ""].map(|spent| format!("{namespace}:budget:november/{spent}"));
+            for key in operations.chain(spent) {
                 if source.arbitrary()? {
-                    journal.insert(format!("{namespace}/{operation}").into(), made_up::entry(source)?);
+                    journal.insert(key.into(), made_up::entry(source)?);
                 }
             }
             journal.insert("somebody/else".into(), made_up::entry(source)?);
@@ -595,8 +596,8 @@ impl Surroundings {
         let old = self.journal.get(key).cloned();
         self.tell(|| format!("  journal: {} {key} {:.300}", call.as_str(), entry.written()));
         let ours = format!("{}/", self.namespace);
-        assert!(key.starts_with(&ours) || self.options.lies, "{key} is somebody else's");
-        let budget = key.starts_with(&format!("{ours}budget:november/"));
+        let budget = key.starts_with(&format!("{}:budget:november/", self.namespace));
+        assert!(budget || key.starts_with(&ours) || self.options.lies, "{key} is somebody else's");
         let honest = match call {
             JournalCall::Create => {
                 if old.is_none() {
