@@ -300,9 +300,9 @@ impl<H: Host> Core<H> {
         let Some(Place { owner: Owner::Call(call), task: Some(Task::Charge(charge)), .. }) = self.find(number) else {
             return;
         };
-        let (call, failure) = (call.clone(), charge.too_late());
+        let (call, outcome) = (call.clone(), charge.too_late());
         // First: when it is over, nobody knows the call any more.
-        self.host.settle(&call, Err(failure));
+        self.host.settle(&call, outcome);
         self.leave(number);
     }
 

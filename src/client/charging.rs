@@ -1,7 +1,7 @@
 //! How a charge is carried out: claim the operation, write it down, post once, and live with whatever comes back.
 
 use super::Core;
-use super::answer::{Outcome, before_a_charge, is_job, journal_failed, status_of, told, unsent};
+use super::answer::{Outcome, before_a_charge, is_job, journal_failed, no_answer, status_of, told, unsent};
 use super::known::Charged;
 use super::reading::event;
 use crate::api::{Endpoint, JobFacts, ModelVersion, OPERATION_PLACEHOLDER, Status, Step, check_id, check_request, is_uuid};
@@ -122,15 +122,18 @@ impl<V: Value> Charge<V> {
         *self.operation
     }
 
-    /// What its caller is told whose time is over: whether its request may have left, or another one under the same
-    /// operation id.
-    pub(super) fn too_late(&self) -> Failure<V> {
-        self.about(match self.stage {
-            Stage::Look | Stage::Pause | Stage::Create => {
+    /// What its caller is told whose time is over: what is decided by then, or whether its request may have left, or
+    /// another one under the same operation id.
+    pub(super) fn too_late(&self) -> Outcome<V> {
+        Err(self.about(match self.stage {
+            Stage::Look | Stage::Pause | Stage::Create | Stage::Reserve | Stage::Sum => {
                 unsent("There was no time left; nothing was sent. Raise timeout, or try again later.")
             }
+            // The answer is there; only the journal is slow.
+            Stage::Write | Stage::WriteUnsent => return self.outcome().map_err(|failure| self.about(failure)),
+            Stage::WriteBound | Stage::Fetch => no_answer(),
             _ => charge::unknown(),
-        })
+        }))
     }
 
     /// What it comes to, as far as that is decided.
@@ -163,7 +166,7 @@ impl<V: Value> Charge<V> {
 
     /// A failure of this charge.
     fn about(&self, failure: Failure<V>) -> Failure<V> {
-        failure.with("operation", *self.operation).with("jobId", *self.render)
+        failure.with("operation", *self.operation).with("jobId", self.render.or(|| *self.bound))
     }
 }
 
@@ -307,7 +310,7 @@ impl<H: Host> Core<H> {
                 }
                 return Some(charge.outcome());
             }
-            Stage::WriteBound => self.fetch(task, charge, *charge.bound),
+            Stage::WriteBound => self.fetch(task, charge),
             Stage::WriteUnsent => {
                 let wait = retry::backoff(charge.attempt, self.host.random(), f64::NAN);
                 if charge.attempt >= RESENDS {
@@ -402,9 +405,9 @@ impl<H: Host> Core<H> {
                 Err(failure) => self.refuse_unsent(task, charge, failure),
             },
             Some(Claim::Fetch) if !failed || !charge.seen && !charge.may_ask_again(found) => {
-                let job = found.get("job");
-                self.remember(charge, job);
-                self.fetch(task, charge, job);
+                charge.bound = found.get("job").into();
+                self.remember(charge, *charge.bound);
+                self.fetch(task, charge);
             }
             Some(Claim::Fetch) if !charge.seen => self.ask_again(task, charge),
             _ => return Some(Err(charge::unknown())),
@@ -508,12 +511,12 @@ impl<H: Host> Core<H> {
     /// Whether a job may be what was charged for: the one that is rendered, else one that no other charge is for. A
     /// connection that carries answers twice hands a charge the answer of another.
     fn is_answer_to(&mut self, charge: &Charge<H::Value>, id: H::Value) -> bool {
-        if charge.render.is_there() { id.is_like(*charge.render) } else { !self.known.knows(id) }
+        if charge.render.is_there() { id.is_like(*charge.render) } else { !self.known.is_taken(id, *charge.operation) }
     }
 
-    fn fetch(&mut self, task: u32, charge: &mut Charge<H::Value>, job: H::Value) {
+    fn fetch(&mut self, task: u32, charge: &mut Charge<H::Value>) {
         charge.stage = Stage::Fetch;
-        self.look_well(task, job);
+        self.look_well(task, *charge.bound);
     }
 
     /// Uses the journal, and goes on with `stage` when it has answered.

@@ -71,9 +71,9 @@ impl<V: Value> Known<V> {
         self.charged.iter_mut().map(|known| &mut known.charged).find(|charged| charged.entry.job == job)
     }
 
-    /// Whether a charge is for that job.
-    pub fn knows(&mut self, job: V) -> bool {
-        self.find(job).is_some()
+    /// Whether another charge is for that job.
+    pub fn is_taken(&mut self, job: V, operation: V) -> bool {
+        self.find(job).is_some_and(|charged| charged.operation != operation)
     }
 
     /// Takes in that a job is bound to a charge.

@@ -30,8 +30,9 @@ pub struct Fetch {
     charges: Vec<usize>,
     /// The transport sent it twice, which no client can see.
     replayed: bool,
-    /// Whether its client has heard anything of it.
+    /// Whether its client has heard anything of it, and of which job it was.
     heard: bool,
+    named: bool,
     /// Whose it is: a tab, and a task of its client.
     by: (usize, u32),
 }
@@ -102,7 +103,14 @@ impl Truth {
         operation.token = url.as_text().ends_with(&format!("/{id}"));
         operation.render =
             request.url.as_text().strip_suffix("/render/").and_then(|url| url.rsplit('/').next()).map(Rc::from);
-        operation.fetches.push(Fetch { outcome: Outcome::Open, charges: Vec::new(), replayed: false, heard: false, by });
+        operation.fetches.push(Fetch {
+            outcome: Outcome::Open,
+            charges: Vec::new(),
+            replayed: false,
+            heard: false,
+            named: false,
+            by,
+        });
         let place = operation.fetches.len() - 1;
         let entry = journal.get(format!("{}/{id}", self.namespace).as_str());
         let written = entry.is_some_and(|entry| entry.get("state").as_text() == "posting");
@@ -132,9 +140,16 @@ impl Truth {
     }
 
     /// A client hears how its fetch ended.
-    pub fn answered(&mut self, posted: &Posted, reply: &Json) {
+    pub fn answered(&mut self, posted: &Posted, reply: &Json, engine: &Engine) {
         let Some(fetch) = self.fetch(posted) else { return };
         fetch.heard = true;
+        fetch.named = (200.0..300.0).contains(&reply.number_of("status"))
+            && fetch.charges.iter().filter_map(|place| engine.ledger().charges().get(*place)).any(|charge| {
+                let job = charge.job.to_string();
+                // Of an answer that breaks off the id may have arrived.
+                reply.get("body").get("id").as_text() == job
+                    || reply.get("text").as_text().contains(&format!(r#""id":"{job}""#))
+            });
         let refused = is_refusal(reply.number_of("status"));
         if fetch.outcome == Outcome::Open && refused && (fetch.charges.is_empty() || fetch.replayed) {
             fetch.outcome = Outcome::Refused;
@@ -146,6 +161,15 @@ impl Truth {
         let named = (200.0..300.0).contains(&reply.number_of("status")) && reply.get("body").get("id").is_there();
         if named && self.fetch(posted).is_some_and(|fetch| !fetch.heard) {
             self.violated(|| format!("nobody hears which job {} was charged for", posted.0));
+        }
+    }
+
+    /// A caller is told that nobody knows.
+    pub fn told_unknown(&mut self, id: &str, by: (usize, u32)) {
+        let Some(operation) = self.operations.get_mut(id) else { return };
+        operation.told_unknown = true;
+        if operation.fetches.iter().any(|fetch| fetch.by == by && fetch.named) {
+            self.violated(|| format!("the answer to {id} named its job, and its caller is told that nobody knows"));
         }
     }
 

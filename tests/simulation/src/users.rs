@@ -285,6 +285,10 @@ impl State {
                 if !self.truth.is_rightful(&operation, id.as_text(), render, &self.engine) {
                     self.truth.violated(|| format!("{operation} resolves with {}, which it did not pay for", id.as_text()));
                 }
+                let asked = if render { id == charge.id } else { job.get("name") == charge.request.get("name") };
+                if !asked {
+                    self.truth.violated(|| format!("{operation} resolves with {}, which is another's wish", id.as_text()));
+                }
                 if let Some(operation) = self.truth.operations.get_mut(&operation) {
                     operation.told = true;
                 }
@@ -303,8 +307,8 @@ impl State {
                 let name = failure.get("name");
                 let unknown = name.as_text() == "ChargeUnknownError";
                 if unknown {
-                    if let Some(operation) = self.truth.operations.get_mut(&operation) {
-                        operation.told_unknown = true;
+                    if let Some(call) = self.users.calls.get(number) {
+                        self.truth.told_unknown(&operation, (call.tab, call.task));
                     }
                     if self.chance(0.5) {
                         let ms = self.random.between(0.0, 20_000.0);

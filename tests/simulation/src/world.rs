@@ -640,7 +640,7 @@ impl World {
                     if awaited {
                         state.hash = mix(state.hash, &task.to_le_bytes());
                         if let (Some(posted), Ok(reply)) = (&posted, &answer) {
-                            state.truth.answered(posted, reply);
+                            state.truth.answered(posted, reply, &state.engine);
                         }
                         state.note(|| {
                             let (Ok(value) | Err(value)) = &answer;
