@@ -136,6 +136,9 @@ struct Surroundings {
     journal: BTreeMap<Rc<str>, Json>,
     /// The keys that this journal said are new, and that were not removed since.
     created: BTreeSet<Rc<str>>,
+    /// The keys and jobs of what was to be written, whether it was or not, and of what was made up: who writes or reads of a
+    /// job knows of it.
+    named: BTreeSet<(Rc<str>, String)>,
     operations: BTreeMap<Rc<str>, Operation>,
     /// The least that a job was said to have used, in credits.
     used: BTreeMap<Rc<str>, f64>,
@@ -187,6 +190,7 @@ impl World {
             namespace,
             journal,
             created: BTreeSet::new(),
+            named: BTreeSet::new(),
             operations: BTreeMap::new(),
             used: BTreeMap::new(),
             env: Env { visible: true, online: true },
@@ -559,7 +563,10 @@ impl Surroundings {
         // Jobs that other charges are for, as far as a client may know.
         let others = self.operations.iter().filter(|(other, _)| ***other != *id.as_text());
         let mut taken: Vec<String> = others.filter_map(|(_, other)| other.job.as_ref().map(ToString::to_string)).collect();
-        taken.extend(self.journal.values().map(|entry| entry.get("job").as_text().to_owned()));
+        let own = format!("{}/{}", self.namespace, id.as_text());
+        let entries = self.journal.iter().map(|(key, entry)| (key, entry.get("job").as_text().to_owned()));
+        let named = self.named.iter().map(|(key, job)| (key, job.clone()));
+        taken.extend(entries.chain(named).filter(|(key, _)| ***key != *own).map(|(_, job)| job));
         let operation = self.operations.get_mut(id.as_text()).unwrap_or_else(|| panic!("{} was not posted", id.as_text()));
         let reply = operation.reply.take().unwrap_or_else(|| panic!("{} was not answered", id.as_text()));
         let Some(post) = operation.posts.last_mut() else { panic!("{} was not posted", id.as_text()) };
@@ -644,6 +651,7 @@ impl Surroundings {
             let lie = if call == JournalCall::Read { made_up::entry(source)? } else { made_up::json(source, 0)? };
             // What is said to have ended may be forgotten, and what is said to be new may be posted.
             if !lie.is_true() && lie.get("state").as_text() != "ended" {
+                self.named.insert((Rc::clone(key), lie.get("job").as_text().to_owned()));
                 return Ok(Ok(lie));
             }
         }
@@ -687,8 +695,12 @@ impl Host for Tab {
     }
 
     fn journal(&self, task: u32, call: JournalCall, key: Value, entry: Value) {
-        let what = What::Journal { call, key: key.own().as_text().into(), entry: entry.own() };
-        self.0.borrow_mut().wait(self.1, task, what);
+        let (key, entry): (Rc<str>, _) = (key.own().as_text().into(), entry.own());
+        let state = &mut *self.0.borrow_mut();
+        if call == JournalCall::Write && entry.get("job").is_there() {
+            state.named.insert((Rc::clone(&key), entry.get("job").as_text().to_owned()));
+        }
+        state.wait(self.1, task, What::Journal { call, key, entry });
     }
 
     fn list_jobs(&self, task: u32, since: f64) -> bool {
