@@ -32,7 +32,7 @@ pub struct Fetch {
     replayed: bool,
     /// Whether its client has heard anything of it, and of which job it was.
     heard: bool,
-    named: bool,
+    named: Option<String>,
     /// Whose it is: a tab, and a task of its client.
     by: (usize, u32),
 }
@@ -108,7 +108,7 @@ impl Truth {
             charges: Vec::new(),
             replayed: false,
             heard: false,
-            named: false,
+            named: None,
             by,
         });
         let place = operation.fetches.len() - 1;
@@ -143,17 +143,23 @@ impl Truth {
     pub fn answered(&mut self, posted: &Posted, reply: &Json, engine: &Engine) {
         let Some(fetch) = self.fetch(posted) else { return };
         fetch.heard = true;
-        fetch.named = (200.0..300.0).contains(&reply.number_of("status"))
-            && fetch.charges.iter().filter_map(|place| engine.ledger().charges().get(*place)).any(|charge| {
-                let job = charge.job.to_string();
-                // Of an answer that breaks off the id may have arrived.
-                reply.get("body").get("id").as_text() == job
-                    || reply.get("text").as_text().contains(&format!(r#""id":"{job}""#))
-            });
+        let jobs = fetch.charges.iter().filter_map(|place| engine.ledger().charges().get(*place));
+        fetch.named = jobs.map(|charge| charge.job.to_string()).find(|job| {
+            // Of an answer that breaks off the id may have arrived.
+            let whole = reply.get("body").get("id").as_text() == job;
+            (200.0..300.0).contains(&reply.number_of("status"))
+                && (whole || reply.get("text").as_text().contains(&format!(r#""id":"{job}""#)))
+        });
         let refused = is_refusal(reply.number_of("status"));
         if fetch.outcome == Outcome::Open && refused && (fetch.charges.is_empty() || fetch.replayed) {
             fetch.outcome = Outcome::Refused;
         }
+    }
+
+    /// The jobs that answers named to that tab as its own.
+    pub fn named_to(&self, tab: usize) -> Vec<String> {
+        let fetches = self.operations.values().flat_map(|operation| &operation.fetches);
+        fetches.filter(|fetch| fetch.by.0 == tab).filter_map(|fetch| fetch.named.clone()).collect()
     }
 
     /// An answer comes to a tab where no task waits for it. It may be late, but not left for dead.
@@ -168,7 +174,7 @@ impl Truth {
     pub fn told_unknown(&mut self, id: &str, by: (usize, u32)) {
         let Some(operation) = self.operations.get_mut(id) else { return };
         operation.told_unknown = true;
-        if operation.fetches.iter().any(|fetch| fetch.by == by && fetch.named) {
+        if operation.fetches.iter().any(|fetch| fetch.by == by && fetch.named.is_some()) {
             self.violated(|| format!("the answer to {id} named its job, and its caller is told that nobody knows"));
         }
     }
