@@ -43,7 +43,7 @@ pub struct Operation {
     fetches: Vec<Fetch>,
     render: Option<Rc<str>>,
     /// Whether its webhook's address carries it.
-    token: bool,
+    pub token: bool,
     /// What a webhook said.
     pub webhook: Option<Rc<str>>,
     /// Whether a caller was given its job.

@@ -225,7 +225,7 @@ impl State {
                     (0.77..0.82, _) => {
                         let operation = self.pick(|users| &users.charges).and_then(|charge| charge.operation);
                         if let Some(operation) = operation {
-                            let job = self.truth.operations.get(&operation).and_then(|operation| operation.webhook.clone());
+                            let job = self.webhook_of(&operation);
                             // Of a render everybody knows the job, whether it was carried out or not.
                             let entry = self.journal.get(format!("{}/{operation}", self.truth.namespace).as_str());
                             let rendered = entry.map_or(Json::Nothing, |entry| entry.get("job"));
@@ -251,6 +251,13 @@ impl State {
         };
         self.users.operations += 1;
         Some(self.charge(tab, charge))
+    }
+
+    /// The job that a webhook brings for an operation. Where the operation stands in its address, anybody may have sent it.
+    fn webhook_of(&mut self, operation: &str) -> Option<Rc<str>> {
+        let known = self.truth.operations.get(operation)?;
+        let (job, token) = (known.webhook.clone(), known.token);
+        if token && self.strikes(Fault::WebhookForged) { self.pick(|users| &users.jobs) } else { job }
     }
 
     fn charge(&mut self, tab: usize, number: usize) -> (usize, Json) {
@@ -312,7 +319,7 @@ impl State {
                     }
                     if self.chance(0.5) {
                         let ms = self.random.between(0.0, 20_000.0);
-                        let job = self.truth.operations.get(&operation).and_then(|operation| operation.webhook.clone());
+                        let job = self.webhook_of(&operation);
                         let slot = self.random.next() as usize % 2;
                         self.plan(ms, What::Settle { slot, operation, job });
                     }
