@@ -83,10 +83,11 @@ export async function startBrowser(engine) {
   return {
     version,
     visit: (url) => moving(() => driver.get(url)),
-    /** As the button of that name: the page may be shown as it was left. */
+    /** As the button of that name: the page may be shown as it was left, and then it was left before. */
     async back() {
+      await driver.executeScript("window.leftBack = true;");
       await driver.navigate().back();
-      await until(() => driver.executeScript("return document.readyState === 'complete' && document.visibilityState === 'visible';"));
+      await until(() => driver.executeScript("return !window.leftBack && document.readyState === 'complete';"));
     },
     reload: () => moving(() => driver.navigate().refresh()),
     /** Visits a page in a tab of its own, and comes back. */
