@@ -10,9 +10,6 @@ const BANDS = [
   { most: Infinity, words: "several minutes left" },
 ];
 
-/** That of "any moment now". */
-const SOON = 1;
-
 /** An estimate is taken to be longer by this share before less is said: who is told a minute should not wait for two. */
 const CAUTION = 1.15;
 /** It is taken to be shorter by this share and so many milliseconds before more is said: else the words come and go. */
@@ -34,8 +31,7 @@ export function nextBand(band, left) {
   if (left === null) return null;
   const cautious = bandOf(left * CAUTION);
   if (band === null || cautious < band) return cautious;
-  // Once it takes longer than expected, "any moment" is not believed again.
-  return bandOf(left / CALM.share - CALM.ms) > Math.max(band, SOON) ? bandOf(left) : band;
+  return bandOf(left / CALM.share - CALM.ms) > band ? bandOf(left) : band;
 }
 
 /** The words of a band; none where nobody knows. */
