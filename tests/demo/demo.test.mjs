@@ -423,6 +423,7 @@ test("axe finds no violation and nothing is wider than the window: empty and fil
   await choose(page, short);
   await status(running, "Running");
   await page.waitForFunction((node) => node.hasAttribute("aria-valuenow"), await running.getByRole("progressbar").elementHandle());
+  await running.locator(".card__left", { hasText: LEFT }).waitFor();
   await inEveryLook(page, async (look) => {
     assert.deepEqual(await violations(page), [], `filled, ${look.name}`);
     await photograph(page, look);

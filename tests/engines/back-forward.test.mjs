@@ -8,7 +8,9 @@ import { PLAIN, engines, page, project, startBrowser, startStage, until } from "
 
 const browsers = {};
 before(async () => {
-  for (const engine of engines) browsers[engine] = await startBrowser(engine);
+  await Promise.all(engines.map(async (engine) => {
+    browsers[engine] = await startBrowser(engine);
+  }));
 });
 after(async () => {
   for (const browser of Object.values(browsers)) await browser.quit();
@@ -110,7 +112,7 @@ const comesBack = (engine, underWay) =>
     await goesOn(browser, before, shown[1].at);
   });
 
-describe("a page that waits", { concurrency: true }, () => {
+describe("a page that waits", { concurrency: engines.length }, () => {
   for (const engine of engines) {
     describe(engine, { concurrency: 1 }, () => {
       test(`in_${engine}_it_is_kept_when_it_is_left_and_looks_once_and_at_once_when_it_is_come_back_to`, () => comesBack(engine, false));

@@ -8,7 +8,9 @@ import { PLAIN, engines, page, project, startBrowser, startStage, unpluggable, u
 
 const browsers = {};
 before(async () => {
-  for (const engine of engines) browsers[engine] = await startBrowser(engine);
+  await Promise.all(engines.map(async (engine) => {
+    browsers[engine] = await startBrowser(engine);
+  }));
 });
 after(async () => {
   for (const browser of Object.values(browsers)) await browser.quit();
@@ -85,7 +87,7 @@ async function outlives(engine, kinds, away, check) {
   }
 }
 
-describe("an outage of ten seconds", { concurrency: true }, () => {
+describe("an outage of ten seconds", { concurrency: engines.length }, () => {
   for (const engine of engines) {
     test(`in_${engine}_a_server_that_is_away_is_waited_out_with_seven_looks_at_most_and_none_within_1.5_s_of_another`, (t) => {
       const away = async (browser, servers) => {
@@ -103,7 +105,7 @@ describe("an outage of ten seconds", { concurrency: true }, () => {
 });
 
 // After the others: what is taken is the whole browser's.
-describe("ten seconds without a network", { concurrency: true }, () => {
+describe("ten seconds without a network", { concurrency: engines.length }, () => {
   for (const engine of unpluggable) {
     test(`in_${engine}_a_browser_that_is_offline_asks_nothing_and_looks_once_and_at_once_when_it_is_back`, () => {
       const away = async (browser) => {
