@@ -486,6 +486,11 @@ impl Scripted {
         *self.world.hook.borrow_mut() = Some(Rc::new(hook));
     }
 
+    /// The machine sleeps: what falls due meanwhile comes when it wakes, all of it at once.
+    pub fn doze(&self, ms: f64) {
+        self.world.now.set(self.world.now.get() + ms);
+    }
+
     pub fn set_env(&self, env: Env) {
         self.world.env.set(env);
         self.wake();

@@ -8,7 +8,7 @@ use super::*;
 use crate::api::{Goal, Status};
 use crate::charge::State;
 use crate::host::{Env, Request};
-use crate::poll::Look;
+use crate::poll::{FLOOR, Look};
 use crate::testing::{Body, Reply, Scripted, Value as Place, answer, json, lost, value};
 use crate::value::place::Whole;
 
@@ -692,6 +692,35 @@ fn a_hidden_page_looks_at_most_once_a_minute_and_at_once_when_shown() {
     let hidden = host.times().iter().filter(|at| (10.0..249_000.0).contains(*at)).count();
     assert!(hidden <= 4, "{:?}", host.times());
     assert!(host.times().iter().any(|at| (249_990.0..250_100.0).contains(at)), "{:?}", host.times());
+}
+
+#[test]
+fn a_machine_that_slept_looks_at_each_job_once_at_most_six_at_a_time_and_then_no_closer_than_ever() {
+    let (client, host) = client_of(|request| {
+        let url = request.url.own();
+        let id = url.as_str().and_then(|url| url.trim_end_matches('/').rsplit('/').next()).unwrap_or_default();
+        (100.0, answer(200, &job("running", "").replace(ID, id)))
+    });
+    for number in 0..20 {
+        let options = PollOptions { timeout: Some(7_200_000.0), attentive: number % 2 == 0, ..video() };
+        let wait = client.poll(&ID.replacen("11111111", &format!("{number:08}"), 1), None, options);
+        host.spawn(async move {
+            let _ = wait.await;
+        });
+    }
+    host.later(60_000.0, |host| host.doze(3_600_000.0));
+    host.run_for(3_720_000.0, host.wait(3_720_000.0));
+    let awake = 3_660_000.0;
+    let (lines, times) = (host.requests(), host.times());
+    let looks = || lines.iter().zip(&times).filter(|(_, at)| **at >= awake);
+    assert_eq!(looks().filter(|(_, at)| **at < awake + 50.0).count(), 6, "{times:?}");
+    assert_eq!(looks().filter(|(_, at)| **at < awake + 1_000.0).count(), 20, "{times:?}");
+    for number in 0..20 {
+        let id = format!("{number:08}-");
+        let of_one: Vec<f64> = looks().filter(|(line, _)| line.contains(&id)).map(|(_, at)| *at).collect();
+        assert!((2..=5).contains(&of_one.len()), "{of_one:?}");
+        assert!(of_one.windows(2).all(|pair| pair[1] - pair[0] >= FLOOR), "{of_one:?}");
+    }
 }
 
 type Log = Rc<RefCell<Vec<String>>>;

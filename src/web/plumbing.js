@@ -140,8 +140,12 @@ export class Plumbing {
     });
     operation = value(operation);
     this.posted?.(task, operation);
-    const answer = this.#exchange(post, value(url), value(body), operation, controller.signal);
-    this.#promise(task, Promise.race([answer, late]).finally(() => clearTimeout(timer)), stop);
+    const { signal } = controller;
+    const answer = this.#exchange(post, value(url), value(body), operation, signal);
+    // A page that goes to the back-forward cache with a read under way would come back to an answer that never comes, or of
+    // long ago. What failed when it was left is tried again when it is back. Charges go on.
+    if (!post) globalThis.addEventListener?.("pagehide", stop, { signal });
+    this.#promise(task, Promise.race([answer, late]).finally(stop), stop);
   }
 
   async #exchange(post, url, body, operation, signal) {
