@@ -544,6 +544,7 @@ impl<H: Host> Core<H> {
             operation: *charge.operation,
             entry: charge.entry(State::Bound, job),
             template: *charge.template,
+            model: charge.model,
             since: charge.begun,
             reserved: charge.reserved,
         });

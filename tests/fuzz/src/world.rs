@@ -5,6 +5,7 @@
 //!   refused or proven unsent;
 //! - the verdict on a post is what the README says: a 2xx is bound or unknown, and bound only with an id that was in it;
 //! - what cannot be read in the journal is never written over and never removed, nor is a charge that is not known to be free;
+//! - of how long jobs took nothing is written down that could not be;
 //! - every call settles, once, and in time; a call that was left hears once that it is over;
 //! - a failure has one of the names of the contract and a message, and what it asks to wait is from 1 to 60 seconds;
 //! - no timer is given a time that it cannot take;
@@ -179,6 +180,9 @@ impl World {
                 }
             }
             journal.insert("somebody/else".into(), made_up::entry(source)?);
+            for kind in (0..9).map(made_up::kind) {
+                journal.insert(format!("{namespace}:took/{}", kind % 1_000.0).into(), made_up::duration(source, kind)?);
+            }
         }
         let state = Surroundings {
             options,
@@ -603,8 +607,10 @@ impl Surroundings {
         let old = self.journal.get(key).cloned();
         self.tell(|| format!("  journal: {} {key} {:.300}", call.as_str(), entry.written()));
         let ours = format!("{}/", self.namespace);
+        let took = key.strip_prefix(&format!("{}:took/", self.namespace));
         let budget = key.starts_with(&format!("{}:budget:november/", self.namespace));
-        assert!(budget || key.starts_with(&ours) || self.options.lies, "{key} is somebody else's");
+        let known = budget || took.is_some() || key.starts_with(&ours);
+        assert!(known || self.options.lies, "{key} is somebody else's");
         let honest = match call {
             JournalCall::Create => {
                 if old.is_none() {
@@ -614,7 +620,11 @@ impl Surroundings {
             }
             JournalCall::Read => old.unwrap_or(Json::Nothing),
             JournalCall::Write => {
-                if !budget {
+                if let Some(place) = took {
+                    let kind = entry.number_of("kind");
+                    assert!(kind >= 0.0 && place == (kind % 1_000.0).to_string(), "{} at {place}", entry.written());
+                    assert!((0.0..=86_400_000.0).contains(&entry.number_of("ms")), "{}", entry.written());
+                } else if !budget {
                     let written = decode(entry).unwrap_or_else(|| panic!("{} is no entry", entry.written()));
                     assert!(matches!(written.state, State::Bound | State::Ended), "{} is taken back", entry.written());
                     let old = old.unwrap_or(Json::Nothing);
@@ -648,7 +658,14 @@ impl Surroundings {
             if source.arbitrary()? {
                 return Ok(Err(made_up::text(source)?));
             }
-            let lie = if call == JournalCall::Read { made_up::entry(source)? } else { made_up::json(source, 0)? };
+            let lie = match call {
+                JournalCall::Read if took.is_some() => {
+                    let kind = made_up::kind(source.int_in_range(0..=8)?);
+                    made_up::duration(source, kind)?
+                }
+                JournalCall::Read => made_up::entry(source)?,
+                _ => made_up::json(source, 0)?,
+            };
             // What is said to have ended may be forgotten, and what is said to be new may be posted.
             if !lie.is_true() && lie.get("state").as_text() != "ended" {
                 self.named.insert((Rc::clone(key), lie.get("job").as_text().to_owned()));
@@ -759,7 +776,8 @@ impl Host for Tab {
         let heard = &state.calls[*call];
         assert!(heard.outcome.is_none() && !heard.left, "call {call} hears of a change after its end");
         assert!(is_uuid(Value::from(job.get("id"))), "{}", job.written());
-        assert!(look.in_ms.is_finite() && !look.remaining_ms.is_nan(), "{look:?}");
+        // What a timer can be given is expected at most, and what progress tells is at most 40 times the wait.
+        assert!(look.in_ms.is_finite() && look.remaining_ms <= 100.0 * LONGEST, "{look:?}");
     }
 
     fn alarm(&self, call: &usize, task: u32, ms: f64) {
