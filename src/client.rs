@@ -98,6 +98,7 @@ pub(crate) struct Core<H: Host> {
     host: H,
     config: Config<H::Value>,
     known: Known<H::Value>,
+    /// In the order of their numbers.
     tasks: Vec<Place<H>>,
     /// Whether anybody reads the log.
     hears: bool,
@@ -134,8 +135,8 @@ enum Task<V: Value> {
     Settle(Box<Settling<V>>),
     /// Looks at jobs.
     Watch(Box<Watch<V>>),
-    /// Waits for a job that the task of that number looks at.
-    Poll(u32),
+    /// Waits for a job that the task of that number looks at, by the job's key there.
+    Poll(u32, f64),
 }
 
 impl<H: Host> Clone for Client<H> {
@@ -253,7 +254,7 @@ impl<H: Host> Core<H> {
                 if JobFacts::read(job).is_some_and(|facts| facts.meets(self.goal(given))) {
                     return Err(Ok(job));
                 }
-                Task::Poll(0)
+                Task::Poll(0, 0.0)
             }
         })
     }
@@ -280,9 +281,11 @@ impl<H: Host> Core<H> {
                 let operation = charge.operation();
                 self.release(number, operation);
             }
-            Some(Task::Poll(watch)) => {
-                let watch = *watch;
-                self.unwatch(watch, number);
+            Some(Task::Poll(watch, key)) => {
+                let (watch, key) = (*watch, *key);
+                self.unwatch(watch, key, number);
+                // It has begun nothing, and there may be thousands.
+                return self.end(number, None);
             }
             _ => {}
         }
@@ -314,13 +317,20 @@ impl<H: Host> Core<H> {
     }
 
     fn place(&mut self, owner: Owner<H::Call>, task: Task<H::Value>) -> u32 {
-        self.youngest = self.youngest.wrapping_add(1);
-        self.tasks.push(Place { number: self.youngest, owner, task: Some(task) });
+        self.youngest = self.youngest.wrapping_add(1).max(1);
+        let at = self.at(self.youngest);
+        self.tasks.insert(at, Place { number: self.youngest, owner, task: Some(task) });
         self.youngest
     }
 
+    /// Where a task is or would be.
+    fn at(&self, number: u32) -> usize {
+        self.tasks.partition_point(|place| place.number < number)
+    }
+
     fn find(&mut self, number: u32) -> Option<&mut Place<H>> {
-        self.tasks.iter_mut().find(|place| place.number == number)
+        let at = self.at(number);
+        self.tasks.get_mut(at).filter(|place| place.number == number)
     }
 
     /// Whether the call that a task was begun for was left.
@@ -342,7 +352,7 @@ impl<H: Host> Core<H> {
                 }
                 None
             }
-            Task::Poll(_) => None,
+            Task::Poll(..) => None,
         };
         if outcome.is_some() {
             self.end(number, outcome);
@@ -358,8 +368,11 @@ impl<H: Host> Core<H> {
 
     /// Removes a task, and tells whoever waited for it. Nothing is told to a call that hears by another way.
     fn end(&mut self, number: u32, outcome: Option<Outcome<H::Value>>) {
-        let Some(at) = self.tasks.iter().position(|place| place.number == number) else { return };
-        match (self.tasks.swap_remove(at).owner, outcome) {
+        if self.find(number).is_none() {
+            return;
+        }
+        let at = self.at(number);
+        match (self.tasks.remove(at).owner, outcome) {
             (Owner::Call(call), Some(outcome)) => self.host.settle(&call, outcome),
             (Owner::Left(call), _) => self.host.over(&call),
             (Owner::Task(parent), Some(outcome)) => self.advance(parent, number, outcome.map_err(|failure| failure.0)),

@@ -14,12 +14,19 @@ use crate::value::{Kept, Value};
 
 /// How long a wait lasts where nobody says, in milliseconds: longer than any render that was reported.
 const POLL_TIMEOUT: f64 = 1_800_000.0;
-/// Requests for status in flight at once; browsers open six connections to a host.
-const LOOKS_IN_FLIGHT: usize = 6;
+/// The jobs are gone through at most as often as this many milliseconds for each of them: what is due together is done
+/// together, and ten thousand cost no more time than one.
+const PASS: f64 = 0.01;
 
 /// The jobs that one task looks at.
 pub struct Watch<V: Value> {
-    jobs: Vec<Watched<V>>,
+    /// In the order of their keys.
+    jobs: Vec<Box<Watched<V>>>,
+    /// Whose look is under way, with its task; and behind these in their turn those whose look is due, with 0. By their keys.
+    looks: Vec<(u32, f64)>,
+    /// When one of the others is due or given up, and for when the timer is set.
+    until: f64,
+    timer: f64,
     /// No look before this: what a `Retry-After` asked for.
     quiet_until: f64,
     /// As it was when the task last looked around.
@@ -27,6 +34,8 @@ pub struct Watch<V: Value> {
 }
 
 struct Watched<V: Value> {
+    /// The hash of the id, or a number near it that no other job has.
+    key: f64,
     id: Kept<V>,
     /// As last seen, or as it was given.
     job: Kept<V>,
@@ -37,8 +46,8 @@ struct Watched<V: Value> {
     looked: f64,
     /// Milliseconds until it is expected to end; less than 0 where nobody knows.
     remaining: f64,
-    /// The task of the look under way, or 0.
-    look: u32,
+    /// Whether it is among the looks.
+    looking: bool,
     watchers: Vec<Watcher>,
 }
 
@@ -68,29 +77,72 @@ impl<V: Value> Watched<V> {
 }
 
 impl<V: Value> Watch<V> {
-    fn insert(&mut self, watcher: Watcher, id: V, job: V, memory: Memory, now: f64) {
-        if let Some(watched) = self.jobs.iter_mut().find(|watched| *watched.id == id) {
-            watched.watchers.push(watcher);
-            watched.due = watched.due.min(now + watcher.wish.longest(true));
-            return;
+    /// Where a job is or would be.
+    fn at(&self, key: f64) -> usize {
+        self.jobs.partition_point(|watched| watched.key < key)
+    }
+
+    /// Adds a watcher; the key of its job.
+    fn insert(&mut self, new: Watcher, id: V, job: V, memory: Memory, now: f64) -> f64 {
+        let mut key = id.hash(0.0);
+        loop {
+            let at = self.at(key);
+            match self.jobs.get_mut(at) {
+                Some(watched) if watched.key == key && *watched.id == id => {
+                    watched.watchers.push(new);
+                    watched.due = watched.due.min(now + new.wish.longest(true));
+                }
+                Some(watched) if watched.key == key => {
+                    key += 1.0;
+                    continue;
+                }
+                _ => {
+                    // A job that has ended otherwise is looked at once more before it is believed: the copy may be old.
+                    let facts = JobFacts::read(job).filter(|facts| facts.status.is_active());
+                    let mut added = Watched {
+                        key,
+                        id: id.into(),
+                        job: job.into(),
+                        facts,
+                        memory,
+                        due: now,
+                        looked: now,
+                        remaining: -1.0,
+                        looking: false,
+                        watchers: vec![new],
+                    };
+                    added.plan(now, true);
+                    self.jobs.insert(at, Box::new(added));
+                }
+            }
+            self.arrange(at, now);
+            return key;
         }
-        // A job that has ended otherwise is looked at once more before it is believed: the copy may be old.
-        let facts = JobFacts::read(job).filter(|facts| facts.status.is_active());
-        let watchers = vec![watcher];
-        self.jobs.push(Watched {
-            id: id.into(),
-            job: job.into(),
-            facts,
-            memory,
-            due: now,
-            looked: now,
-            remaining: -1.0,
-            look: 0,
-            watchers,
-        });
-        if let Some(added) = self.jobs.last_mut() {
-            added.plan(now, true);
+    }
+
+    /// Sees that a job gets what is next for it: its turn, or somebody who wakes up for it. The job that nobody waits for
+    /// is gone then, and the task of its look is left behind, or 0.
+    fn arrange(&mut self, at: usize, now: f64) -> Option<u32> {
+        let watched = self.jobs.get_mut(at)?;
+        let key = watched.key;
+        if watched.watchers.is_empty() {
+            let found = if watched.looking { self.looks.iter().position(|(_, of)| *of == key) } else { None };
+            self.jobs.remove(at);
+            return Some(found.map_or(0, |at| self.looks.remove(at).0));
         }
+        for watcher in &watched.watchers {
+            self.until = self.until.min(watcher.wish.deadline);
+        }
+        if !watched.looking {
+            let due = watched.due_in(self.env);
+            if due > now {
+                self.until = self.until.min(due);
+            } else {
+                watched.looking = true;
+                self.looks.push((0, key));
+            }
+        }
+        None
     }
 }
 
@@ -125,31 +177,34 @@ impl<H: Host> Core<H> {
         let shares = self.host.shares();
         let mut number = if shares { self.watch } else { 0 };
         if number == 0 {
-            let watch = Watch { jobs: Vec::new(), quiet_until: now, env: self.host.env() };
+            let env = self.host.env();
+            let (until, timer) = (f64::INFINITY, f64::INFINITY);
+            let watch = Watch { jobs: Vec::new(), looks: Vec::new(), until, timer, quiet_until: now, env };
             number = self.place(Owner::Task(0), Task::Watch(Box::new(watch)));
             if shares {
                 self.watch = number;
             }
         }
-        if let Some(watch) = self.watch_of(number) {
-            watch.insert(Watcher { task, wish }, id, job, Memory::new(since, expected), now);
-        }
+        let Some(watch) = self.watch_of(number) else { return };
+        let key = watch.insert(Watcher { task, wish }, id, job, Memory::new(since, expected), now);
         if let Some(place) = self.find(task) {
-            place.task = Some(Task::Poll(number));
+            place.task = Some(Task::Poll(number, key));
         }
-        self.advance(number, 0, Ok(Value::nothing()));
+        self.advance(number, number, Ok(Value::nothing()));
     }
 
     /// A call does not wait any more.
-    pub(super) fn unwatch(&mut self, watch: u32, task: u32) {
-        if let Some(watch) = self.watch_of(watch) {
-            for job in &mut watch.jobs {
-                if let Some(at) = job.watchers.iter().position(|watcher| watcher.task == task) {
-                    job.watchers.swap_remove(at);
-                }
-            }
+    pub(super) fn unwatch(&mut self, number: u32, key: f64, task: u32) {
+        let now = self.host.now();
+        let Some(watch) = self.watch_of(number) else { return };
+        let at = watch.at(key);
+        if let Some(watched) = watch.jobs.get_mut(at) {
+            watched.watchers.retain(|watcher| watcher.task != task);
         }
-        self.advance(watch, 0, Ok(Value::nothing()));
+        if let Some(look) = watch.arrange(at, now) {
+            self.leave(look);
+        }
+        self.advance(number, number, Ok(Value::nothing()));
     }
 
     /// The jobs that a task looks at, if it is one that does.
@@ -160,47 +215,42 @@ impl<H: Host> Core<H> {
         }
     }
 
-    /// Takes in a look, ends what is too late, begins what is due, and sleeps. Whether nothing is watched any more.
+    /// Takes in a look, ends what is too late, begins what is due, and sleeps. Whether nothing is watched any more. `from` is
+    /// the look's task, 0 where the sleep is over, and the task's own number where a watcher came or went.
     pub(super) fn look_on(&mut self, number: u32, watch: &mut Watch<H::Value>, from: u32, answer: Answer<H::Value>) -> bool {
         let (now, env) = (self.host.now(), self.host.env());
-        if let Some(watched) = watch.jobs.iter_mut().find(|watched| from > 0 && watched.look == from) {
-            watched.look = 0;
-            // One job's `Retry-After` is every job's.
-            watch.quiet_until = watch.quiet_until.max(now + self.looked(watched, answer, now, env));
-        }
         // A page that is shown again or a network that came back is worth one look at every job.
         let news = (env.online && !watch.env.online) || (env.visible && !watch.env.visible);
         watch.env = env;
 
-        let mut until = now + LONGEST;
-        let mut looking = watch.jobs.iter().filter(|watched| watched.look > 0).count();
-        let mut at = 0;
-        while let Some(watched) = watch.jobs.get_mut(at) {
-            self.expire(watched, now);
-            if watched.watchers.is_empty() {
-                let look = watch.jobs.swap_remove(at).look;
-                self.leave(look);
-                continue;
+        let mut looking = watch.looks.partition_point(|(look, _)| *look > 0);
+        if let Some(at) = watch.looks.iter().take(looking).position(|(look, _)| *look == from) {
+            let (_, key) = watch.looks.remove(at);
+            let at = watch.at(key);
+            looking -= 1;
+            if let Some(watched) = watch.jobs.get_mut(at) {
+                watched.looking = false;
+                // One job's `Retry-After` is every job's.
+                watch.quiet_until = watch.quiet_until.max(now + self.looked(watched, answer, now, env));
             }
-            at += 1;
-            for watcher in &watched.watchers {
-                until = until.min(watcher.wish.deadline);
+            watch.arrange(at, now);
+        }
+
+        if news || now >= watch.until {
+            watch.until = now + LONGEST;
+            let mut at = 0;
+            while let Some(watched) = watch.jobs.get_mut(at) {
+                self.expire(watched, now);
+                if news {
+                    watched.due = now.min(watched.due);
+                }
+                match watch.arrange(at, now) {
+                    Some(look) => self.leave(look),
+                    None => at += 1,
+                }
             }
-            if news {
-                watched.due = watched.due.min(now);
-            }
-            if watched.look > 0 || !env.online || looking >= LOOKS_IN_FLIGHT {
-                continue;
-            }
-            let due = watched.due_in(env).max(watch.quiet_until);
-            if due > now {
-                until = until.min(due);
-                continue;
-            }
-            looking += 1;
-            watched.looked = now;
-            // The schedule does the trying again: an outage must not hold a place in flight.
-            watched.look = self.look(number, *watched.id, 0);
+            watch.until = watch.until.max(now + PASS * watch.jobs.len() as f64);
+            looking = watch.looks.partition_point(|(look, _)| *look > 0);
         }
         if watch.jobs.is_empty() {
             if self.watch == number {
@@ -209,7 +259,30 @@ impl<H: Host> Core<H> {
             self.host.forget(number);
             return true;
         }
-        self.host.sleep(number, until - now, true);
+
+        let most = self.host.looks_at_once();
+        while let Some((_, key)) = watch.looks.get(looking).copied()
+            && looking < most
+            && env.online
+        {
+            if watch.quiet_until > now {
+                watch.until = watch.until.min(watch.quiet_until);
+                break;
+            }
+            let at = watch.at(key);
+            let Some(watched) = watch.jobs.get_mut(at) else { break };
+            watched.looked = now;
+            // The schedule does the trying again: an outage must not hold a place in flight.
+            let look = self.look(number, *watched.id, 0);
+            if let Some(begun) = watch.looks.get_mut(looking) {
+                begun.0 = look;
+            }
+            looking += 1;
+        }
+        if from == 0 || watch.until < watch.timer {
+            watch.timer = watch.until;
+            self.host.sleep(number, watch.until - now, true);
+        }
         false
     }
 
