@@ -124,8 +124,8 @@ enum Owner<C> {
     Call(C),
     /// A call that was left. It only hears that the task is over.
     Left(C),
-    /// Another task; 0 for nobody.
-    Task(u32),
+    /// Another task; 0 for nobody. It is told what for: a number of its own.
+    Task(u32, u32),
 }
 
 enum Task<V: Value> {
@@ -135,8 +135,8 @@ enum Task<V: Value> {
     Settle(Box<Settling<V>>),
     /// Looks at jobs.
     Watch(Box<Watch<V>>),
-    /// Waits for a job that the task of that number looks at, by the job's key there.
-    Poll(u32, f64),
+    /// Waits for a job that the task of that number looks at, by the job's number there.
+    Poll(u32, u32),
 }
 
 impl<H: Host> Clone for Client<H> {
@@ -254,7 +254,7 @@ impl<H: Host> Core<H> {
                 if JobFacts::read(job).is_some_and(|facts| facts.meets(self.goal(given))) {
                     return Err(Ok(job));
                 }
-                Task::Poll(0, 0.0)
+                Task::Poll(0, 0)
             }
         })
     }
@@ -281,9 +281,9 @@ impl<H: Host> Core<H> {
                 let operation = charge.operation();
                 self.release(number, operation);
             }
-            Some(Task::Poll(watch, key)) => {
-                let (watch, key) = (*watch, *key);
-                self.unwatch(watch, key, number);
+            Some(Task::Poll(watch, job)) => {
+                let (watch, job) = (*watch, *job);
+                self.unwatch(watch, job, number);
                 // It has begun nothing, and there may be thousands.
                 return self.end(number, None);
             }
@@ -291,7 +291,7 @@ impl<H: Host> Core<H> {
         }
         self.host.forget(number);
         while let Some(child) =
-            self.tasks.iter().find(|place| matches!(place.owner, Owner::Task(parent) if parent == number))
+            self.tasks.iter().find(|place| matches!(place.owner, Owner::Task(parent, _) if parent == number))
         {
             let child = child.number;
             self.leave(child);
@@ -317,15 +317,20 @@ impl<H: Host> Core<H> {
     }
 
     fn place(&mut self, owner: Owner<H::Call>, task: Task<H::Value>) -> u32 {
+        let number = self.number();
+        self.tasks.push(Place { number, owner, task: Some(task) });
+        number
+    }
+
+    /// The next number.
+    fn number(&mut self) -> u32 {
         self.youngest = self.youngest.wrapping_add(1).max(1);
-        let at = self.at(self.youngest);
-        self.tasks.insert(at, Place { number: self.youngest, owner, task: Some(task) });
         self.youngest
     }
 
     /// Where a task is or would be.
     fn at(&self, number: u32) -> usize {
-        self.tasks.partition_point(|place| place.number < number)
+        self.tasks.partition_point(|place| is_older(place.number, number))
     }
 
     fn find(&mut self, number: u32) -> Option<&mut Place<H>> {
@@ -375,8 +380,15 @@ impl<H: Host> Core<H> {
         match (self.tasks.remove(at).owner, outcome) {
             (Owner::Call(call), Some(outcome)) => self.host.settle(&call, outcome),
             (Owner::Left(call), _) => self.host.over(&call),
-            (Owner::Task(parent), Some(outcome)) => self.advance(parent, number, outcome.map_err(|failure| failure.0)),
+            (Owner::Task(parent, what), Some(outcome)) => {
+                self.advance(parent, what, outcome.map_err(|failure| failure.0));
+            }
             _ => {}
         }
     }
+}
+
+/// Whether a number was given before another. They begin anew after four thousand million, and by then the old ones are over.
+const fn is_older(one: u32, other: u32) -> bool {
+    (one.wrapping_sub(other) as i32) < 0
 }

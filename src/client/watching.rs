@@ -4,7 +4,7 @@
 //! timer, one limit of requests in flight, and one request for a job however many wait for it.
 
 use super::reading::event;
-use super::{Core, Owner, Place, Task};
+use super::{Core, Owner, Place, Task, is_older};
 use crate::api::{Goal, JobFacts, Status};
 use crate::error::{Failure, say};
 use crate::host::{Answer, Env, Host};
@@ -18,13 +18,18 @@ const POLL_TIMEOUT: f64 = 1_800_000.0;
 /// together, and ten thousand cost no more time than one.
 const PASS: f64 = 0.01;
 
+/// In place of the task of a look that has not begun.
+const QUEUED: u32 = u32::MAX;
+
 /// The jobs that one task looks at.
 pub struct Watch<V: Value> {
-    /// In the order of their keys.
+    /// In the order of their numbers.
     jobs: Vec<Box<Watched<V>>>,
-    /// Whose look is under way, with its task; and behind these in their turn those whose look is due, with 0. By their keys.
-    looks: Vec<(u32, f64)>,
-    /// When one of the others is due or given up, and for when the timer is set.
+    /// Whose look is due, in their turn; some may be gone.
+    queue: Vec<u32>,
+    /// How many looks are under way.
+    looking: usize,
+    /// When another job is due, or a wait is over; and for when the timer is set.
     until: f64,
     timer: f64,
     /// No look before this: what a `Retry-After` asked for.
@@ -34,8 +39,9 @@ pub struct Watch<V: Value> {
 }
 
 struct Watched<V: Value> {
-    /// The hash of the id, or a number near it that no other job has.
-    key: f64,
+    /// By which the task knows it, and another number that it shares with few.
+    number: u32,
+    hash: f64,
     id: Kept<V>,
     /// As last seen, or as it was given.
     job: Kept<V>,
@@ -46,8 +52,8 @@ struct Watched<V: Value> {
     looked: f64,
     /// Milliseconds until it is expected to end; less than 0 where nobody knows.
     remaining: f64,
-    /// Whether it is among the looks.
-    looking: bool,
+    /// The task of the look under way, 0, or [`QUEUED`].
+    look: u32,
     watchers: Vec<Watcher>,
 }
 
@@ -78,68 +84,64 @@ impl<V: Value> Watched<V> {
 
 impl<V: Value> Watch<V> {
     /// Where a job is or would be.
-    fn at(&self, key: f64) -> usize {
-        self.jobs.partition_point(|watched| watched.key < key)
+    fn at(&self, number: u32) -> usize {
+        self.jobs.partition_point(|watched| is_older(watched.number, number))
     }
 
-    /// Adds a watcher; the key of its job.
-    fn insert(&mut self, new: Watcher, id: V, job: V, memory: Memory, now: f64) -> f64 {
-        let mut key = id.hash(0.0);
-        loop {
-            let at = self.at(key);
-            match self.jobs.get_mut(at) {
-                Some(watched) if watched.key == key && *watched.id == id => {
-                    watched.watchers.push(new);
-                    watched.due = watched.due.min(now + new.wish.longest(true));
-                }
-                Some(watched) if watched.key == key => {
-                    key += 1.0;
-                    continue;
-                }
-                _ => {
-                    // A job that has ended otherwise is looked at once more before it is believed: the copy may be old.
-                    let facts = JobFacts::read(job).filter(|facts| facts.status.is_active());
-                    let mut added = Watched {
-                        key,
-                        id: id.into(),
-                        job: job.into(),
-                        facts,
-                        memory,
-                        due: now,
-                        looked: now,
-                        remaining: -1.0,
-                        looking: false,
-                        watchers: vec![new],
-                    };
-                    added.plan(now, true);
-                    self.jobs.insert(at, Box::new(added));
-                }
-            }
-            self.arrange(at, now);
-            return key;
+    /// Adds a watcher; the number of its job, which is `number` where it is a new one.
+    fn insert(&mut self, number: u32, watcher: Watcher, id: V, job: V, memory: Memory, now: f64) -> u32 {
+        let hash = id.hash(0.0);
+        let found = self.jobs.iter().position(|watched| watched.hash == hash && *watched.id == id);
+        let at = found.unwrap_or(self.jobs.len());
+        if found.is_none() {
+            // A job that has ended otherwise is looked at once more before it is believed: the copy may be old.
+            let facts = JobFacts::read(job).filter(|facts| facts.status.is_active());
+            self.jobs.push(Box::new(Watched {
+                number,
+                hash,
+                id: id.into(),
+                job: job.into(),
+                facts,
+                memory,
+                due: now,
+                looked: now,
+                remaining: -1.0,
+                look: 0,
+                watchers: vec![watcher],
+            }));
         }
+        let Some(entry) = self.jobs.get_mut(at) else { return 0 };
+        if found.is_none() {
+            entry.plan(now, true);
+        } else {
+            entry.watchers.push(watcher);
+            entry.due = entry.due.min(now + watcher.wish.longest(true));
+        }
+        let number = entry.number;
+        self.until = self.until.min(watcher.wish.deadline);
+        self.arrange(at, now);
+        number
     }
 
     /// Sees that a job gets what is next for it: its turn, or somebody who wakes up for it. The job that nobody waits for
     /// is gone then, and the task of its look is left behind, or 0.
     fn arrange(&mut self, at: usize, now: f64) -> Option<u32> {
         let watched = self.jobs.get_mut(at)?;
-        let key = watched.key;
+        let look = watched.look;
         if watched.watchers.is_empty() {
-            let found = if watched.looking { self.looks.iter().position(|(_, of)| *of == key) } else { None };
             self.jobs.remove(at);
-            return Some(found.map_or(0, |at| self.looks.remove(at).0));
+            if look > 0 && look < QUEUED {
+                self.looking -= 1;
+            }
+            return Some(look);
         }
-        for watcher in &watched.watchers {
-            self.until = self.until.min(watcher.wish.deadline);
-        }
-        if !watched.looking {
+        if look == 0 {
             let due = watched.due_in(self.env);
             if due > now {
                 self.until = self.until.min(due);
             } else {
-                watched.looking = true;
-                self.looks.push((0, key));
+                watched.look = QUEUED;
+                self.queue.push(watched.number);
             }
         }
         None
@@ -179,27 +181,30 @@ impl<H: Host> Core<H> {
         if number == 0 {
             let env = self.host.env();
             let (until, timer) = (f64::INFINITY, f64::INFINITY);
-            let watch = Watch { jobs: Vec::new(), looks: Vec::new(), until, timer, quiet_until: now, env };
-            number = self.place(Owner::Task(0), Task::Watch(Box::new(watch)));
+            let watch = Watch { jobs: Vec::new(), queue: Vec::new(), looking: 0, until, timer, quiet_until: now, env };
+            number = self.place(Owner::Task(0, 0), Task::Watch(Box::new(watch)));
             if shares {
                 self.watch = number;
             }
         }
+        let next = self.number();
         let Some(watch) = self.watch_of(number) else { return };
-        let key = watch.insert(Watcher { task, wish }, id, job, Memory::new(since, expected), now);
+        let job = watch.insert(next, Watcher { task, wish }, id, job, Memory::new(since, expected), now);
         if let Some(place) = self.find(task) {
-            place.task = Some(Task::Poll(number, key));
+            place.task = Some(Task::Poll(number, job));
         }
         self.advance(number, number, Ok(Value::nothing()));
     }
 
     /// A call does not wait any more.
-    pub(super) fn unwatch(&mut self, number: u32, key: f64, task: u32) {
+    pub(super) fn unwatch(&mut self, number: u32, job: u32, task: u32) {
         let now = self.host.now();
         let Some(watch) = self.watch_of(number) else { return };
-        let at = watch.at(key);
-        if let Some(watched) = watch.jobs.get_mut(at) {
-            watched.watchers.retain(|watcher| watcher.task != task);
+        let at = watch.at(job);
+        if let Some(watched) = watch.jobs.get_mut(at)
+            && let Some(at) = watched.watchers.iter().position(|watcher| watcher.task == task)
+        {
+            watched.watchers.swap_remove(at);
         }
         if let Some(look) = watch.arrange(at, now) {
             self.leave(look);
@@ -216,23 +221,21 @@ impl<H: Host> Core<H> {
     }
 
     /// Takes in a look, ends what is too late, begins what is due, and sleeps. Whether nothing is watched any more. `from` is
-    /// the look's task, 0 where the sleep is over, and the task's own number where a watcher came or went.
+    /// the number of a job that was looked at, 0 where the sleep is over, and the task's own where a watcher came or went.
     pub(super) fn look_on(&mut self, number: u32, watch: &mut Watch<H::Value>, from: u32, answer: Answer<H::Value>) -> bool {
         let (now, env) = (self.host.now(), self.host.env());
         // A page that is shown again or a network that came back is worth one look at every job.
         let news = (env.online && !watch.env.online) || (env.visible && !watch.env.visible);
         watch.env = env;
 
-        let mut looking = watch.looks.partition_point(|(look, _)| *look > 0);
-        if let Some(at) = watch.looks.iter().take(looking).position(|(look, _)| *look == from) {
-            let (_, key) = watch.looks.remove(at);
-            let at = watch.at(key);
-            looking -= 1;
-            if let Some(watched) = watch.jobs.get_mut(at) {
-                watched.looking = false;
-                // One job's `Retry-After` is every job's.
-                watch.quiet_until = watch.quiet_until.max(now + self.looked(watched, answer, now, env));
-            }
+        let at = watch.at(from);
+        if let Some(watched) = watch.jobs.get_mut(at)
+            && watched.number == from
+        {
+            watched.look = 0;
+            watch.looking -= 1;
+            // One job's `Retry-After` is every job's.
+            watch.quiet_until = watch.quiet_until.max(now + self.looked(watched, answer, now, env));
             watch.arrange(at, now);
         }
 
@@ -240,7 +243,7 @@ impl<H: Host> Core<H> {
             watch.until = now + LONGEST;
             let mut at = 0;
             while let Some(watched) = watch.jobs.get_mut(at) {
-                self.expire(watched, now);
+                watch.until = self.expire(watched, now).min(watch.until);
                 if news {
                     watched.due = now.min(watched.due);
                 }
@@ -250,7 +253,6 @@ impl<H: Host> Core<H> {
                 }
             }
             watch.until = watch.until.max(now + PASS * watch.jobs.len() as f64);
-            looking = watch.looks.partition_point(|(look, _)| *look > 0);
         }
         if watch.jobs.is_empty() {
             if self.watch == number {
@@ -260,24 +262,21 @@ impl<H: Host> Core<H> {
             return true;
         }
 
-        let most = self.host.looks_at_once();
-        while let Some((_, key)) = watch.looks.get(looking).copied()
-            && looking < most
-            && env.online
-        {
+        while env.online && !watch.queue.is_empty() && watch.looking < self.host.looks_at_once() {
             if watch.quiet_until > now {
                 watch.until = watch.until.min(watch.quiet_until);
                 break;
             }
-            let at = watch.at(key);
-            let Some(watched) = watch.jobs.get_mut(at) else { break };
-            watched.looked = now;
-            // The schedule does the trying again: an outage must not hold a place in flight.
-            let look = self.look(number, *watched.id, 0);
-            if let Some(begun) = watch.looks.get_mut(looking) {
-                begun.0 = look;
+            let next = watch.queue.remove(0);
+            let at = watch.at(next);
+            if let Some(watched) = watch.jobs.get_mut(at)
+                && watched.number == next
+            {
+                watch.looking += 1;
+                watched.looked = now;
+                // The schedule does the trying again: an outage must not hold a place in flight.
+                watched.look = self.look(number, next, *watched.id, 0);
             }
-            looking += 1;
         }
         if from == 0 || watch.until < watch.timer {
             watch.timer = watch.until;
@@ -286,11 +285,13 @@ impl<H: Host> Core<H> {
         false
     }
 
-    /// Ends the waits whose time is over.
-    fn expire(&mut self, watched: &mut Watched<H::Value>, now: f64) {
+    /// Ends the waits whose time is over; when the next one's is.
+    fn expire(&mut self, watched: &mut Watched<H::Value>, now: f64) -> f64 {
         let mut at = 0;
+        let mut until = f64::INFINITY;
         while let Some(watcher) = watched.watchers.get(at) {
             if watcher.wish.deadline > now {
+                until = until.min(watcher.wish.deadline);
                 at += 1;
                 continue;
             }
@@ -298,6 +299,7 @@ impl<H: Host> Core<H> {
             let failure = about(Failure::told("PollTimeoutError", message), *watched.id, *watched.job);
             self.end(watched.watchers.swap_remove(at).task, Some(Err(failure)));
         }
+        until
     }
 
     /// Takes in one look, and tells whoever waits for the job. How long the server wants to be left alone, in
