@@ -262,8 +262,8 @@ class Updates {
     this.#onUpdate = onUpdate;
   }
 
-  // As what an asker hears: 0 a step, 1 an error.
-  #tell(how, step) {
+  // Whoever asked first hears of a step, as 0 says, or of an error, as 1 does.
+  #tell(how, step = { done: true, value: undefined }) {
     const asked = this.#asked.shift();
     if (asked) asked[how](step);
     else this.#steps.push([how, step]);
@@ -271,7 +271,7 @@ class Updates {
 
   #end() {
     this.#over = true;
-    while (this.#asked.length) this.#tell(0, { done: true });
+    while (this.#asked.length) this.#tell(0);
   }
 
   #run(begin) {
@@ -300,9 +300,9 @@ class Updates {
   next() {
     if (this.#begin) this.#run(this.#begin);
     return new Promise((...hears) => {
-      const [how, step] = this.#steps.shift() ?? [0, this.#over && { done: true }];
-      if (step) hears[how](step);
-      else this.#asked = [...this.#asked, hears];
+      this.#asked = [...this.#asked, hears];
+      const step = this.#steps.shift() ?? (this.#over && [0]);
+      if (step) this.#tell(...step);
     });
   }
 

@@ -1,0 +1,95 @@
+// One process that waits for many jobs, and prints what that takes: memory, processor time, requests, and how late the
+// ends are seen. Argument: a record of `script`, a module of xtask/bench/wait, `client`, one of its waits, and `url` of the
+// waiting server, with `jobs` of them and what they are like; or of `url` of a sandbox and `list`, a file of its jobs, which
+// are waited for by ours, in the way that `how` says.
+
+import { readFile } from "node:fs/promises";
+
+const { script, client, how, url, list, jobs: count, job } = JSON.parse(process.argv[2]);
+
+/** Ends the waits, should one last for ever. */
+const TIMEOUT = 600_000;
+/** When memory is measured, in milliseconds after the waits were begun: every job was looked at, and most wait. */
+const MOMENTS = [20_000, 25_000, 30_000];
+
+const memories = [];
+const { Instance } = WebAssembly;
+WebAssembly.Instance = function (...given) {
+  const instance = new Instance(...given);
+  memories.push(instance.exports.memory);
+  return instance;
+};
+
+let requests = 0;
+const send = globalThis.fetch;
+globalThis.fetch = (...given) => (requests++, send(...given));
+
+const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+function taken() {
+  gc();
+  gc();
+  return process.memoryUsage().heapUsed + memories.reduce((sum, { buffer }) => sum + buffer.byteLength, 0);
+}
+const quantile = (sorted, part) => sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * part))];
+
+/** Runs the waits that `begin` gives, and what they took beside `before` bytes. */
+async function measured(begin, before, number) {
+  requests = 0;
+  const [cpu, began] = [process.cpuUsage(), performance.now()];
+  const waits = begin();
+  const bytes = [];
+  for (const moment of MOMENTS) {
+    await pause(began + moment - performance.now());
+    bytes.push((taken() - before) / number);
+  }
+  await Promise.all(waits);
+  const wall = (performance.now() - began) / 1_000;
+  const { user, system } = process.cpuUsage(cpu);
+  const used = (user + system) / 1e6;
+  return { jobs: number, bytes: Math.min(...bytes), cpu: used, wall, cores: used / wall, requests };
+}
+
+/** Ours, for the jobs of a sandbox. What a job object takes is in the baseline: as many are kept as are waited for. */
+async function ours() {
+  const { TemplateJobs } = await import(new URL("../../xtask/bench/node_modules/custom-template-jobs/node.js", import.meta.url));
+  const jobs = new TemplateJobs({ baseUrl: url, apiId: "sandbox", apiKey: "sandbox", journal: "memory" });
+  let listed = JSON.parse(await readFile(list, "utf8"));
+  await jobs.get(listed[0].id);
+  await pause(500);
+  const before = taken();
+  const ids = listed.map(({ id }) => id);
+  listed = undefined;
+  const lags = [];
+  const ended = ({ updated_at: at }) => lags.push(Date.now() - Date.parse(at));
+  const waits = {
+    poll: (id) => jobs.poll(id, { until: "preview", timeout: TIMEOUT }).then(ended),
+    watch: async (id) => {
+      let last;
+      for await (last of jobs.watch(id, { until: "preview", timeout: TIMEOUT }));
+      ended(last.job);
+    },
+  };
+  const found = await measured(() => ids.map(waits[how]), before, ids.length);
+  lags.sort((a, b) => a - b);
+  return { ...found, lag: { median: quantile(lags, 0.5), last: quantile(lags, 0.99) } };
+}
+
+/** Any client, for the jobs of the waiting server. */
+async function any() {
+  const { dialect, waits } = await import(script);
+  const given = waits[client];
+  const { wait, progress } = typeof given === "function" ? { wait: given, progress: false } : given;
+  const ask = async (path, init) => (await send(`${url}/jobs${path}`, init)).json();
+  const made = [];
+  for (let at = 0; at < count; at++) made.push(await ask("", { method: "POST", body: JSON.stringify({ ...job, progress, dialect, speed: 1 }) }));
+  await pause(500);
+  const before = taken();
+  const found = await measured(() => made.map(({ id }) => wait(`${url}/${id}`, { expected: job.end })), before, count);
+  const lags = [];
+  for (const { id } of made) lags.push((await ask(`/${id}`)).lag);
+  lags.sort((a, b) => a - b);
+  return { ...found, lag: { median: quantile(lags, 0.5), last: quantile(lags, 0.99) } };
+}
+
+console.log(JSON.stringify(await (list ? ours() : any())));
+process.exit();
