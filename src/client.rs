@@ -317,14 +317,8 @@ impl<H: Host> Core<H> {
     }
 
     fn place(&mut self, owner: Owner<H::Call>, task: Task<H::Value>) -> u32 {
-        let number = self.number();
-        self.tasks.push(Place { number, owner, task: Some(task) });
-        number
-    }
-
-    /// The next number.
-    fn number(&mut self) -> u32 {
         self.youngest = self.youngest.wrapping_add(1).max(1);
+        self.tasks.push(Place { number: self.youngest, owner, task: Some(task) });
         self.youngest
     }
 

@@ -1,3 +1,5 @@
+mod waiting;
+
 use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::pin::Pin;

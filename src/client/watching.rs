@@ -18,6 +18,9 @@ const POLL_TIMEOUT: f64 = 1_800_000.0;
 /// together, and ten thousand cost no more time than one.
 const PASS: f64 = 0.01;
 
+/// A timer that is later than this many milliseconds slept with its machine, or with its page: in hidden pages they come once
+/// a minute.
+const ASLEEP: f64 = 2.0 * HIDDEN;
 /// In place of the task of a look that has not begun.
 const QUEUED: u32 = u32::MAX;
 
@@ -88,8 +91,8 @@ impl<V: Value> Watch<V> {
         self.jobs.partition_point(|watched| is_older(watched.number, number))
     }
 
-    /// Adds a watcher; the number of its job, which is `number` where it is a new one.
-    fn insert(&mut self, number: u32, watcher: Watcher, id: V, job: V, memory: Memory, now: f64) -> u32 {
+    /// Adds a watcher; the number of its job, which is that of its first watcher's task.
+    fn insert(&mut self, watcher: Watcher, id: V, job: V, memory: Memory, now: f64) -> u32 {
         let hash = id.hash(0.0);
         let found = self.jobs.iter().position(|watched| watched.hash == hash && *watched.id == id);
         let at = found.unwrap_or(self.jobs.len());
@@ -97,7 +100,7 @@ impl<V: Value> Watch<V> {
             // A job that has ended otherwise is looked at once more before it is believed: the copy may be old.
             let facts = JobFacts::read(job).filter(|facts| facts.status.is_active());
             self.jobs.push(Box::new(Watched {
-                number,
+                number: watcher.task,
                 hash,
                 id: id.into(),
                 job: job.into(),
@@ -171,7 +174,7 @@ impl<H: Host> Core<H> {
         let interval = given.number_of("maxInterval");
         let wish = Wish {
             goal,
-            deadline: now + if timeout >= 0.0 { timeout.min(LONGEST) } else { POLL_TIMEOUT },
+            deadline: now + if timeout.is_nan() { POLL_TIMEOUT } else { timeout.min(LONGEST) },
             max_interval: if interval > 0.0 { interval } else { LONGEST },
             attentive: given.get("attentive").is_true(),
         };
@@ -187,9 +190,8 @@ impl<H: Host> Core<H> {
                 self.watch = number;
             }
         }
-        let next = self.number();
         let Some(watch) = self.watch_of(number) else { return };
-        let job = watch.insert(next, Watcher { task, wish }, id, job, Memory::new(since, expected), now);
+        let job = watch.insert(Watcher { task, wish }, id, job, Memory::new(since, expected), now);
         if let Some(place) = self.find(task) {
             place.task = Some(Task::Poll(number, job));
         }
@@ -240,10 +242,13 @@ impl<H: Host> Core<H> {
         }
 
         if news || now >= watch.until {
+            let late = now - watch.until;
+            // Nobody could look meanwhile, so it was no time to wait.
+            let slept = if late > ASLEEP { late } else { 0.0 };
             watch.until = now + LONGEST;
             let mut at = 0;
             while let Some(watched) = watch.jobs.get_mut(at) {
-                watch.until = self.expire(watched, now).min(watch.until);
+                watch.until = self.expire(watched, now, slept).min(watch.until);
                 if news {
                     watched.due = now.min(watched.due);
                 }
@@ -285,11 +290,12 @@ impl<H: Host> Core<H> {
         false
     }
 
-    /// Ends the waits whose time is over; when the next one's is.
-    fn expire(&mut self, watched: &mut Watched<H::Value>, now: f64) -> f64 {
+    /// Ends the waits whose time is over, of which `more` is given; when the next one's is.
+    fn expire(&mut self, watched: &mut Watched<H::Value>, now: f64, more: f64) -> f64 {
         let mut at = 0;
         let mut until = f64::INFINITY;
-        while let Some(watcher) = watched.watchers.get(at) {
+        while let Some(watcher) = watched.watchers.get_mut(at) {
+            watcher.wish.deadline += more;
             if watcher.wish.deadline > now {
                 until = until.min(watcher.wish.deadline);
                 at += 1;
@@ -360,7 +366,7 @@ impl<H: Host> Core<H> {
         let asked = failure.0.number_of("retryAfterMs");
         watched.due = now + retry::backoff(watched.memory.failures, self.host.random(), asked).max(FLOOR);
         watched.memory.failures = watched.memory.failures.saturating_add(1);
-        asked
+        if status == 429 && asked.is_nan() { watched.due - now } else { asked }
     }
 }
 
