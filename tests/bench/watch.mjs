@@ -1,6 +1,6 @@
 // Measures what it takes to wait for many jobs in one process: ten thousand of the sandbox's with ours, over loopback and
-// with answers that take 100 ms; and a few hundred of them with ours and with each peer's own loop. Only the process that
-// waits is measured. Argument: the sandbox.
+// with answers that take 100 ms; a few hundred of them with ours and with each peer's own loop, all at once; and how soon a
+// wait is over that is aborted. Only the process that waits is measured. Argument: the sandbox.
 
 import { execFile, spawn } from "node:child_process";
 import { once } from "node:events";
@@ -22,6 +22,7 @@ const KEYS = { "X-API-ID": "sandbox", "X-API-KEY": "sandbox" };
 const LIMITS = { bytes: 2_048, cores: 0.5 };
 /** What every client waits for: so many jobs that run a minute. */
 const SIDE = { jobs: 200, job: { running: 2_000, end: 60_000 } };
+const ABORTS = 20;
 
 async function start(program, args, ready) {
   const child = spawn(program, args, { stdio: ["ignore", "pipe", "inherit"] });
@@ -78,15 +79,18 @@ async function many(how, latency) {
 async function beside() {
   const server = await start(process.execPath, [fileURLToPath(new URL("waiting-server.mjs", import.meta.url))], /(http:\S+)\n/);
   const scripts = new URL("../../xtask/bench/wait/", import.meta.url);
-  const found = {};
+  const [side, aborts, waiting] = [{}, {}, []];
   for (const file of await readdir(scripts)) {
     const script = new URL(file, scripts).href;
-    for (const name of Object.keys((await import(script)).waits)) {
-      found[name] = await client({ script, client: name, url: server.url, ...SIDE });
+    const { waits, abortable } = await import(script);
+    if (abortable) aborts[Object.keys(waits)[0]] = await client({ script, url: server.url, job: SIDE.job, abort: ABORTS });
+    for (const name of Object.keys(waits)) {
+      waiting.push(client({ script, client: name, url: server.url, ...SIDE }).then((found) => (side[name] = found)));
     }
   }
+  await Promise.all(waiting);
   await server.stop();
-  return found;
+  return { side, aborts };
 }
 
 const found = {
@@ -98,7 +102,7 @@ const missed = Object.entries(found).flatMap(([what, { bytes, cores }]) => [
   bytes > LIMITS.bytes && `${what}: ${bytes.toFixed(0)} bytes a job in place of ${LIMITS.bytes}`,
   cores > LIMITS.cores && `${what}: ${cores.toFixed(2)} cores in place of ${LIMITS.cores}`,
 ]).filter(Boolean);
-const side = await beside();
+const { side, aborts } = await beside();
 await rm(scratch, { recursive: true });
-console.log(JSON.stringify({ many: found, side, missed }));
+console.log(JSON.stringify({ many: found, side, aborts, missed }));
 process.exit();

@@ -1,11 +1,11 @@
 // One process that waits for many jobs, and prints what that takes: memory, processor time, requests, and how late the
 // ends are seen. Argument: a record of `script`, a module of xtask/bench/wait, `client`, one of its waits, and `url` of the
 // waiting server, with `jobs` of them and what they are like; or of `url` of a sandbox and `list`, a file of its jobs, which
-// are waited for by ours, in the way that `how` says.
+// are waited for by ours, in the way that `how` says. With `abort` the module's `abortable` wait is aborted so many times.
 
 import { readFile } from "node:fs/promises";
 
-const { script, client, how, url, list, jobs: count, job } = JSON.parse(process.argv[2]);
+const { script, client, how, url, list, jobs: count, job, abort } = JSON.parse(process.argv[2]);
 
 /** Ends the waits, should one last for ever. */
 const TIMEOUT = 600_000;
@@ -91,5 +91,29 @@ async function any() {
   return { ...found, lag: { median: quantile(lags, 0.5), last: quantile(lags, 0.99) } };
 }
 
-console.log(JSON.stringify(await (list ? ours() : any())));
+/** How long it takes from an abort to the end of the wait, and what is asked after it. */
+async function aborted() {
+  const { dialect, abortable } = await import(script);
+  const found = [];
+  let after = 0;
+  await Promise.all(Array.from({ length: abort }, async (_, at) => {
+    const made = await (await send(`${url}/jobs`, { method: "POST", body: JSON.stringify({ ...job, dialect, speed: 1 }) })).json();
+    const looks = async () => (await (await send(`${url}/jobs/${made.id}`)).json()).requests;
+    const controller = new AbortController();
+    const wait = abortable(`${url}/${made.id}`, controller.signal).catch(() => {});
+    // At any moment between two looks.
+    await pause(3_000 + (2_000 * at) / abort);
+    const before = await looks();
+    const began = performance.now();
+    controller.abort();
+    await wait;
+    found.push(performance.now() - began);
+    await pause(6_000);
+    after += (await looks()) - before;
+  }));
+  found.sort((a, b) => a - b);
+  return { aborts: abort, median: quantile(found, 0.5), worst: found.at(-1), looksAfter: after / abort };
+}
+
+console.log(JSON.stringify(await (abort ? aborted() : list ? ours() : any())));
 process.exit();
