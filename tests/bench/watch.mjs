@@ -75,7 +75,7 @@ async function many(how, latency) {
   return found;
 }
 
-/** The same few jobs, with each client in its turn. */
+/** The same few jobs with each client, and waits that are aborted. */
 async function beside() {
   const server = await start(process.execPath, [fileURLToPath(new URL("waiting-server.mjs", import.meta.url))], /(http:\S+)\n/);
   const scripts = new URL("../../xtask/bench/wait/", import.meta.url);
@@ -98,7 +98,8 @@ const found = {
   "watch()": await many("watch", 0),
   [`poll(), answers take ${LATENCY} ms`]: await many("poll", LATENCY),
 };
-const missed = Object.entries(found).flatMap(([what, { bytes, cores }]) => [
+const missed = Object.entries(found).flatMap(([what, { failed, bytes, cores }]) => [
+  failed && `${what}: ${failed} waits failed`,
   bytes > LIMITS.bytes && `${what}: ${bytes.toFixed(0)} bytes a job in place of ${LIMITS.bytes}`,
   cores > LIMITS.cores && `${what}: ${cores.toFixed(2)} cores in place of ${LIMITS.cores}`,
 ]).filter(Boolean);

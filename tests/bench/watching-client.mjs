@@ -36,7 +36,8 @@ const quantile = (sorted, part) => sorted[Math.min(sorted.length - 1, Math.floor
 async function measured(begin, before, number) {
   requests = 0;
   const [cpu, began] = [process.cpuUsage(), performance.now()];
-  const waits = begin();
+  let failed = 0;
+  const waits = begin().map((wait) => wait.catch(() => failed++));
   const bytes = [];
   for (const moment of MOMENTS) {
     await pause(began + moment - performance.now());
@@ -46,7 +47,7 @@ async function measured(begin, before, number) {
   const wall = (performance.now() - began) / 1_000;
   const { user, system } = process.cpuUsage(cpu);
   const used = (user + system) / 1e6;
-  return { jobs: number, bytes: Math.min(...bytes), cpu: used, wall, cores: used / wall, requests };
+  return { jobs: number, failed, bytes: Math.min(...bytes), cpu: used, wall, cores: used / wall, requests };
 }
 
 /** Ours, for the jobs of a sandbox. What a job object takes is in the baseline: as many are kept as are waited for. */

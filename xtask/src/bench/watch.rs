@@ -34,6 +34,7 @@ type Column = (&'static str, &'static str, f64, usize);
 
 const WAITS: &[Column] = &[
     ("jobs", "/jobs", 1.0, 0),
+    ("failed", "/failed", 1.0, 0),
     ("bytes a job", "/bytes", 1.0, 0),
     ("cores", "/cores", 1.0, 3),
     ("requests", "/requests", 1.0, 0),
@@ -69,13 +70,13 @@ mod tests {
 
     #[test]
     fn the_table_has_every_figure() {
-        let wait = json!({ "jobs": 10_000, "bytes": 1_474.8, "cores": 0.3749, "requests": 67_236, "lag": { "median": 1_060, "last": 3_027 } });
+        let wait = json!({ "jobs": 10_000, "failed": 0, "bytes": 1_474.8, "cores": 0.3749, "requests": 67_236, "lag": { "median": 1_060, "last": 3_027 } });
         let found = json!({
             "many": { "poll()": wait }, "side": { "fal": wait }, "aborts": { "ours": { "median": 0.154, "worst": 0.77, "looksAfter": 0.05 } },
         });
         let text = table(&found);
         for words in [
-            "poll()        10000         1475        0.375        67236          1.1          3.0",
+            "poll()        10000            0         1475        0.375        67236          1.1          3.0",
             "\nfal  ",
             "0.2          0.8         0.05",
         ] {
