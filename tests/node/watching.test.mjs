@@ -5,7 +5,7 @@ import assert from "node:assert/strict";
 import { getEventListeners, once } from "node:events";
 import { createServer } from "node:http";
 import { after, before, test } from "node:test";
-import { UNKNOWN_ID, answer, deferred, load, settles } from "./harness.mjs";
+import { UNKNOWN_ID, answer, deferred, load, rejection, settles } from "./harness.mjs";
 
 const { TemplateJobs } = await load();
 
@@ -39,6 +39,27 @@ test("ten who wait for one job, five of them for each change, ask for it as ofte
   const [one, ten] = await Promise.all([watched(watch), watched(...Array(5).fill(poll), ...Array(5).fill(watch))]);
   assert.deepEqual(one, { seen: [[0.1, 0.2, 1]], looks: 3, most: 1 });
   assert.deepEqual(ten, { seen: [...Array(5).fill([1]), ...Array(5).fill([0.1, 0.2, 1])], looks: 3, most: 1 });
+});
+
+test("options that are no sensible numbers neither end a wait nor hurry it, and a time below nothing is over", async () => {
+  const odd = [NaN, Infinity, 2 ** 40, 1e300, "soon", {}, null, undefined];
+  const nothing = [0, -1, -0, -1e300, -Infinity];
+  const waits = [
+    ...odd.map((value) => ({ timeout: value })),
+    ...[...odd, ...nothing].flatMap((value) => [{ expectedMs: value }, { maxInterval: value }]),
+  ];
+  const looks = waits.map(() => 0);
+  const clients = waits.map((_, at) => {
+    const fetch = async () => (looks[at]++, answer(200, { id: UNKNOWN_ID, status: "running", progress: 0.5 }));
+    return new TemplateJobs({ baseUrl: "https://api.test", journal: "memory", fetch });
+  });
+  const ended = [];
+  waits.forEach((options, at) => clients[at].poll(UNKNOWN_ID, options).then(ended.push.bind(ended), (error) => ended.push(error.name)));
+  for (const timeout of nothing) assert.equal((await rejection(clients[0].poll(UNKNOWN_ID, { timeout }), 500)).name, "PollTimeoutError");
+  await new Promise((resolve) => setTimeout(resolve, 1_200));
+  assert.deepEqual(ended, []);
+  assert.deepEqual(looks, waits.map(() => 1), "the next is at least 1.5 seconds later");
+  for (const jobs of clients) jobs.close();
 });
 
 /** A server on which a job runs for ever; `silent` answers nothing. */

@@ -171,11 +171,19 @@ fn a_machine_that_slept_looks_once_at_each_job_and_counts_only_the_time_that_it_
 #[test]
 fn a_time_to_wait_that_is_over_ends_at_once_and_one_without_end_is_what_a_timer_can_be_given() {
     let slow = || client_at(|_, id| of(&job("running", ""), id));
-    for over in [0.0, -0.0, -1.0, -1e300] {
+    for over in [0.0, -0.0, -1.0, -200_000.0, -1e300] {
         let (client, host) = slow();
+        // Beside another wait, whose time that is none of.
+        let other = [OTHER.to_owned()];
+        let log = waiting(&client, &host, &other, PollOptions { timeout: Some(60_000.0), ..video() });
+        host.run(host.wait(10.0));
+        let begun = host.now();
         let failure = host.run(client.poll(ID, None, PollOptions { timeout: Some(over), ..video() })).expect_err("over");
         assert_eq!(name(&failure), "PollTimeoutError", "{over}");
-        assert!(host.now() < 1.0 && host.requests().is_empty(), "{over}: {} ms", host.now());
+        assert!(host.now() - begun < 1.0 && host.requests().len() == 1, "{over}: {} ms", host.now());
+        host.finish();
+        assert_eq!(*log.borrow(), ["PollTimeoutError"]);
+        assert!((host.now() - 60_000.0).abs() < 1.0, "{over}: the other ended at {} ms", host.now());
     }
     for (given, expected) in [(2_147_483_648.0, 2_147_483_647.0), (1e300, 2_147_483_647.0)] {
         let (client, host) = slow();
