@@ -300,7 +300,7 @@ class Updates {
   next() {
     if (this.#begin) this.#run(this.#begin);
     return new Promise((...hears) => {
-      this.#asked = [...this.#asked, hears];
+      this.#asked = this.#asked.concat([hears]); // as long as it must be: what grows takes more
       const step = this.#steps.shift() ?? (this.#over && [0]);
       if (step) this.#tell(...step);
     });

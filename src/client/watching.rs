@@ -174,7 +174,7 @@ impl<H: Host> Core<H> {
         let interval = given.number_of("maxInterval");
         let wish = Wish {
             goal,
-            deadline: now + if timeout.is_nan() { POLL_TIMEOUT } else { timeout.max(0.0).min(LONGEST) },
+            deadline: now + if timeout.is_nan() { POLL_TIMEOUT } else { poll::between(timeout, 0.0, LONGEST) },
             max_interval: if interval > 0.0 { interval } else { LONGEST },
             attentive: given.get("attentive").is_true(),
         };
