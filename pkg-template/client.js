@@ -147,9 +147,6 @@ class Call {
       this.resolve = resolve;
       this.reject = reject;
     });
-    this.alive = new Promise((resolve) => {
-      this.rest = resolve;
-    });
     calls.set((this.number = ++youngest), this);
     const { signal } = options;
     if (signal) {
@@ -180,7 +177,7 @@ class Call {
 
   // Whatever was begun for this call has come to its end.
   over() {
-    this.rest();
+    this.rest?.();
     calls.delete(this.number);
     this.client.part();
   }
@@ -241,9 +238,80 @@ class Connection extends Plumbing {
   // Once it is closed and nothing of it goes on, the core forgets it.
   async part() {
     await undefined; // the core may be in the middle of something
-    if (!this.closed || this.calls().length) return;
+    if (!this.closed) return;
+    for (const call of calls.values()) if (call.client === this) return;
     this.tell(DISCONNECT);
     if (clients.get(this.number) === this) clients.delete(this.number);
+  }
+}
+
+/* ---- watching -------------------------------------------------------------------------------- */
+
+// The steps of a job, for whoever asks for the next one. There may be thousands of these, so each holds little.
+class Updates {
+  #begin;
+  #onUpdate;
+  #call;
+  #last; // the job that was told last
+  #steps = []; // which nobody has asked for yet
+  #asked = []; // by [resolve, reject]
+  #over;
+
+  constructor(begin, onUpdate) {
+    this.#begin = begin;
+    this.#onUpdate = onUpdate;
+  }
+
+  // Whoever asked first hears of a step, as 0 says, or of an error, as 1 does.
+  #tell(how, step = { done: true, value: undefined }) {
+    const asked = this.#asked.shift();
+    if (asked) asked[how](step);
+    else this.#steps.push([how, step]);
+  }
+
+  #end() {
+    this.#over = true;
+    while (this.#asked.length) this.#tell(0);
+  }
+
+  #run(begin) {
+    this.#begin = undefined;
+    const onUpdate = (job, info) => {
+      this.#last = job;
+      this.#tell(0, { done: false, value: { job, ...info } });
+      this.#onUpdate?.(job, info);
+    };
+    begin(onUpdate, (call) => (this.#call = call)).then(
+      (job) => {
+        if (job !== this.#last) this.#tell(0, { done: false, value: { job } });
+        this.#end();
+      },
+      (error) => {
+        if (!this.#over) this.#tell(1, error);
+        this.#end();
+      },
+    );
+  }
+
+  [Symbol.asyncIterator]() {
+    return this;
+  }
+
+  next() {
+    if (this.#begin) this.#run(this.#begin);
+    return new Promise((...hears) => {
+      this.#asked = this.#asked.concat([hears]); // as long as it must be: what grows takes more
+      const step = this.#steps.shift() ?? (this.#over && [0]);
+      if (step) this.#tell(...step);
+    });
+  }
+
+  async return(value) {
+    this.#begin = undefined;
+    this.#steps = [];
+    this.#end();
+    if (this.#call && !this.#call.ended) this.#call.quit();
+    return { done: true, value };
   }
 }
 
@@ -261,14 +329,16 @@ export class TemplateJobs {
     this.#client = new Connection(options);
   }
 
-  async #run(wanted, given, options = {}) {
+  // `hear` is told which call it is, if one is begun.
+  async #run(wanted, given, options = {}, hear) {
     const { signal } = options;
     const client = this.#client;
     if (client.closed) throw closed();
     if (signal?.aborted) throw signal.reason;
     const call = new Call(client, given, options);
+    hear?.(call);
     try {
-      options.waitUntil?.(call.alive);
+      options.waitUntil?.(new Promise((resolve) => (call.rest = resolve)));
     } catch (thrown) {
       report(thrown);
     }
@@ -318,70 +388,18 @@ export class TemplateJobs {
     return this.#run(GET, { id, timeout }, { signal });
   }
 
-  poll(target, { timeout, until, expectedMs, maxInterval, signal, onUpdate } = {}) {
+  poll(target, options) {
+    return this.#poll(target, options);
+  }
+
+  #poll(target, { timeout, until, expectedMs, maxInterval, signal, onUpdate } = {}, hear) {
     const job = typeof target === "object" && target ? target : undefined;
     const fields = { id: job ? job.id : target, job, timeout, until, expectedMs, maxInterval, attentive: !!onUpdate };
-    return this.#run(POLL, fields, { signal, onUpdate });
+    return this.#run(POLL, fields, { signal, onUpdate }, hear);
   }
 
   watch(target, options = {}) {
-    const stop = new AbortController();
-    const { signal } = options;
-    const queue = [];
-    let bell; // rings for everybody who waits for the next step
-    let ring;
-    let last;
-    let end;
-    const push = (step) => {
-      queue.push(step);
-      ring?.();
-      bell = undefined;
-    };
-    const forward = () => stop.abort(signal.reason);
-    const begin = () => {
-      if (signal?.aborted) forward();
-      signal?.addEventListener("abort", forward);
-      end = this.poll(target, {
-        ...options,
-        signal: stop.signal,
-        onUpdate: (job, info) => {
-          last = job;
-          push({ value: { job, ...info } });
-          options.onUpdate?.(job, info);
-        },
-      })
-        .then(
-          (job) => {
-            if (job !== last) push({ value: { job } });
-            push({ done: true });
-          },
-          (error) => push({ error }),
-        )
-        .finally(() => signal?.removeEventListener("abort", forward));
-    };
-    return {
-      [Symbol.asyncIterator]() {
-        return this;
-      },
-      async next() {
-        if (!end) begin();
-        while (!queue.length) await (bell ??= new Promise((resolve) => (ring = resolve)));
-        const step = queue[0];
-        if (!step.done) queue.shift();
-        if ("error" in step) {
-          queue.push({ done: true });
-          throw step.error;
-        }
-        return { done: !!step.done, value: step.value };
-      },
-      async return(value) {
-        end ??= Promise.resolve();
-        queue.length = 0;
-        push({ done: true });
-        stop.abort();
-        return { done: true, value };
-      },
-    };
+    return new Updates((onUpdate, hear) => this.#poll(target, { ...options, onUpdate }, hear), options.onUpdate);
   }
 
   templates({ timeout, signal } = {}) {

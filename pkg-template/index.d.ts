@@ -257,7 +257,7 @@ export interface ChargeOptions {
 export interface PollOptions {
   /** Stops waiting at once: the call rejects with `signal.reason`. Default: none. */
   signal?: AbortSignal;
-  /** Milliseconds until the wait gives up, with `PollTimeoutError`. Default: 1800000, half an hour. */
+  /** Milliseconds until the wait gives up, with `PollTimeoutError`. Time that the machine slept is not counted. Default: 1800000, half an hour. */
   timeout?: number;
   /** What is waited for. Default: the result of the last step that this client charged for; else the first `done`. */
   until?: "preview" | "video";

@@ -98,6 +98,7 @@ pub(crate) struct Core<H: Host> {
     host: H,
     config: Config<H::Value>,
     known: Known<H::Value>,
+    /// In the order of their numbers.
     tasks: Vec<Place<H>>,
     /// Whether anybody reads the log.
     hears: bool,
@@ -123,8 +124,8 @@ enum Owner<C> {
     Call(C),
     /// A call that was left. It only hears that the task is over.
     Left(C),
-    /// Another task; 0 for nobody.
-    Task(u32),
+    /// Another task; 0 for nobody. It is told what for: a number of its own.
+    Task(u32, u32),
 }
 
 enum Task<V: Value> {
@@ -134,8 +135,8 @@ enum Task<V: Value> {
     Settle(Box<Settling<V>>),
     /// Looks at jobs.
     Watch(Box<Watch<V>>),
-    /// Waits for a job that the task of that number looks at.
-    Poll(u32),
+    /// Waits for a job that the task of that number looks at, by the job's number there.
+    Poll(u32, u32),
     /// Asks how long such jobs took.
     Ask,
 }
@@ -255,7 +256,7 @@ impl<H: Host> Core<H> {
                 if JobFacts::read(job).is_some_and(|facts| facts.meets(self.goal(given))) {
                     return Err(Ok(job));
                 }
-                Task::Poll(0)
+                Task::Poll(0, 0)
             }
         })
     }
@@ -282,15 +283,17 @@ impl<H: Host> Core<H> {
                 let operation = charge.operation();
                 self.release(number, operation);
             }
-            Some(Task::Poll(watch)) => {
-                let watch = *watch;
-                self.unwatch(watch, number);
+            Some(Task::Poll(watch, job)) => {
+                let (watch, job) = (*watch, *job);
+                self.unwatch(watch, job, number);
+                // It has begun nothing, and there may be thousands.
+                return self.end(number, None);
             }
             _ => {}
         }
         self.host.forget(number);
         while let Some(child) =
-            self.tasks.iter().find(|place| matches!(place.owner, Owner::Task(parent) if parent == number))
+            self.tasks.iter().find(|place| matches!(place.owner, Owner::Task(parent, _) if parent == number))
         {
             let child = child.number;
             self.leave(child);
@@ -316,13 +319,19 @@ impl<H: Host> Core<H> {
     }
 
     fn place(&mut self, owner: Owner<H::Call>, task: Task<H::Value>) -> u32 {
-        self.youngest = self.youngest.wrapping_add(1);
+        self.youngest = self.youngest.wrapping_add(1).max(1);
         self.tasks.push(Place { number: self.youngest, owner, task: Some(task) });
         self.youngest
     }
 
+    /// Where a task is or would be.
+    fn at(&self, number: u32) -> usize {
+        self.tasks.partition_point(|place| is_older(place.number, number))
+    }
+
     fn find(&mut self, number: u32) -> Option<&mut Place<H>> {
-        self.tasks.iter_mut().find(|place| place.number == number)
+        let at = self.at(number);
+        self.tasks.get_mut(at).filter(|place| place.number == number)
     }
 
     /// Whether the call that a task was begun for was left.
@@ -344,7 +353,7 @@ impl<H: Host> Core<H> {
                 }
                 None
             }
-            Task::Poll(_) => None,
+            Task::Poll(..) => None,
             Task::Ask => Some(Ok(self.told(answer))),
         };
         if outcome.is_some() {
@@ -361,12 +370,22 @@ impl<H: Host> Core<H> {
 
     /// Removes a task, and tells whoever waited for it. Nothing is told to a call that hears by another way.
     fn end(&mut self, number: u32, outcome: Option<Outcome<H::Value>>) {
-        let Some(at) = self.tasks.iter().position(|place| place.number == number) else { return };
-        match (self.tasks.swap_remove(at).owner, outcome) {
+        if self.find(number).is_none() {
+            return;
+        }
+        let at = self.at(number);
+        match (self.tasks.remove(at).owner, outcome) {
             (Owner::Call(call), Some(outcome)) => self.host.settle(&call, outcome),
             (Owner::Left(call), _) => self.host.over(&call),
-            (Owner::Task(parent), Some(outcome)) => self.advance(parent, number, outcome.map_err(|failure| failure.0)),
+            (Owner::Task(parent, what), Some(outcome)) => {
+                self.advance(parent, what, outcome.map_err(|failure| failure.0));
+            }
             _ => {}
         }
     }
+}
+
+/// Whether a number was given before another. They begin anew after four thousand million, and by then the old ones are over.
+const fn is_older(one: u32, other: u32) -> bool {
+    (one.wrapping_sub(other) as i32) < 0
 }

@@ -152,6 +152,11 @@ pub trait Host: 'static {
         true
     }
 
+    /// How many looks at jobs a client may have under way at once: browsers open six connections to a host.
+    fn looks_at_once(&self) -> usize {
+        6
+    }
+
     /// Whether anybody reads the log.
     fn hears(&self) -> bool {
         true

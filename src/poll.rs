@@ -241,7 +241,7 @@ fn by_hazard(worth: f64, hazard: f64) -> f64 {
 }
 
 /// `clamp` can panic, and its message prints a float: 8 KB for every visitor.
-const fn between(value: f64, least: f64, most: f64) -> f64 {
+pub const fn between(value: f64, least: f64, most: f64) -> f64 {
     value.max(least).min(most)
 }
 

@@ -269,6 +269,9 @@ enum What {
 
 struct World {
     now: Cell<f64>,
+    /// By how much the wall clock is wrong, in milliseconds.
+    wrong: Cell<f64>,
+    sleeps: Cell<usize>,
     /// What happens when, in the order in which it was begun.
     agenda: RefCell<Vec<(f64, What)>>,
     clients: RefCell<Vec<Tell>>,
@@ -306,6 +309,8 @@ impl Scripted {
     pub fn new(script: impl FnMut(&Request<Value>) -> (f64, Reply) + 'static) -> Self {
         let world = Rc::new(World {
             now: Cell::new(0.0),
+            wrong: Cell::new(0.0),
+            sleeps: Cell::new(0),
             agenda: RefCell::default(),
             clients: RefCell::default(),
             spawned: RefCell::default(),
@@ -451,6 +456,21 @@ impl Scripted {
         self.requests().iter().filter(|request| request.starts_with("POST")).count()
     }
 
+    /// How often a task was put to sleep.
+    pub fn sleeps(&self) -> usize {
+        self.world.sleeps.get()
+    }
+
+    /// Sets the wall clock wrong by so much.
+    pub fn set_wall(&self, ms: f64) {
+        self.world.wrong.set(ms);
+    }
+
+    /// The machine sleeps: what is due meanwhile happens when it wakes up.
+    pub fn jump(&self, ms: f64) {
+        self.world.now.set(self.world.now.get() + ms);
+    }
+
     /// What the journal holds of operations.
     pub fn journal(&self) -> Vec<String> {
         self.stored(false).into_iter().map(|(_, entry)| entry).collect()
@@ -501,11 +521,6 @@ impl Scripted {
         *self.world.hook.borrow_mut() = Some(Rc::new(hook));
     }
 
-    /// The machine sleeps: what falls due meanwhile comes when it wakes, all of it at once.
-    pub fn doze(&self, ms: f64) {
-        self.world.now.set(self.world.now.get() + ms);
-    }
-
     pub fn set_env(&self, env: Env) {
         self.world.env.set(env);
         self.wake();
@@ -545,6 +560,7 @@ impl Host for Scripted {
     }
 
     fn sleep(&self, task: u32, ms: f64, light: bool) {
+        self.world.sleeps.set(self.world.sleeps.get() + 1);
         self.answer(ms, task, light, Ok(Json::nothing()));
     }
 
@@ -649,7 +665,7 @@ impl Host for Scripted {
     }
 
     fn wall(&self) -> f64 {
-        1_795_000_000_000.0 + self.world.now.get()
+        1_795_000_000_000.0 + self.world.now.get() + self.world.wrong.get()
     }
 
     fn random(&self) -> f64 {

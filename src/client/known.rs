@@ -262,7 +262,7 @@ impl<H: Host> Core<H> {
             && !std::mem::replace(&mut learned.asked, true)
         {
             let key = self.place_of(kind);
-            let number = self.place(Owner::Task(task), Task::Ask);
+            let number = self.place(Owner::Task(task, 0), Task::Ask);
             self.host.journal(number, JournalCall::Read, key, H::Value::nothing());
         }
     }

@@ -28,15 +28,15 @@ impl<V: Value> Reading<V> {
 }
 
 impl<H: Host> Core<H> {
-    /// Looks at a job in the name of another task; the number of the look.
-    pub(super) fn look(&mut self, parent: u32, id: H::Value, retries: u32) -> u32 {
+    /// Looks at a job in the name of another task, which is told what for; the number of the look.
+    pub(super) fn look(&mut self, parent: u32, what: u32, id: H::Value, retries: u32) -> u32 {
         let reading = Reading::new(Endpoint::Get, id, self.config.timeout, retries);
-        self.add(Owner::Task(parent), Task::Read(Box::new(reading)))
+        self.add(Owner::Task(parent, what), Task::Read(Box::new(reading)))
     }
 
     /// Looks as often as a read is tried.
     pub(super) fn look_well(&mut self, parent: u32, id: H::Value) {
-        self.look(parent, id, self.config.max_retries);
+        self.look(parent, 0, id, self.config.max_retries);
     }
 
     pub(super) fn read_on(

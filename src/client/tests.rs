@@ -1,3 +1,5 @@
+mod waiting;
+
 use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::pin::Pin;
@@ -708,7 +710,7 @@ fn a_machine_that_slept_looks_at_each_job_once_at_most_six_at_a_time_and_then_no
             let _ = wait.await;
         });
     }
-    host.later(60_000.0, |host| host.doze(3_600_000.0));
+    host.later(60_000.0, |host| host.jump(3_600_000.0));
     host.run_for(3_720_000.0, host.wait(3_720_000.0));
     let awake = 3_660_000.0;
     let (lines, times) = (host.requests(), host.times());

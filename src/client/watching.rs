@@ -4,7 +4,7 @@
 //! timer, one limit of requests in flight, and one request for a job however many wait for it.
 
 use super::reading::event;
-use super::{Core, Owner, Place, Task};
+use super::{Core, Owner, Place, Task, is_older};
 use crate::api::{Goal, JobFacts, Status};
 use crate::error::{Failure, say};
 use crate::host::{Answer, Env, Host};
@@ -14,12 +14,27 @@ use crate::value::{Kept, Value};
 
 /// How long a wait lasts where nobody says, in milliseconds: longer than any render that was reported.
 const POLL_TIMEOUT: f64 = 1_800_000.0;
-/// Requests for status in flight at once; browsers open six connections to a host.
-const LOOKS_IN_FLIGHT: usize = 6;
+/// The jobs are gone through at most as often as this many milliseconds for each of them: what is due together is done
+/// together, and ten thousand cost no more time than one.
+const PASS: f64 = 0.01;
+
+/// A timer that is later than this many milliseconds slept with its machine, or with its page: in hidden pages they come once
+/// a minute.
+const ASLEEP: f64 = 2.0 * HIDDEN;
+/// In place of the task of a look that has not begun.
+const QUEUED: u32 = u32::MAX;
 
 /// The jobs that one task looks at.
 pub struct Watch<V: Value> {
-    jobs: Vec<Watched<V>>,
+    /// In the order of their numbers.
+    jobs: Vec<Box<Watched<V>>>,
+    /// Whose look is due, in their turn; some may be gone.
+    queue: Vec<u32>,
+    /// How many looks are under way.
+    looking: usize,
+    /// When another job is due, or a wait is over; and for when the timer is set.
+    until: f64,
+    timer: f64,
     /// No look before this: what a `Retry-After` asked for.
     quiet_until: f64,
     /// As it was when the task last looked around.
@@ -27,6 +42,9 @@ pub struct Watch<V: Value> {
 }
 
 struct Watched<V: Value> {
+    /// By which the task knows it, and another number that it shares with few.
+    number: u32,
+    hash: f64,
     id: Kept<V>,
     /// As last seen, or as it was given.
     job: Kept<V>,
@@ -39,7 +57,7 @@ struct Watched<V: Value> {
     looked: f64,
     /// Milliseconds until it is expected to end; less than 0 where nobody knows.
     remaining: f64,
-    /// The task of the look under way, or 0.
+    /// The task of the look under way, 0, or [`QUEUED`].
     look: u32,
     watchers: Vec<Watcher>,
 }
@@ -70,30 +88,69 @@ impl<V: Value> Watched<V> {
 }
 
 impl<V: Value> Watch<V> {
-    fn insert(&mut self, watcher: Watcher, id: V, job: V, kind: f64, memory: Memory, now: f64) {
-        if let Some(watched) = self.jobs.iter_mut().find(|watched| *watched.id == id) {
-            watched.watchers.push(watcher);
-            watched.due = watched.due.min(now + watcher.wish.longest(true));
-            return;
+    /// Where a job is or would be.
+    fn at(&self, number: u32) -> usize {
+        self.jobs.partition_point(|watched| is_older(watched.number, number))
+    }
+
+    /// Adds a watcher; the number of its job, which is that of its first watcher's task.
+    fn insert(&mut self, watcher: Watcher, id: V, job: V, kind: f64, memory: Memory, now: f64) -> u32 {
+        let hash = id.hash(0.0);
+        let found = self.jobs.iter().position(|watched| watched.hash == hash && *watched.id == id);
+        let at = found.unwrap_or(self.jobs.len());
+        if found.is_none() {
+            // A job that has ended otherwise is looked at once more before it is believed: the copy may be old.
+            let facts = JobFacts::read(job).filter(|facts| facts.status.is_active());
+            self.jobs.push(Box::new(Watched {
+                number: watcher.task,
+                hash,
+                id: id.into(),
+                job: job.into(),
+                kind,
+                facts,
+                memory,
+                due: now,
+                looked: now,
+                remaining: -1.0,
+                look: 0,
+                watchers: vec![watcher],
+            }));
         }
-        // A job that has ended otherwise is looked at once more before it is believed: the copy may be old.
-        let facts = JobFacts::read(job).filter(|facts| facts.status.is_active());
-        let watchers = vec![watcher];
-        self.jobs.push(Watched {
-            id: id.into(),
-            job: job.into(),
-            kind,
-            facts,
-            memory,
-            due: now,
-            looked: now,
-            remaining: -1.0,
-            look: 0,
-            watchers,
-        });
-        if let Some(added) = self.jobs.last_mut() {
-            added.plan(now, true);
+        let Some(entry) = self.jobs.get_mut(at) else { return 0 };
+        if found.is_none() {
+            entry.plan(now, true);
+        } else {
+            entry.watchers.push(watcher);
+            entry.due = entry.due.min(now + watcher.wish.longest(true));
         }
+        let number = entry.number;
+        self.until = self.until.min(watcher.wish.deadline);
+        self.arrange(at, now);
+        number
+    }
+
+    /// Sees that a job gets what is next for it: its turn, or somebody who wakes up for it. The job that nobody waits for
+    /// is gone then, and the task of its look is left behind, or 0.
+    fn arrange(&mut self, at: usize, now: f64) -> Option<u32> {
+        let watched = self.jobs.get_mut(at)?;
+        let look = watched.look;
+        if watched.watchers.is_empty() {
+            self.jobs.remove(at);
+            if look > 0 && look < QUEUED {
+                self.looking -= 1;
+            }
+            return Some(look);
+        }
+        if look == 0 {
+            let due = watched.due_in(self.env);
+            if due > now {
+                self.until = self.until.min(due);
+            } else {
+                watched.look = QUEUED;
+                self.queue.push(watched.number);
+            }
+        }
+        None
     }
 }
 
@@ -120,7 +177,7 @@ impl<H: Host> Core<H> {
         let interval = given.number_of("maxInterval");
         let wish = Wish {
             goal,
-            deadline: now + if timeout >= 0.0 { timeout.min(LONGEST) } else { POLL_TIMEOUT },
+            deadline: now + if timeout.is_nan() { POLL_TIMEOUT } else { poll::between(timeout, 0.0, LONGEST) },
             max_interval: if interval > 0.0 { interval } else { LONGEST },
             attentive: given.get("attentive").is_true(),
         };
@@ -128,32 +185,37 @@ impl<H: Host> Core<H> {
         let shares = self.host.shares();
         let mut number = if shares { self.watch } else { 0 };
         if number == 0 {
-            let watch = Watch { jobs: Vec::new(), quiet_until: now, env: self.host.env() };
-            number = self.place(Owner::Task(0), Task::Watch(Box::new(watch)));
+            let env = self.host.env();
+            let (until, timer) = (f64::INFINITY, f64::INFINITY);
+            let watch = Watch { jobs: Vec::new(), queue: Vec::new(), looking: 0, until, timer, quiet_until: now, env };
+            number = self.place(Owner::Task(0, 0), Task::Watch(Box::new(watch)));
             if shares {
                 self.watch = number;
             }
         }
-        if let Some(watch) = self.watch_of(number) {
-            watch.insert(Watcher { task, wish }, id, job, kind, Memory::new(since, expected), now);
-        }
+        let Some(watch) = self.watch_of(number) else { return };
+        let job = watch.insert(Watcher { task, wish }, id, job, kind, Memory::new(since, expected), now);
         self.ask(number, id);
         if let Some(place) = self.find(task) {
-            place.task = Some(Task::Poll(number));
+            place.task = Some(Task::Poll(number, job));
         }
-        self.advance(number, 0, Ok(Value::nothing()));
+        self.advance(number, number, Ok(Value::nothing()));
     }
 
     /// A call does not wait any more.
-    pub(super) fn unwatch(&mut self, watch: u32, task: u32) {
-        if let Some(watch) = self.watch_of(watch) {
-            for job in &mut watch.jobs {
-                if let Some(at) = job.watchers.iter().position(|watcher| watcher.task == task) {
-                    job.watchers.swap_remove(at);
-                }
-            }
+    pub(super) fn unwatch(&mut self, number: u32, job: u32, task: u32) {
+        let now = self.host.now();
+        let Some(watch) = self.watch_of(number) else { return };
+        let at = watch.at(job);
+        if let Some(watched) = watch.jobs.get_mut(at)
+            && let Some(at) = watched.watchers.iter().position(|watcher| watcher.task == task)
+        {
+            watched.watchers.swap_remove(at);
         }
-        self.advance(watch, 0, Ok(Value::nothing()));
+        if let Some(look) = watch.arrange(at, now) {
+            self.leave(look);
+        }
+        self.advance(number, number, Ok(Value::nothing()));
     }
 
     /// The jobs that a task looks at, if it is one that does.
@@ -164,59 +226,61 @@ impl<H: Host> Core<H> {
         }
     }
 
-    /// Takes in a look, ends what is too late, begins what is due, and sleeps. Whether nothing is watched any more.
+    /// Takes in a look, ends what is too late, begins what is due, and sleeps. Whether nothing is watched any more. `from` is
+    /// the number of a job that was looked at, 0 where the sleep is over, and the task's own where a watcher came or went.
     pub(super) fn look_on(&mut self, number: u32, watch: &mut Watch<H::Value>, from: u32, answer: Answer<H::Value>) -> bool {
         let (now, env) = (self.host.now(), self.host.env());
-        // What the journal knows of how long jobs take.
-        let mut told = Value::nothing();
-        if let Some(watched) = watch.jobs.iter_mut().find(|watched| from > 0 && watched.look == from) {
-            watched.look = 0;
-            // One job's `Retry-After` is every job's.
-            watch.quiet_until = watch.quiet_until.max(now + self.looked(watched, answer, now, env));
-        } else if let Ok(answer) = answer {
-            told = answer;
+        // What the journal knows of how long such jobs take. No look is later for it.
+        if from == 0
+            && let Ok(told) = answer
+            && told.is_there()
+        {
+            let (kind, took) = (told.number_of("kind"), told.number_of("ms"));
+            for at in 0..watch.jobs.len() {
+                if let Some(watched) = watch.jobs.get_mut(at)
+                    && watched.kind == kind
+                    && watched.memory.expected < 0.0
+                {
+                    let due = watched.due;
+                    watched.memory.expected = took;
+                    watched.plan(now, watched.memory.looks == 0);
+                    watched.due = watched.due.min(due);
+                    watch.arrange(at, now);
+                }
+            }
         }
-        let (kind, took) = (told.number_of("kind"), told.number_of("ms"));
         // A page that is shown again or a network that came back is worth one look at every job.
         let news = (env.online && !watch.env.online) || (env.visible && !watch.env.visible);
         watch.env = env;
 
-        let mut until = now + LONGEST;
-        let mut looking = watch.jobs.iter().filter(|watched| watched.look > 0).count();
-        let mut at = 0;
-        while let Some(watched) = watch.jobs.get_mut(at) {
-            self.expire(watched, now);
-            if watched.watchers.is_empty() {
-                let look = watch.jobs.swap_remove(at).look;
-                self.leave(look);
-                continue;
+        let at = watch.at(from);
+        if let Some(watched) = watch.jobs.get_mut(at)
+            && watched.number == from
+        {
+            watched.look = 0;
+            watch.looking -= 1;
+            // One job's `Retry-After` is every job's.
+            watch.quiet_until = watch.quiet_until.max(now + self.looked(watched, answer, now, env));
+            watch.arrange(at, now);
+        }
+
+        if news || now >= watch.until {
+            let late = now - watch.until;
+            // Nobody could look meanwhile, so it was no time to wait.
+            let slept = if late > ASLEEP { late } else { 0.0 };
+            watch.until = now + LONGEST;
+            let mut at = 0;
+            while let Some(watched) = watch.jobs.get_mut(at) {
+                watch.until = self.expire(watched, now, slept).min(watch.until);
+                if news {
+                    watched.due = now.min(watched.due);
+                }
+                match watch.arrange(at, now) {
+                    Some(look) => self.leave(look),
+                    None => at += 1,
+                }
             }
-            at += 1;
-            for watcher in &watched.watchers {
-                until = until.min(watcher.wish.deadline);
-            }
-            if news {
-                watched.due = watched.due.min(now);
-            }
-            if watched.kind == kind && watched.memory.expected < 0.0 {
-                // It looks no later for it.
-                let due = watched.due;
-                watched.memory.expected = took;
-                watched.plan(now, watched.memory.looks == 0);
-                watched.due = watched.due.min(due);
-            }
-            if watched.look > 0 || !env.online || looking >= LOOKS_IN_FLIGHT {
-                continue;
-            }
-            let due = watched.due_in(env).max(watch.quiet_until);
-            if due > now {
-                until = until.min(due);
-                continue;
-            }
-            looking += 1;
-            watched.looked = now;
-            // The schedule does the trying again: an outage must not hold a place in flight.
-            watched.look = self.look(number, *watched.id, 0);
+            watch.until = watch.until.max(now + PASS * watch.jobs.len() as f64);
         }
         if watch.jobs.is_empty() {
             if self.watch == number {
@@ -225,15 +289,38 @@ impl<H: Host> Core<H> {
             self.host.forget(number);
             return true;
         }
-        self.host.sleep(number, until - now, true);
+
+        while env.online && !watch.queue.is_empty() && watch.looking < self.host.looks_at_once() {
+            if watch.quiet_until > now {
+                watch.until = watch.until.min(watch.quiet_until);
+                break;
+            }
+            let next = watch.queue.remove(0);
+            let at = watch.at(next);
+            if let Some(watched) = watch.jobs.get_mut(at)
+                && watched.number == next
+            {
+                watch.looking += 1;
+                watched.looked = now;
+                // The schedule does the trying again: an outage must not hold a place in flight.
+                watched.look = self.look(number, next, *watched.id, 0);
+            }
+        }
+        if from == 0 || watch.until < watch.timer {
+            watch.timer = watch.until;
+            self.host.sleep(number, watch.until - now, true);
+        }
         false
     }
 
-    /// Ends the waits whose time is over.
-    fn expire(&mut self, watched: &mut Watched<H::Value>, now: f64) {
+    /// Ends the waits whose time is over, of which `more` is given; when the next one's is.
+    fn expire(&mut self, watched: &mut Watched<H::Value>, now: f64, more: f64) -> f64 {
         let mut at = 0;
-        while let Some(watcher) = watched.watchers.get(at) {
+        let mut until = f64::INFINITY;
+        while let Some(watcher) = watched.watchers.get_mut(at) {
+            watcher.wish.deadline += more;
             if watcher.wish.deadline > now {
+                until = until.min(watcher.wish.deadline);
                 at += 1;
                 continue;
             }
@@ -241,6 +328,7 @@ impl<H: Host> Core<H> {
             let failure = about(Failure::told("PollTimeoutError", message), *watched.id, *watched.job);
             self.end(watched.watchers.swap_remove(at).task, Some(Err(failure)));
         }
+        until
     }
 
     /// Takes in one look, and tells whoever waits for the job. How long the server wants to be left alone, in
@@ -301,7 +389,7 @@ impl<H: Host> Core<H> {
         let asked = failure.0.number_of("retryAfterMs");
         watched.due = now + retry::backoff(watched.memory.failures, self.host.random(), asked).max(FLOOR);
         watched.memory.failures = watched.memory.failures.saturating_add(1);
-        asked
+        if status == 429 && asked.is_nan() { watched.due - now } else { asked }
     }
 }
 

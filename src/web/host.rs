@@ -25,7 +25,7 @@ extern "C" {
     pub(super) fn visible() -> bool;
     pub(super) fn online() -> bool;
     #[wasm_bindgen(js_name = isShared)]
-    pub(super) fn shares() -> bool;
+    pub(super) fn shares() -> u32;
     pub(super) fn event(client: i32, event: i32);
 }
 
@@ -86,7 +86,11 @@ macro_rules! by_plumbing {
         }
 
         fn shares(&self) -> bool {
-            host::shares()
+            host::shares() > 0
+        }
+
+        fn looks_at_once(&self) -> usize {
+            host::shares().max(1) as usize
         }
 
         fn hears(&self) -> bool {

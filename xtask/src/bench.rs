@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: ours beside the peers, measured in one run.
 
 mod load;
+mod watch;
 
 use std::fs;
 use std::path::Path;
@@ -29,6 +30,7 @@ const PARTS: &[Part] = &[
     Part { name: "overhead", measure: overhead },
     Part { name: "polling", measure: polling },
     Part { name: "charges", measure: charges },
+    Part { name: "watch", measure: watch::run },
     Part { name: LOAD, measure: load::run },
 ];
 

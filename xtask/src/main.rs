@@ -26,7 +26,7 @@ cargo xtask <command>
                        what every change must pass, every suite with `--all`, or those that are named;
                        `test --list` names them
   pack                 build the npm package and print its sizes and its path
-  bench [size|start|overhead|polling|charges|load]...
+  bench [size|start|overhead|polling|charges|watch|load]...
                        measure beside the peers, and write target/bench/report.json
 ";
 

@@ -1,10 +1,12 @@
 // How a job is waited for with ours: with memory, with someone who watches, and with nothing known.
 import { TemplateJobs } from "custom-template-jobs";
 
+const client = (base) => new TemplateJobs({ baseUrl: base, apiId: "id", apiKey: "key", journal: "memory" });
+const submit = (jobs) => jobs.submit({ template_id: "5d7f4a1e-6c1b-4c57-9b5e-3f2b8a9c0d11", variables: {} });
+
 async function wait(base, options) {
-  const jobs = new TemplateJobs({ baseUrl: base, apiId: "id", apiKey: "key", journal: "memory" });
-  const job = await jobs.submit({ template_id: "5d7f4a1e-6c1b-4c57-9b5e-3f2b8a9c0d11", variables: {} });
-  await jobs.poll(job, options);
+  const jobs = client(base);
+  await jobs.poll(await submit(jobs), options);
   jobs.close();
 }
 
@@ -14,3 +16,9 @@ export const waits = {
   "ours, watched": { progress: true, wait: (base, { expected }) => wait(base, { expectedMs: expected, onUpdate() {} }) },
   "ours, told nothing": { progress: false, wait: (base) => wait(base) },
 };
+
+/** A wait that ends when the signal says so. */
+export async function abortable(base, signal) {
+  const jobs = client(base);
+  await jobs.poll(await submit(jobs), { signal });
+}

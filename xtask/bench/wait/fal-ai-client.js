@@ -3,10 +3,13 @@ import { createFalClient } from "@fal-ai/client";
 
 export const dialect = "fal";
 export const waits = {
-  async fal(base) {
-    const requestMiddleware = async (request) => ({ ...request, url: `${base}/status` });
-    const fal = createFalClient({ credentials: "key", suppressLocalCredentialsWarning: true, requestMiddleware });
-    const { request_id: requestId } = await fal.queue.submit("owner/model", { input: {} });
-    await fal.queue.subscribeToStatus("owner/model", { requestId });
-  },
+  fal: (base) => abortable(base),
 };
+
+/** A wait that ends when the signal says so. */
+export async function abortable(base, abortSignal) {
+  const requestMiddleware = async (request) => ({ ...request, url: `${base}/status` });
+  const fal = createFalClient({ credentials: "key", suppressLocalCredentialsWarning: true, requestMiddleware });
+  const { request_id: requestId } = await fal.queue.submit("owner/model", { input: {} });
+  await fal.queue.subscribeToStatus("owner/model", { requestId, abortSignal });
+}

@@ -3,8 +3,11 @@ import OpenAI from "openai";
 
 export const dialect = "openai";
 export const waits = {
-  async openai(base) {
-    const client = new OpenAI({ apiKey: "key", baseURL: base });
-    await client.vectorStores.fileBatches.createAndPoll("store", { file_ids: [] });
-  },
+  openai: (base) => abortable(base),
 };
+
+/** A wait that ends when the signal says so. */
+export async function abortable(base, signal) {
+  const client = new OpenAI({ apiKey: "key", baseURL: base });
+  await client.vectorStores.fileBatches.createAndPoll("store", { file_ids: [] }, { signal });
+}

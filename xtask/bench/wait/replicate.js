@@ -8,3 +8,9 @@ export const waits = {
     await client.wait(await client.predictions.create({ version: "version", input: {} }), {});
   },
 };
+
+/** A wait that ends when the signal says so. */
+export async function abortable(base, signal) {
+  const client = new Replicate({ auth: "token", baseUrl: base });
+  await client.run("owner/model:version", { input: {}, wait: { mode: "poll" }, signal });
+}
