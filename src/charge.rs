@@ -105,6 +105,9 @@ pub struct Entry<V> {
     pub hook: f64,
     /// Whether no answer brought the job, only a look at it: its render may be another operation's, and this one's still to come.
     pub seen: bool,
+    /// A number for the template, the step and the model, which names none of them: jobs that have it take about as long. NaN
+    /// where nobody knows.
+    pub kind: f64,
     /// When it was first written, in milliseconds since 1970.
     pub at: f64,
     /// The job, where it is known.
@@ -121,6 +124,9 @@ impl<V: Value> Entry<V> {
         let mut record = self.told(record).with("job", self.job);
         if !self.hook.is_nan() {
             record = record.with_number("hook", self.hook);
+        }
+        if !self.kind.is_nan() {
+            record = record.with_number("kind", self.kind);
         }
         if self.seen { record.with("seen", V::truth(true)) } else { record }
     }
@@ -153,6 +159,7 @@ impl<V: Value> Entry<V> {
             fingerprint: record.number_of("fingerprint"),
             hook: record.number_of("hook"),
             seen: record.get("seen").is_there(),
+            kind: record.number_of("kind"),
             at: record.number_of("at"),
             job,
         })
@@ -278,7 +285,7 @@ mod tests {
 
     fn entry(state: State, step: Step) -> Entry<Json> {
         let job = if matches!(state, State::Bound | State::Ended) { value(ID) } else { Json::nothing() };
-        Entry { state, step, fingerprint: 255.0, hook: 7.0, seen: false, at: 1_795_000_000_123.0, job }
+        Entry { state, step, fingerprint: 255.0, hook: 7.0, seen: false, kind: 9.0, at: 1_795_000_000_123.0, job }
     }
 
     #[test]

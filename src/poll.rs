@@ -55,7 +55,7 @@ const BEGUN: f64 = 0.025;
 const OVERDUE: f64 = 0.3;
 const OVERDUE_LATE: f64 = 0.045;
 /// Somebody who watches gets a look this early, and then at least this often.
-const WATCHED_FIRST: f64 = 3_000.0;
+const WATCHED_FIRST: f64 = 4_500.0;
 const WATCHED_CAP: f64 = 15_000.0;
 /// How often a job that is `done` without its URL is looked at again before giving up.
 const INCOMPLETE_LOOKS: u32 = 5;

@@ -34,6 +34,8 @@ pub struct Charge<V: Value> {
     fingerprint: f64,
     /// See [`Entry::hook`].
     hook: f64,
+    /// See [`Entry::kind`].
+    kind: f64,
     model: ModelVersion,
     /// Of video; NaN where it is not given.
     seconds: f64,
@@ -149,8 +151,8 @@ impl<V: Value> Charge<V> {
     }
 
     fn entry(&self, state: State, job: V) -> Entry<V> {
-        let Self { step, fingerprint, hook, seen, at, .. } = *self;
-        Entry { state, step, fingerprint, hook, seen, at, job }
+        let Self { step, fingerprint, hook, seen, kind, at, .. } = *self;
+        Entry { state, step, fingerprint, hook, seen, kind, at, job }
     }
 
     /// Somebody rendered the job: this operation, where its webhook's address is the job's.
@@ -204,10 +206,12 @@ impl<H: Host> Core<H> {
         let config = &self.config;
         let usual = if endpoint == Endpoint::PreviewSync { config.preview_timeout } else { config.timeout };
         let model = ModelVersion::of(request)?;
+        let template = request.get("template_id").or(|| self.known.template(render));
         Ok(Box::new(Charge {
             endpoint,
             step,
-            template: request.get("template_id").or(|| self.known.template(render)).into(),
+            template: template.into(),
+            kind: self.known.kind(render, template, step, model),
             fingerprint: render.hash(print),
             hook,
             render: render.into(),
@@ -544,7 +548,6 @@ impl<H: Host> Core<H> {
             operation: *charge.operation,
             entry: charge.entry(State::Bound, job),
             template: *charge.template,
-            model: charge.model,
             since: charge.begun,
             reserved: charge.reserved,
         });

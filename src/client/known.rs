@@ -24,7 +24,6 @@ pub struct Charged<V> {
     pub entry: Entry<V>,
     /// Nothing where an earlier run charged for it: then nobody knows how long it took.
     pub template: V,
-    pub model: ModelVersion,
     /// When the charge began, on the monotonic clock.
     pub since: f64,
     /// What is set aside for it in the journal, in credits; NaN where nothing is.
@@ -43,7 +42,7 @@ struct Remembered<V: Value> {
 #[derive(Clone, Debug)]
 struct Learned<V: Value> {
     template: Kept<V>,
-    /// See [`Charged::kind`].
+    /// See [`Entry::kind`].
     kind: f64,
     /// NaN where nobody knows.
     milliseconds: f64,
@@ -71,10 +70,9 @@ impl<V: Value> Known<V> {
     }
 
     /// Takes in what the journal has, for a job that an earlier run charged for.
-    pub fn recall(&mut self, operation: V, entry: &Entry<V>, now: f64) {
+    pub fn recall(&mut self, operation: V, entry: &Entry<V>, since: f64) {
         if entry.state == State::Bound && self.find(entry.job).is_none() {
-            let (template, model) = (V::nothing(), ModelVersion::Standard);
-            self.remember(Charged { operation, entry: *entry, template, model, since: now, reserved: f64::NAN });
+            self.remember(Charged { operation, entry: *entry, template: V::nothing(), since, reserved: f64::NAN });
         }
     }
 
@@ -95,9 +93,7 @@ impl<V: Value> Known<V> {
         let charged = Charged { operation: **operation, entry, template: **template, ..charged };
         let at = self.charged.iter().position(|known| known.charged.entry.job == charged.entry.job);
         if let Some(known) = at.and_then(|at| self.charged.get_mut(at)) {
-            // A render that names none, or the default, is of the model of its preview.
-            let model = if charged.model == ModelVersion::Standard { known.charged.model } else { charged.model };
-            *known = Remembered { charged: Charged { model, ..charged }, held };
+            *known = Remembered { charged, held };
             return;
         }
         if self.charged.len() >= REMEMBERED {
@@ -114,7 +110,7 @@ impl<V: Value> Known<V> {
     /// What a job's last step leads to, when it began, its kind, and how long such jobs took, in milliseconds; NaN where
     /// nobody knows.
     pub fn timing(&mut self, job: V) -> Option<(Goal, f64, f64, f64)> {
-        let (step, since, kind) = self.find(job).map(|known| (known.entry.step, known.since, known.kind()))?;
+        let (step, since, kind) = self.find(job).map(|known| (known.entry.step, known.since, known.entry.kind))?;
         let took = self.learned(kind).map_or(f64::NAN, |learned| learned.milliseconds);
         Some((step.goal(), since, kind, took))
     }
@@ -123,9 +119,19 @@ impl<V: Value> Known<V> {
         self.learned.iter_mut().find(|learned| learned.kind == kind)
     }
 
-    /// What is learned of the kind of a charge; nothing at first.
+    /// See [`Entry::kind`]. A render's is that of its preview, and so of its model, where the preview is known. Nobody says
+    /// whether a preview takes as long with every model, so it is not taken for granted.
+    pub fn kind(&mut self, render: V, template: V, step: Step, model: ModelVersion) -> f64 {
+        match self.find(render).map(|charged| charged.entry) {
+            Some(entry) if entry.step == Step::Render => entry.kind,
+            Some(entry) if !entry.kind.is_nan() => V::number(entry.kind).hash(0.0),
+            _ => template.hash(f64::from(step as u8 * 3 + model as u8)),
+        }
+    }
+
+    /// What is learned of a kind; nothing at first.
     fn learned_of(&mut self, template: V, kind: f64) -> Option<&mut Learned<V>> {
-        if self.learned(kind).is_none() && template.is_there() && self.learned.len() < REMEMBERED {
+        if self.learned(kind).is_none() && !kind.is_nan() && self.learned.len() < REMEMBERED {
             let (milliseconds, seconds) = (f64::NAN, -1.0);
             self.learned.push(Learned { template: template.into(), kind, milliseconds, seconds, asked: false });
         }
@@ -213,18 +219,13 @@ impl<V: Value> Known<V> {
         if facts.credits_used > 0.0 {
             self.settle(charged.operation, facts.credits_used);
         }
-        if let Some(learned) = self.learned_of(charged.template, charged.kind()) {
+        if !charged.template.is_there() {
+            return;
+        }
+        if let Some(learned) = self.learned_of(charged.template, charged.entry.kind) {
             learned.milliseconds = poll::learn(learned.milliseconds, (now - charged.since).min(DAY));
             learned.seconds = learned.seconds.max(facts.duration);
         }
-    }
-}
-
-impl<V: Value> Charged<V> {
-    /// A number for the template, the step and the model, which names none of them: jobs that have it take about as long.
-    /// Nobody says whether a preview takes as long with every model, so it is not taken for granted.
-    fn kind(&self) -> f64 {
-        self.template.hash(f64::from(self.entry.step as u8 * 3 + self.model as u8))
     }
 }
 
@@ -244,7 +245,7 @@ impl<H: Host> Core<H> {
             self.write_end(&ended);
             // In one step, for a worker may end with its answer; and each kind in a place of its own, so that clients need not
             // merge what they know.
-            let kind = ended.kind();
+            let kind = ended.entry.kind;
             if let Some(learned) = self.known.learned(kind)
                 && !facts.status.is_failure()
             {
@@ -257,7 +258,9 @@ impl<H: Host> Core<H> {
 
     /// Asks the journal how long jobs like this one took, in the name of the task that watches it: once for a kind.
     pub(super) fn ask(&mut self, task: u32, job: H::Value) {
-        let Some((template, kind)) = self.known.find(job).map(|charged| (charged.template, charged.kind())) else { return };
+        let Some((template, kind)) = self.known.find(job).map(|charged| (charged.template, charged.entry.kind)) else {
+            return;
+        };
         if let Some(learned) = self.known.learned_of(template, kind)
             && !std::mem::replace(&mut learned.asked, true)
         {

@@ -136,7 +136,8 @@ impl<H: Host> Core<H> {
     }
 
     fn recall(&mut self, operation: H::Value, entry: &Entry<H::Value>) {
-        self.known.recall(operation, entry, self.host.now());
+        let waited = (self.host.wall() - entry.at).max(0.0);
+        self.known.recall(operation, entry, self.host.now() - waited);
     }
 
     pub(super) fn settle_on(

@@ -2018,6 +2018,23 @@ fn what_one_client_learned_another_one_of_its_journal_begins_with() {
 }
 
 #[test]
+fn a_job_that_is_gone_on_with_after_a_reload_is_expected_when_it_was_before() {
+    let (client, host) = taking(90_000.0);
+    looks_at(&client, &host, &request(), PollOptions::default());
+    let pending = host.run(client.submit(&request(), &anew(&host))).expect("posted");
+    let (begun, id) = (host.now(), pending["id"].as_str().expect("an id"));
+    host.run(host.wait(60_000.0));
+
+    let reloaded = another(&host);
+    assert_eq!(host.run(reloaded.pending()).expect("listed").len(), 1);
+    let left = Rc::new(Cell::new(0.0));
+    let told = Rc::clone(&left);
+    let tell = move |_: &Json, look: Look| told.set(look.remaining_ms);
+    assert!(host.run_for(10.0, reloaded.watched(id, None, PollOptions::default(), tell)).is_none());
+    assert!((left.get() - (begun + 90_000.0 - host.now())).abs() < 1_000.0, "{}", left.get());
+}
+
+#[test]
 fn a_memory_from_the_journal_moves_the_first_look_and_no_look_to_later_than_it_was_planned() {
     let (client, host) = taking(4_000.0);
     assert_eq!(looks_at(&client, &host, &request(), PollOptions::default()), [5_000.0]);
@@ -2046,7 +2063,7 @@ fn a_memory_from_the_journal_moves_the_first_look_and_no_look_to_later_than_it_w
     let pending = host.run(client.submit(&request(), &anew(&host))).expect("posted");
     host.slow_journal(2_000.0);
     let watched = PollOptions { attentive: true, ..PollOptions::default() };
-    assert_eq!(looks_of(&client, &host, &pending, watched)[0], 3_000.0);
+    assert_eq!(looks_of(&client, &host, &pending, watched)[0], 4_500.0);
 }
 
 #[test]
