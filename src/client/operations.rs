@@ -7,6 +7,7 @@ use crate::api::{JobFacts, Step, check_id, is_uuid};
 use crate::charge::{Entry, State};
 use crate::error::{Failure, refuse};
 use crate::host::{Answer, Host, JournalCall};
+use crate::poll;
 use crate::value::{Kept, Value};
 
 /// How long, and how many, operations are kept that were seen to end: so long their ids bring their jobs back.
@@ -136,7 +137,8 @@ impl<H: Host> Core<H> {
     }
 
     fn recall(&mut self, operation: H::Value, entry: &Entry<H::Value>) {
-        let waited = (self.host.wall() - entry.at).max(0.0);
+        // Somebody may have set the clock in the meantime.
+        let waited = poll::between(self.host.wall() - entry.at, 0.0, poll::LONGEST);
         self.known.recall(operation, entry, self.host.now() - waited);
     }
 
