@@ -10,8 +10,8 @@ import { attach, put, value } from "./values.js";
 // What the core is told.
 const [
   RESUME, RESUME_THROWN, LEAVE, LATE, DISCONNECT,
-  SUBMIT, PREVIEW_ASYNC, PREVIEW_SYNC, RENDER, GET, TEMPLATES, REMAINING_CREDITS, ESTIMATE, PENDING, SETTLE, POLL,
-] = Array(16).keys();
+  SUBMIT, PREVIEW_ASYNC, PREVIEW_SYNC, RENDER, GET, TEMPLATES, REMAINING_CREDITS, ESTIMATE, PENDING, SETTLE, POLL, HEAR,
+] = Array(17).keys();
 
 /* ---- errors ---------------------------------------------------------------------------------- */
 
@@ -216,6 +216,10 @@ class Connection extends Plumbing {
 
   resume(task, ok, value) {
     this.tell(ok ? RESUME : RESUME_THROWN, task, value);
+  }
+
+  heard(look) {
+    this.tell(HEAR, 0, look);
   }
 
   posted(task, operation) {

@@ -40,7 +40,8 @@ pub struct Request<V> {
     pub url: V,
     /// What becomes the JSON body, or nothing.
     pub body: V,
-    /// The operation id, for a charge; a host may send it as `Idempotency-Key`.
+    /// The operation id, for a charge; a host may send it as `Idempotency-Key`. For a look of a wait, the name under which
+    /// others of the same account may be making it; [`Client::hear`](crate::client::Client::hear) is for their answers.
     pub operation: V,
     /// Milliseconds until the answer must be whole.
     pub timeout: f64,

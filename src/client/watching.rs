@@ -3,9 +3,10 @@
 //! There is one for a client where the host shares, and one for each call where it does not. It has one
 //! timer, one limit of requests in flight, and one request for a job however many wait for it.
 
+use super::answer::{judged, status_of};
 use super::reading::event;
 use super::{Core, Owner, Place, Task};
-use crate::api::{Goal, JobFacts, Status};
+use crate::api::{Endpoint, Goal, JobFacts, Status};
 use crate::error::{Failure, say};
 use crate::host::{Answer, Env, Host};
 use crate::poll::{self, Ending, FLOOR, HIDDEN, LONGEST, Look, Memory, Wish};
@@ -16,6 +17,8 @@ use crate::value::{Kept, Value};
 const POLL_TIMEOUT: f64 = 1_800_000.0;
 /// Requests for status in flight at once; browsers open six connections to a host.
 const LOOKS_IN_FLIGHT: usize = 6;
+/// In place of the number of a look: another client made it.
+const HEARD: u32 = u32::MAX;
 
 /// The jobs that one task looks at.
 pub struct Watch<V: Value> {
@@ -163,8 +166,15 @@ impl<H: Host> Core<H> {
     /// Takes in a look, ends what is too late, begins what is due, and sleeps. Whether nothing is watched any more.
     pub(super) fn look_on(&mut self, number: u32, watch: &mut Watch<H::Value>, from: u32, answer: Answer<H::Value>) -> bool {
         let (now, env) = (self.host.now(), self.host.env());
-        if let Some(watched) = watch.jobs.iter_mut().find(|watched| from > 0 && watched.look == from) {
-            watched.look = 0;
+        let id = if let (HEARD, Ok(heard)) = (from, answer) { heard.get("id") } else { H::Value::nothing() };
+        let of = |watched: &&mut Watched<H::Value>| {
+            if from == HEARD { *watched.id == id } else { from > 0 && watched.look == from }
+        };
+        if let Some(watched) = watch.jobs.iter_mut().find(of)
+            && let Some(answer) = if from == HEARD { self.believed(watched, answer, now) } else { Some(answer) }
+        {
+            // It is over, or there is no need for it any more.
+            self.leave(std::mem::take(&mut watched.look));
             // One job's `Retry-After` is every job's.
             watch.quiet_until = watch.quiet_until.max(now + self.looked(watched, answer, now, env));
         }
@@ -200,7 +210,7 @@ impl<H: Host> Core<H> {
             looking += 1;
             watched.looked = now;
             // The schedule does the trying again: an outage must not hold a place in flight.
-            watched.look = self.look(number, *watched.id, 0);
+            watched.look = self.look(number, *watched.id, 0, true);
         }
         if watch.jobs.is_empty() {
             if self.watch == number {
@@ -211,6 +221,38 @@ impl<H: Host> Core<H> {
         }
         self.host.sleep(number, until - now, true);
         false
+    }
+
+    /// Takes in what a look of another client came to: a reply as [`Host::send`] gives it, with the `id` of the job and `at`,
+    /// when it was asked for on the wall clock. So one look serves all who wait for the job, in whichever tab.
+    pub(crate) fn hear(&mut self, heard: H::Value) {
+        self.advance(self.watch, HEARD, Ok(heard));
+    }
+
+    /// What was heard as a look of one's own, if it is as good as one: it comes from anywhere.
+    fn believed(
+        &mut self,
+        watched: &mut Watched<H::Value>,
+        heard: Answer<H::Value>,
+        now: f64,
+    ) -> Option<Answer<H::Value>> {
+        let heard = heard.ok()?;
+        // What was asked for before the wait began, or before it last looked, may be old. As of a job that is given, only
+        // that it goes on is believed, and only where nothing is known.
+        let fresh = now - self.host.wall() + heard.number_of("at") >= watched.memory.looked;
+        match judged(Endpoint::Get, *watched.id, heard) {
+            Ok(job) => {
+                let facts = JobFacts::read(job)?;
+                if !fresh && (watched.facts.is_some() || !facts.status.is_active()) {
+                    return None;
+                }
+                watched.looked = now;
+                self.notice(job);
+                Some(Ok(job))
+            }
+            // What ends a wait, or is no answer, each finds out for itself.
+            Err((failure, _)) => (fresh && retry::is_transient(status_of(heard))).then_some(Err(failure.0)),
+        }
     }
 
     /// Ends the waits whose time is over.

@@ -1,5 +1,6 @@
 // What the core needs of the world: time, the network, and a journal. It decides nothing.
 
+import { Tabs } from "./tabs.js";
 import { put, value } from "./values.js";
 
 const agent = globalThis.navigator?.userAgent ?? "";
@@ -62,11 +63,15 @@ export class Plumbing {
   #waits = new Map(); // number of a task -> { stop, light }
   #locks = new Map(); // number of a task -> what gives its lock back
   #listening = 0;
+  #tabs;
 
   // Whoever has it adds: resume(task, ok, value), which hears of what was begun; build(init, headers), which makes the
-  // settings of a request; and perhaps posted(task, operation), which hears of what is being sent.
+  // settings of a request; and perhaps posted(task, operation), which hears of what is being sent, and heard(look), which
+  // hears of the looks of other tabs.
   constructor(options) {
     this.options = options;
+    // Elsewhere there are no tabs, and an open channel would keep a process alive.
+    if (inBrowser && !server && this.heard) this.#tabs = new Tabs((look) => this.heard(look));
     this.idempotent = options.idempotencyHeader ?? !/^[a-z][a-z\d+.-]*:/i.test(options.baseUrl ?? "https:");
     this.store = options.journal === "memory" || !options.journal && !inBrowser ? memory : options.journal ?? stored;
   }
@@ -127,21 +132,25 @@ export class Plumbing {
 
   send(task, post, url, body, operation, timeout) {
     const controller = new AbortController();
+    const { signal } = controller;
     let timer;
     const stop = () => {
       clearTimeout(timer);
       controller.abort();
     };
-    const late = new Promise((resolve) => {
-      timer = setTimeout(() => {
-        resolve({ late: true });
-        stop();
-      }, timeout);
-    });
-    operation = value(operation);
-    this.posted?.(task, operation);
-    const answer = this.#exchange(post, value(url), value(body), operation, controller.signal);
-    this.#promise(task, Promise.race([answer, late]).finally(() => clearTimeout(timer)), stop);
+    [url, body, operation] = [url, body, operation].map(value);
+    const exchange = () => {
+      const late = new Promise((resolve) => {
+        timer = setTimeout(() => {
+          resolve({ late: true });
+          stop();
+        }, timeout);
+      });
+      return Promise.race([this.#exchange(post, url, body, post && operation, signal), late]).finally(() => clearTimeout(timer));
+    };
+    if (post) this.posted?.(task, operation);
+    const shared = !post && operation && this.#tabs;
+    this.#promise(task, shared ? shared.look(operation, signal, exchange) : exchange(), stop);
   }
 
   async #exchange(post, url, body, operation, signal) {
@@ -157,7 +166,7 @@ export class Plumbing {
         init.body = JSON.stringify(body);
         headers.push(["content-type", "application/json"]);
       }
-      if (this.idempotent && /^[ -~]+$/.test(operation ?? "")) headers.push(["idempotency-key", operation]);
+      if (this.idempotent && /^[ -~]+$/.test(operation || "")) headers.push(["idempotency-key", operation]);
       settings = this.build(init, headers);
     } catch (cause) {
       return { field: "headers", message: "could not be made: the function for headers or apiKey failed", cause };
@@ -251,6 +260,7 @@ export class Plumbing {
     globalThis.document?.[verb]("visibilitychange", this.wake);
     globalThis[verb]?.("online", this.wake);
     globalThis[verb]?.("pageshow", this.wake);
+    if (before) this.#tabs?.rest(() => this.#listening);
   }
 }
 

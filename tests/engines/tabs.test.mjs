@@ -1,0 +1,134 @@
+// Decides whether the tabs of one origin that wait for one job ask the server as one tab would, in every engine, and whether a tab depends on none of the others.
+
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import { PLAIN, engines, page, project, startBrowser, startStage, until } from "./harness.mjs";
+
+const browsers = {};
+before(async () => {
+  for (const engine of engines) browsers[engine] = await startBrowser(engine);
+});
+after(async () => {
+  for (const browser of Object.values(browsers)) await browser.quit();
+});
+
+/** The closest that a client makes two looks at one job, in milliseconds: here each wait asks for it. */
+const FLOOR = 1_500;
+/** How long a look waits at most for a tab that is looking already, and says nothing. */
+const PATIENCE = 2_000;
+
+/** A page that waits for a job, and writes down what it asks and hears. */
+const waiting = (template) => `
+  import { TemplateJobs, text } from "${PLAIN}";
+  let asked = 0;
+  const options = {
+    baseUrl: "/relay",
+    fetch: (url, init) => {
+      if (init.method === "GET") asked++;
+      return fetch(url, init);
+    },
+  };
+  const jobs = new TemplateJobs(options);
+  const updates = [];
+  let ends;
+  const wait = (id) => {
+    const onUpdate = ({ status, progress }) => updates.push([status, progress]);
+    ends = jobs.poll(id, { until: "video", maxInterval: ${FLOOR}, onUpdate }).then((job) => ({ job, at: Date.now() }));
+    ends.catch(() => {});
+  };
+  const together = new BroadcastChannel("together");
+  together.onmessage = ({ data }) => wait(data);
+  // What the library holds, or waits for.
+  const locks = async () => {
+    const { held, pending } = await navigator.locks.query();
+    return [...held, ...pending].map(({ name }) => name).filter((name) => name.includes("/look/"));
+  };
+  window.acts = {
+    submit: () => jobs.submit({ template_id: "${template}", variables: { title: text("Hello") } }),
+    wait,
+    waitTogether: (id) => {
+      together.postMessage(id);
+      wait(id);
+    },
+    heard: () => ({ asked, updates }),
+    ends: () => ends,
+    locks,
+    hide: () => {
+      Object.defineProperty(document, "visibilityState", { value: "hidden", configurable: true });
+      document.dispatchEvent(new Event("visibilitychange"));
+    },
+    // What a page hears that goes to the back-forward cache, and comes back.
+    leave: async () => {
+      dispatchEvent(new PageTransitionEvent("pagehide", { persisted: true }));
+      return locks();
+    },
+    comeBack: () => dispatchEvent(new PageTransitionEvent("pageshow", { persisted: true })),
+    // Whatever a script of this origin may say to the library.
+    babble: async (id, other) => {
+      const name = (await locks())[0].replace("/look", "").replace("/" + id, "");
+      const channel = new BroadcastChannel(name);
+      const at = Date.now();
+      const deep = JSON.parse("[".repeat(2_000) + "]".repeat(2_000));
+      const done = { id, status: "done", video_output: "https://example.com/not-this" };
+      const circle = { id };
+      circle.body = circle;
+      const babble = [
+        undefined, null, 0, "id", [], new Map([["id", id]]), new ArrayBuffer(8), new Date(), circle, { status: 200 }, { id: {}, status: {} },
+        { id, status: 200 }, { id, status: 200, at, body: null }, { id, status: 200, at, body: deep }, { id, status: 503, body: deep, at: {} },
+        { id, status: "200", at: "now", body: done }, { id, status: 200, body: done }, { id, status: 200, at: at - 3_600_000, body: done },
+        { id, status: 200, at, body: { ...done, id: other } }, { id, status: 200, at, body: { id, status: "strange" }, broken: true, text: deep },
+        { id, status: 401, at, body: { detail: "No." } }, { id, status: 404, at, body: {} }, { id, status: 302, at }, { id, at, late: true },
+        { id, at, field: "headers", message: "could not be made" }, { id: other, status: 200, at, body: { ...done, id: other } }, circle,
+      ];
+      for (const one of babble) channel.postMessage(one);
+      channel.close();
+      return babble.length;
+    },
+    // As in a frame of no origin, on a page without TLS, or in an old browser.
+    without: async (what, id) => {
+      const [owner, refuse] = { locks: [navigator], channel: [window], leave: [navigator, true] }[what];
+      const name = what === "channel" ? "BroadcastChannel" : "locks";
+      const refused = async () => {
+        throw new DOMException("The operation is insecure.", "SecurityError");
+      };
+      Object.defineProperty(owner, name, { value: refuse ? { request: refused } : undefined, configurable: true });
+      return new TemplateJobs(options).poll(id, { until: "video" });
+    },
+  };`;
+
+/** So many such pages of this engine, at the origin of a sandbox of its own. A job ends when the test says so. */
+async function withTabs(name, engine, count, use) {
+  const stage = await startStage("--speed", "1", "--www", project);
+  try {
+    const path = await page(`tabs-${name}-${engine}`, waiting(stage.setting.template));
+    await browsers[engine].inWindows(`${stage.url}/${path}`, count, async (tabs) => {
+      const { id } = await tabs[0].act("submit");
+      const looks = async () => (await stage.requests()).filter(({ method }) => method === "GET").length;
+      await use(tabs, { ...stage, id, looks, ends: () => stage.advance(600) });
+    });
+  } finally {
+    await stage.stop();
+  }
+}
+
+const heard = (tab) => tab.act("heard");
+
+for (const engine of engines) {
+  for (const count of [1, 3, 10]) {
+    test(`in_${engine}_the_requests_of_${count}_tabs_that_wait_for_one_job_are_those_of_one`, (t) =>
+      withTabs(`${count}`, engine, count, async (tabs, stage) => {
+        const begun = performance.now();
+        await tabs[0].act("waitTogether", stage.id);
+        await until(async () => (await stage.looks()) >= 6);
+        await stage.ends();
+        for (const tab of tabs) assert.equal((await tab.act("ends")).job.status, "done");
+        const [looks, most] = [await stage.looks(), 1 + (performance.now() - begun) / FLOOR];
+        t.diagnostic(`${looks} looks, of at most ${most}`);
+        assert.ok(looks <= most, `${looks} looks in the time of ${most}`);
+        const all = await Promise.all(tabs.map(heard));
+        assert.ok(all[0].updates.length > 1);
+        for (const { updates } of all) assert.deepEqual(updates, all[0].updates);
+        for (const tab of tabs) assert.deepEqual(await tab.errors(), []);
+      }));
+  }
+}
