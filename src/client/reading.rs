@@ -18,28 +18,28 @@ pub struct Reading<V: Value> {
     retries: u32,
     attempt: u32,
     sent: bool,
-    /// Whether another's answer is as good.
-    shared: bool,
+    /// See [`Request::body`].
+    name: Kept<V>,
 }
 
 impl<V: Value> Reading<V> {
     /// `timeout` is for one request, in milliseconds.
     pub fn new(endpoint: Endpoint, id: V, timeout: f64, retries: u32) -> Self {
-        Self { endpoint, id: id.into(), timeout, retries, attempt: 0, sent: false, shared: false }
+        Self { endpoint, id: id.into(), timeout, retries, attempt: 0, sent: false, name: Kept::nothing() }
     }
 }
 
 impl<H: Host> Core<H> {
     /// Looks at a job in the name of another task; the number of the look.
-    pub(super) fn look(&mut self, parent: u32, id: H::Value, retries: u32, shared: bool) -> u32 {
+    pub(super) fn look(&mut self, parent: u32, id: H::Value, retries: u32, name: H::Value) -> u32 {
         let reading = Reading::new(Endpoint::Get, id, self.config.timeout, retries);
-        let reading = Reading { shared, ..reading };
+        let reading = Reading { name: name.into(), ..reading };
         self.add(Owner::Task(parent), Task::Read(Box::new(reading)))
     }
 
     /// Looks as often as a read is tried.
     pub(super) fn look_well(&mut self, parent: u32, id: H::Value) {
-        self.look(parent, id, self.config.max_retries, false);
+        self.look(parent, id, self.config.max_retries, H::Value::nothing());
     }
 
     pub(super) fn read_on(
@@ -51,8 +51,7 @@ impl<H: Host> Core<H> {
         let path = say(reading.endpoint.path(), *reading.id, *reading.id);
         if !reading.sent {
             reading.sent = true;
-            let name = if reading.shared { self.key(*reading.id) } else { H::Value::nothing() };
-            self.send(task, reading.endpoint, path, H::Value::nothing(), name, reading.timeout);
+            self.send(task, reading.endpoint, path, *reading.name, H::Value::nothing(), reading.timeout);
             return None;
         }
         let judged = judged(reading.endpoint, *reading.id, answer.unwrap_or_else(|thrown| thrown));
@@ -76,7 +75,7 @@ impl<H: Host> Core<H> {
         None
     }
 
-    /// Sends one request for a task. `operation` is the one that it charges for, the name of a shared look, or nothing.
+    /// Sends one request for a task. `operation` is the one that it charges for, or nothing.
     pub(super) fn send(
         &mut self,
         task: u32,
@@ -88,8 +87,7 @@ impl<H: Host> Core<H> {
     ) {
         if self.hears {
             let record = event::<H>("request").with_text("method", endpoint.method());
-            let record = record.with("path", path);
-            self.host.event(if endpoint.charges().is_some() { record.with("operation", operation) } else { record });
+            self.host.event(record.with("path", path).with("operation", operation));
         }
         self.host.send(
             task,

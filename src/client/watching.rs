@@ -17,7 +17,7 @@ use crate::value::{Kept, Value};
 const POLL_TIMEOUT: f64 = 1_800_000.0;
 /// Requests for status in flight at once; browsers open six connections to a host.
 const LOOKS_IN_FLIGHT: usize = 6;
-/// In place of the number of a look: another client made it.
+/// The number of a look that another client made.
 const HEARD: u32 = u32::MAX;
 
 /// The jobs that one task looks at.
@@ -166,15 +166,8 @@ impl<H: Host> Core<H> {
     /// Takes in a look, ends what is too late, begins what is due, and sleeps. Whether nothing is watched any more.
     pub(super) fn look_on(&mut self, number: u32, watch: &mut Watch<H::Value>, from: u32, answer: Answer<H::Value>) -> bool {
         let (now, env) = (self.host.now(), self.host.env());
-        let id = if let (HEARD, Ok(heard)) = (from, answer) { heard.get("id") } else { H::Value::nothing() };
-        let of = |watched: &&mut Watched<H::Value>| {
-            if from == HEARD { *watched.id == id } else { from > 0 && watched.look == from }
-        };
-        if let Some(watched) = watch.jobs.iter_mut().find(of)
-            && let Some(answer) = if from == HEARD { self.believed(watched, answer, now) } else { Some(answer) }
-        {
-            // It is over, or there is no need for it any more.
-            self.leave(std::mem::take(&mut watched.look));
+        if let Some(watched) = watch.jobs.iter_mut().find(|watched| from > 0 && watched.look == from) {
+            watched.look = 0;
             // One job's `Retry-After` is every job's.
             watch.quiet_until = watch.quiet_until.max(now + self.looked(watched, answer, now, env));
         }
@@ -210,7 +203,7 @@ impl<H: Host> Core<H> {
             looking += 1;
             watched.looked = now;
             // The schedule does the trying again: an outage must not hold a place in flight.
-            watched.look = self.look(number, *watched.id, 0, true);
+            watched.look = self.look(number, *watched.id, 0, self.key(*watched.id));
         }
         if watch.jobs.is_empty() {
             if self.watch == number {
@@ -223,36 +216,38 @@ impl<H: Host> Core<H> {
         false
     }
 
-    /// Takes in what a look of another client came to: a reply as [`Host::send`] gives it, with the `id` of the job and `at`,
-    /// when it was asked for on the wall clock. So one look serves all who wait for the job, in whichever tab.
+    /// See [`Client::hear`](super::Client::hear). What comes from anywhere is checked as an answer is.
     pub(crate) fn hear(&mut self, heard: H::Value) {
-        self.advance(self.watch, HEARD, Ok(heard));
-    }
-
-    /// What was heard as a look of one's own, if it is as good as one: it comes from anywhere.
-    fn believed(
-        &mut self,
-        watched: &mut Watched<H::Value>,
-        heard: Answer<H::Value>,
-        now: f64,
-    ) -> Option<Answer<H::Value>> {
-        let heard = heard.ok()?;
-        // What was asked for before the wait began, or before it last looked, may be old. As of a job that is given, only
+        let (now, id) = (self.host.now(), heard.get("id"));
+        let asked = now - self.host.wall() + heard.number_of("at");
+        let number = self.watch;
+        let Some(watch) = self.watch_of(number) else { return };
+        let Some(watched) = watch.jobs.iter_mut().find(|watched| *watched.id == id) else { return };
+        // What was asked for before the wait began, or before its last look, may be old. As of a job that is given, only
         // that it goes on is believed, and only where nothing is known.
-        let fresh = now - self.host.wall() + heard.number_of("at") >= watched.memory.looked;
-        match judged(Endpoint::Get, *watched.id, heard) {
+        let mut fresh = asked >= watched.memory.looked;
+        let answer = match judged(Endpoint::Get, id, heard) {
             Ok(job) => {
-                let facts = JobFacts::read(job)?;
-                if !fresh && (watched.facts.is_some() || !facts.status.is_active()) {
-                    return None;
-                }
-                watched.looked = now;
-                self.notice(job);
-                Some(Ok(job))
+                fresh |= watched.facts.is_none() && JobFacts::read(job).is_some_and(|facts| facts.status.is_active());
+                Ok(job)
             }
             // What ends a wait, or is no answer, each finds out for itself.
-            Err((failure, _)) => (fresh && retry::is_transient(status_of(heard))).then_some(Err(failure.0)),
+            Err((failure, _)) => {
+                fresh &= retry::is_transient(status_of(heard));
+                Err(failure.0)
+            }
+        };
+        if !fresh {
+            return;
         }
+        watched.looked = now;
+        // There is no need for a look under way any more.
+        let look = std::mem::replace(&mut watched.look, HEARD);
+        self.leave(look);
+        if let Ok(job) = answer {
+            self.notice(job);
+        }
+        self.advance(number, HEARD, answer);
     }
 
     /// Ends the waits whose time is over.

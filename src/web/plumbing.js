@@ -146,11 +146,10 @@ export class Plumbing {
           stop();
         }, timeout);
       });
-      return Promise.race([this.#exchange(post, url, body, post && operation, signal), late]).finally(() => clearTimeout(timer));
+      return Promise.race([this.#exchange(post, url, post && body, operation, signal), late]).finally(() => clearTimeout(timer));
     };
-    if (post) this.posted?.(task, operation);
-    const shared = !post && operation && this.#tabs;
-    this.#promise(task, shared ? shared.look(operation, signal, exchange) : exchange(), stop);
+    this.posted?.(task, operation);
+    this.#promise(task, !post && body && this.#tabs ? this.#tabs.look(body, signal, exchange) : exchange(), stop);
   }
 
   async #exchange(post, url, body, operation, signal) {
@@ -162,11 +161,11 @@ export class Plumbing {
     let settings;
     try {
       const headers = [...(await this.#headers()), ["accept", "application/json"]];
-      if (body != undefined) {
+      if (body) {
         init.body = JSON.stringify(body);
         headers.push(["content-type", "application/json"]);
       }
-      if (this.idempotent && /^[ -~]+$/.test(operation || "")) headers.push(["idempotency-key", operation]);
+      if (this.idempotent && /^[ -~]+$/.test(operation ?? "")) headers.push(["idempotency-key", operation]);
       settings = this.build(init, headers);
     } catch (cause) {
       return { field: "headers", message: "could not be made: the function for headers or apiKey failed", cause };
