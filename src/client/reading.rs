@@ -31,10 +31,13 @@ impl<V: Value> Reading<V> {
 
 impl<H: Host> Core<H> {
     /// Looks at a job in the name of another task; the number of the look.
-    pub(super) fn look(&mut self, parent: u32, id: H::Value, retries: u32, name: H::Value) -> u32 {
+    pub(super) fn look(&mut self, parent: u32, id: H::Value, retries: u32, heard: H::Value) -> u32 {
         let reading = Reading::new(Endpoint::Get, id, self.config.timeout, retries);
-        let reading = Reading { name: name.into(), ..reading };
-        self.add(Owner::Task(parent), Task::Read(Box::new(reading)))
+        let name = if parent == self.watch { self.key(id) } else { H::Value::nothing() };
+        let reading = Reading { name: name.into(), sent: heard.is_there(), ..reading };
+        let number = self.place(Owner::Task(parent), Task::Read(Box::new(reading)));
+        self.advance(number, 0, Ok(heard));
+        number
     }
 
     /// Looks as often as a read is tried.

@@ -3,10 +3,9 @@
 //! There is one for a client where the host shares, and one for each call where it does not. It has one
 //! timer, one limit of requests in flight, and one request for a job however many wait for it.
 
-use super::answer::{judged, status_of};
 use super::reading::event;
 use super::{Core, Owner, Place, Task};
-use crate::api::{Endpoint, Goal, JobFacts, Status};
+use crate::api::{Goal, JobFacts, Status};
 use crate::error::{Failure, say};
 use crate::host::{Answer, Env, Host};
 use crate::poll::{self, Ending, FLOOR, HIDDEN, LONGEST, Look, Memory, Wish};
@@ -17,8 +16,6 @@ use crate::value::{Kept, Value};
 const POLL_TIMEOUT: f64 = 1_800_000.0;
 /// Requests for status in flight at once; browsers open six connections to a host.
 const LOOKS_IN_FLIGHT: usize = 6;
-/// The number of a look that another client made.
-const HEARD: u32 = u32::MAX;
 
 /// The jobs that one task looks at.
 pub struct Watch<V: Value> {
@@ -203,7 +200,7 @@ impl<H: Host> Core<H> {
             looking += 1;
             watched.looked = now;
             // The schedule does the trying again: an outage must not hold a place in flight.
-            watched.look = self.look(number, *watched.id, 0, self.key(*watched.id));
+            watched.look = self.look(number, *watched.id, 0, H::Value::nothing());
         }
         if watch.jobs.is_empty() {
             if self.watch == number {
@@ -216,38 +213,29 @@ impl<H: Host> Core<H> {
         false
     }
 
-    /// See [`Client::hear`](super::Client::hear). What comes from anywhere is checked as an answer is.
+    /// See [`Client::hear`](super::Client::hear). It is taken for the answer to a look that is begun now.
     pub(crate) fn hear(&mut self, heard: H::Value) {
-        let (now, id) = (self.host.now(), heard.get("id"));
+        let (number, look, now) = (self.watch, self.youngest.wrapping_add(1), self.host.now());
+        let (id, body) = (heard.get("id"), heard.get("body"));
         let asked = now - self.host.wall() + heard.number_of("at");
-        let number = self.watch;
         let Some(watch) = self.watch_of(number) else { return };
         let Some(watched) = watch.jobs.iter_mut().find(|watched| *watched.id == id) else { return };
         // What was asked for before the wait began, or before its last look, may be old. As of a job that is given, only
-        // that it goes on is believed, and only where nothing is known.
-        let mut fresh = asked >= watched.memory.looked;
-        let answer = match judged(Endpoint::Get, id, heard) {
-            Ok(job) => {
-                fresh |= watched.facts.is_none() && JobFacts::read(job).is_some_and(|facts| facts.status.is_active());
-                Ok(job)
-            }
-            // What ends a wait, or is no answer, each finds out for itself.
-            Err((failure, _)) => {
-                fresh &= retry::is_transient(status_of(heard));
-                Err(failure.0)
-            }
+        // that it goes on is believed, and only where nothing is known. What ends a wait otherwise than by the job, or is
+        // no answer, each finds out for itself.
+        let fresh = asked >= watched.memory.looked;
+        let good = if fresh {
+            body.get("id") == id || heard.number_of("status") > 404.0
+        } else {
+            body.get("id") == id && watched.facts.is_none() && Status::parse(body.get("status")).is_active()
         };
-        if !fresh {
+        if !good {
             return;
         }
         watched.looked = now;
-        // There is no need for a look under way any more.
-        let look = std::mem::replace(&mut watched.look, HEARD);
-        self.leave(look);
-        if let Ok(job) = answer {
-            self.notice(job);
-        }
-        self.advance(number, HEARD, answer);
+        let own = std::mem::replace(&mut watched.look, look);
+        self.leave(own);
+        self.look(number, id, 0, heard);
     }
 
     /// Ends the waits whose time is over.

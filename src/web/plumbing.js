@@ -71,7 +71,7 @@ export class Plumbing {
   constructor(options) {
     this.options = options;
     // Elsewhere there are no tabs, and an open channel would keep a process alive.
-    if (inBrowser && !server && this.heard) this.#tabs = new Tabs((look) => this.heard(look));
+    if (inBrowser && !server && this.heard) this.#tabs = new Tabs(this);
     this.idempotent = options.idempotencyHeader ?? !/^[a-z][a-z\d+.-]*:/i.test(options.baseUrl ?? "https:");
     this.store = options.journal === "memory" || !options.journal && !inBrowser ? memory : options.journal ?? stored;
   }
@@ -138,16 +138,17 @@ export class Plumbing {
       clearTimeout(timer);
       controller.abort();
     };
-    [url, body, operation] = [url, body, operation].map(value);
-    const exchange = () => {
-      const late = new Promise((resolve) => {
-        timer = setTimeout(() => {
-          resolve({ late: true });
-          stop();
-        }, timeout);
-      });
-      return Promise.race([this.#exchange(post, url, post && body, operation, signal), late]).finally(() => clearTimeout(timer));
+    operation = value(operation);
+    url = value(url);
+    body = value(body);
+    const late = (resolve) => {
+      timer = setTimeout(() => {
+        resolve({ late: true });
+        stop();
+      }, timeout);
     };
+    const exchange = () =>
+      Promise.race([this.#exchange(post, url, post && body, operation, signal), new Promise(late)]).finally(() => clearTimeout(timer));
     this.posted?.(task, operation);
     this.#promise(task, !post && body && this.#tabs ? this.#tabs.look(body, signal, exchange) : exchange(), stop);
   }
@@ -259,7 +260,8 @@ export class Plumbing {
     globalThis.document?.[verb]("visibilitychange", this.wake);
     globalThis[verb]?.("online", this.wake);
     globalThis[verb]?.("pageshow", this.wake);
-    if (before) this.#tabs?.rest(() => this.#listening);
+    // The others should have heard the end before the lock is free.
+    if (before && this.#tabs) setTimeout(() => this.#listening || this.#tabs.close(), 1000);
   }
 }
 

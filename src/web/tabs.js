@@ -4,88 +4,72 @@
 // moment longer, in which it answers whoever asks. So who has to wait for the lock hears what it waits for, or gets the
 // lock because whoever had it is gone. What is heard moves everybody's next look; what it is worth, the core decides.
 
-const MOMENT = 900; // ms in which no tab need look again: less than the core lets pass between two looks
-const PATIENCE = 1000; // ms, and up to as many more, with a tab that has the lock and says nothing: it may be frozen
+// Milliseconds in which no tab need look again: less than the core lets pass between two looks.
+const MOMENT = 900;
 
 export class Tabs {
   #channel;
   #looks = new Map(); // id of a job -> what this tab has begun for it
 
-  // Whoever has it is told what other tabs hear: `hear` gets an answer, the `id` of its job, and `at`, when it was asked for.
-  constructor(hear) {
-    this.hear = hear;
+  // Its `heard` is given what others hear: an answer, the `id` of its job, and `at`, when it was asked for.
+  constructor(client) {
+    this.client = client;
   }
 
-  // What `send` comes to; it is not called where `signal` aborts first. `name` is an account, a slash, and the id of a job.
+  // What `send` comes to. `name` is an account, a slash, and the id of a job; where `signal` aborts, nobody waits for it.
   async look(name, signal, send) {
     const { locks } = navigator;
     const [account, id] = name.split("/");
-    if (!locks || !this.#open(account)) return send();
+    try {
+      this.#channel ??= locks && new BroadcastChannel(`custom-template-jobs/${account}`);
+      this.#channel.onmessage = ({ data }) => {
+        const { id, status } = data ?? {};
+        if (status) this.client.heard(data);
+        const look = this.#looks.get(id);
+        // Whoever waits still wants a better one.
+        if (status) look?.waiting.abort();
+        else if (look?.answer) this.#channel.postMessage(look.answer);
+      };
+    } catch {
+      return send(); // an old browser, a page without TLS, or a frame of no origin
+    }
+    addEventListener("pagehide", this.close);
     this.#looks.get(id)?.free();
     const waiting = new AbortController();
-    const look = {};
+    const look = { waiting };
+    let timer;
     const held = new Promise((resolve) => {
       look.free = () => {
-        if (this.#looks.get(id) === look) this.#looks.delete(id);
+        clearTimeout(timer);
+        this.#looks.delete(id);
         waiting.abort();
         resolve();
       };
     });
     this.#looks.set(id, look);
     signal.addEventListener("abort", look.free);
-    let timer;
-    await new Promise((go) => {
-      // Where there are no locks after all, or it is taken away, each looks for itself.
-      const lock = (how) => locks.request(`custom-template-jobs/look/${name}`, how, () => (go(), held)).catch(go);
-      look.take = () => {
-        waiting.abort();
-        lock({ steal: true });
-      };
-      timer = setTimeout(look.take, PATIENCE * (1 + Math.random()));
-      lock({ signal: waiting.signal });
-      this.#channel.postMessage({ id });
-    });
-    clearTimeout(timer);
-    look.take = undefined;
+    this.#channel.postMessage({ id });
+    // Who has the lock and says nothing may be frozen, or its request hangs: then this tab looks without it.
+    setTimeout(() => waiting.abort(), MOMENT * (1 + Math.random()));
+    await new Promise((go) =>
+      locks.request(`custom-template-jobs/look/${name}`, { signal: waiting.signal }, () => (go(), held)).catch(go),
+    );
+    if (signal.aborted) return;
     const at = Date.now();
     const answer = await send();
     if (answer.status) {
       look.answer = { ...answer, id, at };
       this.#channel?.postMessage(look.answer);
-      setTimeout(look.free, MOMENT);
+      timer = setTimeout(look.free, MOMENT);
     } else look.free();
     return answer;
   }
 
-  #open(account) {
-    if (this.#channel) return true;
-    try {
-      this.#channel = new BroadcastChannel(`custom-template-jobs/${account}`);
-    } catch {
-      return false;
-    }
-    this.#channel.onmessage = ({ data }) => {
-      const look = this.#looks.get(data?.id);
-      if (data?.status) {
-        this.hear(data);
-        // It was not good enough.
-        this.#looks.get(data.id)?.take?.();
-      } else if (look?.answer) this.#channel.postMessage(look.answer);
-    };
-    addEventListener("pagehide", this.close);
-    return true;
-  }
-
-  // Nothing is open or held any more: a page that goes to the back-forward cache must not hold anything. The next look opens it.
+  // Nothing is open or held any more, so that the page may go to the back-forward cache. The next look opens it again.
   close = () => {
     removeEventListener("pagehide", this.close);
     this.#channel?.close();
     this.#channel = undefined;
     for (const look of this.#looks.values()) look.free();
   };
-
-  // Once nobody waits any more, and the others have heard the end.
-  rest(busy) {
-    setTimeout(() => busy() || this.close(), MOMENT);
-  }
 }
