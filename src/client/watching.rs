@@ -220,14 +220,15 @@ impl<H: Host> Core<H> {
         let asked = now - self.host.wall() + heard.number_of("at");
         let Some(watch) = self.watch_of(number) else { return };
         let Some(watched) = watch.jobs.iter_mut().find(|watched| *watched.id == id) else { return };
+        let status = heard.number_of("status");
+        let is_job = status < 300.0 && body.get("id") == id;
         // What was asked for before the wait began, or before its last look, may be old. As of a job that is given, only
-        // that it goes on is believed, and only where nothing is known. What ends a wait otherwise than by the job, or is
-        // no answer, each finds out for itself.
-        let fresh = asked >= watched.memory.looked;
-        let good = if fresh {
-            body.get("id") == id || heard.number_of("status") > 404.0
+        // that it goes on is believed, and only where nothing is known. What ends a wait otherwise than by the job (401, 403
+        // and 404), or is no answer, each finds out for itself.
+        let good = if asked >= watched.memory.looked {
+            is_job || status > 404.0
         } else {
-            body.get("id") == id && watched.facts.is_none() && Status::parse(body.get("status")).is_active()
+            is_job && watched.facts.is_none() && Status::parse(body.get("status")).is_active()
         };
         if !good {
             return;

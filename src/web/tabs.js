@@ -51,9 +51,9 @@ export class Tabs {
     this.#channel.postMessage({ id });
     // Who has the lock and says nothing may be frozen, or its request hangs: then this tab looks without it.
     setTimeout(() => waiting.abort(), MOMENT * (1 + Math.random()));
-    await new Promise((go) =>
-      locks.request(`custom-template-jobs/look/${name}`, { signal: waiting.signal }, () => (go(), held)).catch(go),
-    );
+    await new Promise((go) => {
+      locks.request(`custom-template-jobs/look/${name}`, { signal: waiting.signal }, () => (go(), held)).catch(go);
+    });
     if (signal.aborted) return;
     const at = Date.now();
     const answer = await send();
