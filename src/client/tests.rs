@@ -776,6 +776,17 @@ fn when_nobody_else_looks_any_more_the_next_look_is_as_far_away_as_from_ones_own
 }
 
 #[test]
+fn a_hidden_page_that_hears_what_others_ask_asks_nothing() {
+    let (client, host) = client_of(|_| (1.0, answer(200, &job("running", ""))));
+    host.set_env(Env { visible: false, online: true });
+    for look in 1..40 {
+        tell(&client, &host, f64::from(look) * 10_000.0, 200, job("running", ""));
+    }
+    assert!(host.run_for(400_000.0, client.poll(ID, None, video())).is_none());
+    assert_eq!(host.times(), [0.0]);
+}
+
+#[test]
 fn a_look_under_way_ends_with_what_another_hears_first() {
     let (client, host) = client_of(|_| (20_000.0, answer(200, &job("running", ""))));
     tell(&client, &host, 500.0, 200, job("done", r#","video_output":"https://v""#));
