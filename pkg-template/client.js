@@ -4,7 +4,8 @@
 // thrown here, and rejects the call.
 
 import { imports } from "./custom_template_jobs_bg.js";
-import { Plumbing, calls, clients, inBrowser, later, report } from "./plumbing.js";
+import { Plumbing, calls, clients, hasTabs, inBrowser, later, report } from "./plumbing.js";
+import { Tabs } from "./tabs.js";
 import { attach, put, value } from "./values.js";
 
 // What the core is told.
@@ -210,6 +211,8 @@ class Call {
 
 // What the calls of one client share, and where the core hears of what it began for them.
 class Connection extends Plumbing {
+  tabs = hasTabs && new Tabs(this);
+
   build(init, headers) {
     return value(exported.check(put(headers))) ?? { ...init, headers: new Headers(headers) };
   }

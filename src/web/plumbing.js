@@ -1,6 +1,5 @@
 // What the core needs of the world: time, the network, and a journal. It decides nothing.
 
-import { Tabs } from "./tabs.js";
 import { put, value } from "./values.js";
 
 const agent = globalThis.navigator?.userAgent ?? "";
@@ -9,6 +8,9 @@ const server =
 
 // A page, a worker of one, or something that plays one, such as jsdom.
 export const inBrowser = !!globalThis.document || !server && typeof WorkerGlobalScope === "function";
+
+// Elsewhere there are no other tabs, and an open channel would keep a process alive.
+export const hasTabs = inBrowser && !server;
 
 // On these a task that another request's event wakes hangs, so no two calls share anything.
 const shares = agent !== "Cloudflare-Workers" && !globalThis.EdgeRuntime;
@@ -63,15 +65,12 @@ export class Plumbing {
   #waits = new Map(); // number of a task -> { stop, light }
   #locks = new Map(); // number of a task -> what gives its lock back
   #listening = 0;
-  #tabs;
 
   // Whoever has it adds: resume(task, ok, value), which hears of what was begun; build(init, headers), which makes the
-  // settings of a request; and perhaps posted(task, operation), which hears of what is being sent, and heard(look), which
-  // hears of the looks of other tabs.
+  // settings of a request; and perhaps posted(task, operation), which hears of what is being sent, and `tabs`, with which it
+  // shares its looks.
   constructor(options) {
     this.options = options;
-    // Elsewhere there are no tabs, and an open channel would keep a process alive.
-    if (inBrowser && !server && this.heard) this.#tabs = new Tabs(this);
     this.idempotent = options.idempotencyHeader ?? !/^[a-z][a-z\d+.-]*:/i.test(options.baseUrl ?? "https:");
     this.store = options.journal === "memory" || !options.journal && !inBrowser ? memory : options.journal ?? stored;
   }
@@ -150,7 +149,7 @@ export class Plumbing {
     const exchange = () =>
       Promise.race([this.#exchange(post, url, post && body, operation, signal), new Promise(late)]).finally(() => clearTimeout(timer));
     this.posted?.(task, operation);
-    this.#promise(task, !post && body && this.#tabs ? this.#tabs.look(body, signal, exchange) : exchange(), stop);
+    this.#promise(task, !post && body && this.tabs ? this.tabs.look(body, signal, exchange) : exchange(), stop);
   }
 
   async #exchange(post, url, body, operation, signal) {
@@ -261,7 +260,7 @@ export class Plumbing {
     globalThis[verb]?.("online", this.wake);
     globalThis[verb]?.("pageshow", this.wake);
     // The others should have heard the end before the lock is free.
-    if (before && this.#tabs) setTimeout(() => this.#listening || this.#tabs.close(), 1000);
+    if (before && this.tabs) setTimeout(() => this.#listening || this.tabs.close(), 1000);
   }
 }
 
