@@ -211,7 +211,7 @@ class Call {
 
 // What the calls of one client share, and where the core hears of what it began for them.
 class Connection extends Plumbing {
-  tabs = hasTabs && new Tabs(this);
+  tabs = hasTabs && new Tabs((look) => this.tell(HEAR, 0, look));
 
   build(init, headers) {
     return value(exported.check(put(headers))) ?? { ...init, headers: new Headers(headers) };
@@ -219,10 +219,6 @@ class Connection extends Plumbing {
 
   resume(task, ok, value) {
     this.tell(ok ? RESUME : RESUME_THROWN, task, value);
-  }
-
-  heard(look) {
-    this.tell(HEAR, 0, look);
   }
 
   posted(task, operation) {

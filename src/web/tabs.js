@@ -11,9 +11,9 @@ export class Tabs {
   #channel;
   #looks = new Map(); // id of a job -> what this tab has begun for it
 
-  // Its `heard` is given what others hear: an answer, the `id` of its job, and `at`, when it was asked for.
-  constructor(client) {
-    this.client = client;
+  // `hear` is given what others hear: an answer, the `id` of its job, and `at`, when it was asked for.
+  constructor(hear) {
+    this.hear = hear;
   }
 
   // What `send` comes to. `name` is an account, a slash, and the id of a job; where `signal` aborts, nobody waits for it.
@@ -24,7 +24,7 @@ export class Tabs {
       this.#channel ??= locks && new BroadcastChannel(`custom-template-jobs/${account}`);
       this.#channel.onmessage = ({ data }) => {
         const { id, status } = data ?? {};
-        if (status) this.client.heard(data);
+        if (status) this.hear(data);
         const look = this.#looks.get(id);
         // Whoever waits still wants a better one.
         if (status) look?.waiting.abort();
