@@ -156,7 +156,9 @@ export interface PriceTable {
 
 /**
  * Where charges are written down before they are sent. `create` must be atomic: of two that create one id, one gets
- * `false`. A store without that (Cloudflare KV) cannot keep two writers apart.
+ * `false`. A store without that (Cloudflare KV) cannot keep two writers apart. It also has how long jobs took, in at most
+ * 1000 places of an account: the first wait for a kind of job reads one, the end of each job writes one, and nobody waits
+ * for either; where they fail, waits are planned by what this client saw.
  */
 export interface Journal {
   /** Writes `entry` unless something is under `id`; whether it did. */
@@ -219,7 +221,7 @@ export interface TemplateJobsOptions {
   budgetKey?: string;
   /** What calls cost. Default: the provider's prices before May 2026; `prices.perSecond` are the newer ones. */
   prices?: PriceTable;
-  /** Where charges are written down; where that fails, `JournalError`, and nothing is sent. Default: IndexedDB in pages and their workers, memory elsewhere. */
+  /** Where charges are written down, and how long jobs took; where a charge cannot be, `JournalError`, and nothing is sent. Default: IndexedDB in pages and their workers, memory elsewhere. */
   journal?: Journal | "memory";
   /** A way to list the jobs made since a date, where you know one; used only to settle. Default: none, as the provider documents no such list. */
   listJobs?: (since: Date) => Promise<Job[]>;
@@ -261,7 +263,7 @@ export interface PollOptions {
   until?: "preview" | "video";
   /** Hears of every change; what it throws is reported, and the wait goes on. With it the job is looked at more often. Default: nobody does. */
   onUpdate?: (job: Job, info: Omit<Update, "job">) => void;
-  /** How long such jobs take, in milliseconds. Default: what was learned of the template, step and model. */
+  /** How long such jobs take, in milliseconds. Default: what was learned of the template, step and model, by any client of the journal in the last 30 days. */
   expectedMs?: number;
   /** The longest time between two looks, in milliseconds. Default: 15000 where somebody hears of changes, else 30000. */
   maxInterval?: number;
@@ -291,7 +293,7 @@ export class TemplateJobs {
   previewAsync(request: JobRequest, options?: ChargeOptions): Promise<Job>;
   /** `POST /api/custom_template_jobs/preview/`: one request that blocks until the preview is there. `preview` is sturdier. */
   previewSync(request: JobRequest, options?: ChargeOptions): Promise<Job>;
-  /** `POST /api/custom_template_jobs/{id}/render/`, for a job whose preview is ready. One that is rendered or being rendered is returned and not charged. */
+  /** `POST /api/custom_template_jobs/{id}/render/`, for a job whose preview is ready. One that is rendered or being rendered is returned and not charged; one whose render failed is rendered, and paid for, again. `ChargeUnknownError` where that would be a second charge should a request that was lost still arrive: take a new `operation`. */
   render(job: string | Job, request?: Partial<JobRequest>, options?: ChargeOptions): Promise<Job>;
   /** `GET /api/custom_template_jobs/{id}/`: the job as it is now. */
   get(id: string, options?: CallOptions): Promise<Job>;

@@ -100,8 +100,11 @@ pub struct Entry<V> {
     pub step: Step,
     /// The request's fingerprint.
     pub fingerprint: f64,
-    /// A hash of the webhook's address, where the operation stands in it; else NaN.
+    /// A hash of what tells it from others: the webhook's address, where the operation stands in it; when the render failed
+    /// that it asks for again; else NaN.
     pub hook: f64,
+    /// Whether no answer brought the job, only a look at it: its render may be another operation's, and this one's still to come.
+    pub seen: bool,
     /// When it was first written, in milliseconds since 1970.
     pub at: f64,
     /// The job, where it is known.
@@ -115,8 +118,11 @@ impl<V: Value> Entry<V> {
     /// As a record, which the host writes as JSON.
     pub fn encode(&self) -> V {
         let record = V::record().with_number("version", Self::VERSION).with_number("fingerprint", self.fingerprint);
-        let record = self.told(record).with("job", self.job);
-        if self.hook.is_nan() { record } else { record.with_number("hook", self.hook) }
+        let mut record = self.told(record).with("job", self.job);
+        if !self.hook.is_nan() {
+            record = record.with_number("hook", self.hook);
+        }
+        if self.seen { record.with("seen", V::truth(true)) } else { record }
     }
 
     /// What people hear of it, added to a record.
@@ -146,6 +152,7 @@ impl<V: Value> Entry<V> {
             step: Step::parse(record.get("step"))?,
             fingerprint: record.number_of("fingerprint"),
             hook: record.number_of("hook"),
+            seen: record.get("seen").is_there(),
             at: record.number_of("at"),
             job,
         })
@@ -271,17 +278,19 @@ mod tests {
 
     fn entry(state: State, step: Step) -> Entry<Json> {
         let job = if matches!(state, State::Bound | State::Ended) { value(ID) } else { Json::nothing() };
-        Entry { state, step, fingerprint: 255.0, hook: 7.0, at: 1_795_000_000_123.0, job }
+        Entry { state, step, fingerprint: 255.0, hook: 7.0, seen: false, at: 1_795_000_000_123.0, job }
     }
 
     #[test]
     fn an_entry_comes_back_as_it_was_written() {
         for state in [State::Posting, State::Bound, State::Unknown, State::Ended] {
             for step in [Step::Submit, Step::Preview, Step::Render] {
-                let entry = entry(state, step);
-                let written = entry.encode();
-                assert_eq!(written.own()["step"], step.as_str());
-                assert_eq!(Entry::decode(value(json(&written.own().to_string()))), Some(entry));
+                for seen in [false, true] {
+                    let entry = Entry { seen, ..entry(state, step) };
+                    let written = entry.encode();
+                    assert_eq!(written.own()["step"], step.as_str());
+                    assert_eq!(Entry::decode(value(json(&written.own().to_string()))), Some(entry));
+                }
             }
         }
     }

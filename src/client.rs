@@ -136,6 +136,8 @@ enum Task<V: Value> {
     Watch(Box<Watch<V>>),
     /// Waits for a job that the task of that number looks at.
     Poll(u32),
+    /// Asks how long such jobs took.
+    Ask,
 }
 
 impl<H: Host> Clone for Client<H> {
@@ -307,9 +309,9 @@ impl<H: Host> Core<H> {
         let Some(Place { owner: Owner::Call(call), task: Some(Task::Charge(charge)), .. }) = self.find(number) else {
             return;
         };
-        let (call, failure) = (call.clone(), charge.too_late());
+        let (call, outcome) = (call.clone(), charge.too_late());
         // First: when it is over, nobody knows the call any more.
-        self.host.settle(&call, Err(failure));
+        self.host.settle(&call, outcome);
         self.leave(number);
     }
 
@@ -350,6 +352,7 @@ impl<H: Host> Core<H> {
                 None
             }
             Task::Poll(_) => None,
+            Task::Ask => Some(Ok(self.told(answer))),
         };
         if outcome.is_some() {
             self.end(number, outcome);

@@ -71,7 +71,7 @@ pub struct Memory {
     /// When it was last looked at.
     pub looked: f64,
     /// How long such jobs take; short rather than long.
-    expected: f64,
+    pub expected: f64,
     /// Where the line that tells the end begins: a look, or the last one that did not find it running.
     from: Mark,
     /// The look at which the progress last moved.

@@ -451,10 +451,25 @@ impl Scripted {
         self.requests().iter().filter(|request| request.starts_with("POST")).count()
     }
 
-    /// What the journal holds.
+    /// What the journal holds of operations.
     pub fn journal(&self) -> Vec<String> {
+        self.stored(false).into_iter().map(|(_, entry)| entry).collect()
+    }
+
+    /// Where the journal has how long jobs took, and what it has there.
+    pub fn durations(&self) -> Vec<(String, String)> {
+        self.stored(true)
+    }
+
+    /// Somebody writes this into the journal.
+    pub fn journal_holds(&self, key: &str, entry: &str) {
+        self.world.journal.borrow_mut().write(key, entry);
+    }
+
+    fn stored(&self, durations: bool) -> Vec<(String, String)> {
         let journal = self.world.journal.borrow();
-        journal.list("").iter().filter_map(|id| journal.read(id).map(String::from)).collect()
+        let keys = journal.list("").into_iter().filter(|key| key.contains(":took/") == durations);
+        keys.filter_map(|key| journal.read(&key).map(String::from).map(|entry| (key, entry))).collect()
     }
 
     /// What was reported.
@@ -484,6 +499,11 @@ impl Scripted {
     /// Does this at every event of a client.
     pub fn on_event(&self, hook: impl Fn(&Json) + 'static) {
         *self.world.hook.borrow_mut() = Some(Rc::new(hook));
+    }
+
+    /// The machine sleeps: what falls due meanwhile comes when it wakes, all of it at once.
+    pub fn doze(&self, ms: f64) {
+        self.world.now.set(self.world.now.get() + ms);
     }
 
     pub fn set_env(&self, env: Env) {

@@ -21,7 +21,11 @@ let remaining = null;
 
 setInterval(() => {
   if (document.hidden || !tracker) return;
-  for (const card of tracker.cards) if (isActive(card)) views.get(card).tick();
+  for (const card of tracker.cards) {
+    if (!isActive(card)) continue;
+    views.get(card).tick();
+    sayStatus(card);
+  }
 }, 1_000);
 
 open();
@@ -147,13 +151,15 @@ function showEmpty() {
   setText(byId("jobs-count"), count === 0 ? "" : count === 1 ? "1 job" : `${count} jobs`);
 }
 
-/** Says a change of status aloud, once; the ticking clock and the moving bar stay silent. */
+/** Says a change of status aloud, once, and of the words for the time that is left; the ticking clock and the moving bar stay silent. */
 function sayStatus(card) {
   const { word } = statusOf(card);
   const what = card.phase === "ready" ? (card.step === "preview" ? "preview ready" : "video ready") : word;
-  if (said.get(card) === what) return;
-  said.set(card, what);
-  say(`${card.title}: ${what}`);
+  const left = views.get(card).left();
+  const before = said.get(card);
+  if (before?.what === what && (left === "" || before.left === left)) return;
+  said.set(card, { what, left });
+  say(`${card.title}: ${[what, left].filter(Boolean).join(", ")}`);
 }
 
 function say(text) {

@@ -2,15 +2,16 @@
 
 import { el, icon, setText } from "./dom.js";
 import { notice } from "./notice.js";
+import { bandWords, nextBand } from "./remaining.js";
 import { safeUrl } from "./safe-url.js";
 import { sketch } from "./sketch.js";
-import { credits, elapsed, remaining, statusWord } from "./words.js";
+import { credits, elapsed, statusWord } from "./words.js";
 
 const PHASE_WORDS = { sending: "Sending", asking: "Looking", unknown: "Unknown", uncharged: "Not charged", stopped: "Paused", gone: "Gone" };
 const TALLEST = 400;
 const MAKING = { preview: "Making the preview", render: "Rendering the video", submit: "Making the video" };
 
-/** The view of one card. `show()` brings it up to date with the card, `tick()` only with the clock. */
+/** The view of one card. `show()` brings it up to date with the card, `tick()` only with the clock; `left()` are the words for the time that is left. */
 export function createCardView(card, { onRender, onLookAgain, onWatchOn, onDismiss, estimate }) {
   const titleId = `title-${card.key}`;
   const title = el("h3", { id: titleId, tabindex: "-1" }, card.title);
@@ -19,7 +20,9 @@ export function createCardView(card, { onRender, onLookAgain, onWatchOn, onDismi
   const stage = el("div", { class: "stage" });
   const bar = el("div", { class: "progress__bar" });
   const progress = el("div", { class: "progress", role: "progressbar", "aria-label": `Progress of ${card.title}`, "aria-valuemin": "0", "aria-valuemax": "100" }, bar);
-  const line = el("p", { class: "card__line" });
+  const since = el("span");
+  const left = el("span", { class: "card__left" });
+  const line = el("p", { class: "card__line" }, since, " ", left);
   const messages = el("div", { class: "card__messages" });
   const facts = el("p", { class: "card__facts" });
   const links = el("div", { class: "card__links" });
@@ -43,8 +46,9 @@ export function createCardView(card, { onRender, onLookAgain, onWatchOn, onDismi
   let shownMedia = null;
   let shownMessage = null;
   let priced = false;
+  let band = null;
   show();
-  return { node, show, tick };
+  return { node, show, tick, left: () => left.textContent };
 
   function show() {
     const focused = node.contains(document.activeElement) ? document.activeElement : null;
@@ -64,8 +68,10 @@ export function createCardView(card, { onRender, onLookAgain, onWatchOn, onDismi
   }
 
   function tick() {
-    setText(line, lineOf(card, status.textContent));
-    line.hidden = line.textContent === "";
+    setText(since, lineOf(card, status.textContent));
+    band = nextBand(band, card.phase === "watching" && card.expectedEnd !== null ? card.expectedEnd - Date.now() : null);
+    setText(left, bandWords(band));
+    line.hidden = since.textContent === "";
   }
 
   /** Puts the newest thing there is on the stage, and returns the names of URLs that were refused. */
@@ -188,10 +194,7 @@ function lineOf(card, word) {
   switch (card.phase) {
     case "sending": return `Sending the request · ${took}`;
     case "asking": return "Asking the server";
-    case "watching": {
-      const left = card.remaining ? remaining(card.remaining.ms - (Date.now() - card.remaining.at)) : null;
-      return [MAKING[card.step], took, left].filter(Boolean).join(" · ");
-    }
+    case "watching": return `${MAKING[card.step]} · ${took}`;
     case "ready": return `${stepName(card)} ready after ${took}`;
     case "failed": return `${word} after ${took}`;
     case "unknown": return card.askedAt ? `Still unknown, asked at ${new Date(card.askedAt).toLocaleTimeString()}` : "";

@@ -1,5 +1,6 @@
 // Decides what happens to a job after a button was pressed: one charge, then watching until it ends, on this visit or the next.
 
+import { expectedEnd } from "./remaining.js";
 import { forgetCard, loadCards, loadDismissed, saveCard, saveDismissed } from "./store.js";
 
 /**
@@ -20,7 +21,7 @@ export function createTracker({ jobs, findCharge, onChange, onRemove, onCharge, 
       key: operation, operation, jobId: null, step,
       template: { id: template.id, name: template.name, aspect: template.aspect, width: template.width, height: template.height, seconds: template.seconds, hue: template.hue, variables: template.variables?.map(({ type }) => ({ type })) },
       title: request.name ?? template.name,
-      startedAt: Date.now(), endedAt: null, phase: "sending", job: null, error: null, remaining: null,
+      startedAt: Date.now(), endedAt: null, phase: "sending", job: null, error: null, expectedEnd: null,
     };
     add(card);
     const send = step === "preview" ? jobs.previewAsync : jobs.submit;
@@ -104,7 +105,7 @@ export function createTracker({ jobs, findCharge, onChange, onRemove, onCharge, 
   /** Takes up what earlier visits left: the page's own cards, and whatever the library's journal knows besides. */
   async function resume() {
     for (const kept of loadCards().reverse()) {
-      if (!cards.some((card) => card.key === kept.key)) add({ ...kept, phase: "watching", job: null, error: null, remaining: null });
+      if (!cards.some((card) => card.key === kept.key)) add({ ...kept, phase: "watching", job: null, error: null, expectedEnd: null });
     }
     const left = () => cards.filter((card) => card.phase === "watching" && !card.watch);
     for (const card of left()) if (!card.operation) follow(card, card.jobId);
@@ -127,7 +128,7 @@ export function createTracker({ jobs, findCharge, onChange, onRemove, onCharge, 
     add({
       key: operation, operation: jobId ? null : operation, jobId: jobId ?? null, step,
       template: { name: "Template", width: 16, height: 9, hue: 0 }, title: "Job of an earlier visit",
-      startedAt: at, endedAt: null, phase: "watching", job: null, error: null, remaining: null,
+      startedAt: at, endedAt: null, phase: "watching", job: null, error: null, expectedEnd: null,
     });
   }
 
@@ -143,7 +144,7 @@ export function createTracker({ jobs, findCharge, onChange, onRemove, onCharge, 
 
   async function follow(card, from) {
     const watch = new AbortController();
-    Object.assign(card, { phase: "watching", error: null, watch });
+    Object.assign(card, { phase: "watching", error: null, expectedEnd: null, watch });
     if (typeof from === "object") card.job = from;
     changed(card);
     try {
@@ -152,8 +153,9 @@ export function createTracker({ jobs, findCharge, onChange, onRemove, onCharge, 
         // Credits are debited when the work begins, not when it is asked for.
         if (update.job.credits_used !== card.job?.credits_used) onCharge();
         card.job = update.job;
-        card.remaining = update.remainingMs === undefined ? null : { ms: update.remainingMs, at: Date.now() };
-        changed(card);
+        card.expectedEnd = expectedEnd(card.expectedEnd, update, Date.now());
+        // One that is done with what is waited for ends the loop, and is shown then.
+        if (card.job.status !== "done") changed(card);
       }
       finish(card, "ready");
     } catch (error) {
@@ -165,7 +167,7 @@ export function createTracker({ jobs, findCharge, onChange, onRemove, onCharge, 
   }
 
   function finish(card, phase) {
-    Object.assign(card, { phase, remaining: null, watch: null });
+    Object.assign(card, { phase, expectedEnd: null, watch: null });
     if (phase !== "stopped") card.endedAt ??= Date.now();
     changed(card);
     onSettled(card);

@@ -22,21 +22,6 @@ export function elapsed(ms) {
   return `${Math.floor(minutes / 60)}:${two(minutes % 60)}:${two(seconds % 60)}`;
 }
 
-/** What is left as a range, since an estimate is no promise: "about 20–35 s left", "1–2 min left", or "ready soon". */
-export function remaining(ms) {
-  if (ms < 5_000) return "ready soon";
-  const low = ms * 0.8;
-  const high = ms * 1.3;
-  if (high < 90_000) {
-    const step = high < 30_000 ? 5_000 : 10_000;
-    const from = Math.max(step, Math.floor(low / step) * step) / 1000;
-    const to = Math.max(from + step / 1000, (Math.ceil(high / step) * step) / 1000);
-    return `${from}–${to} s left`;
-  }
-  const from = Math.max(1, Math.floor(low / 60_000));
-  return `${from}–${Math.max(from + 1, Math.ceil(high / 60_000))} min left`;
-}
-
 /** A video's length: "15 s", "1 min 30 s". */
 export function length(seconds) {
   const minutes = Math.floor(seconds / 60);

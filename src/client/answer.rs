@@ -65,7 +65,7 @@ pub(super) fn told<V: Value>(reply: V, expected: &'static str) -> Failure<V> {
     let failure = if field.is_there() {
         crate::error::invalid(field, reply.get("message"))
     } else if reply.get("late").is_there() {
-        connection(true, "No answer came in time. Raise timeout, or try again later.")
+        no_answer()
     } else if !reply.get("status").is_there() {
         connection(
             true,
@@ -160,6 +160,10 @@ fn said<V: Value>(body: V, depth: u32) -> V {
 
 fn connection<V: Value>(sent: bool, message: &'static str) -> Failure<V> {
     Failure::told("ConnectionError", message).with("sent", V::truth(sent))
+}
+
+pub(super) fn no_answer<V: Value>() -> Failure<V> {
+    connection(true, "No answer came in time. Raise timeout, or try again later.")
 }
 
 /// Nothing was sent.

@@ -1,7 +1,7 @@
 //! How a charge is carried out: claim the operation, write it down, post once, and live with whatever comes back.
 
 use super::Core;
-use super::answer::{Outcome, before_a_charge, is_job, journal_failed, status_of, told, unsent};
+use super::answer::{Outcome, before_a_charge, is_job, journal_failed, no_answer, status_of, told, unsent};
 use super::known::Charged;
 use super::reading::event;
 use crate::api::{Endpoint, JobFacts, ModelVersion, OPERATION_PLACEHOLDER, Status, Step, check_id, check_request, is_uuid};
@@ -16,6 +16,8 @@ use crate::value::{Kept, Value};
 const RESENDS: u32 = 2;
 /// How often the journal may say that an operation is not new, and have nothing of it: others may have removed it in between.
 const DENIALS: u32 = 10;
+/// How often a render that fails may be asked for again under its id.
+const RERENDERS: u32 = 10;
 /// Why a charge whose caller went away is not sent.
 const LEFT: &str = "Nobody waits for it any more; nothing was sent.";
 /// How long between two looks at an operation that another call is posting, in milliseconds.
@@ -30,7 +32,7 @@ pub struct Charge<V: Value> {
     render: Kept<V>,
     request: Kept<V>,
     fingerprint: f64,
-    /// A hash of the webhook's address, where the operation stands in it; else NaN.
+    /// See [`Entry::hook`].
     hook: f64,
     model: ModelVersion,
     /// Of video; NaN where it is not given.
@@ -44,8 +46,10 @@ pub struct Charge<V: Value> {
     stage: Stage,
     /// Whether this charge is the one that posts its operation.
     holds: bool,
-    /// Whether it is a failed render that is asked for again.
-    again: bool,
+    /// Whether only a look shows that the operation was carried out; see [`Entry::seen`].
+    seen: bool,
+    /// How many of its renders failed, so that it is asked for again.
+    failed: u32,
     /// Tries that were proven unsent.
     attempt: u32,
     /// How often the journal said that the operation is not new, and had nothing of it.
@@ -118,15 +122,18 @@ impl<V: Value> Charge<V> {
         *self.operation
     }
 
-    /// What its caller is told whose time is over: whether its request may have left, or another one under the same
-    /// operation id.
-    pub(super) fn too_late(&self) -> Failure<V> {
-        self.about(match self.stage {
-            Stage::Look | Stage::Pause | Stage::Create => {
+    /// What its caller is told whose time is over: what is decided by then, or whether its request may have left, or
+    /// another one under the same operation id.
+    pub(super) fn too_late(&self) -> Outcome<V> {
+        Err(self.about(match self.stage {
+            Stage::Look | Stage::Pause | Stage::Create | Stage::Reserve | Stage::Sum => {
                 unsent("There was no time left; nothing was sent. Raise timeout, or try again later.")
             }
+            // The answer is there; only the journal is slow.
+            Stage::Write | Stage::WriteUnsent => return self.outcome().map_err(|failure| self.about(failure)),
+            Stage::WriteBound | Stage::Fetch => no_answer(),
             _ => charge::unknown(),
-        })
+        }))
     }
 
     /// What it comes to, as far as that is decided.
@@ -142,13 +149,24 @@ impl<V: Value> Charge<V> {
     }
 
     fn entry(&self, state: State, job: V) -> Entry<V> {
-        let Self { step, fingerprint, hook, at, .. } = *self;
-        Entry { state, step, fingerprint, hook, at, job }
+        let Self { step, fingerprint, hook, seen, at, .. } = *self;
+        Entry { state, step, fingerprint, hook, seen, at, job }
+    }
+
+    /// Somebody rendered the job: this operation, where its webhook's address is the job's.
+    fn see(&mut self, job: V) {
+        self.seen = job.get("webhook_url").hash(0.0) != self.hook;
+    }
+
+    /// Whether its render may be asked for again, should the last look have shown that it failed: not where that look saw
+    /// the very failure that the entry's own render followed, for then it is an old copy.
+    fn may_ask_again(&self, entry: V) -> bool {
+        self.failed < RERENDERS && (self.failed == 0 || self.hook != entry.number_of("hook"))
     }
 
     /// A failure of this charge.
     fn about(&self, failure: Failure<V>) -> Failure<V> {
-        failure.with("operation", *self.operation).with("jobId", *self.render)
+        failure.with("operation", *self.operation).with("jobId", self.render.or(|| *self.bound))
     }
 }
 
@@ -202,7 +220,8 @@ impl<H: Host> Core<H> {
             timeout: if given_timeout >= 0.0 { given_timeout } else { usual },
             stage: Stage::Turn,
             holds: false,
-            again: false,
+            seen: false,
+            failed: 0,
             attempt: 0,
             denied: 0,
             before: Kept::nothing(),
@@ -254,7 +273,7 @@ impl<H: Host> Core<H> {
                 Ok(found) => {
                     let entry = Entry::decode(found);
                     let claim = charge::claim(entry.as_ref(), charge.step, charge.fingerprint);
-                    return self.decide(task, charge, Some(claim), found.get("job"));
+                    return self.decide(task, charge, Some(claim), found);
                 }
                 Err(thrown) => return Some(Err(journal_failed(thrown))),
             },
@@ -291,7 +310,7 @@ impl<H: Host> Core<H> {
                 }
                 return Some(charge.outcome());
             }
-            Stage::WriteBound => self.fetch(task, charge, *charge.bound),
+            Stage::WriteBound => self.fetch(task, charge),
             Stage::WriteUnsent => {
                 let wait = retry::backoff(charge.attempt, self.host.random(), f64::NAN);
                 if charge.attempt >= RESENDS {
@@ -305,6 +324,7 @@ impl<H: Host> Core<H> {
             Stage::Check => {
                 let Ok(job) = answer else { return Some(charge.outcome()) };
                 if was_touched(*charge.before, job) {
+                    charge.see(job);
                     self.bind(task, charge, Stage::Write, *charge.render);
                     charge.outcome = Ok(job.into());
                 } else {
@@ -356,18 +376,23 @@ impl<H: Host> Core<H> {
         task: u32,
         charge: &mut Charge<H::Value>,
         claim: Option<Claim>,
-        job: H::Value,
+        found: H::Value,
     ) -> Option<Outcome<H::Value>> {
         if claim == Some(Claim::Conflict) {
             let message = "This operation id was used before for another request; nothing was sent. Use a new id.";
             return Some(Err(Failure::told("OperationConflictError", message)));
         }
+        charge.seen = found.get("seen").is_there();
         let facts = JobFacts::read(*charge.before);
         if facts.is_some_and(|facts| facts.is_rendered_or_rendering()) {
+            if claim == Some(Claim::Unknown) {
+                charge.see(*charge.before);
+            }
             charge.outcome = Ok((*charge.before).into());
             self.bind(task, charge, Stage::Write, *charge.render);
             return None;
         }
+        let failed = facts.is_some_and(|facts| facts.status.is_failure());
         match claim {
             None => match self.refusal(task, charge) {
                 Ok(credits) if credits.is_nan() => self.post(task, charge),
@@ -379,23 +404,27 @@ impl<H: Host> Core<H> {
                 }
                 Err(failure) => self.refuse_unsent(task, charge, failure),
             },
-            // A render that failed may be asked for again, and is paid for again: as an operation of its own, so that of all
-            // who saw it fail one posts, and nobody takes it for the former.
-            Some(Claim::Fetch) if !charge.again && facts.is_some_and(|facts| facts.status.is_failure()) => {
-                self.release(task, *charge.operation);
-                charge.holds = false;
-                charge.again = true;
-                charge.operation = say("%0:%1", *charge.operation, charge.before.get("updated_at")).into();
-                charge.stage = Stage::Turn;
-                self.take_turn(task, charge);
+            Some(Claim::Fetch) if !failed || !charge.seen && !charge.may_ask_again(found) => {
+                charge.bound = found.get("job").into();
+                self.remember(charge, *charge.bound);
+                self.fetch(task, charge);
             }
-            Some(Claim::Fetch) => {
-                self.remember(charge, job);
-                self.fetch(task, charge, job);
-            }
+            Some(Claim::Fetch) if !charge.seen => self.ask_again(task, charge),
             _ => return Some(Err(charge::unknown())),
         }
         None
+    }
+
+    /// A render that failed may be asked for again, and is paid for again: as an operation of its own, so that of all who
+    /// saw it fail one posts, and nobody takes it for the former.
+    fn ask_again(&mut self, task: u32, charge: &mut Charge<H::Value>) {
+        self.release(task, *charge.operation);
+        charge.holds = false;
+        charge.failed += 1;
+        charge.operation = say("%0:again", *charge.operation, *charge.operation).into();
+        charge.hook = charge.before.get("updated_at").hash(0.0);
+        charge.stage = Stage::Turn;
+        self.take_turn(task, charge);
     }
 
     /// Nothing is sent, and the operation is taken back.
@@ -482,12 +511,12 @@ impl<H: Host> Core<H> {
     /// Whether a job may be what was charged for: the one that is rendered, else one that no other charge is for. A
     /// connection that carries answers twice hands a charge the answer of another.
     fn is_answer_to(&mut self, charge: &Charge<H::Value>, id: H::Value) -> bool {
-        if charge.render.is_there() { id.is_like(*charge.render) } else { !self.known.knows(id) }
+        if charge.render.is_there() { id.is_like(*charge.render) } else { !self.known.is_taken(id, *charge.operation) }
     }
 
-    fn fetch(&mut self, task: u32, charge: &mut Charge<H::Value>, job: H::Value) {
+    fn fetch(&mut self, task: u32, charge: &mut Charge<H::Value>) {
         charge.stage = Stage::Fetch;
-        self.look_well(task, job);
+        self.look_well(task, *charge.bound);
     }
 
     /// Uses the journal, and goes on with `stage` when it has answered.
@@ -515,6 +544,7 @@ impl<H: Host> Core<H> {
             operation: *charge.operation,
             entry: charge.entry(State::Bound, job),
             template: *charge.template,
+            model: charge.model,
             since: charge.begun,
             reserved: charge.reserved,
         });
@@ -542,7 +572,7 @@ impl<H: Host> Core<H> {
     }
 
     fn budget_prefix(&self) -> H::Value {
-        say("%1/budget:%0/", *self.config.budget_key, *self.config.namespace)
+        say("%1:budget:%0/", *self.config.budget_key, *self.config.namespace)
     }
 
     /// Where the journal has what an operation costs a shared budget: the key alone says it, so that a list sums it.

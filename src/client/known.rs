@@ -1,16 +1,21 @@
 //! What a client knows of the jobs that it charged for, and what it has learned from them: steps, durations, lengths, spending.
 
-use super::Core;
+use super::{Core, Owner, Task};
 use crate::api::{Goal, JobFacts, ModelVersion, Step};
 use crate::charge::{Entry, State};
 use crate::credits::{Budget, PriceTable};
-use crate::error::{Failure, refuse};
-use crate::host::{Host, JournalCall};
+use crate::error::{Failure, refuse, say};
+use crate::host::{Answer, Host, JournalCall};
 use crate::poll;
 use crate::value::{Kept, Value};
 
-/// How many jobs, and how many templates, a client remembers.
+/// How many jobs, and how many durations, a client remembers.
 const REMEMBERED: usize = 1_000;
+/// In how many places the journal has durations: one that comes to the place of another takes it.
+const PLACES: u64 = 1_000;
+/// How long a job is believed to have taken at most, and how old that may be, in milliseconds.
+const DAY: f64 = 86_400_000.0;
+const OLDEST: f64 = 30.0 * DAY;
 
 /// A job that this client charged for, by its last step.
 #[derive(Clone, Copy, Debug)]
@@ -19,6 +24,7 @@ pub struct Charged<V> {
     pub entry: Entry<V>,
     /// Nothing where an earlier run charged for it: then nobody knows how long it took.
     pub template: V,
+    pub model: ModelVersion,
     /// When the charge began, on the monotonic clock.
     pub since: f64,
     /// What is set aside for it in the journal, in credits; NaN where nothing is.
@@ -33,17 +39,21 @@ struct Remembered<V: Value> {
     held: [Kept<V>; 3],
 }
 
-/// How long a step took for a template, and how long the template's videos are.
+/// How long jobs of a kind took, and how long the template's videos are.
 #[derive(Clone, Debug)]
 struct Learned<V: Value> {
     template: Kept<V>,
-    step: Step,
+    /// See [`Charged::kind`].
+    kind: f64,
+    /// NaN where nobody knows.
     milliseconds: f64,
     /// Less than 0 where nobody knows.
     seconds: f64,
+    /// Whether the journal was asked.
+    asked: bool,
 }
 
-/// All that one client remembers. It forgets with the client; what must not be forgotten is in the journal.
+/// All that one client remembers. It forgets with the client; durations, and what must not be forgotten, are in the journal.
 #[derive(Debug)]
 pub struct Known<V: Value> {
     charged: Vec<Remembered<V>>,
@@ -63,7 +73,8 @@ impl<V: Value> Known<V> {
     /// Takes in what the journal has, for a job that an earlier run charged for.
     pub fn recall(&mut self, operation: V, entry: &Entry<V>, now: f64) {
         if entry.state == State::Bound && self.find(entry.job).is_none() {
-            self.remember(Charged { operation, entry: *entry, template: V::nothing(), since: now, reserved: f64::NAN });
+            let (template, model) = (V::nothing(), ModelVersion::Standard);
+            self.remember(Charged { operation, entry: *entry, template, model, since: now, reserved: f64::NAN });
         }
     }
 
@@ -71,9 +82,9 @@ impl<V: Value> Known<V> {
         self.charged.iter_mut().map(|known| &mut known.charged).find(|charged| charged.entry.job == job)
     }
 
-    /// Whether a charge is for that job.
-    pub fn knows(&mut self, job: V) -> bool {
-        self.find(job).is_some()
+    /// Whether another charge is for that job.
+    pub fn is_taken(&mut self, job: V, operation: V) -> bool {
+        self.find(job).is_some_and(|charged| charged.operation != operation)
     }
 
     /// Takes in that a job is bound to a charge.
@@ -84,7 +95,9 @@ impl<V: Value> Known<V> {
         let charged = Charged { operation: **operation, entry, template: **template, ..charged };
         let at = self.charged.iter().position(|known| known.charged.entry.job == charged.entry.job);
         if let Some(known) = at.and_then(|at| self.charged.get_mut(at)) {
-            *known = Remembered { charged, held };
+            // A render that names none, or the default, is of the model of its preview.
+            let model = if charged.model == ModelVersion::Standard { known.charged.model } else { charged.model };
+            *known = Remembered { charged: Charged { model, ..charged }, held };
             return;
         }
         if self.charged.len() >= REMEMBERED {
@@ -98,15 +111,25 @@ impl<V: Value> Known<V> {
         self.find(job).map_or_else(V::nothing, |charged| charged.template)
     }
 
-    /// What a job's last step leads to, when it began, and how long such steps took, in milliseconds; NaN where nobody knows.
-    pub fn timing(&mut self, job: V) -> Option<(Goal, f64, f64)> {
-        let (template, step, since) = self.find(job).map(|known| (known.template, known.entry.step, known.since))?;
-        let took = self.learned(template, step).map_or(f64::NAN, |learned| learned.milliseconds);
-        Some((step.goal(), since, took))
+    /// What a job's last step leads to, when it began, its kind, and how long such jobs took, in milliseconds; NaN where
+    /// nobody knows.
+    pub fn timing(&mut self, job: V) -> Option<(Goal, f64, f64, f64)> {
+        let (step, since, kind) = self.find(job).map(|known| (known.entry.step, known.since, known.kind()))?;
+        let took = self.learned(kind).map_or(f64::NAN, |learned| learned.milliseconds);
+        Some((step.goal(), since, kind, took))
     }
 
-    fn learned(&mut self, template: V, step: Step) -> Option<&mut Learned<V>> {
-        self.learned.iter_mut().find(|learned| learned.step == step && *learned.template == template)
+    fn learned(&mut self, kind: f64) -> Option<&mut Learned<V>> {
+        self.learned.iter_mut().find(|learned| learned.kind == kind)
+    }
+
+    /// What is learned of the kind of a charge; nothing at first.
+    fn learned_of(&mut self, template: V, kind: f64) -> Option<&mut Learned<V>> {
+        if self.learned(kind).is_none() && template.is_there() && self.learned.len() < REMEMBERED {
+            let (milliseconds, seconds) = (f64::NAN, -1.0);
+            self.learned.push(Learned { template: template.into(), kind, milliseconds, seconds, asked: false });
+        }
+        self.learned(kind)
     }
 
     /// What a charge is estimated to cost, in credits; NaN where there is no budget.
@@ -190,17 +213,18 @@ impl<V: Value> Known<V> {
         if facts.credits_used > 0.0 {
             self.settle(charged.operation, facts.credits_used);
         }
-        if !charged.template.is_there() {
-            return;
+        if let Some(learned) = self.learned_of(charged.template, charged.kind()) {
+            learned.milliseconds = poll::learn(learned.milliseconds, (now - charged.since).min(DAY));
+            learned.seconds = learned.seconds.max(facts.duration);
         }
-        let (milliseconds, seconds) = (now - charged.since, facts.duration);
-        if let Some(learned) = self.learned(charged.template, charged.entry.step) {
-            learned.milliseconds = poll::learn(learned.milliseconds, milliseconds);
-            learned.seconds = learned.seconds.max(seconds);
-        } else if self.learned.len() < REMEMBERED {
-            let (template, step) = (charged.template.into(), charged.entry.step);
-            self.learned.push(Learned { template, step, milliseconds, seconds });
-        }
+    }
+}
+
+impl<V: Value> Charged<V> {
+    /// A number for the template, the step and the model, which names none of them: jobs that have it take about as long.
+    /// Nobody says whether a preview takes as long with every model, so it is not taken for granted.
+    fn kind(&self) -> f64 {
+        self.template.hash(f64::from(self.entry.step as u8 * 3 + self.model as u8))
     }
 }
 
@@ -218,7 +242,51 @@ impl<H: Host> Core<H> {
                 self.spend(ended.operation, ended.reserved, facts.credits_used);
             }
             self.write_end(&ended);
+            // In one step, for a worker may end with its answer; and each kind in a place of its own, so that clients need not
+            // merge what they know.
+            let kind = ended.kind();
+            if let Some(learned) = self.known.learned(kind)
+                && !facts.status.is_failure()
+            {
+                let record = H::Value::record().with_number("kind", kind).with_number("ms", learned.milliseconds);
+                let key = self.place_of(kind);
+                self.host.journal(0, JournalCall::Write, key, record.with_number("at", self.host.wall()));
+            }
         }
+    }
+
+    /// Asks the journal how long jobs like this one took, in the name of the task that watches it: once for a kind.
+    pub(super) fn ask(&mut self, task: u32, job: H::Value) {
+        let Some((template, kind)) = self.known.find(job).map(|charged| (charged.template, charged.kind())) else { return };
+        if let Some(learned) = self.known.learned_of(template, kind)
+            && !std::mem::replace(&mut learned.asked, true)
+        {
+            let key = self.place_of(kind);
+            let number = self.place(Owner::Task(task), Task::Ask);
+            self.host.journal(number, JournalCall::Read, key, H::Value::nothing());
+        }
+    }
+
+    /// Takes in what the journal has, and tells it, if that is a duration, and not an old one. Clocks differ, so it may be
+    /// of tomorrow.
+    pub(super) fn told(&mut self, answer: Answer<H::Value>) -> H::Value {
+        let found = answer.unwrap_or_else(|_| Value::nothing());
+        let (took, age) = (found.number_of("ms"), self.host.wall() - found.number_of("at"));
+        if let Some(learned) = self.known.learned(found.number_of("kind"))
+            && learned.milliseconds.is_nan()
+            && 0.0 < took
+            && took <= DAY
+            && (-DAY..OLDEST).contains(&age)
+        {
+            learned.milliseconds = took;
+            return found;
+        }
+        Value::nothing()
+    }
+
+    /// Where the journal has how long jobs of a kind took: not among the operations.
+    fn place_of(&self, kind: f64) -> H::Value {
+        say("%0:took/%1", *self.config.namespace, H::Value::number((kind as u64 % PLACES) as f64))
     }
 
     /// The upstream does not know the job any more.

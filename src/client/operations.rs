@@ -76,7 +76,8 @@ impl<V: Value> Settling<V> {
 
     fn bind(&mut self, job: V) {
         if let Some(entry) = self.entry {
-            self.hold(Entry { state: State::Bound, ..entry }, job.get("id"));
+            let seen = entry.step == Step::Render && job.get("webhook_url").hash(0.0) != entry.hook;
+            self.hold(Entry { state: State::Bound, seen, ..entry }, job.get("id"));
         }
     }
 }

@@ -8,7 +8,7 @@ use super::*;
 use crate::api::{Goal, Status};
 use crate::charge::State;
 use crate::host::{Env, Request};
-use crate::poll::Look;
+use crate::poll::{FLOOR, Look};
 use crate::testing::{Body, Reply, Scripted, Value as Place, answer, json, lost, value};
 use crate::value::place::Whole;
 
@@ -694,6 +694,35 @@ fn a_hidden_page_looks_at_most_once_a_minute_and_at_once_when_shown() {
     assert!(host.times().iter().any(|at| (249_990.0..250_100.0).contains(at)), "{:?}", host.times());
 }
 
+#[test]
+fn a_machine_that_slept_looks_at_each_job_once_at_most_six_at_a_time_and_then_no_closer_than_ever() {
+    let (client, host) = client_of(|request| {
+        let url = request.url.own();
+        let id = url.as_str().and_then(|url| url.trim_end_matches('/').rsplit('/').next()).unwrap_or_default();
+        (100.0, answer(200, &job("running", "").replace(ID, id)))
+    });
+    for number in 0..20 {
+        let options = PollOptions { timeout: Some(7_200_000.0), attentive: number % 2 == 0, ..video() };
+        let wait = client.poll(&ID.replacen("11111111", &format!("{number:08}"), 1), None, options);
+        host.spawn(async move {
+            let _ = wait.await;
+        });
+    }
+    host.later(60_000.0, |host| host.doze(3_600_000.0));
+    host.run_for(3_720_000.0, host.wait(3_720_000.0));
+    let awake = 3_660_000.0;
+    let (lines, times) = (host.requests(), host.times());
+    let looks = || lines.iter().zip(&times).filter(|(_, at)| **at >= awake);
+    assert_eq!(looks().filter(|(_, at)| **at < awake + 50.0).count(), 6, "{times:?}");
+    assert_eq!(looks().filter(|(_, at)| **at < awake + 1_000.0).count(), 20, "{times:?}");
+    for number in 0..20 {
+        let id = format!("{number:08}-");
+        let of_one: Vec<f64> = looks().filter(|(line, _)| line.contains(&id)).map(|(_, at)| *at).collect();
+        assert!((2..=5).contains(&of_one.len()), "{of_one:?}");
+        assert!(of_one.windows(2).all(|pair| pair[1] - pair[0] >= FLOOR), "{of_one:?}");
+    }
+}
+
 type Log = Rc<RefCell<Vec<String>>>;
 
 /// Watches a job on the host, and writes down what it hears of it.
@@ -1211,9 +1240,12 @@ fn a_caller_whose_time_is_over_at_any_moment_is_told_whether_it_may_be_charged()
         assert_told(host, upstream, fates, render, case);
         let Err(failure) = result else { return };
         assert_eq!(said(&failure, "operation").as_deref(), Some("op"), "{case}");
-        assert_eq!(said(&failure, "jobId").is_some(), render, "{case}");
+        let known = name(&failure) == "ConnectionError" && !is_unsent(&failure);
+        assert_eq!(said(&failure, "jobId").is_some(), render || known, "{case}");
         if is_unsent(&failure) || name(&failure) == "ApiError" {
             assert_eq!(upstream.charges.get(), 0, "{case}");
+        } else if known {
+            assert_eq!(upstream.charges.get(), 1, "{case}: its job is known");
         } else {
             assert_eq!(name(&failure), "ChargeUnknownError", "{case}");
         }
@@ -1794,7 +1826,109 @@ fn of_two_clients_that_saw_a_render_fail_one_asks_for_it_again_and_under_a_name_
     });
     host.run(client.render(ID, None, &named("op"))).expect("posted again");
     host.finish();
-    assert_eq!(*operations.borrow(), ["op", "op:2"]);
+    assert_eq!(*operations.borrow(), ["op", "op:again"]);
+}
+
+/// A job whose render is lost on its way and seen to be carried out, if perhaps by somebody else, and then fails. What
+/// becomes of the same call when it is made again, and how often the render was posted.
+fn asked_again_after_a_lost_answer(address: &'static str, request: Option<&Json>) -> (Result<Json, Failure<Json>>, usize) {
+    let looks = Rc::new(Cell::new(0));
+    let (client, host) = client_of(move |request| {
+        if request.endpoint == Endpoint::Render {
+            return (1.0, if looks.get() > 2 { answer(200, &previewed("pending", "")) } else { lost("ECONNRESET") });
+        }
+        looks.set(looks.get() + 1);
+        let (status, at) = match looks.get() {
+            1 => ("done", 1),
+            2 => ("running", 2),
+            _ => ("failed", 3),
+        };
+        (1.0, answer(200, &previewed(status, &format!(r#","updated_at":"{at}","webhook_url":"{address}""#))))
+    });
+    host.run(client.render(ID, request, &named("op"))).expect("seen to be rendered");
+    host.run(client.poll(ID, None, PollOptions::default())).expect_err("failed");
+    let again = host.run(client.render(ID, request, &named("op")));
+    host.finish();
+    (again, host.posts())
+}
+
+#[test]
+fn a_render_that_only_a_look_showed_is_not_asked_for_again_for_its_own_request_may_still_come() {
+    let token = json(r#"{"webhook_url":"https://me.test/{operation}"}"#);
+    for (address, request) in
+        [("https://me.test/other", None), ("https://me.test/op", None), ("https://me.test/ops", Some(&token))]
+    {
+        let (again, posts) = asked_again_after_a_lost_answer(address, request);
+        assert_eq!(again.map_err(|failure| name(&failure)), Err("ChargeUnknownError".into()), "{address}");
+        assert_eq!(posts, 1, "{address}");
+    }
+    // The address shows whose render it was.
+    let (again, posts) = asked_again_after_a_lost_answer("https://me.test/op", Some(&token));
+    again.expect("rendered again");
+    assert_eq!(posts, 2);
+}
+
+#[test]
+fn a_render_is_asked_for_again_after_each_failure_and_not_where_a_look_shows_an_old_one() {
+    // When the last render that was posted failed, and what a look shows: a copy may be older.
+    let (failures, shown) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(0)));
+    let (count, copy) = (Rc::clone(&failures), Rc::clone(&shown));
+    let (client, host) = client_of(move |request| {
+        if request.endpoint == Endpoint::Render {
+            count.set(count.get() + 1);
+            return (1.0, answer(200, &previewed("pending", "")));
+        }
+        let status = if copy.get() == 0 { "done" } else { "failed" };
+        (1.0, answer(200, &previewed(status, &format!(r#","updated_at":"{}""#, copy.get()))))
+    });
+    let render = || host.run(client.render(ID, None, &ChargeOptions::default()));
+    for failure in 0..4 {
+        shown.set(failure);
+        render().expect("posted");
+        assert_eq!(failures.get(), failure + 1);
+        render().expect("fetched: the look still shows what was before it");
+        assert_eq!(failures.get(), failure + 1, "failure {failure}");
+    }
+}
+
+#[test]
+fn pending_leaves_alone_what_a_shared_budget_keeps_in_the_journal() {
+    let host = Scripted::new(|_| (1.0, answer(201, &job("pending", ""))));
+    let mut config = config_of("me");
+    config.max_credits = 9.0;
+    config.budget_key = value("november").into();
+    let client = Client::new(host.clone(), config);
+    host.run(client.submit(&request(), &ChargeOptions { seconds: Some(30.0), ..named("op") })).expect("posted");
+    assert_eq!(host.run(client.pending()).expect("listed").len(), 1);
+    assert_eq!(host.journal().len(), 2, "the operation and what it costs");
+    assert!(!host.events().iter().any(|event| event.contains("skipped")), "{:?}", host.events());
+}
+
+#[test]
+fn a_journal_that_never_answers_does_not_keep_the_answer_from_a_caller_whose_time_is_over() {
+    let (client, host) = client_of(in_order(vec![(10.0, answer(201, &job("pending", "")))]));
+    host.slow_journal(400.0);
+    let options = ChargeOptions { timeout: Some(600.0), ..named("op") };
+    let job = host.run(client.submit(&request(), &options)).expect("it was answered");
+    assert_eq!((job["id"].as_str(), host.now()), (Some(ID), 600.0));
+    host.finish();
+    assert!(host.journal().iter().all(|entry| entry.contains("bound")), "{:?}", host.journal());
+}
+
+#[test]
+fn a_job_that_a_webhook_brought_first_is_still_the_answer_of_its_own_charge() {
+    let (client, host) = client_of(in_order(vec![
+        (5_000.0, answer(200, &previewed("done", ""))),
+        (1.0, answer(200, &previewed("done", ""))),
+    ]));
+    let (same, other) = (client.clone(), Client::new(host.clone(), config_of("me")));
+    host.later(1_000.0, move |host| {
+        host.spawn(async move {
+            other.settle("op", Some(ID)).await.expect("settled by the webhook");
+            assert_eq!(same.pending().await.expect("listed").len(), 1);
+        });
+    });
+    host.run(client.preview_sync(&request(), &named("op"))).expect("its own job");
 }
 
 // ---- found by fuzzing ------------------------------------------------------------------------------
@@ -1949,4 +2083,261 @@ fn a_caller_that_leaves_while_a_shared_budget_is_asked_is_charged_nothing() {
         assert_idle(&client, &host);
         assert!(host.journal().is_empty(), "left at {moment}: {:?}", host.journal());
     }
+}
+
+// ---- how long jobs took ----------------------------------------------------------------------------
+
+const AURORA: &str = r#","model_version":"aurora_v1""#;
+
+/// A client whose jobs take that many milliseconds, each with an id of its own, and say nothing of their progress.
+fn taking(ms: f64) -> (Client<Scripted>, Scripted) {
+    let clock = Rc::new(RefCell::new(None::<Scripted>));
+    let now = Rc::clone(&clock);
+    let mut begun = Vec::new();
+    let (client, host) = client_of(move |request| {
+        let now = now.borrow().as_ref().map_or(0.0, Host::now);
+        let url = request.url.own();
+        let url = url.as_str().expect("a URL");
+        let rendered = url.ends_with("/render/");
+        if request.endpoint.charges().is_some() && !rendered {
+            begun.push((now, false));
+        }
+        let number = url.split('/').find_map(|part| part.strip_suffix("-2222-4333-8444-555555555555")?.parse().ok());
+        let number = number.unwrap_or(begun.len());
+        let (since, video) = &mut begun[number - 1];
+        if rendered {
+            (*since, *video) = (now, true);
+        }
+        let preview = if request.endpoint == Endpoint::PreviewAsync || *video { r#","preview":"https://p""# } else { "" };
+        let done = if *video || preview.is_empty() { r#","video_output":"https://v""# } else { "" };
+        let state = match request.endpoint {
+            Endpoint::Get if now >= *since + ms => job("done", &format!(r#"{done},"preview":"https://p""#)),
+            Endpoint::Get => job("running", ""),
+            _ => job("pending", ""),
+        };
+        (0.0, answer(201, &state.replace("11111111", &format!("{number:08}"))))
+    });
+    *clock.borrow_mut() = Some(host.clone());
+    (client, host)
+}
+
+/// A request for the template of that number.
+fn request_of(template: usize, more: &str) -> Json {
+    json(&format!(r#"{{"template_id":"{template:08}-0d44-4b50-8888-8dd25736052a","variables":{{}}{more}}}"#))
+}
+
+/// Under an id that no other charge has: the scripted host draws few.
+fn anew(host: &Scripted) -> ChargeOptions {
+    named(&host.requests().len().to_string())
+}
+
+/// When a job was looked at, in milliseconds after its wait began.
+fn looks_at(client: &Client<Scripted>, host: &Scripted, request: &Json, options: PollOptions) -> Vec<f64> {
+    let pending = host.run(client.submit(request, &anew(host))).expect("posted");
+    looks_of(client, host, &pending, options)
+}
+
+fn looks_of(client: &Client<Scripted>, host: &Scripted, pending: &Json, options: PollOptions) -> Vec<f64> {
+    let (begun, before) = (host.now(), host.times().len());
+    host.run(client.poll(pending["id"].as_str().expect("an id"), Some(pending), options)).expect("done");
+    host.finish();
+    host.times()[before..].iter().map(|at| at - begun).collect()
+}
+
+/// Another client of the same journal.
+fn another(host: &Scripted) -> Client<Scripted> {
+    Client::new(host.clone(), config_of("me"))
+}
+
+#[test]
+fn what_one_client_learned_another_one_of_its_journal_begins_with() {
+    for ms in [25_000.0, 90_000.0] {
+        let (client, host) = taking(ms);
+        let blind = looks_at(&client, &host, &request(), PollOptions::default());
+        let learned = looks_at(&client, &host, &request(), PollOptions::default());
+        assert_ne!(blind, learned);
+
+        let (client, host) = taking(ms);
+        looks_at(&client, &host, &request(), PollOptions::default());
+        assert_eq!(looks_at(&another(&host), &host, &request(), PollOptions::default()), learned, "{ms}");
+        let lag = |looks: &[f64]| looks.last().expect("a look") - ms;
+        assert!(learned.len() < blind.len() || lag(&learned) < lag(&blind), "{learned:?} {blind:?}");
+    }
+}
+
+#[test]
+fn a_memory_from_the_journal_moves_the_first_look_and_no_look_to_later_than_it_was_planned() {
+    let (client, host) = taking(4_000.0);
+    assert_eq!(looks_at(&client, &host, &request(), PollOptions::default()), [5_000.0]);
+    let (key, entry) = host.durations().pop().expect("what was learned");
+    let looks = looks_at(&another(&host), &host, &request(), PollOptions::default());
+    assert_eq!(looks[0], 2_500.0, "half of what it took");
+
+    // It comes late, and the look is early all the same;
+    host.journal_holds(&key, &entry);
+    let client = another(&host);
+    let pending = host.run(client.submit(&request(), &anew(&host))).expect("posted");
+    host.slow_journal(400.0);
+    assert_eq!(looks_of(&client, &host, &pending, PollOptions::default())[0], looks[0]);
+    // or it comes too late, and nobody waits for it.
+    host.slow_journal(0.0);
+    host.journal_holds(&key, &entry);
+    let client = another(&host);
+    let pending = host.run(client.submit(&request(), &anew(&host))).expect("posted");
+    host.slow_journal(3_600_000.0);
+    assert_eq!(looks_of(&client, &host, &pending, PollOptions::default()), [5_000.0]);
+
+    // Somebody who watches is served as soon as without it.
+    host.slow_journal(0.0);
+    host.journal_holds(&key, &entry.replace(":5000.0", ":90000.0"));
+    let client = another(&host);
+    let pending = host.run(client.submit(&request(), &anew(&host))).expect("posted");
+    host.slow_journal(2_000.0);
+    let watched = PollOptions { attentive: true, ..PollOptions::default() };
+    assert_eq!(looks_of(&client, &host, &pending, watched)[0], 3_000.0);
+}
+
+#[test]
+fn a_journal_that_fails_takes_a_memory_and_no_wait() {
+    let (client, host) = taking(20_000.0);
+    let blind = looks_at(&client, &host, &request(), PollOptions::default());
+    let client = another(&host);
+    let pending = host.run(client.submit(&request(), &anew(&host))).expect("posted");
+    host.break_journal();
+    assert_eq!(looks_of(&client, &host, &pending, PollOptions::default()), blind);
+}
+
+#[test]
+fn neither_another_template_nor_step_nor_model_nor_account_uses_what_was_learned_of_one() {
+    let (client, host) = taking(20_000.0);
+    let blind = looks_at(&client, &host, &request(), PollOptions::default());
+    let other_account = Client::new(host.clone(), config_of("somebody else"));
+    for (client, request) in [
+        (&another(&host), request_of(7, "")),
+        (&another(&host), request_of(7, AURORA)),
+        (&another(&host), request_of(7, r#","model_version":"aurora_v1_fast""#)),
+        (&other_account, request()),
+    ] {
+        assert_eq!(looks_at(client, &host, &request, PollOptions::default()), blind, "{request}");
+    }
+    let client = another(&host);
+    let pending = host.run(client.preview_async(&request(), &anew(&host))).expect("posted");
+    assert_eq!(looks_of(&client, &host, &pending, PollOptions::default()), blind, "another step");
+    assert_eq!(host.durations().len(), 6);
+}
+
+#[test]
+fn a_render_that_names_no_model_is_learned_of_with_that_of_its_preview() {
+    let (client, host) = taking(2_000.0);
+    for body in [None, Some(request_of(7, AURORA))] {
+        let pending = host.run(client.preview_async(&request_of(7, AURORA), &anew(&host))).expect("posted");
+        looks_of(&client, &host, &pending, PollOptions::default());
+        let id = pending["id"].as_str().expect("an id");
+        let rendering = host.run(client.render(id, body.as_ref(), &anew(&host))).expect("posted");
+        looks_of(&client, &host, &rendering, PollOptions::default());
+        assert_eq!(host.durations().len(), 2, "the preview and the render");
+    }
+}
+
+#[test]
+fn what_the_caller_expects_goes_before_what_was_learned() {
+    let expecting = || PollOptions { expected_ms: Some(60_000.0), ..PollOptions::default() };
+    let (client, host) = taking(20_000.0);
+    let told = looks_at(&client, &host, &request(), expecting());
+    assert_eq!(looks_at(&another(&host), &host, &request(), expecting()), told);
+    assert_ne!(looks_at(&another(&host), &host, &request(), PollOptions::default()), told);
+}
+
+#[test]
+fn what_is_no_duration_is_not_believed_and_gives_way() {
+    let (client, host) = taking(20_000.0);
+    let blind = looks_at(&client, &host, &request(), PollOptions::default());
+    let (key, good) = host.durations().pop().expect("what was learned");
+    let day = 86_400_000.0;
+    let with = |field: &str, text: &str| {
+        let mut bad = json(&good);
+        bad[field] = json(text);
+        bad.to_string()
+    };
+    let at = |days: f64| with("at", &(host.wall() + days * day).to_string());
+    let huge = format!("[{}1]", "1,".repeat(100_000));
+    let mut bad = vec![at(2.0), at(-30.1), huge];
+    bad.extend(["null", "7", "true", "[]", "{}", "\"\"", "\"{}\"", r#"{"version":2}"#].map(String::from));
+    for number in ["-1", "0", "86400001", "1e300", "null", "\"\"", "\"1e3\"", "[20000]", "{}"] {
+        bad.push(with("ms", number));
+    }
+    for number in ["0", "-1", "null", "[]"] {
+        bad.push(with("kind", number).replace("20600", "50600"));
+    }
+    for number in ["0", "-1", "1e300", "null", "{}"] {
+        bad.push(with("at", number));
+    }
+    for entry in bad {
+        host.journal_holds(&key, &entry);
+        let looks = looks_at(&another(&host), &host, &request(), PollOptions::default());
+        assert_eq!(looks, blind, "{entry:.100}");
+        let told = json(&host.durations().pop().expect("it is learned anew").1);
+        assert_eq!((told.number_of("ms"), told.number_of("kind")), (blind[2], json(&good).number_of("kind")));
+    }
+    for entry in [&at(0.9), &at(-29.9)] {
+        host.journal_holds(&key, entry);
+        assert_ne!(looks_at(&another(&host), &host, &request(), PollOptions::default()), blind, "{entry}");
+    }
+}
+
+#[test]
+fn two_clients_that_learn_at_once_keep_each_others_templates() {
+    let (client, host) = taking(20_000.0);
+    let other = another(&host);
+    for (client, template) in [(client, 1), (other, 2)] {
+        host.spawn({
+            let host = host.clone();
+            async move {
+                for job in 0..3 {
+                    let operation = named(&format!("{template}/{job}"));
+                    let pending = client.submit(&request_of(template, ""), &operation).await.expect("posted");
+                    let id = pending["id"].as_str().expect("an id").to_owned();
+                    client.poll(&id, Some(&pending), PollOptions::default()).await.expect("done");
+                    host.wait(0.0).await;
+                }
+            }
+        });
+    }
+    host.finish();
+    let third = another(&host);
+    let [blind, one, two] =
+        [3, 1, 2].map(|template| looks_at(&third, &host, &request_of(template, ""), PollOptions::default()));
+    assert_ne!(one, blind);
+    assert_eq!(one, two);
+}
+
+#[test]
+fn the_journal_has_durations_in_no_more_than_a_thousand_places() {
+    let (_, host) = taking(1_000.0);
+    for begin in [0, 750] {
+        let client = another(&host);
+        for template in begin..begin + 750 {
+            looks_at(&client, &host, &request_of(template, ""), PollOptions::default());
+        }
+    }
+    let count = host.durations().len();
+    assert!((600..=1_000).contains(&count), "{count}");
+}
+
+#[test]
+fn nothing_is_learned_of_a_job_that_failed_and_pending_does_not_see_what_is() {
+    let (client, host) = client_of(|request| match request.endpoint {
+        Endpoint::Submit => (1.0, answer(201, &job("pending", ""))),
+        _ => (1.0, answer(200, &job("failed", ""))),
+    });
+    let pending = host.run(client.submit(&request(), &anew(&host))).expect("posted");
+    host.run(client.poll(ID, Some(&pending), PollOptions::default())).expect_err("failed");
+    host.finish();
+    assert!(host.durations().is_empty());
+
+    let (client, host) = taking(1_000.0);
+    looks_at(&client, &host, &request(), PollOptions::default());
+    assert_eq!(host.durations().len(), 1);
+    assert!(host.run(client.pending()).expect("the journal").is_empty());
+    assert!(!host.events().iter().any(|event| event.contains("skipped")), "{:?}", host.events());
 }

@@ -30,6 +30,8 @@ struct Watched<V: Value> {
     id: Kept<V>,
     /// As last seen, or as it was given.
     job: Kept<V>,
+    /// Those of its kind take about as long; NaN where nobody knows.
+    kind: f64,
     facts: Option<JobFacts>,
     memory: Memory,
     /// When the next look is due, and when it was last looked at, on the monotonic clock.
@@ -68,7 +70,7 @@ impl<V: Value> Watched<V> {
 }
 
 impl<V: Value> Watch<V> {
-    fn insert(&mut self, watcher: Watcher, id: V, job: V, memory: Memory, now: f64) {
+    fn insert(&mut self, watcher: Watcher, id: V, job: V, kind: f64, memory: Memory, now: f64) {
         if let Some(watched) = self.jobs.iter_mut().find(|watched| *watched.id == id) {
             watched.watchers.push(watcher);
             watched.due = watched.due.min(now + watcher.wish.longest(true));
@@ -80,6 +82,7 @@ impl<V: Value> Watch<V> {
         self.jobs.push(Watched {
             id: id.into(),
             job: job.into(),
+            kind,
             facts,
             memory,
             due: now,
@@ -110,7 +113,7 @@ impl<H: Host> Core<H> {
         let (id, job, now) = (given.get("id"), given.get("job"), self.host.now());
         let goal = self.goal(given);
         let timing = self.known.timing(id);
-        let (_, since, learned) = timing.unwrap_or((goal, now, f64::NAN));
+        let (_, since, kind, learned) = timing.unwrap_or((goal, now, f64::NAN, f64::NAN));
         let told = given.number_of("expectedMs");
         let expected = if told > 0.0 { told } else { learned };
         let timeout = given.get("timeout").as_number();
@@ -132,8 +135,9 @@ impl<H: Host> Core<H> {
             }
         }
         if let Some(watch) = self.watch_of(number) {
-            watch.insert(Watcher { task, wish }, id, job, Memory::new(since, expected), now);
+            watch.insert(Watcher { task, wish }, id, job, kind, Memory::new(since, expected), now);
         }
+        self.ask(number, id);
         if let Some(place) = self.find(task) {
             place.task = Some(Task::Poll(number));
         }
@@ -163,11 +167,16 @@ impl<H: Host> Core<H> {
     /// Takes in a look, ends what is too late, begins what is due, and sleeps. Whether nothing is watched any more.
     pub(super) fn look_on(&mut self, number: u32, watch: &mut Watch<H::Value>, from: u32, answer: Answer<H::Value>) -> bool {
         let (now, env) = (self.host.now(), self.host.env());
+        // What the journal knows of how long jobs take.
+        let mut told = Value::nothing();
         if let Some(watched) = watch.jobs.iter_mut().find(|watched| from > 0 && watched.look == from) {
             watched.look = 0;
             // One job's `Retry-After` is every job's.
             watch.quiet_until = watch.quiet_until.max(now + self.looked(watched, answer, now, env));
+        } else if let Ok(answer) = answer {
+            told = answer;
         }
+        let (kind, took) = (told.number_of("kind"), told.number_of("ms"));
         // A page that is shown again or a network that came back is worth one look at every job.
         let news = (env.online && !watch.env.online) || (env.visible && !watch.env.visible);
         watch.env = env;
@@ -188,6 +197,13 @@ impl<H: Host> Core<H> {
             }
             if news {
                 watched.due = watched.due.min(now);
+            }
+            if watched.kind == kind && watched.memory.expected < 0.0 {
+                // It looks no later for it.
+                let due = watched.due;
+                watched.memory.expected = took;
+                watched.plan(now, watched.memory.looks == 0);
+                watched.due = watched.due.min(due);
             }
             if watched.look > 0 || !env.online || looking >= LOOKS_IN_FLIGHT {
                 continue;

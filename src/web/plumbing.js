@@ -147,8 +147,11 @@ export class Plumbing {
       }, timeout);
     };
     const exchange = () =>
-      Promise.race([this.#exchange(post, url, post && body, operation, signal), new Promise(late)]).finally(() => clearTimeout(timer));
+      Promise.race([this.#exchange(post, url, post && body, operation, signal), new Promise(late)]).finally(stop);
     this.posted?.(task, operation);
+    // A page that goes to the back-forward cache with a read under way would come back to an answer that never comes, or of
+    // long ago. What failed when it was left is tried again when it is back. Charges go on.
+    if (!post) globalThis.addEventListener?.("pagehide", stop, { signal });
     this.#promise(task, !post && body && this.tabs ? this.tabs.look(body, signal, exchange) : exchange(), stop);
   }
 

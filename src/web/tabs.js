@@ -47,14 +47,14 @@ export class Tabs {
       };
     });
     this.#looks.set(id, look);
-    signal.addEventListener("abort", look.free);
+    signal.addEventListener("abort", () => waiting.abort());
     this.#channel.postMessage({ id });
     // Who has the lock and says nothing may be frozen, or its request hangs: then this tab looks without it.
     setTimeout(() => waiting.abort(), MOMENT * (1 + Math.random()));
     await new Promise((go) => {
       locks.request(`custom-template-jobs/look/${name}`, { signal: waiting.signal }, () => (go(), held)).catch(go);
     });
-    if (signal.aborted) return;
+    if (signal.aborted) return look.free();
     const at = Date.now();
     const answer = await send();
     if (answer.status) {

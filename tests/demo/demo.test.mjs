@@ -17,6 +17,9 @@ const LOOKS = [
   { name: "phone-dark", width: 390, height: 844, scheme: "dark" },
 ];
 
+/** What may be said of the time that is left. */
+const LEFT = /^(less than a minute left|about \d to \d minutes left|several minutes left|any moment now|taking longer than expected)$/;
+
 let browser;
 let sandbox;
 let slow;
@@ -90,9 +93,30 @@ test("a running job says its status, its progress and its time", () => withPage(
   await status(card, "Running");
   const bar = await card.getByRole("progressbar").elementHandle();
   await page.waitForFunction((node) => Number(node.getAttribute("aria-valuenow")) > 0, bar);
-  assert.match(await card.locator(".card__line").innerText(), /^Making the video · \d+:\d\d · (.+ left|ready soon)$/);
+  await card.locator(".card__left", { hasText: LEFT }).waitFor();
+  assert.match(await card.locator(".card__line").innerText(), /^Making the video · \d+:\d\d\s+\S/);
   await playable(card);
   await bar.waitForElementState("hidden");
+}));
+
+test("the time that is left is told in words that are said aloud once each, while the clock ticks in silence", () => withPage(browser, slow, async (page) => {
+  await page.evaluate(() => {
+    globalThis.heard = { clock: [], words: [], aloud: [] };
+    new MutationObserver(() => {
+      const [clock, words] = document.querySelectorAll(".card__line span");
+      for (const [name, node] of Object.entries({ clock, words, aloud: document.getElementById("announcer") })) {
+        if (node && heard[name].at(-1) !== node.textContent) heard[name].push(node.textContent);
+      }
+    }).observe(document.body, { subtree: true, childList: true, characterData: true });
+  });
+  await choose(page, byLength(templates).at(-1));
+  await playable(await press(page, "Submit"));
+  const { clock, words, aloud } = await page.evaluate(() => heard);
+  const told = words.filter((each) => each !== "");
+  assert.ok(told.length > 0 && told.every((each) => LEFT.test(each)), JSON.stringify(words));
+  assert.ok(clock.length > 4 * words.length, `${clock.length} times and ${JSON.stringify(words)}`);
+  assert.deepEqual(aloud.filter((each) => told.some((those) => each.endsWith(`, ${those}`))).length, told.length, JSON.stringify(aloud));
+  assert.deepEqual(aloud.filter((each) => /\d:\d\d/.test(each)), []);
 }));
 
 test("only https and the page's own addresses are safe, and none that carries credentials", () => open(async (page) => {
@@ -399,6 +423,7 @@ test("axe finds no violation and nothing is wider than the window: empty and fil
   await choose(page, short);
   await status(running, "Running");
   await page.waitForFunction((node) => node.hasAttribute("aria-valuenow"), await running.getByRole("progressbar").elementHandle());
+  await running.locator(".card__left", { hasText: LEFT }).waitFor();
   await inEveryLook(page, async (look) => {
     assert.deepEqual(await violations(page), [], `filled, ${look.name}`);
     await photograph(page, look);

@@ -9,6 +9,7 @@ import { Capabilities, WebDriver } from "selenium-webdriver";
 import { ServiceBuilder as Chromedriver } from "selenium-webdriver/chrome.js";
 import { ServiceBuilder as Geckodriver } from "selenium-webdriver/firefox.js";
 import { Executor, HttpClient } from "selenium-webdriver/http/index.js";
+import { Command } from "selenium-webdriver/lib/command.js";
 import { DriverService } from "selenium-webdriver/remote/index.js";
 import { PATIENCE, project, scene } from "../runtimes/harness.mjs";
 
@@ -27,12 +28,22 @@ const ENGINES = {
         args: ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"],
       },
     },
+    offline: (execute, script, yes) =>
+      yes
+        ? execute("POST", "chromium/network_conditions", { network_conditions: { offline: true, latency: 0, throughput: 0 } })
+        : execute("DELETE", "chromium/network_conditions", {}),
   },
   firefox: {
-    driver: new Geckodriver(process.env.GECKODRIVER ?? "/usr/bin/geckodriver"),
+    // It lets a test speak to the browser itself, which alone knows how to be offline.
+    driver: new Geckodriver(process.env.GECKODRIVER ?? "/usr/bin/geckodriver").addArguments("--allow-system-access"),
     capabilities: {
       browserName: "firefox",
       "moz:firefoxOptions": { binary: process.env.FIREFOX ?? "/usr/bin/firefox-esr", args: ["-headless"] },
+    },
+    async offline(execute, script, yes) {
+      await execute("POST", "moz/context", { context: "chrome" });
+      await script(`Services.io.offline = ${yes}`);
+      await execute("POST", "moz/context", { context: "content" });
     },
   },
   // It knows no headless mode: DISPLAY names where it draws.
@@ -43,10 +54,12 @@ const ENGINES = {
 };
 
 export const engines = Object.keys(ENGINES);
+/** Those that a test can take the network from. */
+export const unpluggable = engines.filter((engine) => ENGINES[engine].offline);
 
 /** Starts a browser with an empty profile; `quit` it. */
 export async function startBrowser(engine) {
-  const { driver: builder, capabilities } = ENGINES[engine];
+  const { driver: builder, capabilities, offline } = ENGINES[engine];
   const service = builder.setLoopback(true).build();
   const executor = new Executor(new HttpClient(await service.start(PATIENCE)));
   const driver = WebDriver.createSession(executor, new Capabilities(capabilities));
@@ -54,6 +67,12 @@ export async function startBrowser(engine) {
     await service.kill();
     throw thrown;
   });
+  // What this driver alone understands.
+  const execute = (method, path, parameters) => {
+    const name = `${method} ${path}`;
+    executor.defineCommand(name, method, `/session/:sessionId/${path}`);
+    return driver.execute(new Command(name).setParameters(parameters));
+  };
   // WebKit's driver may come back while the page is still loading, and so speak to the one that is left.
   const moving = async (move) => {
     await driver.executeScript("window.left = true;");
@@ -71,6 +90,12 @@ export async function startBrowser(engine) {
   return {
     version,
     visit: (url) => moving(() => driver.get(url)),
+    /** As the button of that name: the page may be shown as it was left, and then it was left before. */
+    async back() {
+      await driver.executeScript("window.leftBack = true;");
+      await driver.navigate().back();
+      await until(() => driver.executeScript("return !window.leftBack && document.readyState === 'complete';"));
+    },
     reload: () => moving(() => driver.navigate().refresh()),
     /** Visits a page in a tab of its own, and comes back. */
     async inAnotherTab(url, act) {
@@ -84,6 +109,8 @@ export async function startBrowser(engine) {
         await driver.switchTo().window(first);
       }
     },
+    /** Takes the network from the browser, or gives it back. */
+    offline: (yes) => offline(execute, (script) => driver.executeScript(script), yes),
     /** Visits a page in so many windows, all of which are seen, and comes back without them. */
     async inWindows(url, count, use) {
       const first = await driver.getWindowHandle();

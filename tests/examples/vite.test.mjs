@@ -178,7 +178,7 @@ test("while_a_job_is_under_way_the_page_shows_how_far_it_is_and_what_is_left", a
       await says(page, "Your preview is ready.");
       await press(page, "Render the video");
       await page.waitForFunction(() => document.querySelector("progress").value > 0);
-      await page.getByText(/^(\d+ s left|ready soon)$/).waitFor();
+      await page.getByText(/^(about \d+ minutes left|less than a minute left|any moment now)$/).waitFor();
       assert.ok(await page.getByRole("button", { name: "Preview", exact: true }).isDisabled(), "one thing at a time");
       assert.deepEqual(await violations(page), []);
       await picture(page, "progress");

@@ -119,6 +119,9 @@ export async function startWire(target, spoil = () => undefined) {
     servers.push(server);
     return server.address().port;
   };
+  const hangUp = () => {
+    for (const socket of sockets) socket.destroy();
+  };
   return {
     url: `http://127.0.0.1:${await listen(0)}`,
     requests,
@@ -129,11 +132,10 @@ export async function startWire(target, spoil = () => undefined) {
       leaves = true;
     },
     /** Ends every connection that is open, as a server does that keeps none. */
-    hangUp() {
-      for (const socket of sockets) socket.destroy();
-    },
+    hangUp,
+    /** Ends every connection, and nothing listens here any more. */
     stop() {
-      for (const socket of sockets) socket.destroy();
+      hangUp();
       closeAll();
     },
   };

@@ -151,4 +151,12 @@ export class Source {
     if (this.once(2)) fields.push(["job", text(this.one(IDS))]);
     return new TextDecoder().decode(this.damaged(this.object(fields)));
   }
+
+  /** What a journal may hold of how long jobs took, where it had this; or nearly that, or anything. */
+  duration(known) {
+    if (this.once(6)) return this.entry();
+    const { kind } = /"kind":(?<kind>\d+)/.exec(known)?.groups ?? { kind: String(this.next()) };
+    const fields = [["kind", kind], ["ms", String(this.number()).replace("Infinity", "1e999")], ["at", String(Date.now())]];
+    return new TextDecoder().decode(this.damaged(this.object(fields)));
+  }
 }

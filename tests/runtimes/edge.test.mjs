@@ -303,3 +303,46 @@ test("one_operation_id_is_one_charge_for_every_request_that_reaches_a_durable_ob
     await worker.dispose();
   }
 });
+
+/** A Durable Object with a client for each request and the journal in its storage, whose jobs are done when they are looked at. */
+const learning = `
+  import { TemplateJobs } from "custom-template-jobs";
+  import { durableObjectJournal } from "custom-template-jobs/durable-object";
+  export class Account {
+    constructor({ storage }) {
+      this.journal = durableObjectJournal(storage);
+    }
+    async fetch({ url }) {
+      const id = crypto.randomUUID();
+      const done = { id, status: "done", video_output: "https://cdn.test/v" };
+      const fetch = async (url, { method }) => Response.json(method === "POST" ? { id, status: "pending" } : done);
+      const jobs = new TemplateJobs({ baseUrl: "https://api.test", journal: this.journal, fetch });
+      const job = await jobs.submit({ template_id: "3c90c3cc-0d44-4b50-8888-8dd25736052a", variables: {} });
+      return Response.json(await jobs.poll(job, { maxInterval: url.endsWith("learn") ? 1_500 : undefined }));
+    }
+  }
+  export default { fetch: (request, { ACCOUNTS }) => ACCOUNTS.get(ACCOUNTS.idFromName("one")).fetch(request) };`;
+
+test("what_one_request_learned_in_a_durable_object_the_next_one_looks_by", async () => {
+  const contents = await bundled("learning", learning, { conditions: ["workerd", "worker", "browser"], external: ["*.wasm"] });
+  const worker = new Miniflare({
+    compatibilityDate: RECENT,
+    cf: false,
+    durableObjects: { ACCOUNTS: "Account" },
+    modules: [
+      { type: "ESModule", path: "main.js", contents },
+      { type: "CompiledWasm", path: WASM, contents: await readFile(join(packageDirectory, WASM)) },
+    ],
+  });
+  try {
+    const url = String(await worker.ready);
+    await (await settles(fetch(`${url}learn`), PATIENCE)).json();
+    const begun = performance.now();
+    const { status } = await (await settles(fetch(url), PATIENCE)).json();
+    assert.equal(status, "done");
+    // Five seconds is the first look at a job of which nothing is known.
+    assert.ok(performance.now() - begun < 4_500, `${performance.now() - begun} ms`);
+  } finally {
+    await worker.dispose();
+  }
+});

@@ -87,8 +87,8 @@ let clock;
 function say(words, { job, remainingMs } = {}) {
   const end = remainingMs === undefined ? undefined : Date.now() + remainingMs;
   const count = () => {
-    const seconds = Math.ceil((end - Date.now()) / 1000);
-    $("#left").textContent = end === undefined ? "" : seconds > 1 ? `${seconds} s left` : "ready soon";
+    const left = end === undefined ? "" : leftIn(end - Date.now());
+    if ($("#left").textContent !== left) $("#left").textContent = left;
   };
   clearInterval(clock);
   clock = setInterval(count, 1000);
@@ -99,6 +99,12 @@ function say(words, { job, remainingMs } = {}) {
   if (job?.progress) $("progress").value = job.progress;
   else $("progress").removeAttribute("value");
   $("progress").hidden = false;
+}
+
+/** An estimate is no promise: words hold where seconds would jump. */
+function leftIn(ms) {
+  if (ms > 60_000) return `about ${Math.ceil(ms / 60_000)} minutes left`;
+  return ms > 10_000 ? "less than a minute left" : "any moment now";
 }
 
 /** A job whose preview or video is there. */

@@ -217,3 +217,22 @@ pub fn entry(source: &mut Source<'_>) -> Drawn<Json> {
     }
     Ok(entry)
 }
+
+/// The kind of the jobs that are charged for: by their template, a step, and a model.
+pub fn kind(step_and_model: u8) -> f64 {
+    Json::text(IDS[2]).hash(f64::from(step_and_model))
+}
+
+/// What a journal may hold of how long jobs of a kind took: nearly that, or anything.
+pub fn duration(source: &mut Source<'_>, kind: f64) -> Drawn<Json> {
+    if source.ratio(1, 5)? {
+        return json(source, 0);
+    }
+    let ms = if source.ratio(1, 4)? { 60_000.0 } else { number(source)? };
+    let mut duration = Json::record().with_number("kind", kind).with_number("ms", ms).with_number("at", 1_795_000_000_000.0);
+    if source.ratio(1, 3)? {
+        let key = source.choose(&["kind", "ms", "at"])?;
+        duration = duration.with(key, &json(source, 2)?);
+    }
+    Ok(duration)
+}

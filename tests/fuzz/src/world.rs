@@ -5,6 +5,7 @@
 //!   refused or proven unsent;
 //! - the verdict on a post is what the README says: a 2xx is bound or unknown, and bound only with an id that was in it;
 //! - what cannot be read in the journal is never written over and never removed, nor is a charge that is not known to be free;
+//! - of how long jobs took nothing is written down that could not be;
 //! - every call settles, once, and in time; a call that was left hears once that it is over;
 //! - a failure has one of the names of the contract and a message, and what it asks to wait is from 1 to 60 seconds;
 //! - no timer is given a time that it cannot take;
@@ -136,6 +137,9 @@ struct Surroundings {
     journal: BTreeMap<Rc<str>, Json>,
     /// The keys that this journal said are new, and that were not removed since.
     created: BTreeSet<Rc<str>>,
+    /// The keys and jobs of what was to be written, whether it was or not, and of what was made up: who writes or reads of a
+    /// job knows of it.
+    named: BTreeSet<(Rc<str>, String)>,
     operations: BTreeMap<Rc<str>, Operation>,
     /// The least that a job was said to have used, in credits.
     used: BTreeMap<Rc<str>, f64>,
@@ -168,13 +172,17 @@ impl World {
         let mut journal = BTreeMap::new();
         if options.foreign {
             let render = format!("render:{}", IDS[0]);
-            for operation in OPERATIONS.into_iter().chain([render.as_str(), "", "budget:november/op=1", "budget:november/x"])
-            {
+            let operations = OPERATIONS.into_iter().chain([render.as_str(), ""]).map(|id| format!("{namespace}/{id}"));
+            let spent = ["op=1", "x", ""].map(|spent| format!("{namespace}:budget:november/{spent}"));
+            for key in operations.chain(spent) {
                 if source.arbitrary()? {
-                    journal.insert(format!("{namespace}/{operation}").into(), made_up::entry(source)?);
+                    journal.insert(key.into(), made_up::entry(source)?);
                 }
             }
             journal.insert("somebody/else".into(), made_up::entry(source)?);
+            for kind in (0..9).map(made_up::kind) {
+                journal.insert(format!("{namespace}:took/{}", kind % 1_000.0).into(), made_up::duration(source, kind)?);
+            }
         }
         let state = Surroundings {
             options,
@@ -186,6 +194,7 @@ impl World {
             namespace,
             journal,
             created: BTreeSet::new(),
+            named: BTreeSet::new(),
             operations: BTreeMap::new(),
             used: BTreeMap::new(),
             env: Env { visible: true, online: true },
@@ -558,7 +567,10 @@ impl Surroundings {
         // Jobs that other charges are for, as far as a client may know.
         let others = self.operations.iter().filter(|(other, _)| ***other != *id.as_text());
         let mut taken: Vec<String> = others.filter_map(|(_, other)| other.job.as_ref().map(ToString::to_string)).collect();
-        taken.extend(self.journal.values().map(|entry| entry.get("job").as_text().to_owned()));
+        let own = format!("{}/{}", self.namespace, id.as_text());
+        let entries = self.journal.iter().map(|(key, entry)| (key, entry.get("job").as_text().to_owned()));
+        let named = self.named.iter().map(|(key, job)| (key, job.clone()));
+        taken.extend(entries.chain(named).filter(|(key, _)| ***key != *own).map(|(_, job)| job));
         let operation = self.operations.get_mut(id.as_text()).unwrap_or_else(|| panic!("{} was not posted", id.as_text()));
         let reply = operation.reply.take().unwrap_or_else(|| panic!("{} was not answered", id.as_text()));
         let Some(post) = operation.posts.last_mut() else { panic!("{} was not posted", id.as_text()) };
@@ -595,8 +607,10 @@ impl Surroundings {
         let old = self.journal.get(key).cloned();
         self.tell(|| format!("  journal: {} {key} {:.300}", call.as_str(), entry.written()));
         let ours = format!("{}/", self.namespace);
-        assert!(key.starts_with(&ours) || self.options.lies, "{key} is somebody else's");
-        let budget = key.starts_with(&format!("{ours}budget:november/"));
+        let took = key.strip_prefix(&format!("{}:took/", self.namespace));
+        let budget = key.starts_with(&format!("{}:budget:november/", self.namespace));
+        let known = budget || took.is_some() || key.starts_with(&ours);
+        assert!(known || self.options.lies, "{key} is somebody else's");
         let honest = match call {
             JournalCall::Create => {
                 if old.is_none() {
@@ -606,7 +620,11 @@ impl Surroundings {
             }
             JournalCall::Read => old.unwrap_or(Json::Nothing),
             JournalCall::Write => {
-                if !budget {
+                if let Some(place) = took {
+                    let kind = entry.number_of("kind");
+                    assert!(kind >= 0.0 && place == (kind % 1_000.0).to_string(), "{} at {place}", entry.written());
+                    assert!((0.0..=86_400_000.0).contains(&entry.number_of("ms")), "{}", entry.written());
+                } else if !budget {
                     let written = decode(entry).unwrap_or_else(|| panic!("{} is no entry", entry.written()));
                     assert!(matches!(written.state, State::Bound | State::Ended), "{} is taken back", entry.written());
                     let old = old.unwrap_or(Json::Nothing);
@@ -640,9 +658,17 @@ impl Surroundings {
             if source.arbitrary()? {
                 return Ok(Err(made_up::text(source)?));
             }
-            let lie = if call == JournalCall::Read { made_up::entry(source)? } else { made_up::json(source, 0)? };
+            let lie = match call {
+                JournalCall::Read if took.is_some() => {
+                    let kind = made_up::kind(source.int_in_range(0..=8)?);
+                    made_up::duration(source, kind)?
+                }
+                JournalCall::Read => made_up::entry(source)?,
+                _ => made_up::json(source, 0)?,
+            };
             // What is said to have ended may be forgotten, and what is said to be new may be posted.
             if !lie.is_true() && lie.get("state").as_text() != "ended" {
+                self.named.insert((Rc::clone(key), lie.get("job").as_text().to_owned()));
                 return Ok(Ok(lie));
             }
         }
@@ -686,8 +712,12 @@ impl Host for Tab {
     }
 
     fn journal(&self, task: u32, call: JournalCall, key: Value, entry: Value) {
-        let what = What::Journal { call, key: key.own().as_text().into(), entry: entry.own() };
-        self.0.borrow_mut().wait(self.1, task, what);
+        let (key, entry): (Rc<str>, _) = (key.own().as_text().into(), entry.own());
+        let state = &mut *self.0.borrow_mut();
+        if call == JournalCall::Write && entry.get("job").is_there() {
+            state.named.insert((Rc::clone(&key), entry.get("job").as_text().to_owned()));
+        }
+        state.wait(self.1, task, What::Journal { call, key, entry });
     }
 
     fn list_jobs(&self, task: u32, since: f64) -> bool {
@@ -746,7 +776,8 @@ impl Host for Tab {
         let heard = &state.calls[*call];
         assert!(heard.outcome.is_none() && !heard.left, "call {call} hears of a change after its end");
         assert!(is_uuid(Value::from(job.get("id"))), "{}", job.written());
-        assert!(look.in_ms.is_finite() && !look.remaining_ms.is_nan(), "{look:?}");
+        // What a timer can be given is expected at most, and what progress tells is at most 40 times the wait.
+        assert!(look.in_ms.is_finite() && look.remaining_ms <= 100.0 * LONGEST, "{look:?}");
     }
 
     fn alarm(&self, call: &usize, task: u32, ms: f64) {

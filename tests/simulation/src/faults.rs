@@ -71,12 +71,14 @@ pub enum Fault {
     Conflict,
     /// A webhook does not come.
     WebhookLost,
+    /// Somebody makes up a webhook, with the id of another job.
+    WebhookForged,
     /// The list lacks what is new, or fails.
     ListFails,
 }
 
 /// Name and chance of each, in the order of the enum. A chance is per opportunity, in a seed of middle heat.
-pub const FAULTS: [(&str, f64); 33] = [
+pub const FAULTS: [(&str, f64); 34] = [
     ("not sent", 0.04),
     ("unusable option", 0.01),
     ("lost before commit", 0.04),
@@ -109,6 +111,7 @@ pub const FAULTS: [(&str, f64); 33] = [
     ("clicked again", 0.3),
     ("id of another request", 0.03),
     ("webhook lost", 0.2),
+    ("webhook forged", 0.1),
     ("list fails", 0.2),
 ];
 

@@ -191,7 +191,10 @@ fn live(world: &Rc<World>) -> [u64; 2] {
             Some(Ok(Json::List(operations))) => operations.len(),
             _ => 0,
         };
-        let held = state.journal.values().filter(|entry| entry.get("state").as_text() != "ended").count();
+        // How long jobs took stands beside the operations.
+        let operations = format!("{}/", state.truth.namespace);
+        let operations = state.journal.iter().filter(|(key, _)| key.starts_with(&operations));
+        let held = operations.filter(|(_, entry)| entry.get("state").as_text() != "ended").count();
         if listed != held {
             state.truth.violated(|| format!("pending() lists {listed} of {held} operations"));
         }

@@ -30,8 +30,9 @@ pub struct Fetch {
     charges: Vec<usize>,
     /// The transport sent it twice, which no client can see.
     replayed: bool,
-    /// Whether its client has heard anything of it.
+    /// Whether its client has heard anything of it, and of which job it was.
     heard: bool,
+    named: Option<String>,
     /// Whose it is: a tab, and a task of its client.
     by: (usize, u32),
 }
@@ -42,7 +43,7 @@ pub struct Operation {
     fetches: Vec<Fetch>,
     render: Option<Rc<str>>,
     /// Whether its webhook's address carries it.
-    token: bool,
+    pub token: bool,
     /// What a webhook said.
     pub webhook: Option<Rc<str>>,
     /// Whether a caller was given its job.
@@ -71,12 +72,9 @@ fn is_taken(state: &str) -> bool {
     matches!(state, "bound" | "ended")
 }
 
-/// The operation that somebody wished for: a failed render that is asked for again is named by the time of the failure too.
+/// The operation that somebody wished for: a failed render that is asked for again is an operation of its own.
 fn wish_of(id: &str) -> &str {
-    match id.len().checked_sub(28).and_then(|at| id.split_at_checked(at)) {
-        Some((wish, time)) if time.starts_with(':') && time.ends_with('Z') => wish,
-        _ => id,
-    }
+    id.trim_end_matches(":again")
 }
 
 impl Truth {
@@ -105,7 +103,14 @@ impl Truth {
         operation.token = url.as_text().ends_with(&format!("/{id}"));
         operation.render =
             request.url.as_text().strip_suffix("/render/").and_then(|url| url.rsplit('/').next()).map(Rc::from);
-        operation.fetches.push(Fetch { outcome: Outcome::Open, charges: Vec::new(), replayed: false, heard: false, by });
+        operation.fetches.push(Fetch {
+            outcome: Outcome::Open,
+            charges: Vec::new(),
+            replayed: false,
+            heard: false,
+            named: None,
+            by,
+        });
         let place = operation.fetches.len() - 1;
         let entry = journal.get(format!("{}/{id}", self.namespace).as_str());
         let written = entry.is_some_and(|entry| entry.get("state").as_text() == "posting");
@@ -135,13 +140,26 @@ impl Truth {
     }
 
     /// A client hears how its fetch ended.
-    pub fn answered(&mut self, posted: &Posted, reply: &Json) {
+    pub fn answered(&mut self, posted: &Posted, reply: &Json, engine: &Engine) {
         let Some(fetch) = self.fetch(posted) else { return };
         fetch.heard = true;
+        let jobs = fetch.charges.iter().filter_map(|place| engine.ledger().charges().get(*place));
+        fetch.named = jobs.map(|charge| charge.job.to_string()).find(|job| {
+            // Of an answer that breaks off the id may have arrived.
+            let whole = reply.get("body").get("id").as_text() == job;
+            (200.0..300.0).contains(&reply.number_of("status"))
+                && (whole || reply.get("text").as_text().contains(&format!(r#""id":"{job}""#)))
+        });
         let refused = is_refusal(reply.number_of("status"));
         if fetch.outcome == Outcome::Open && refused && (fetch.charges.is_empty() || fetch.replayed) {
             fetch.outcome = Outcome::Refused;
         }
+    }
+
+    /// The jobs that answers named to that tab as its own.
+    pub fn named_to(&self, tab: usize) -> Vec<String> {
+        let fetches = self.operations.values().flat_map(|operation| &operation.fetches);
+        fetches.filter(|fetch| fetch.by.0 == tab).filter_map(|fetch| fetch.named.clone()).collect()
     }
 
     /// An answer comes to a tab where no task waits for it. It may be late, but not left for dead.
@@ -149,6 +167,15 @@ impl Truth {
         let named = (200.0..300.0).contains(&reply.number_of("status")) && reply.get("body").get("id").is_there();
         if named && self.fetch(posted).is_some_and(|fetch| !fetch.heard) {
             self.violated(|| format!("nobody hears which job {} was charged for", posted.0));
+        }
+    }
+
+    /// A caller is told that nobody knows.
+    pub fn told_unknown(&mut self, id: &str, by: (usize, u32)) {
+        let Some(operation) = self.operations.get_mut(id) else { return };
+        operation.told_unknown = true;
+        if operation.fetches.iter().any(|fetch| fetch.by == by && fetch.named.is_some()) {
+            self.violated(|| format!("the answer to {id} named its job, and its caller is told that nobody knows"));
         }
     }
 

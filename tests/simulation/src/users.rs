@@ -225,7 +225,7 @@ impl State {
                     (0.77..0.82, _) => {
                         let operation = self.pick(|users| &users.charges).and_then(|charge| charge.operation);
                         if let Some(operation) = operation {
-                            let job = self.truth.operations.get(&operation).and_then(|operation| operation.webhook.clone());
+                            let job = self.webhook_of(&operation);
                             // Of a render everybody knows the job, whether it was carried out or not.
                             let entry = self.journal.get(format!("{}/{operation}", self.truth.namespace).as_str());
                             let rendered = entry.map_or(Json::Nothing, |entry| entry.get("job"));
@@ -251,6 +251,13 @@ impl State {
         };
         self.users.operations += 1;
         Some(self.charge(tab, charge))
+    }
+
+    /// The job that a webhook brings for an operation. Where the operation stands in its address, anybody may have sent it.
+    fn webhook_of(&mut self, operation: &str) -> Option<Rc<str>> {
+        let known = self.truth.operations.get(operation)?;
+        let (job, token) = (known.webhook.clone(), known.token);
+        if token && self.strikes(Fault::WebhookForged) { self.pick(|users| &users.jobs) } else { job }
     }
 
     fn charge(&mut self, tab: usize, number: usize) -> (usize, Json) {
@@ -285,6 +292,10 @@ impl State {
                 if !self.truth.is_rightful(&operation, id.as_text(), render, &self.engine) {
                     self.truth.violated(|| format!("{operation} resolves with {}, which it did not pay for", id.as_text()));
                 }
+                let asked = if render { id == charge.id } else { job.get("name") == charge.request.get("name") };
+                if !asked {
+                    self.truth.violated(|| format!("{operation} resolves with {}, which is another's wish", id.as_text()));
+                }
                 if let Some(operation) = self.truth.operations.get_mut(&operation) {
                     operation.told = true;
                 }
@@ -303,12 +314,12 @@ impl State {
                 let name = failure.get("name");
                 let unknown = name.as_text() == "ChargeUnknownError";
                 if unknown {
-                    if let Some(operation) = self.truth.operations.get_mut(&operation) {
-                        operation.told_unknown = true;
+                    if let Some(call) = self.users.calls.get(number) {
+                        self.truth.told_unknown(&operation, (call.tab, call.task));
                     }
                     if self.chance(0.5) {
                         let ms = self.random.between(0.0, 20_000.0);
-                        let job = self.truth.operations.get(&operation).and_then(|operation| operation.webhook.clone());
+                        let job = self.webhook_of(&operation);
                         let slot = self.random.next() as usize % 2;
                         self.plan(ms, What::Settle { slot, operation, job });
                     }

@@ -420,11 +420,17 @@ impl State {
         self.note(|| {
             format!("  server: {} {} -> {} {:?}", flight.request.method, flight.request.path, reply.status, reply.wire)
         });
-        // The faults of jobs can be crossed with others; an answer for somebody else comes from a cache or a proxy.
-        let own = !post || flight.request.path.ends_with("/render/");
-        if own && reply.wire == Wire::Deliver && !self.engine.jobs().is_empty() && self.strikes(Fault::Crossed) {
-            let other = self.engine.jobs()[self.random.next() as usize % self.engine.jobs().len()].id.to_string();
-            if !flight.request.path.contains(&other) {
+        // The faults of jobs can be crossed with others; an answer for somebody else comes from a cache or a proxy. What makes
+        // a new job is handed another one that its client knows: of one that it does not, nobody could tell.
+        let named = post && !flight.request.path.ends_with("/render/");
+        let others = if named {
+            self.truth.named_to(flight.tab)
+        } else {
+            self.engine.jobs().iter().map(|job| job.id.to_string()).collect()
+        };
+        if reply.wire == Wire::Deliver && !others.is_empty() && self.strikes(Fault::Crossed) {
+            let other = &others[self.random.next() as usize % others.len()];
+            if !flight.request.path.contains(other) {
                 let get = engine::Request::get(&format!("/api/custom_template_jobs/{other}/")).keys("sandbox", "sandbox");
                 self.engine.handle(now, Command::SetFaults(Vec::new()));
                 self.armed = false;
@@ -640,7 +646,7 @@ impl World {
                     if awaited {
                         state.hash = mix(state.hash, &task.to_le_bytes());
                         if let (Some(posted), Ok(reply)) = (&posted, &answer) {
-                            state.truth.answered(posted, reply);
+                            state.truth.answered(posted, reply, &state.engine);
                         }
                         state.note(|| {
                             let (Ok(value) | Err(value)) = &answer;
