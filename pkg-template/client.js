@@ -4,14 +4,15 @@
 // thrown here, and rejects the call.
 
 import { imports } from "./custom_template_jobs_bg.js";
-import { Plumbing, calls, clients, inBrowser, later, report } from "./plumbing.js";
+import { Plumbing, calls, clients, hasTabs, inBrowser, later, report } from "./plumbing.js";
+import { Tabs } from "./tabs.js";
 import { attach, put, value } from "./values.js";
 
 // What the core is told.
 const [
   RESUME, RESUME_THROWN, LEAVE, LATE, DISCONNECT,
-  SUBMIT, PREVIEW_ASYNC, PREVIEW_SYNC, RENDER, GET, TEMPLATES, REMAINING_CREDITS, ESTIMATE, PENDING, SETTLE, POLL,
-] = Array(16).keys();
+  SUBMIT, PREVIEW_ASYNC, PREVIEW_SYNC, RENDER, GET, TEMPLATES, REMAINING_CREDITS, ESTIMATE, PENDING, SETTLE, POLL, HEAR,
+] = Array(17).keys();
 
 /* ---- errors ---------------------------------------------------------------------------------- */
 
@@ -207,6 +208,8 @@ class Call {
 
 // What the calls of one client share, and where the core hears of what it began for them.
 class Connection extends Plumbing {
+  tabs = hasTabs && new Tabs((look) => this.tell(HEAR, 0, look));
+
   build(init, headers) {
     return value(exported.check(put(headers))) ?? { ...init, headers: new Headers(headers) };
   }

@@ -194,6 +194,13 @@ impl<H: Host> Client<H> {
         H::Value::clear();
     }
 
+    /// Another client of the account has looked at a job, and this is what it heard: the record of its reply, with the `id`
+    /// of the job, and `at`, when it was asked for, in milliseconds since 1970.
+    pub fn hear(&self, heard: H::Value) {
+        self.0.borrow_mut().hear(heard);
+        H::Value::clear();
+    }
+
     /// The time of a charge's caller is over. The charge goes on where it may have been sent.
     pub fn late(&self, task: u32) {
         self.0.borrow_mut().late(task);

@@ -38,7 +38,8 @@ pub struct Request<V> {
     pub endpoint: Endpoint,
     /// Base URL and path.
     pub url: V,
-    /// What becomes the JSON body, or nothing.
+    /// What becomes the JSON body, or nothing. Of a look that serves waits alone: `account/job`, under which others may be
+    /// making it too. What they hear is as good: [`Client::hear`](crate::client::Client::hear).
     pub body: V,
     /// The operation id, for a charge; a host may send it as `Idempotency-Key`.
     pub operation: V,

@@ -69,7 +69,7 @@ pub struct Memory {
     /// When the wait began.
     since: f64,
     /// When it was last looked at.
-    looked: f64,
+    pub looked: f64,
     /// How long such jobs take; short rather than long.
     pub expected: f64,
     /// Where the line that tells the end begins: a look, or the last one that did not find it running.

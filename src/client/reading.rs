@@ -18,25 +18,32 @@ pub struct Reading<V: Value> {
     retries: u32,
     attempt: u32,
     sent: bool,
+    /// See [`Request::body`].
+    name: Kept<V>,
 }
 
 impl<V: Value> Reading<V> {
     /// `timeout` is for one request, in milliseconds.
     pub fn new(endpoint: Endpoint, id: V, timeout: f64, retries: u32) -> Self {
-        Self { endpoint, id: id.into(), timeout, retries, attempt: 0, sent: false }
+        Self { endpoint, id: id.into(), timeout, retries, attempt: 0, sent: false, name: Kept::nothing() }
     }
 }
 
 impl<H: Host> Core<H> {
-    /// Looks at a job in the name of another task, which is told what for; the number of the look.
-    pub(super) fn look(&mut self, parent: u32, what: u32, id: H::Value, retries: u32) -> u32 {
+    /// Looks at a job in the name of another task, which is told what for; the number of the look. What is heard is taken for
+    /// its answer.
+    pub(super) fn look(&mut self, parent: u32, what: u32, id: H::Value, retries: u32, heard: H::Value) -> u32 {
         let reading = Reading::new(Endpoint::Get, id, self.config.timeout, retries);
-        self.add(Owner::Task(parent, what), Task::Read(Box::new(reading)))
+        let name = if parent == self.watch { self.key(id) } else { H::Value::nothing() };
+        let reading = Reading { name: name.into(), sent: heard.is_there(), ..reading };
+        let number = self.place(Owner::Task(parent, what), Task::Read(Box::new(reading)));
+        self.advance(number, 0, Ok(heard));
+        number
     }
 
     /// Looks as often as a read is tried.
     pub(super) fn look_well(&mut self, parent: u32, id: H::Value) {
-        self.look(parent, 0, id, self.config.max_retries);
+        self.look(parent, 0, id, self.config.max_retries, H::Value::nothing());
     }
 
     pub(super) fn read_on(
@@ -48,7 +55,7 @@ impl<H: Host> Core<H> {
         let path = say(reading.endpoint.path(), *reading.id, *reading.id);
         if !reading.sent {
             reading.sent = true;
-            self.send(task, reading.endpoint, path, H::Value::nothing(), H::Value::nothing(), reading.timeout);
+            self.send(task, reading.endpoint, path, *reading.name, H::Value::nothing(), reading.timeout);
             return None;
         }
         let judged = judged(reading.endpoint, *reading.id, answer.unwrap_or_else(|thrown| thrown));

@@ -770,6 +770,156 @@ fn many_watchers_of_one_job_share_its_requests_and_all_hear_the_end() {
     assert_eq!(requests_of(10), requests_of(1));
 }
 
+/// What another client heard of the job, which it asked for so many milliseconds ago.
+fn elsewhere(host: &Scripted, ago: f64, status: u16, body: &str) -> Place {
+    let heard = Place::record().with_text("id", ID).with_number("status", status.into());
+    heard.with("body", value(json(body))).with_number("at", host.wall() - ago)
+}
+
+/// In so many milliseconds another client tells what it hears then.
+fn tell(client: &Client<Scripted>, host: &Scripted, ms: f64, status: u16, body: String) {
+    let client = client.clone();
+    host.later(ms, move |host| client.hear(elsewhere(host, 1.0, status, &body)));
+}
+
+#[test]
+fn what_another_client_hears_is_a_look_of_ones_own() {
+    let (client, host) = client_of(|_| (1.0, answer(200, &job("running", r#","progress":0.1"#))));
+    let log = watching(&client, &host, PollOptions { max_interval: Some(2_000.0), ..video() });
+    for second in 1..60 {
+        let more = format!(r#","progress":0.{}"#, 1 + second / 20);
+        tell(&client, &host, f64::from(second) * 1_000.0, 200, job("running", &more));
+    }
+    tell(&client, &host, 60_000.0, 200, job("done", r#","progress":1,"video_output":"https://v""#));
+    host.finish();
+    assert_eq!(host.times(), [0.0], "nothing is asked that another asked");
+    assert_eq!(*log.borrow(), ["Running 0.1", "Running 0.2", "Running 0.3", "Done 1", "end"]);
+    assert_idle(&client, &host);
+}
+
+#[test]
+fn when_nobody_else_looks_any_more_the_next_look_is_as_far_away_as_from_ones_own() {
+    let (client, host) = client_of(|_| (1.0, answer(200, &job("running", ""))));
+    let options = PollOptions { max_interval: Some(4_000.0), ..video() };
+    tell(&client, &host, 3_000.0, 200, job("running", ""));
+    assert!(host.run_for(8_000.0, client.poll(ID, None, options)).is_none());
+    assert_eq!(host.times(), [0.0, 7_000.0]);
+}
+
+#[test]
+fn a_hidden_page_that_hears_what_others_ask_asks_nothing() {
+    let (client, host) = client_of(|_| (1.0, answer(200, &job("running", ""))));
+    host.set_env(Env { visible: false, online: true });
+    for look in 1..40 {
+        tell(&client, &host, f64::from(look) * 10_000.0, 200, job("running", ""));
+    }
+    assert!(host.run_for(400_000.0, client.poll(ID, None, video())).is_none());
+    assert_eq!(host.times(), [0.0]);
+}
+
+#[test]
+fn a_look_under_way_ends_with_what_another_hears_first() {
+    let (client, host) = client_of(|_| (20_000.0, answer(200, &job("running", ""))));
+    tell(&client, &host, 500.0, 200, job("done", r#","video_output":"https://v""#));
+    host.run(client.poll(ID, None, video())).expect("done");
+    assert!(host.now() < 501.0);
+    assert_idle(&client, &host);
+}
+
+#[test]
+fn an_end_that_was_asked_for_before_the_wait_began_is_not_believed() {
+    let done = job("done", r#","preview":"https://p""#);
+    for (old, ends) in [(false, true), (true, false)] {
+        let (client, host) = client_of(|_| (1_000.0, answer(200, &job("running", ""))));
+        let (other, body) = (client.clone(), done.clone());
+        // Whoever rendered it elsewhere in the meantime does not mean the preview.
+        host.later(100.0, move |host| other.hear(elsewhere(host, if old { 200.0 } else { 50.0 }, 200, &body)));
+        let ended = host.run_for(500.0, client.poll(ID, None, PollOptions::default())).is_some();
+        assert_eq!(ended, ends, "old: {old}");
+    }
+}
+
+#[test]
+fn that_a_job_goes_on_is_believed_of_a_moment_ago_where_nothing_is_known() {
+    let (client, host) = client_of(|_| (1_000.0, answer(200, &job("running", r#","progress":0.5"#))));
+    let log = watching(&client, &host, video());
+    for (ms, ago, progress) in [(10.0, 800.0, 0.2), (20.0, 800.0, 0.1)] {
+        let other = client.clone();
+        let body = job("running", &format!(r#","progress":{progress}"#));
+        host.later(ms, move |host| other.hear(elsewhere(host, ago, 200, &body)));
+    }
+    host.run(host.wait(1_400.0));
+    assert_eq!(*log.borrow(), ["Running 0.2"], "and nothing older than what is known");
+}
+
+#[test]
+fn a_retry_after_that_another_hears_quiets_this_client_too() {
+    let (client, host) = client_of(|_| (1.0, answer(200, &job("running", ""))));
+    let other = client.clone();
+    host.later(1_000.0, move |host| {
+        other.hear(elsewhere(host, 1.0, 429, "{}").with_number("retryAfter", 30_000.0));
+    });
+    let options = PollOptions { max_interval: Some(2_000.0), ..video() };
+    assert!(host.run_for(32_000.0, client.poll(ID, None, options)).is_none());
+    let times = host.times();
+    assert!(times.len() == 2 && times[1] >= 31_000.0, "{times:?}");
+}
+
+#[test]
+fn what_is_heard_and_is_no_answer_changes_nothing() {
+    let looks_of = |count: usize| {
+        let (client, host) = client_of(|_| (100.0, answer(200, &job("running", ""))));
+        let log = watching(&client, &host, PollOptions { timeout: Some(60_000.0), ..video() });
+        for second in 0..50 {
+            let client = client.clone();
+            host.later(f64::from(second) * 1_000.0 + 50.0, move |host| {
+                for at in 0..count {
+                    // A value is good for one step.
+                    client.hear(rubbish(host)[at]);
+                }
+            });
+        }
+        host.finish();
+        assert_eq!(*log.borrow(), ["Running -1", "PollTimeoutError"]);
+        assert_idle(&client, &host);
+        host.times()
+    };
+    assert_eq!(looks_of(RUBBISH), looks_of(0));
+}
+
+/// How much of it there is.
+const RUBBISH: usize = 17;
+
+/// What a page's other scripts may say that is no answer to a look at the job.
+fn rubbish(host: &Scripted) -> [Place; RUBBISH] {
+    let done = job("done", r#","video_output":"https://v""#);
+    let now = |status, body: &str| elsewhere(host, 0.0, status, body);
+    let mut deep = json("{}");
+    for _ in 0..100 {
+        deep = serde_json::json!([deep]);
+    }
+    [
+        value(json("null")),
+        value(json("7")),
+        value(json("[]")),
+        value(json(r#"{"id":null}"#)),
+        value(json(&format!(r#"{{"id":"{ID}"}}"#))),
+        value(json(&format!(r#"{{"id":"{OTHER}","status":200,"at":1e300,"body":{done}}}"#))),
+        value(json(&format!(r#"{{"id":"{ID}","status":200,"body":{done}}}"#))),
+        value(json(&format!(r#"{{"id":"{ID}","status":200,"at":{{}},"body":{done}}}"#))),
+        now(200, "null"),
+        now(200, "{}"),
+        now(200, &done.replace(ID, OTHER)),
+        now(200, &deep.to_string()),
+        now(302, "{}"),
+        elsewhere(host, 3_600_000.0, 503, "{}"),
+        // These end a wait: each finds out for itself.
+        now(401, &done),
+        now(403, &done),
+        now(404, &done),
+    ]
+}
+
 #[test]
 fn a_watcher_that_is_forgotten_hears_nothing_more_and_the_last_one_ends_the_run() {
     let (client, host) = client_of(|_| (1.0, answer(200, &job("running", ""))));

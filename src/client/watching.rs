@@ -299,11 +299,12 @@ impl<H: Host> Core<H> {
             let at = watch.at(next);
             if let Some(watched) = watch.jobs.get_mut(at)
                 && watched.number == next
+                && watched.look == QUEUED
             {
                 watch.looking += 1;
                 watched.looked = now;
                 // The schedule does the trying again: an outage must not hold a place in flight.
-                watched.look = self.look(number, next, *watched.id, 0);
+                watched.look = self.look(number, next, *watched.id, 0, Value::nothing());
             }
         }
         if from == 0 || watch.until < watch.timer {
@@ -311,6 +312,35 @@ impl<H: Host> Core<H> {
             self.host.sleep(number, watch.until - now, true);
         }
         false
+    }
+
+    /// See [`Client::hear`](super::Client::hear). It is taken for the answer to a look that is begun now.
+    pub(crate) fn hear(&mut self, heard: H::Value) {
+        let (number, now) = (self.watch, self.host.now());
+        let (id, body) = (heard.get("id"), heard.get("body"));
+        let asked = now - self.host.wall() + heard.number_of("at");
+        let Some(watch) = self.watch_of(number) else { return };
+        let Some(watched) = watch.jobs.iter_mut().find(|watched| *watched.id == id) else { return };
+        let status = heard.number_of("status");
+        let is_job = status < 300.0 && body.get("id") == id;
+        // What was asked for before the wait began, or before its last look, may be old. As of a job that is given, only
+        // that it goes on is believed, and only where nothing is known. What ends a wait otherwise than by the job (401, 403
+        // and 404), or is no answer, each finds out for itself.
+        let good = if asked >= watched.memory.looked {
+            is_job || status > 404.0
+        } else {
+            is_job && watched.facts.is_none() && Status::parse(body.get("status")).is_active()
+        };
+        if !good {
+            return;
+        }
+        watched.looked = now;
+        let (job, own) = (watched.number, watched.look);
+        if own == 0 || own == QUEUED {
+            watch.looking += 1;
+        }
+        self.leave(own);
+        self.look(number, job, id, 0, heard);
     }
 
     /// Ends the waits whose time is over, of which `more` is given; when the next one's is.

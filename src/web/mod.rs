@@ -1,7 +1,8 @@
 //! The only WebAssembly code: the host over `fetch`, and what JavaScript or Rust front ends call.
 //!
-//! It translates and decides nothing. Beside it lie two scripts: `values.js`, the core's words for
-//! JavaScript's values, and `plumbing.js`, its way to timers, the network and the journal.
+//! It translates and decides nothing. Beside it lie three scripts: `values.js`, the core's words for
+//! JavaScript's values, `plumbing.js`, its way to timers, the network and the journal, and `tabs.js`, by which tabs share
+//! looks.
 
 #[cfg(feature = "serde")]
 mod error;

@@ -158,6 +158,10 @@ pub fn tell(client: i32, what: i32, number: i32, value: i32) -> i32 {
             12 => Wanted::Estimate,
             13 => Wanted::Pending,
             14 => Wanted::Settle,
+            HEAR => {
+                core.hear(value);
+                return 0;
+            }
             _ => Wanted::Poll,
         };
         core.start(wanted, value, &number)
@@ -175,6 +179,9 @@ const LEAVE: i32 = 2;
 const LATE: i32 = 3;
 /// A client is closed, and nothing of it goes on.
 const DISCONNECT: i32 = 4;
+
+/// Another tab has looked at a job.
+const HEAR: i32 = 16;
 
 /// Whether headers may be sent: nothing, else a record of the option that is to blame.
 #[wasm_bindgen]

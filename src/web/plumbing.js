@@ -9,6 +9,9 @@ const server =
 // A page, a worker of one, or something that plays one, such as jsdom.
 export const inBrowser = !!globalThis.document || !server && typeof WorkerGlobalScope === "function";
 
+// Elsewhere there are no other tabs, and an open channel would keep a process alive.
+export const hasTabs = inBrowser && !server;
+
 // How many looks at jobs the calls of a client share at once. Browsers open six connections to a host. On these two a task
 // that another request's event wakes hangs, so no two calls share anything. Elsewhere ten thousand jobs are looked at some
 // 800 times a second, which at 100 ms for each takes 80 at once.
@@ -66,7 +69,8 @@ export class Plumbing {
   #listening = 0;
 
   // Whoever has it adds: resume(task, ok, value), which hears of what was begun; build(init, headers), which makes the
-  // settings of a request; and perhaps posted(task, operation), which hears of what is being sent.
+  // settings of a request; and perhaps posted(task, operation), which hears of what is being sent, and `tabs`, with which it
+  // shares its looks.
   constructor(options) {
     this.options = options;
     this.idempotent = options.idempotencyHeader ?? !/^[a-z][a-z\d+.-]*:/i.test(options.baseUrl ?? "https:");
@@ -129,25 +133,28 @@ export class Plumbing {
 
   send(task, post, url, body, operation, timeout) {
     const controller = new AbortController();
+    const { signal } = controller;
     let timer;
     const stop = () => {
       clearTimeout(timer);
       controller.abort();
     };
-    const late = new Promise((resolve) => {
+    operation = value(operation);
+    url = value(url);
+    body = value(body);
+    const late = (resolve) => {
       timer = setTimeout(() => {
         resolve({ late: true });
         stop();
       }, timeout);
-    });
-    operation = value(operation);
+    };
+    const exchange = () =>
+      Promise.race([this.#exchange(post, url, post && body, operation, signal), new Promise(late)]).finally(stop);
     if (operation) this.posted?.(task, operation);
-    const { signal } = controller;
-    const answer = this.#exchange(post, value(url), value(body), operation, signal);
     // A page that goes to the back-forward cache with a read under way would come back to an answer that never comes, or of
     // long ago. What failed when it was left is tried again when it is back. Charges go on.
     if (!post) globalThis.addEventListener?.("pagehide", stop, { signal });
-    this.#promise(task, Promise.race([answer, late]).finally(stop), stop);
+    this.#promise(task, !post && body && this.tabs ? this.tabs.look(body, signal, exchange) : exchange(), stop);
   }
 
   async #exchange(post, url, body, operation, signal) {
@@ -159,7 +166,7 @@ export class Plumbing {
     let settings;
     try {
       const headers = [...(await this.#headers()), ["accept", "application/json"]];
-      if (body != undefined) {
+      if (body) {
         init.body = JSON.stringify(body);
         headers.push(["content-type", "application/json"]);
       }
@@ -257,6 +264,8 @@ export class Plumbing {
     globalThis.document?.[verb]("visibilitychange", this.wake);
     globalThis[verb]?.("online", this.wake);
     globalThis[verb]?.("pageshow", this.wake);
+    // The others should have heard the end before the lock is free.
+    if (before && this.tabs) setTimeout(() => this.#listening || this.tabs.close(), 1000);
   }
 }
 

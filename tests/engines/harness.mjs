@@ -79,6 +79,13 @@ export async function startBrowser(engine) {
     await move();
     await until(() => driver.executeScript("return !window.left && document.readyState === 'complete';"));
   };
+  /** Has the page play one of its acts, and gives how it ended. */
+  const act = async (name, ...args) => {
+    const script = "const [name, args, done] = arguments; window.act(name, ...JSON.parse(args)).then(done);";
+    const { value, error } = JSON.parse(await driver.executeAsyncScript(script, name, JSON.stringify(args)));
+    if (error) throw Object.assign(new Error(error.message), error);
+    return value;
+  };
   const version = (await driver.getCapabilities()).getBrowserVersion();
   return {
     version,
@@ -104,13 +111,36 @@ export async function startBrowser(engine) {
     },
     /** Takes the network from the browser, or gives it back. */
     offline: (yes) => offline(execute, (script) => driver.executeScript(script), yes),
-    /** Has the page play one of its acts, and gives how it ended. */
-    async act(name, ...args) {
-      const script = "const [name, args, done] = arguments; window.act(name, ...JSON.parse(args)).then(done);";
-      const { value, error } = JSON.parse(await driver.executeAsyncScript(script, name, JSON.stringify(args)));
-      if (error) throw Object.assign(new Error(error.message), error);
-      return value;
+    /** Visits a page in so many windows, all of which are seen, and comes back without them. */
+    async inWindows(url, count, use) {
+      const first = await driver.getWindowHandle();
+      const on = async (handle, then) => {
+        await driver.switchTo().window(handle);
+        return then();
+      };
+      const windows = [];
+      try {
+        while (windows.length < count) {
+          await driver.switchTo().newWindow("window");
+          const handle = await driver.getWindowHandle();
+          await moving(() => driver.get(url));
+          windows.push({
+            act: (...given) => on(handle, () => act(...given)),
+            errors: () => on(handle, () => driver.executeScript("return window.errors;")),
+            close: () => on(handle, () => driver.close()),
+            /** Ends the process that draws it. */
+            crash: () => on(handle, () => driver.get("chrome://crash").catch(() => {})),
+          });
+        }
+        await use(windows);
+      } finally {
+        for (const handle of await driver.getAllWindowHandles()) {
+          if (handle !== first) await on(handle, () => driver.close());
+        }
+        await driver.switchTo().window(first);
+      }
     },
+    act,
     /** What the page reported since it was loaded. */
     errors: () => driver.executeScript("return window.errors;"),
     async quit() {

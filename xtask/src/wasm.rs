@@ -25,7 +25,7 @@ pub const GLUE: &str = "custom_template_jobs_bg.js";
 pub const WASM: &str = "custom_template_jobs_bg.wasm";
 
 /// The hand-written scripts beside the Rust code, from which the wasm imports: the package holds them under their own names.
-pub const SNIPPETS: [&str; 2] = ["values.js", "plumbing.js"];
+pub const SNIPPETS: [&str; 3] = ["values.js", "plumbing.js", "tabs.js"];
 
 /// The script that holds the wasm for the entry `inline`.
 pub const INLINE: &str = "custom_template_jobs_bg.base64.js";
