@@ -169,7 +169,11 @@ async fn a_wait_listens_to_its_surroundings_until_it_ends() {
         r"
         const { addEventListener, removeEventListener } = globalThis;
         const seen = [];
-        globalThis.addEventListener = (type) => seen.push('+' + type);
+        globalThis.addEventListener = (type, _, options) => {
+            seen.push('+' + type);
+            // A listener may go with a signal.
+            options?.signal?.addEventListener('abort', () => seen.push('-' + type));
+        };
         globalThis.removeEventListener = (type) => seen.push('-' + type);
         return () => {
             Object.assign(globalThis, { addEventListener, removeEventListener });
@@ -180,7 +184,7 @@ async fn a_wait_listens_to_its_surroundings_until_it_ends() {
     let error = expect_error(TemplateJobs::new(&options()).poll(UNKNOWN_ID, soon()).await);
     let seen = seen.call0(&JsValue::UNDEFINED).expect("what was seen");
     assert_eq!(error.job_id(), Some(UNKNOWN_ID));
-    assert_eq!(seen, "+online +pageshow -online -pageshow");
+    assert_eq!(seen, "+online +pageshow +pagehide -pagehide -online -pageshow");
 }
 
 #[wasm_bindgen_test]
