@@ -129,8 +129,8 @@ function crash(cause) {
   for (const call of all) {
     call.fail(
       call.posted
-        ? problem("ChargeUnknownError", "The WebAssembly stopped while a request was under way that may have been charged. It is not sent again: call settle(operation) or look at your account before you start a new one.", { cause, operation: call.posted })
-        : problem("LoadError", "The WebAssembly stopped; the next call starts a fresh one. Please report this.", { cause }),
+        ? problem("ChargeUnknownError", "The WebAssembly stopped while a charge was under way: call settle(operation) or look at your account before you start a new one.", { cause, operation: call.posted })
+        : problem("LoadError", "The WebAssembly stopped; the next call starts it anew. Please report this.", { cause }),
     );
     call.over();
   }

@@ -122,11 +122,10 @@ impl<V: Value> Entry<V> {
     pub fn encode(&self) -> V {
         let record = V::record().with_number("version", Self::VERSION).with_number("fingerprint", self.fingerprint);
         let mut record = self.told(record).with("job", self.job);
-        if !self.hook.is_nan() {
-            record = record.with_number("hook", self.hook);
-        }
-        if !self.kind.is_nan() {
-            record = record.with_number("kind", self.kind);
+        for (key, number) in [("hook", self.hook), ("kind", self.kind)] {
+            if !number.is_nan() {
+                record = record.with_number(key, number);
+            }
         }
         if self.seen { record.with("seen", V::truth(true)) } else { record }
     }

@@ -38,11 +38,13 @@ pub struct Request<V> {
     pub endpoint: Endpoint,
     /// Base URL and path.
     pub url: V,
-    /// What becomes the JSON body, or nothing. Of a look that serves waits alone: `account/job`, under which others may be
-    /// making it too. What they hear is as good: [`Client::hear`](crate::client::Client::hear).
+    /// What becomes the JSON body, or nothing.
     pub body: V,
     /// The operation id, for a charge; a host may send it as `Idempotency-Key`.
     pub operation: V,
+    /// For a look that serves waits alone: `account/job`, by which others may be making it too. What they hear is as good:
+    /// [`Client::hear`](crate::client::Client::hear).
+    pub shared: V,
     /// Milliseconds until the answer must be whole.
     pub timeout: f64,
 }

@@ -460,7 +460,8 @@ impl<H: Host> Core<H> {
         charge.stage = Stage::Post;
         // Its caller's time is the caller's; the answer is waited for as long as any.
         let timeout = self.config.preview_timeout.max(self.config.timeout);
-        self.send(task, charge.endpoint, charge.path(), *charge.request, *charge.operation, timeout);
+        let given = [*charge.request, *charge.operation, H::Value::nothing()];
+        self.send(task, charge.endpoint, charge.path(), given, timeout);
     }
 
     /// What a reply means, and the journal that is told of it. The outcome, where it has nothing to tell.

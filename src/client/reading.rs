@@ -18,14 +18,14 @@ pub struct Reading<V: Value> {
     retries: u32,
     attempt: u32,
     sent: bool,
-    /// See [`Request::body`].
-    name: Kept<V>,
+    /// Whether it serves waits alone; see [`Request::shared`].
+    shared: bool,
 }
 
 impl<V: Value> Reading<V> {
     /// `timeout` is for one request, in milliseconds.
     pub fn new(endpoint: Endpoint, id: V, timeout: f64, retries: u32) -> Self {
-        Self { endpoint, id: id.into(), timeout, retries, attempt: 0, sent: false, name: Kept::nothing() }
+        Self { endpoint, id: id.into(), timeout, retries, attempt: 0, sent: false, shared: false }
     }
 }
 
@@ -34,8 +34,7 @@ impl<H: Host> Core<H> {
     /// its answer.
     pub(super) fn look(&mut self, parent: u32, what: u32, id: H::Value, retries: u32, heard: H::Value) -> u32 {
         let reading = Reading::new(Endpoint::Get, id, self.config.timeout, retries);
-        let name = if parent == self.watch { self.key(id) } else { H::Value::nothing() };
-        let reading = Reading { name: name.into(), sent: heard.is_there(), ..reading };
+        let reading = Reading { shared: parent == self.watch, sent: heard.is_there(), ..reading };
         let number = self.place(Owner::Task(parent, what), Task::Read(Box::new(reading)));
         self.advance(number, 0, Ok(heard));
         number
@@ -55,7 +54,9 @@ impl<H: Host> Core<H> {
         let path = say(reading.endpoint.path(), *reading.id, *reading.id);
         if !reading.sent {
             reading.sent = true;
-            self.send(task, reading.endpoint, path, *reading.name, H::Value::nothing(), reading.timeout);
+            let nothing = H::Value::nothing();
+            let shared = if reading.shared { self.key(*reading.id) } else { nothing };
+            self.send(task, reading.endpoint, path, [nothing, nothing, shared], reading.timeout);
             return None;
         }
         let judged = judged(reading.endpoint, *reading.id, answer.unwrap_or_else(|thrown| thrown));
@@ -85,8 +86,7 @@ impl<H: Host> Core<H> {
         task: u32,
         endpoint: Endpoint,
         path: H::Value,
-        body: H::Value,
-        operation: H::Value,
+        [body, operation, shared]: [H::Value; 3],
         timeout: f64,
     ) {
         if self.hears {
@@ -100,6 +100,7 @@ impl<H: Host> Core<H> {
                 url: say("%0%1", *self.config.base_url, path),
                 body,
                 operation,
+                shared,
                 timeout: timeout.min(LONGEST),
             },
         );

@@ -9,7 +9,7 @@ use crate::value::Value;
 
 #[wasm_bindgen(module = "/src/web/plumbing.js")]
 extern "C" {
-    pub(super) fn send(client: i32, task: i32, post: i32, url: i32, body: i32, operation: i32, timeout: f64);
+    pub(super) fn send(client: i32, task: i32, post: i32, url: i32, body: i32, operation: i32, shared: i32, timeout: f64);
     pub(super) fn sleep(client: i32, task: i32, ms: f64, light: i32);
     pub(super) fn wake(client: i32);
     pub(super) fn forget(client: i32, task: i32);
@@ -33,8 +33,9 @@ extern "C" {
 macro_rules! by_plumbing {
     () => {
         fn send(&self, task: u32, request: crate::host::Request<Js>) {
-            let crate::host::Request { endpoint, url, body, operation, timeout } = &request;
-            host::send(self.client, task as i32, endpoint.charges().is_some().into(), url.0, body.0, operation.0, *timeout);
+            let crate::host::Request { endpoint, url, body, operation, shared, timeout } = &request;
+            let post = endpoint.charges().is_some().into();
+            host::send(self.client, task as i32, post, url.0, body.0, operation.0, shared.0, *timeout);
         }
 
         fn sleep(&self, task: u32, ms: f64, light: bool) {

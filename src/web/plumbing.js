@@ -131,7 +131,7 @@ export class Plumbing {
 
   /* ---- the network ---- */
 
-  send(task, post, url, body, operation, timeout) {
+  send(task, post, url, body, operation, shared, timeout) {
     const controller = new AbortController();
     const { signal } = controller;
     let timer;
@@ -142,6 +142,7 @@ export class Plumbing {
     operation = value(operation);
     url = value(url);
     body = value(body);
+    shared = value(shared);
     const late = (resolve) => {
       timer = setTimeout(() => {
         resolve({ late: true });
@@ -149,12 +150,12 @@ export class Plumbing {
       }, timeout);
     };
     const exchange = () =>
-      Promise.race([this.#exchange(post, url, post && body, operation, signal), new Promise(late)]).finally(stop);
+      Promise.race([this.#exchange(post, url, body, operation, signal), new Promise(late)]).finally(stop);
     if (operation) this.posted?.(task, operation);
     // A page that goes to the back-forward cache with a read under way would come back to an answer that never comes, or of
     // long ago. What failed when it was left is tried again when it is back. Charges go on.
     if (!post) globalThis.addEventListener?.("pagehide", stop, { signal });
-    this.#promise(task, !post && body && this.tabs ? this.tabs.look(body, signal, exchange) : exchange(), stop);
+    this.#promise(task, shared && this.tabs ? this.tabs.look(shared, signal, exchange) : exchange(), stop);
   }
 
   async #exchange(post, url, body, operation, signal) {

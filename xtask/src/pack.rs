@@ -19,7 +19,7 @@ use crate::workspace::Workspace;
 const FACADE: &str = "client.js";
 
 /// Most bytes of brotli that a page may load: what was reached. It is raised only by what an issue grants.
-const BUDGET: usize = 21_950;
+const BUDGET: usize = 21_900;
 
 /// Builds the tarball and returns where it is.
 pub fn run(workspace: &Workspace) -> Result<PathBuf> {

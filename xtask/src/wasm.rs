@@ -88,7 +88,7 @@ fn flags(workspace: &Workspace) -> Vec<String> {
         .chain([(workspace.root.as_path(), "crate")])
         .map(|(from, to)| format!("--remap-path-prefix={}={to}", from.display()))
         .chain(
-            ["-Clink-arg=--emit-relocs", "-Clink-arg=-zstack-size=65536", "-Cllvm-args=-inline-threshold=50"]
+            ["-Clink-arg=--emit-relocs", "-Clink-arg=-zstack-size=65536", "-Cllvm-args=-inline-threshold=40"]
                 .map(str::to_owned),
         )
         .collect()

@@ -689,8 +689,9 @@ impl Host for Tab {
     type Call = usize;
 
     fn send(&self, task: u32, request: Request<Value>) {
-        let Request { endpoint, url, body, operation, timeout } = request;
-        let request = Request { endpoint, url: url.own(), body: body.own(), operation: operation.own(), timeout };
+        let Request { endpoint, url, body, operation, shared, timeout } = request;
+        let [url, body, operation, shared] = [url, body, operation, shared].map(custom_template_jobs::value::Value::own);
+        let request = Request { endpoint, url, body, operation, shared, timeout };
         check_time(request.timeout, "a timeout");
         let state = &mut *self.0.borrow_mut();
         if request.endpoint.charges().is_some() {

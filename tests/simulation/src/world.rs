@@ -712,8 +712,9 @@ impl Host for Tab {
     type Call = usize;
 
     fn send(&self, task: u32, request: Request<Value>) {
-        let Request { endpoint, url, body, operation, timeout } = request;
-        let request = Request { endpoint, url: url.own(), body: body.own(), operation: operation.own(), timeout };
+        let Request { endpoint, url, body, operation, shared, timeout } = request;
+        let [url, body, operation, shared] = [url, body, operation, shared].map(custom_template_jobs::value::Value::own);
+        let request = Request { endpoint, url, body, operation, shared, timeout };
         self.world.state.borrow_mut().send(self.number, task, &request);
     }
 
