@@ -426,7 +426,8 @@ impl<H: Host> Core<H> {
         charge.holds = false;
         charge.failed += 1;
         charge.operation = say("%0:again", *charge.operation, *charge.operation).into();
-        charge.hook = charge.before.get("updated_at").hash(0.0);
+        // By another seed: it is nobody's address, even where a job has neither.
+        charge.hook = charge.before.get("updated_at").hash(1.0);
         charge.stage = Stage::Turn;
         self.take_turn(task, charge);
     }

@@ -125,7 +125,8 @@ impl<V: Value> Known<V> {
         match self.find(render).map(|charged| charged.entry) {
             Some(entry) if entry.step == Step::Render => entry.kind,
             Some(entry) if !entry.kind.is_nan() => V::number(entry.kind).hash(0.0),
-            _ => template.hash(f64::from(step as u8 * 3 + model as u8)),
+            _ if template.is_there() => template.hash(f64::from(step as u8 * 3 + model as u8)),
+            _ => f64::NAN,
         }
     }
 
@@ -247,6 +248,7 @@ impl<H: Host> Core<H> {
             // merge what they know.
             let kind = ended.entry.kind;
             if let Some(learned) = self.known.learned(kind)
+                && ended.template.is_there()
                 && !facts.status.is_failure()
             {
                 let record = H::Value::record().with_number("kind", kind).with_number("ms", learned.milliseconds);

@@ -2185,6 +2185,21 @@ fn a_job_that_is_gone_on_with_after_a_reload_is_expected_when_it_was_before() {
 }
 
 #[test]
+fn a_job_of_an_earlier_run_teaches_nothing_and_leaves_what_was_learned_as_old_as_it_is() {
+    let (client, host) = taking(20_000.0);
+    for learned in [0, 1] {
+        let pending = host.run(client.submit(&request(), &anew(&host))).expect("posted");
+        let before = host.durations();
+        assert_eq!(before.len(), learned);
+        let reloaded = another(&host);
+        host.run(reloaded.pending()).expect("listed");
+        looks_of(&reloaded, &host, &pending, PollOptions::default());
+        assert_eq!(host.durations(), before);
+        looks_at(&client, &host, &request(), PollOptions::default());
+    }
+}
+
+#[test]
 fn a_memory_from_the_journal_moves_the_first_look_and_no_look_to_later_than_it_was_planned() {
     let (client, host) = taking(4_000.0);
     assert_eq!(looks_at(&client, &host, &request(), PollOptions::default()), [5_000.0]);

@@ -265,7 +265,7 @@ export class Plumbing {
     globalThis.document?.[verb]("visibilitychange", this.wake);
     globalThis[verb]?.("online", this.wake);
     globalThis[verb]?.("pageshow", this.wake);
-    // The others should have heard the end before the lock is free.
+    // Others who ask in this moment are still answered.
     if (before && this.tabs) setTimeout(() => this.#listening || this.tabs.close(), 1000);
   }
 }
