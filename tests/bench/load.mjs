@@ -7,6 +7,7 @@ import { readFile, writeFile } from "node:fs/promises";
 import { createServer, connect } from "node:net";
 import { join } from "node:path";
 import { promisify } from "node:util";
+import { start } from "./programs.mjs";
 
 const [sandbox, generator, tools, scratch] = process.argv.slice(2);
 
@@ -20,19 +21,6 @@ const KEYS = { "X-API-ID": "sandbox", "X-API-KEY": "sandbox" };
 const LIMITS = { ratio: 10, firstAnswerMs: 100, jobsMegabytes: 100 };
 
 const median = (list) => list.toSorted((a, b) => a - b)[Math.floor(list.length / 2)];
-
-/** Starts a program and waits until it prints where it listens. */
-async function start(program, args, ready) {
-  const child = spawn(program, args, { stdio: ["ignore", "pipe", "inherit"] });
-  let text = "";
-  for await (const chunk of child.stdout) {
-    text += chunk;
-    if (ready.test(text)) break;
-  }
-  if (!ready.test(text)) throw new Error(`${program} did not start: ${text}`);
-  child.stdout.resume();
-  return { url: ready.exec(text)[1], pid: child.pid, stop: () => (child.kill(), once(child, "exit")) };
-}
 
 const startSandbox = (...flags) => start(sandbox, ["--port", "0", ...flags], /listening on (http:\S+)\n/);
 

@@ -2,13 +2,13 @@
 // with answers that take 100 ms; a few hundred of them with ours and with each peer's own loop, all at once; and how soon a
 // wait is over that is aborted. Only the process that waits is measured. Argument: the sandbox.
 
-import { execFile, spawn } from "node:child_process";
-import { once } from "node:events";
+import { execFile } from "node:child_process";
 import { mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
+import { start } from "./programs.mjs";
 
 const [sandbox] = process.argv.slice(2);
 
@@ -23,18 +23,6 @@ const LIMITS = { bytes: 2_048, cores: 0.5 };
 /** What every client waits for: so many jobs that run a minute. */
 const SIDE = { jobs: 200, job: { running: 2_000, end: 60_000 } };
 const ABORTS = 20;
-
-async function start(program, args, ready) {
-  const child = spawn(program, args, { stdio: ["ignore", "pipe", "inherit"] });
-  let text = "";
-  for await (const chunk of child.stdout) {
-    text += chunk;
-    if (ready.test(text)) break;
-  }
-  if (!ready.test(text)) throw new Error(`${program} did not start: ${text}`);
-  child.stdout.resume();
-  return { url: ready.exec(text)[1], stop: () => (child.kill(), once(child, "exit")) };
-}
 
 async function client(what) {
   const args = ["--expose-gc", fileURLToPath(new URL("watching-client.mjs", import.meta.url)), JSON.stringify(what)];

@@ -280,10 +280,10 @@ test("a_charge_whose_isolate_is_killed_before_its_verdict_is_known_afterwards_an
   }
 });
 
-test("one_operation_id_is_one_charge_for_every_request_that_reaches_a_durable_object", async () => {
-  const contents = await bundled("durable-object", account(stage.setting), { conditions: ["workerd", "worker", "browser"], external: ["*.wasm"] });
-  await stage.reset();
-  const worker = new Miniflare({
+/** A worker whose Durable Object is the script's `Account`. */
+async function accounts(name, script) {
+  const contents = await bundled(name, script, { conditions: ["workerd", "worker", "browser"], external: ["*.wasm"] });
+  return new Miniflare({
     compatibilityDate: RECENT,
     cf: false,
     durableObjects: { ACCOUNTS: "Account" },
@@ -292,6 +292,11 @@ test("one_operation_id_is_one_charge_for_every_request_that_reaches_a_durable_ob
       { type: "CompiledWasm", path: WASM, contents: await readFile(join(packageDirectory, WASM)) },
     ],
   });
+}
+
+test("one_operation_id_is_one_charge_for_every_request_that_reaches_a_durable_object", async () => {
+  await stage.reset();
+  const worker = await accounts("durable-object", account(stage.setting));
   try {
     const url = String(await worker.ready);
     const told = () => settles(fetch(url), PATIENCE).then((answer) => answer.json());
@@ -324,16 +329,7 @@ const learning = `
   export default { fetch: (request, { ACCOUNTS }) => ACCOUNTS.get(ACCOUNTS.idFromName("one")).fetch(request) };`;
 
 test("what_one_request_learned_in_a_durable_object_the_next_one_looks_by", async () => {
-  const contents = await bundled("learning", learning, { conditions: ["workerd", "worker", "browser"], external: ["*.wasm"] });
-  const worker = new Miniflare({
-    compatibilityDate: RECENT,
-    cf: false,
-    durableObjects: { ACCOUNTS: "Account" },
-    modules: [
-      { type: "ESModule", path: "main.js", contents },
-      { type: "CompiledWasm", path: WASM, contents: await readFile(join(packageDirectory, WASM)) },
-    ],
-  });
+  const worker = await accounts("learning", learning);
   try {
     const url = String(await worker.ready);
     await (await settles(fetch(`${url}learn`), PATIENCE)).json();
