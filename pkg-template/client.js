@@ -138,18 +138,14 @@ function crash(cause) {
 
 let youngest = 0; // the number of the call that was made last
 
-// One call of a method, as the core sees it: what it is given, and who hears how it ends.
+// One call of a method. How it ends is heard by the functions `resolve` and `reject` of whoever made it, and what it sees of
+// a job meanwhile by `onUpdate`, if that is there. Ten thousand may wait, so it holds no more than it needs.
 class Call {
-  constructor(client, given, options) {
-    Object.assign(this, given);
+  constructor(client, heard, signal) {
     this.client = client;
-    this.options = options;
-    this.settled = new Promise((resolve, reject) => {
-      this.resolve = resolve;
-      this.reject = reject;
-    });
+    this.heard = heard;
+    this.signal = signal;
     calls.set((this.number = ++youngest), this);
-    const { signal } = options;
     if (signal) {
       this.onAbort = () => this.quit(signal.reason);
       signal.addEventListener("abort", this.onAbort);
@@ -158,14 +154,13 @@ class Call {
 
   // Called by the core.
   settle(ok, value) {
-    if (ok) this.finish(this.resolve, value);
+    if (ok) this.finish("resolve", value);
     else this.fail(new TemplateJobsError(value, this.client.secret));
     if (!this.left) this.over();
   }
 
   update(job, nextLookMs, remainingMs) {
-    const { onUpdate } = this.options;
-    if (onUpdate) later(() => this.left || onUpdate(job, remainingMs > 0 ? { remainingMs, nextLookMs } : { nextLookMs }));
+    later(() => this.left || this.heard.onUpdate?.(job, remainingMs > 0 ? { remainingMs, nextLookMs } : { nextLookMs }));
   }
 
   alarm(task, ms) {
@@ -185,7 +180,7 @@ class Call {
 
   // Called by the facade.
   fail(error) {
-    this.finish(this.reject, error);
+    this.finish("reject", error);
   }
 
   // Its caller does not want it any more. A charge that may have been sent goes on by itself.
@@ -196,12 +191,12 @@ class Call {
     else this.over();
   }
 
-  finish(hear, value) {
+  finish(how, value) {
     if (this.ended) return;
     this.ended = true;
-    hear(value);
+    this.heard[how](value);
     clearTimeout(this.timer);
-    this.options.signal?.removeEventListener("abort", this.onAbort);
+    this.signal?.removeEventListener("abort", this.onAbort);
     if (this.listens) this.client.listen(-1);
   }
 }
@@ -232,9 +227,9 @@ class Connection extends Plumbing {
     if (clients.get(this.number) === this) return enter(() => exported.tell(this.number, what, number, put(given)));
   }
 
-  start(wanted, call) {
+  start(wanted, call, given) {
     if (clients.get(this.number) !== this) clients.set((this.number = exported.connect(put(this.options))), this);
-    call.task = this.tell(wanted, call.number, call);
+    call.task = this.tell(wanted, call.number, given);
     if (call.left) this.tell(LEAVE, call.task);
   }
 
@@ -250,50 +245,66 @@ class Connection extends Plumbing {
 
 /* ---- watching -------------------------------------------------------------------------------- */
 
-// The steps of a job, for whoever asks for the next one. There may be thousands of these, so each holds little.
-class Updates {
-  #begin;
-  #onUpdate;
-  #call;
-  #last; // the job that was told last
-  #steps = []; // which nobody has asked for yet
-  #asked = []; // by [resolve, reject]
-  #over;
+// The steps of a job, as its call tells them, until somebody asks for them. There may be thousands, so each holds little.
+class Steps {
+  told = []; // which nobody has asked for yet
+  asked = []; // by [resolve, reject]
+  last; // the job that was told last
+  over;
 
-  constructor(begin, onUpdate) {
-    this.#begin = begin;
-    this.#onUpdate = onUpdate;
+  constructor(listener) {
+    this.listener = listener;
   }
 
   // Whoever asked first hears of a step, as 0 says, or of an error, as 1 does.
-  #tell(how, step = { done: true, value: undefined }) {
-    const asked = this.#asked.shift();
+  tell(how, step = { done: true, value: undefined }) {
+    const asked = this.asked.shift();
     if (asked) asked[how](step);
-    else this.#steps.push([how, step]);
+    else this.told.push([how, step]);
   }
 
-  #end() {
-    this.#over = true;
-    while (this.#asked.length) this.#tell(0);
+  ask(...hears) {
+    this.asked = this.asked.concat([hears]); // as long as it must be: what grows takes more
+    const step = this.told.shift() ?? (this.over && [0]);
+    if (step) this.tell(...step);
   }
 
-  #run(begin) {
-    this.#begin = undefined;
-    const onUpdate = (job, info) => {
-      this.#last = job;
-      this.#tell(0, { done: false, value: { job, ...info } });
-      this.#onUpdate?.(job, info);
-    };
-    begin(onUpdate, (call) => (this.#call = call)).then(
-      (job) => {
-        if (job !== this.#last) this.#tell(0, { done: false, value: { job } });
-        this.#end();
-      },
-      (error) => {
-        if (!this.#over) this.#tell(1, error);
-        this.#end();
-      },
-    );
+  end() {
+    this.over = true;
+    while (this.asked.length) this.tell(0);
+  }
+
+  // Called by the call; what it updated before it ended was only put off.
+  onUpdate(job, info) {
+    this.last = job;
+    this.tell(0, { done: false, value: { job, ...info } });
+    this.listener?.(job, info);
+  }
+
+  resolve(job) {
+    later(() => {
+      if (job !== this.last) this.tell(0, { done: false, value: { job } });
+      this.end();
+    });
+  }
+
+  reject(error) {
+    later(() => {
+      if (!this.over) this.tell(1, error);
+      this.end();
+    });
+  }
+}
+
+// What a caller iterates over. Nothing is begun before it is asked.
+class Updates {
+  #begin;
+  #call;
+  #steps;
+
+  constructor(begin, onUpdate) {
+    this.#begin = begin;
+    this.#steps = new Steps(onUpdate);
   }
 
   [Symbol.asyncIterator]() {
@@ -301,18 +312,20 @@ class Updates {
   }
 
   next() {
-    if (this.#begin) this.#run(this.#begin);
-    return new Promise((...hears) => {
-      this.#asked = this.#asked.concat([hears]); // as long as it must be: what grows takes more
-      const step = this.#steps.shift() ?? (this.#over && [0]);
-      if (step) this.#tell(...step);
-    });
+    const begin = this.#begin;
+    this.#begin = undefined;
+    try {
+      if (begin) this.#call = begin(this.#steps);
+    } catch (thrown) {
+      this.#steps.reject(thrown);
+    }
+    return new Promise((...hears) => this.#steps.ask(...hears));
   }
 
   async return(value) {
     this.#begin = undefined;
-    this.#steps = [];
-    this.#end();
+    this.#steps.told = [];
+    this.#steps.end();
     if (this.#call && !this.#call.ended) this.#call.quit();
     return { done: true, value };
   }
@@ -332,16 +345,18 @@ export class TemplateJobs {
     this.#client = new Connection(options);
   }
 
-  // `hear` is told which call it is, if one is begun.
-  async #run(wanted, given, options = {}, hear) {
-    const { signal } = options;
+  #run(wanted, given, options) {
+    return new Promise((resolve, reject) => this.#begin(wanted, given, options, { resolve, reject }));
+  }
+
+  // Begins a call for whoever hears of it.
+  #begin(wanted, given, { signal, waitUntil } = {}, heard) {
     const client = this.#client;
     if (client.closed) throw closed();
     if (signal?.aborted) throw signal.reason;
-    const call = new Call(client, given, options);
-    hear?.(call);
+    const call = new Call(client, heard, signal);
     try {
-      options.waitUntil?.(new Promise((resolve) => (call.rest = resolve)));
+      waitUntil?.(new Promise((resolve) => (call.rest = resolve)));
     } catch (thrown) {
       report(thrown);
     }
@@ -349,14 +364,14 @@ export class TemplateJobs {
       call.listens = true;
       client.listen(1);
     }
-    const begin = () => call.ended || enter(() => client.start(wanted, call));
+    const begin = () => call.ended || enter(() => client.start(wanted, call, given));
     if (exported) begin();
     else
       init().then(begin, (error) => {
         call.fail(error);
         call.over();
       });
-    return call.settled;
+    return call;
   }
 
   #charge(operation, fields, { operation: id, seconds, timeout, signal, waitUntil } = {}) {
@@ -391,18 +406,18 @@ export class TemplateJobs {
     return this.#run(GET, { id, timeout }, { signal });
   }
 
-  poll(target, options) {
-    return this.#poll(target, options);
+  #poll(target, { timeout, until, expectedMs, maxInterval, signal } = {}, heard) {
+    const job = typeof target === "object" && target ? target : undefined;
+    const given = { id: job ? job.id : target, job, timeout, until, expectedMs, maxInterval, attentive: !!heard.onUpdate };
+    return this.#begin(POLL, given, { signal }, heard);
   }
 
-  #poll(target, { timeout, until, expectedMs, maxInterval, signal, onUpdate } = {}, hear) {
-    const job = typeof target === "object" && target ? target : undefined;
-    const fields = { id: job ? job.id : target, job, timeout, until, expectedMs, maxInterval, attentive: !!onUpdate };
-    return this.#run(POLL, fields, { signal, onUpdate }, hear);
+  poll(target, options) {
+    return new Promise((resolve, reject) => this.#poll(target, options, { resolve, reject, onUpdate: options?.onUpdate }));
   }
 
   watch(target, options = {}) {
-    return new Updates((onUpdate, hear) => this.#poll(target, { ...options, onUpdate }, hear), options.onUpdate);
+    return new Updates((steps) => this.#poll(target, options, steps), options.onUpdate);
   }
 
   templates({ timeout, signal } = {}) {

@@ -372,7 +372,10 @@ impl<H: Host> Core<H> {
         let changed = watched.facts != Some(facts) || watched.memory.looks == 0;
         watched.memory.observe(&facts, now);
         watched.facts = Some(facts);
-        watched.job = job.into();
+        // A copy in which nothing changed is not kept: whoever was told of the first may have it still.
+        if changed {
+            watched.job = job.into();
+        }
         let missing = facts.status == Status::Done && watched.watchers.iter().any(|watcher| !facts.meets(watcher.wish.goal));
         watched.memory.incomplete = if missing { watched.memory.incomplete + 1 } else { 0 };
         watched.plan(now, false);
