@@ -91,3 +91,16 @@ for (const [how, wait] of [["poll()", "jobs.poll(id)"], ["watch()", "asked(jobs.
     assert.equal(found.looks, 10_000);
   });
 }
+
+test("of a job in which nothing changes one copy is kept, however often it is looked at", () => {
+  const found = measured(`
+    let looks = 0;
+    const fetch = async () => (looks++, { status: 200, text: async () => JSON.stringify({ id, status: "running", updated_at: "2026-02-03T10:24:31Z" }) });
+    const jobs = new TemplateJobs({ baseUrl: "https://api.test", journal: "memory", fetch });
+    const told = [];
+    const error = await jobs.poll(id, { maxInterval: 500, timeout: 2_500, onUpdate: (job) => told.push(job) }).catch((thrown) => thrown);
+    console.log(JSON.stringify({ looks, told: told.length, same: error.job === told[0] }));
+  `);
+  assert.ok(found.looks > 1, `${found.looks} looks`);
+  assert.deepEqual([found.told, found.same], [1, true]);
+});
