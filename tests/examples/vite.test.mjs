@@ -9,7 +9,7 @@ import { join } from "node:path";
 import { after, before, beforeEach, test } from "node:test";
 import { chromium } from "playwright-core";
 import * as vite from "vite";
-import { PATIENCE, settleIn, startSandbox } from "./harness.mjs";
+import { CHROMIUM_FLAGS, PATIENCE, settleIn, startSandbox } from "./harness.mjs";
 
 const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 const LOOKS = [
@@ -29,7 +29,7 @@ before(async () => {
   sandbox = await startSandbox("--speed", "10", "--www", join(example.directory, "dist"));
   browser = await chromium.launch({
     executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
-    args: ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"],
+    args: CHROMIUM_FLAGS,
     timeout: PATIENCE,
   });
 });

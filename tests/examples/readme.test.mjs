@@ -1,0 +1,80 @@
+// Decides whether the examples of the README run as they are printed: the page's in Chromium, from the preview to a video
+// that plays, and the server's in Node.
+
+import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
+import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { after, before, beforeEach, test } from "node:test";
+import { promisify } from "node:util";
+import { chromium } from "playwright-core";
+import * as vite from "vite";
+import { CHROMIUM_FLAGS, PATIENCE, settleIn, startSandbox } from "./harness.mjs";
+
+const readme = await readFile(new URL("../../README.md", import.meta.url), "utf8");
+/** The only example under a heading. */
+const under = (heading) => new RegExp(`^## ${heading}$[^]*?^\`\`\`js\n([^]*?)^\`\`\``, "m").exec(readme)[1];
+
+let home;
+let sandbox;
+
+before(async () => {
+  home = await settleIn("vite");
+  const root = join(home.directory, "page");
+  await mkdir(root);
+  await writeFile(join(root, "index.html"), '<!doctype html><link rel="icon" href="data:,"><iframe></iframe><output></output><video></video><script type="module" src="main.js"></script>');
+  await writeFile(join(root, "main.js"), under("In a page"));
+  await vite.build({ root, logLevel: "error" });
+  sandbox = await startSandbox("--speed", "20", "--www", join(root, "dist"));
+});
+
+after(async () => {
+  await sandbox?.stop();
+  await home?.leave();
+});
+
+beforeEach(() => sandbox.reset());
+
+const steps = async () => (await sandbox.ledger()).charges.map(({ step }) => step);
+
+test("the_example_of_a_page_ends_with_a_video_that_plays", async () => {
+  const browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: CHROMIUM_FLAGS, timeout: PATIENCE });
+  try {
+    const page = await browser.newPage();
+    page.setDefaultTimeout(PATIENCE);
+    const errors = [];
+    page.on("pageerror", (error) => errors.push(String(error)));
+    await page.goto(sandbox.url);
+    const video = page.locator("video[src]");
+    await video.waitFor({ state: "attached" });
+    assert.match(await page.locator("iframe").getAttribute("src"), /^http/);
+    assert.equal(await page.locator("output").evaluate(({ value }) => value), "done");
+    await video.evaluate((element) => new Promise((resolve, reject) => {
+      if (element.readyState >= 2) resolve();
+      element.addEventListener("loadeddata", resolve);
+      element.addEventListener("error", () => reject(element.error));
+    }));
+    assert.deepEqual(errors, []);
+    assert.deepEqual(await steps(), ["preview", "render"]);
+  } finally {
+    await browser.close();
+  }
+});
+
+test("the_example_of_a_server_submits_a_job_and_polls_it_to_the_video", async () => {
+  const [{ template_id }] = await sandbox.templates();
+  const given = `
+    const env = { CREATIFY_ID: "sandbox", CREATIFY_KEY: "sandbox" };
+    const template_id = ${JSON.stringify(template_id)};
+    const orderId = "order-1";
+  `;
+  const example = under("In a worker or on a server");
+  // What differs from the provider, as the README says: where it is.
+  const local = example.replace("new TemplateJobs({", `new TemplateJobs({ baseUrl: ${JSON.stringify(sandbox.url)},`);
+  assert.notEqual(local, example);
+  const told = local.replace(/(const \{ video_output \} = .*)/, "$1\n  console.log(video_output);");
+  await writeFile(join(home.directory, "server.mjs"), given + told);
+  const { stdout } = await promisify(execFile)(process.execPath, ["server.mjs"], { cwd: home.directory });
+  assert.match(stdout, /^http\S+\n$/);
+  assert.deepEqual(await steps(), ["submit"]);
+});
