@@ -309,6 +309,19 @@ test("asking for several changes at once settles every one of them", async () =>
   assert.deepEqual(await settles(Promise.all(asked)), [{ done: true, value: undefined }, { done: true, value: undefined }]);
 });
 
+test("who asks late gets every change in its order, then the failure, then the end", async () => {
+  let looks = 0;
+  const jobs = over(async () => answer(200, looks++ ? job("failed", { failed_reason: "no voice" }) : job("running", { progress: 0.1 })));
+  const iterator = jobs.watch(UNKNOWN_ID, { maxInterval: 500 });
+  const statuses = [(await settles(iterator.next())).value.job.status];
+  while (looks < 2) await new Promise((resolve) => setTimeout(resolve, 20));
+  await new Promise((resolve) => setTimeout(resolve, 20));
+  statuses.push((await settles(iterator.next(), 200)).value.job.status);
+  assert.deepEqual(statuses, ["running", "failed"]);
+  assert.equal((await rejection(iterator.next(), 200)).name, "JobFailedError");
+  assert.deepEqual(await settles(iterator.next(), 200), { done: true, value: undefined });
+});
+
 test("a waitUntil that throws is reported, and the charge is made", async () => {
   const reported = [];
   const { error } = console;
