@@ -99,6 +99,8 @@ enum Stage {
     Fetch,
     /// A look at whether a render whose answer was lost was carried out.
     Check,
+    /// The entry of an operation whose answer was lost: another client may have settled it meanwhile.
+    Settled,
 }
 
 impl<V: Value> Charge<V> {
@@ -335,6 +337,10 @@ impl<H: Host> Core<H> {
                     return Some(charge.outcome().map_err(|failure| failure.with("job", job)));
                 }
             }
+            Stage::Settled => match answer {
+                Ok(found) if found.get("job").is_there() => self.adopt(task, charge, found),
+                _ => return Some(charge.outcome()),
+            },
         }
         None
     }
@@ -409,9 +415,7 @@ impl<H: Host> Core<H> {
                 Err(failure) => self.refuse_unsent(task, charge, failure),
             },
             Some(Claim::Fetch) if !failed || !charge.seen && !charge.may_ask_again(found) => {
-                charge.bound = found.get("job").into();
-                self.remember(charge, *charge.bound);
-                self.fetch(task, charge);
+                self.adopt(task, charge, found);
             }
             Some(Claim::Fetch) if !charge.seen => self.ask_again(task, charge),
             _ => return Some(Err(charge::unknown())),
@@ -503,12 +507,14 @@ impl<H: Host> Core<H> {
                 let failure = charge::unknown::<H::Value>().with("body", body).with("text", reply.get("text"));
                 charge.outcome = Err(failure.with("cause", reply.get("cause")).0.into());
                 // The entry goes on saying posting, which is as good: to write over it could take away the job that
-                // another client has settled it with. A render has an id to look at; the other steps have none.
-                if !charge.render.is_there() {
-                    return Some(charge.outcome());
+                // another client has settled it with. A render has an id to look at; of the other steps the journal may
+                // know one by now.
+                if charge.render.is_there() {
+                    charge.stage = Stage::Check;
+                    self.look_well(task, *charge.render);
+                } else {
+                    self.journal(task, charge, Stage::Settled, JournalCall::Read, None);
                 }
-                charge.stage = Stage::Check;
-                self.look_well(task, *charge.render);
             }
         }
         None
@@ -518,6 +524,13 @@ impl<H: Host> Core<H> {
     /// connection that carries answers twice hands a charge the answer of another.
     fn is_answer_to(&mut self, charge: &Charge<H::Value>, id: H::Value) -> bool {
         if charge.render.is_there() { id.is_like(*charge.render) } else { !self.known.is_taken(id, *charge.operation) }
+    }
+
+    /// The journal has the job that the operation was for.
+    fn adopt(&mut self, task: u32, charge: &mut Charge<H::Value>, found: H::Value) {
+        charge.bound = found.get("job").into();
+        self.remember(charge, *charge.bound);
+        self.fetch(task, charge);
     }
 
     fn fetch(&mut self, task: u32, charge: &mut Charge<H::Value>) {

@@ -1776,7 +1776,7 @@ fn the_id_of_its_job_does_not_prove_that_a_render_was_carried_out() {
 }
 
 #[test]
-fn a_job_that_another_client_has_settled_is_not_forgotten() {
+fn a_job_that_another_client_has_settled_is_told_where_the_answer_is_lost_and_is_not_forgotten() {
     let (client, host) = client_of(|request| match request.endpoint {
         Endpoint::Submit => (1_000.0, lost("ECONNRESET")),
         _ => (1.0, answer(200, &job("running", ""))),
@@ -1788,7 +1788,8 @@ fn a_job_that_another_client_has_settled_is_not_forgotten() {
             other.settle("op", Some(ID)).await.expect("settled");
         });
     });
-    host.run(client.submit(&request(), &named("op"))).expect_err("unknown");
+    let job = host.run(client.submit(&request(), &named("op"))).expect("settled");
+    assert_eq!(job["id"].as_str(), Some(ID));
     host.finish();
     assert!(host.journal().iter().all(|entry| entry.contains("bound") && entry.contains(ID)), "{:?}", host.journal());
 }
@@ -1931,6 +1932,55 @@ fn a_job_that_a_webhook_brought_first_is_still_the_answer_of_its_own_charge() {
         });
     });
     host.run(client.preview_sync(&request(), &named("op"))).expect("its own job");
+}
+
+#[test]
+fn a_job_that_was_rendered_before_its_preview_was_answered_is_still_that_answer() {
+    let rendered = previewed("done", r#","video_output":"https://v""#);
+    let (client, host) = client_of(move |request| match request.endpoint {
+        Endpoint::PreviewSync => (5_000.0, answer(200, &previewed("done", ""))),
+        Endpoint::Render => (1.0, answer(200, &rendered)),
+        _ => (1.0, answer(200, &previewed("done", ""))),
+    });
+    let (same, other) = (client.clone(), Client::new(host.clone(), config_of("me")));
+    host.later(1_000.0, move |host| {
+        host.spawn(async move {
+            other.settle("op", Some(ID)).await.expect("settled by the webhook");
+            same.render(ID, None, &named("again")).await.expect("rendered");
+        });
+    });
+    host.run(client.preview_sync(&request(), &named("op"))).expect("its own job");
+}
+
+#[test]
+fn a_job_that_was_rendered_before_a_charge_began_is_not_that_charges() {
+    let rendered = previewed("done", r#","video_output":"https://v""#);
+    let (client, host) = client_of(move |request| match request.endpoint {
+        Endpoint::Render | Endpoint::Submit => (1.0, answer(200, &rendered)),
+        _ => (1.0, answer(200, &previewed("done", ""))),
+    });
+    host.run(client.render(ID, None, &named("render"))).expect("rendered");
+    let failure = host.run(client.submit(&request(), &named("op"))).expect_err("whose answer is it?");
+    assert_eq!(name(&failure), "ChargeUnknownError");
+}
+
+#[test]
+fn a_job_that_another_charge_made_is_not_that_of_the_next_though_it_was_rendered_meanwhile() {
+    let (client, host) = client_of(move |request| match request.endpoint {
+        Endpoint::PreviewAsync => (1.0, answer(201, &job("pending", ""))),
+        Endpoint::Render => (1.0, answer(200, &previewed("done", r#","video_output":"https://v""#))),
+        Endpoint::Submit => (5_000.0, answer(201, &job("pending", ""))),
+        _ => (1.0, answer(200, &previewed("done", ""))),
+    });
+    host.run(client.preview_async(&request(), &named("made"))).expect("made");
+    let same = client.clone();
+    host.later(1_000.0, move |host| {
+        host.spawn(async move {
+            same.render(ID, None, &named("render")).await.expect("rendered");
+        });
+    });
+    let failure = host.run(client.submit(&request(), &named("op"))).expect_err("whose answer is it?");
+    assert_eq!(name(&failure), "ChargeUnknownError");
 }
 
 // ---- found by fuzzing ------------------------------------------------------------------------------

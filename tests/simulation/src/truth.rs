@@ -33,6 +33,8 @@ pub struct Fetch {
     /// Whether its client has heard anything of it, and of which job it was.
     heard: bool,
     named: Option<String>,
+    /// Whether the server said that the render is carried out. By a key it may have been charged with a fetch before.
+    done: bool,
     /// Whose it is: a tab, and a task of its client.
     by: (usize, u32),
 }
@@ -109,6 +111,7 @@ impl Truth {
             replayed: false,
             heard: false,
             named: None,
+            done: false,
             by,
         });
         let place = operation.fetches.len() - 1;
@@ -141,8 +144,11 @@ impl Truth {
 
     /// A client hears how its fetch ended.
     pub fn answered(&mut self, posted: &Posted, reply: &Json, engine: &Engine) {
+        let render = self.operations.get(&posted.0).and_then(|operation| operation.render.clone());
         let Some(fetch) = self.fetch(posted) else { return };
+        let named = reply.get("body").get("id");
         fetch.heard = true;
+        fetch.done = (200.0..300.0).contains(&reply.number_of("status")) && render.is_some_and(|job| named.as_text() == &*job);
         let jobs = fetch.charges.iter().filter_map(|place| engine.ledger().charges().get(*place));
         fetch.named = jobs.map(|charge| charge.job.to_string()).find(|job| {
             // Of an answer that breaks off the id may have arrived.
@@ -168,6 +174,14 @@ impl Truth {
         if named && self.fetch(posted).is_some_and(|fetch| !fetch.heard) {
             self.violated(|| format!("nobody hears which job {} was charged for", posted.0));
         }
+    }
+
+    /// Whether somebody would look at an operation again with that job: whoever forges a webhook needs an address in which the
+    /// operation stands, and it does not where its id was taken for another request meanwhile.
+    pub fn is_credible(&self, id: &str, job: &str) -> bool {
+        self.operations.get(id).is_none_or(|operation| {
+            operation.token || [&operation.webhook, &operation.render].into_iter().flatten().any(|known| **known == *job)
+        })
     }
 
     /// A caller is told that nobody knows.
@@ -291,7 +305,7 @@ impl Operation {
                 let lost = |job: &sandbox::job::Job| job.phase().is_some_and(|phase| phase.is_lost(engine.time(0)));
                 let job = self.render.as_deref().and_then(|job| find(job, engine));
                 let seen = job.is_some_and(|job| lost(job) || fetch.charges.iter().all(refunded));
-                !fetch.charges.is_empty() && seen
+                (fetch.done || !fetch.charges.is_empty()) && seen
             }
         }
     }

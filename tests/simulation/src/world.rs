@@ -691,7 +691,10 @@ impl World {
                 }
             }
             What::Settle { slot, operation, job } => {
-                let tab = self.state.borrow().users.slots[slot];
+                let (tab, job) = {
+                    let state = self.state.borrow();
+                    (state.users.slots[slot], job.filter(|job| state.truth.is_credible(&operation, job)))
+                };
                 self.settle(tab, &operation, job.as_deref());
             }
         }
