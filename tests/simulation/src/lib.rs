@@ -20,7 +20,8 @@
 //! a server without keys, two operations of different names that render one job in the same moment, and a status that
 //! no document knows in place of that of a render.
 //!
-//! Each rule of the client was broken once, and the simulation saw it, with 100 operations a seed:
+//! Each rule of the client was broken once, and the simulation saw it, with 100 operations a seed. The seeds are those of that
+//! day: what happens in one changes with the client.
 //!
 //! | broken | first seeds |
 //! | --- | --- |
