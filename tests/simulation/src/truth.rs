@@ -148,7 +148,8 @@ impl Truth {
         let Some(fetch) = self.fetch(posted) else { return };
         let named = reply.get("body").get("id");
         fetch.heard = true;
-        fetch.done = (200.0..300.0).contains(&reply.number_of("status")) && render.is_some_and(|job| named.as_text() == &*job);
+        fetch.done =
+            (200.0..300.0).contains(&reply.number_of("status")) && render.is_some_and(|job| named.as_text() == &*job);
         let jobs = fetch.charges.iter().filter_map(|place| engine.ledger().charges().get(*place));
         fetch.named = jobs.map(|charge| charge.job.to_string()).find(|job| {
             // Of an answer that breaks off the id may have arrived.
