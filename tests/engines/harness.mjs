@@ -11,6 +11,7 @@ import { ServiceBuilder as Geckodriver } from "selenium-webdriver/firefox.js";
 import { Executor, HttpClient } from "selenium-webdriver/http/index.js";
 import { Command } from "selenium-webdriver/lib/command.js";
 import { DriverService } from "selenium-webdriver/remote/index.js";
+import { CHROMIUM } from "../chromium.mjs";
 import { PATIENCE, project, scene } from "../runtimes/harness.mjs";
 
 export { PATIENCE, project, rejection, startStage } from "../runtimes/harness.mjs";
@@ -24,8 +25,8 @@ const ENGINES = {
     capabilities: {
       browserName: "chrome",
       "goog:chromeOptions": {
-        binary: process.env.CHROMIUM ?? "/usr/bin/chromium",
-        args: ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"],
+        binary: CHROMIUM.executablePath,
+        args: CHROMIUM.args,
       },
     },
     offline: (execute, script, yes) =>

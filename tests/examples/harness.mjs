@@ -13,9 +13,6 @@ export { startSandbox } from "../node/harness.mjs";
 /** How long a step may take on a busy machine. Nothing waits this long when all is well. */
 export const PATIENCE = 60_000;
 
-/** With which Chromium runs anywhere, and asks nothing of the network by itself. */
-export const CHROMIUM_FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"];
-
 const examples = fileURLToPath(new URL("../../examples/", import.meta.url));
 const tools = JSON.parse(await readFile(new URL("../package.json", import.meta.url), "utf8")).devDependencies;
 

@@ -9,7 +9,8 @@ import { after, before, beforeEach, test } from "node:test";
 import { promisify } from "node:util";
 import { chromium } from "playwright-core";
 import * as vite from "vite";
-import { CHROMIUM_FLAGS, PATIENCE, settleIn, startSandbox } from "./harness.mjs";
+import { CHROMIUM } from "../chromium.mjs";
+import { PATIENCE, settleIn, startSandbox } from "./harness.mjs";
 
 const readme = await readFile(new URL("../../README.md", import.meta.url), "utf8");
 /** The only example under a heading. */
@@ -38,7 +39,7 @@ beforeEach(() => sandbox.reset());
 const steps = async () => (await sandbox.ledger()).charges.map(({ step }) => step);
 
 test("the_example_of_a_page_ends_with_a_video_that_plays", async () => {
-  const browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: CHROMIUM_FLAGS, timeout: PATIENCE });
+  const browser = await chromium.launch({ ...CHROMIUM, timeout: PATIENCE });
   try {
     const page = await browser.newPage();
     page.setDefaultTimeout(PATIENCE);

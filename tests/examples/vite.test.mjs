@@ -9,7 +9,8 @@ import { join } from "node:path";
 import { after, before, beforeEach, test } from "node:test";
 import { chromium } from "playwright-core";
 import * as vite from "vite";
-import { CHROMIUM_FLAGS, PATIENCE, settleIn, startSandbox } from "./harness.mjs";
+import { CHROMIUM } from "../chromium.mjs";
+import { PATIENCE, settleIn, startSandbox } from "./harness.mjs";
 
 const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 const LOOKS = [
@@ -28,8 +29,7 @@ before(async () => {
   await vite.build({ root: example.directory, logLevel: "error" });
   sandbox = await startSandbox("--speed", "10", "--www", join(example.directory, "dist"));
   browser = await chromium.launch({
-    executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
-    args: CHROMIUM_FLAGS,
+    ...CHROMIUM,
     timeout: PATIENCE,
   });
 });

@@ -6,6 +6,7 @@ import { readFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import { extname, join, normalize } from "node:path";
 import { chromium } from "playwright-core";
+import { CHROMIUM } from "../chromium.mjs";
 import { PATIENCE } from "./harness.mjs";
 import { major, seen } from "./seen.mjs";
 
@@ -54,8 +55,7 @@ export async function serving(directory, policies, use, instead = () => undefine
 
 export async function startBrowser() {
   const browser = await chromium.launch({
-    executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
-    args: ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"],
+    ...CHROMIUM,
     timeout: PATIENCE,
   });
   /** What the page at this address says. */

@@ -8,6 +8,7 @@ import { Capabilities, WebDriver } from "selenium-webdriver";
 import { ServiceBuilder as Chromedriver } from "selenium-webdriver/chrome.js";
 import { ServiceBuilder as Geckodriver } from "selenium-webdriver/firefox.js";
 import { Executor, HttpClient } from "selenium-webdriver/http/index.js";
+import { CHROMIUM } from "../chromium.mjs";
 
 export { startSandbox } from "../node/harness.mjs";
 
@@ -80,8 +81,8 @@ const ENGINES = {
     capabilities: {
       browserName: "chrome",
       "goog:chromeOptions": {
-        binary: process.env.CHROMIUM ?? "/usr/bin/chromium",
-        args: ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"],
+        binary: CHROMIUM.executablePath,
+        args: CHROMIUM.args,
       },
     },
   },
