@@ -53,6 +53,4 @@ export async function bundle(outDir) {
 }
 
 export const startBrowser = () =>
-  chromium.launch({
-    ...CHROMIUM,
-  });
+  chromium.launch(CHROMIUM);

@@ -57,9 +57,7 @@ export async function startSandbox(...args) {
 }
 
 export function startBrowser() {
-  return chromium.launch({
-    ...CHROMIUM,
-  });
+  return chromium.launch(CHROMIUM);
 }
 
 /**

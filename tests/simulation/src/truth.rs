@@ -305,8 +305,9 @@ impl Operation {
                 let refunded = |place: &usize| charges.get(*place).is_some_and(|charge| charge.refunded_at.is_some());
                 let lost = |job: &sandbox::job::Job| job.phase().is_some_and(|phase| phase.is_lost(engine.time(0)));
                 let job = self.render.as_deref().and_then(|job| find(job, engine));
-                let seen = job.is_some_and(|job| lost(job) || fetch.charges.iter().all(refunded));
-                (fetch.done || !fetch.charges.is_empty()) && seen
+                let paid = !fetch.charges.is_empty();
+                let seen = job.is_some_and(|job| lost(job) || paid && fetch.charges.iter().all(refunded));
+                (fetch.done || paid) && seen
             }
         }
     }
