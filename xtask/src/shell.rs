@@ -119,6 +119,23 @@ pub fn copy_directory(from: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Every file under a directory, in the order of their paths; none where there is no such directory.
+pub fn all_files(directory: &Path) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    if directory.is_dir() {
+        for entry in fs::read_dir(directory).with_context(|| format!("{} could not be read", directory.display()))? {
+            let path = entry?.path();
+            if path.is_dir() {
+                found.append(&mut all_files(&path)?);
+            } else {
+                found.push(path);
+            }
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
 /// Copies one file.
 pub fn copy_file(from: &Path, to: &Path) -> Result<()> {
     fs::copy(from, to).with_context(|| format!("{} could not be copied to {}", from.display(), to.display()))?;

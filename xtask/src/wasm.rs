@@ -4,16 +4,18 @@
 //! resolves what the library imports, which [`join`] needs; and `wasm-opt` drops the names together with all that is dead
 //! by then.
 
+#[expect(dead_code, reason = "the package of the next core is built with the rest of it")]
+pub mod plain;
 mod reach;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
 use walrus::{FunctionBuilder, FunctionId, FunctionKind, Module, ModuleConfig};
 
+use self::plain::Library;
 use crate::shell::{self, step};
 use crate::workspace::Workspace;
 
@@ -39,7 +41,12 @@ pub struct Built {
 
 /// Compiles the library and joins it to its scripts. Enough to run; [`shrink`] makes it small.
 pub fn build_with_glue(workspace: &Workspace) -> Result<Built> {
-    let linked = step("build the library for WebAssembly", || build(workspace))?;
+    let linked = step("build the library for WebAssembly", || {
+        plain::compile(
+            workspace,
+            &Library { package: "custom-template-jobs", features: &["npm"], profile: "npm", flags: FLAGS },
+        )
+    })?;
     let linked = step("cut what only panics reach", || {
         let directory = workspace.target.join("npm");
         std::fs::create_dir_all(&directory)?;
@@ -47,11 +54,7 @@ pub fn build_with_glue(workspace: &Workspace) -> Result<Built> {
         shell::write_file(&path, cut(&shell::read_file(&linked)?)?)?;
         Ok(path)
     })?;
-    let tool = step("build wasm-bindgen", || {
-        shell::run(workspace.cargo().args(["build", "--package", "wasm-bindgen-runner"]))?;
-        Ok(workspace.program("wasm-bindgen"))
-    })?;
-    step("write the glue", || bind(workspace, &tool, &linked))
+    step("write the glue", || bind(workspace, &linked))
 }
 
 /// The wasm at its smallest.
@@ -59,51 +62,15 @@ pub fn shrink(workspace: &Workspace, built: Built) -> Result<Built> {
     Ok(Built { wasm: optimise(workspace, &built.wasm)?, ..built })
 }
 
-fn build(workspace: &Workspace) -> Result<PathBuf> {
-    let status = workspace
-        .cargo()
-        .args(["build", "--package", "custom-template-jobs", "--lib"])
-        .args(["--target", "wasm32-unknown-unknown", "--profile", "npm", "--features", "npm"])
-        // Only the flags below count, so that the same commit gives the same bytes everywhere.
-        .env("CARGO_ENCODED_RUSTFLAGS", flags(workspace).join("\x1f"))
-        .status()
-        .context("cargo could not be started")?;
-    if !status.success() {
-        bail!(
-            "the library does not compile for WebAssembly; if rustc misses `core` or `std` for \
-             wasm32-unknown-unknown, run `rustup target add wasm32-unknown-unknown`"
-        );
-    }
-    let directory = workspace.target.join("wasm32-unknown-unknown").join("npm");
-    Ok(directory.join(STEM).with_extension("wasm"))
-}
-
-/// Panic messages hold the paths of source files: no path of the machine that built it may be read in the package. The
-/// relocations are what [`reach`] reads. A stack of 64 KB is hundreds of our frames deep, and what lies behind it has
+/// The relocations are what [`reach`] reads. A stack of 64 KB is hundreds of our frames deep, and what lies behind it has
 /// shorter addresses. The threshold is the measured one: `opt-level = 2` with it is 7 % smaller than "z", which inlines
 /// too little where a call costs more than the body, and 6 % smaller than the default of 225.
-fn flags(workspace: &Workspace) -> Vec<String> {
-    let sources = workspace.sources.iter().map(|directory| (directory.as_path(), "dependency"));
-    sources
-        .chain([(workspace.root.as_path(), "crate")])
-        .map(|(from, to)| format!("--remap-path-prefix={}={to}", from.display()))
-        .chain(
-            ["-Clink-arg=--emit-relocs", "-Clink-arg=-zstack-size=65536", "-Cllvm-args=-inline-threshold=40"]
-                .map(str::to_owned),
-        )
-        .collect()
-}
+const FLAGS: &[&str] = &["-Clink-arg=--emit-relocs", "-Clink-arg=-zstack-size=65536", "-Cllvm-args=-inline-threshold=40"];
 
-fn bind(workspace: &Workspace, tool: &Path, linked: &Path) -> Result<Built> {
+fn bind(workspace: &Workspace, linked: &Path) -> Result<Built> {
     let out = workspace.target.join("npm").join("bindgen");
     shell::fresh_directory(&out)?;
-    shell::run(
-        Command::new(tool)
-            .args(["--target", "bundler", "--no-typescript", "--remove-producers-section"])
-            .args(["--out-name", STEM, "--out-dir"])
-            .arg(&out)
-            .arg(linked),
-    )?;
+    plain::bindgen(linked).bundler(true)?.generate(&out)?;
     let mut module = parse(&shell::read_file(&out.join(WASM))?)?;
     let glue = join(&mut module)?;
     Ok(Built { glue, wasm: module.emit_wasm() })
@@ -285,22 +252,11 @@ fn plain_name(mangled: &str) -> String {
 const SMALLEST: &[&str] =
     &["--low-memory-unused", "--flatten", "--rereloop", "-Oz", "-Oz", "--always-inline-max-function-size=8"];
 
-/// `wasm-opt` at its smallest. It reads the features from the module: `--all-features` would ask for more than Node 20
-/// can load. The names go with it, since only `-g` would keep them.
 fn optimise(workspace: &Workspace, wasm: &[u8]) -> Result<Vec<u8>> {
     let directory = workspace.target.join("npm").join("bindgen");
     let (from, to) = (directory.join("linked.wasm"), directory.join("optimised.wasm"));
     shell::write_file(&from, wasm)?;
-    let tool = workspace.path("tests/node_modules/binaryen/bin/wasm-opt");
-    shell::run(
-        Command::new("node")
-            .arg(tool)
-            .args(SMALLEST)
-            .args(["--strip-producers", "--strip-target-features"])
-            .arg(&from)
-            .arg("-o")
-            .arg(&to),
-    )?;
+    plain::wasm_opt(workspace, SMALLEST, &from, &to)?;
     shell::read_file(&to)
 }
 
