@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail};
 
+use crate::pack::Source;
 use crate::sandbox::{self, Sandbox};
 use crate::shell::{self, step};
 use crate::workspace::Workspace;
@@ -54,7 +55,7 @@ fn parse_port(text: &str) -> Result<u16> {
 pub fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode> {
     let start = Instant::now();
     let built = wasm::build_with_glue(workspace)?;
-    let package = step("assemble the npm package", || pack::assemble(workspace, &built))?;
+    let package = step("assemble the npm package", || pack::assemble(workspace, Source::Current, &built))?;
     let directories = serve_directories(workspace, &package)?;
     let program = step("build the sandbox", || sandbox::build(workspace))?;
 

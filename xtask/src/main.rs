@@ -15,6 +15,7 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 
+use crate::pack::Source;
 use crate::workspace::Workspace;
 
 const USAGE: &str = "\
@@ -25,7 +26,8 @@ cargo xtask <command>
   test [--all] [SUITE...]
                        what every change must pass, every suite with `--all`, or those that are named;
                        `test --list` names them
-  pack                 build the npm package and print its sizes and its path
+                       after the word `next`: suites on the package of the next core, `node` where none is named
+  pack [next]          build the npm package (of the next core) and print its sizes and its path
   bench [size|start|overhead|polling|charges|watch|load]...
                        measure beside the peers, and write target/bench/report.json
 ";
@@ -50,11 +52,13 @@ fn run(words: &[String]) -> Result<ExitCode> {
         "demo" => demo::run(&Workspace::find()?, &demo::Options::parse(rest)?),
         "test" => Ok(test::run(Workspace::find()?, &test::Options::parse(rest)?)),
         "pack" => {
-            if let Some(word) = rest.first() {
-                bail!("`cargo xtask pack` takes no argument, got `{word}`");
-            }
-            let tarball = pack::run(&Workspace::find()?)?;
-            println!("{}", tarball.display());
+            let source = match rest {
+                [] => Source::Current,
+                [word] if word == Source::NEXT => Source::Next,
+                _ => bail!("`cargo xtask pack` takes `{}` or no argument, got `{}`", Source::NEXT, rest.join(" ")),
+            };
+            let package = pack::run(&Workspace::find()?, source)?;
+            println!("{}", package.tarball.display());
             Ok(ExitCode::SUCCESS)
         }
         "bench" => bench::run(&Workspace::find()?, rest),

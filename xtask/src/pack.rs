@@ -21,17 +21,58 @@ const FACADE: &str = "client.js";
 /// Most bytes of brotli that a page may load: what was reached. It is raised only by what an issue grants.
 const BUDGET: usize = 21_900;
 
-/// Builds the tarball and returns where it is.
-pub fn run(workspace: &Workspace) -> Result<PathBuf> {
+/// The library that a package is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// The library at the root.
+    Current,
+    /// The next core, the workspace member `next/`.
+    Next,
+}
+
+impl Source {
+    /// What stands for [`Source::Next`] on the command line.
+    pub const NEXT: &str = "next";
+
+    /// Where the tarball and all that it is made of are put.
+    fn directory(self, workspace: &Workspace) -> PathBuf {
+        workspace.target.join(match self {
+            Self::Current => "npm",
+            Self::Next => Self::NEXT,
+        })
+    }
+
+    /// Where [`assemble`] puts the package.
+    pub fn package(self, workspace: &Workspace) -> PathBuf {
+        self.directory(workspace).join("package")
+    }
+}
+
+/// A package that can be installed.
+#[derive(Debug, Clone)]
+pub struct Package {
+    pub directory: PathBuf,
+    pub tarball: PathBuf,
+}
+
+/// Builds the tarball.
+pub fn run(workspace: &Workspace, source: Source) -> Result<Package> {
     npm::install_tools(workspace)?;
-    let built = wasm::build_with_glue(workspace)?;
-    let built = step("shrink the wasm", || wasm::shrink(workspace, built))?;
-    let package = step("assemble the npm package", || assemble(workspace, &built))?;
-    let tarball = step("npm pack", || pack(workspace, &package))?;
-    let rows = measure(workspace, &package)?;
+    let built = match source {
+        Source::Current => {
+            let built = wasm::build_with_glue(workspace)?;
+            step("shrink the wasm", || wasm::shrink(workspace, built))?
+        }
+        Source::Next => wasm::build_next(workspace, &source.directory(workspace).join("bindgen"))?,
+    };
+    let directory = step("assemble the npm package", || assemble(workspace, source, &built))?;
+    let tarball = step("npm pack", || pack(workspace, source))?;
+    let rows = measure(workspace, &directory, &built)?;
     println!("\n{}", sizes::table(&rows));
-    within_budget(rows.last().map_or(0, |(_, total)| total.brotli))?;
-    Ok(tarball)
+    if source == Source::Current {
+        within_budget(rows.last().map_or(0, |(_, total)| total.brotli))?;
+    }
+    Ok(Package { directory, tarball })
 }
 
 fn within_budget(bytes: usize) -> Result<()> {
@@ -41,24 +82,22 @@ fn within_budget(bytes: usize) -> Result<()> {
     Ok(())
 }
 
-/// Where [`assemble`] puts the package.
-pub fn package_directory(workspace: &Workspace) -> PathBuf {
-    workspace.target.join("npm").join("package")
-}
-
 /// Puts the package together: the template with this workspace's version, the generated files, the licences.
-pub fn assemble(workspace: &Workspace, built: &Built) -> Result<PathBuf> {
-    let package = package_directory(workspace);
+pub fn assemble(workspace: &Workspace, source: Source, built: &Built) -> Result<PathBuf> {
+    let package = source.package(workspace);
     shell::fresh_directory(&package)?;
     shell::copy_directory(&workspace.path("pkg-template"), &package)?;
+    let replaced = workspace.path("next/pkg-template");
+    if source == Source::Next && replaced.is_dir() {
+        shell::copy_directory(&replaced, &package)?;
+    }
     let manifest = package.join("package.json");
     let text = with_version(&shell::read_text(&manifest)?, &workspace.version)?;
     shell::write_file(&manifest, text)?;
-    shell::write_file(&package.join(wasm::GLUE), &built.glue)?;
     shell::write_file(&package.join(wasm::WASM), &built.wasm)?;
     shell::write_file(&package.join(wasm::INLINE), inline(&built.wasm))?;
-    for script in wasm::SNIPPETS {
-        shell::copy_file(&workspace.path("src/web").join(script), &package.join(script))?;
+    for script in built.snippets.iter().chain([&built.glue]) {
+        shell::write_file(&package.join(&script.name), &script.text)?;
     }
     for licence in ["LICENSE-MIT", "LICENSE-APACHE"] {
         shell::copy_file(&workspace.path(licence), &package.join(licence))?;
@@ -83,10 +122,10 @@ fn with_version(manifest: &str, version: &str) -> Result<String> {
 }
 
 /// npm gives every file the same time, so that the same files give the same tarball.
-fn pack(workspace: &Workspace, package: &Path) -> Result<PathBuf> {
-    let directory = workspace.target.join("npm");
+fn pack(workspace: &Workspace, source: Source) -> Result<PathBuf> {
+    let directory = source.directory(workspace);
     let tarball = directory.join(format!("custom-template-jobs-{}.tgz", workspace.version));
-    let mut command = npm::npm(package);
+    let mut command = npm::npm(&source.package(workspace));
     command.args(["pack", "--silent", "--pack-destination"]).arg(&directory);
     shell::read(&mut command)?;
     if !tarball.is_file() {
@@ -96,26 +135,29 @@ fn pack(workspace: &Workspace, package: &Path) -> Result<PathBuf> {
 }
 
 /// What a page loads, part by part and in all. The total counts the scripts as a bundler sends them.
-fn measure(workspace: &Workspace, package: &Path) -> Result<Vec<(&'static str, Size)>> {
-    let size = |name: &str| Size::of(&shell::read_file(&package.join(name))?);
-    let wasm = size(wasm::WASM)?;
-    let scripts = Size::of(&bundle(workspace, &package.join(web_entry(package)?))?)?;
-    let mut rows = vec![("wasm", wasm), ("glue", size(wasm::GLUE)?)];
-    let mut facade = size(FACADE)?;
-    for script in wasm::SNIPPETS {
-        facade = facade + size(script)?;
+fn measure(workspace: &Workspace, package: &Path, built: &Built) -> Result<Vec<(&'static str, Size)>> {
+    let mut facade = Size::of(&shell::read_file(&package.join(FACADE))?)?;
+    for script in &built.snippets {
+        facade = facade + Size::of(script.text.as_bytes())?;
     }
-    rows.push(("facade", facade));
-    rows.push(("scripts, bundled and minified", scripts));
-    rows.push(("TOTAL of a page: wasm and scripts", wasm + scripts));
-    Ok(rows)
+    let wasm = Size::of(&built.wasm)?;
+    let scripts = page_scripts(workspace, package)?;
+    Ok(vec![
+        ("wasm", wasm),
+        ("glue", Size::of(built.glue.text.as_bytes())?),
+        ("facade", facade),
+        ("scripts, bundled and minified", scripts),
+        ("TOTAL of a page: wasm and scripts", wasm + scripts),
+    ])
 }
 
-/// What a page loads in all, of the package that was packed last.
-pub fn page_size(workspace: &Workspace) -> Result<Size> {
-    let rows = measure(workspace, &package_directory(workspace))?;
-    let (_, total) = rows.last().context("nothing was measured")?;
-    Ok(*total)
+/// What a page loads in all of a package.
+pub fn page_size(workspace: &Workspace, package: &Path) -> Result<Size> {
+    Ok(Size::of(&shell::read_file(&package.join(wasm::WASM))?)? + page_scripts(workspace, package)?)
+}
+
+fn page_scripts(workspace: &Workspace, package: &Path) -> Result<Size> {
+    Size::of(&bundle(workspace, &package.join(web_entry(package)?))?)
 }
 
 /// The file that a page's bundler takes.

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
+use crate::pack::Source;
 use crate::shell;
 use crate::workspace::Workspace;
 use counts::Counts;
@@ -23,6 +24,8 @@ use suites::{Lab, SUITES, Suite, When};
 pub struct Options {
     /// Print the names of the suites and run none.
     list: bool,
+    /// The library whose package the suites use.
+    source: Source,
     /// Run every suite, and not only what every change must pass.
     all: bool,
     /// The suites that were asked for by name; then no other runs.
@@ -31,7 +34,11 @@ pub struct Options {
 
 impl Options {
     pub fn parse(words: &[String]) -> Result<Self> {
-        let mut options = Self { list: false, all: false, named: Vec::new() };
+        let (source, words) = match words.split_first() {
+            Some((word, rest)) if word == Source::NEXT => (Source::Next, rest),
+            _ => (Source::Current, words),
+        };
+        let mut options = Self { list: false, source, all: false, named: Vec::new() };
         for word in words {
             match word.as_str() {
                 "--all" => options.all = true,
@@ -41,6 +48,9 @@ impl Options {
                 }
                 other => bail!("there is no suite `{other}`; `cargo xtask test --list` names them"),
             }
+        }
+        if source == Source::Next && options.named.is_empty() && !options.all && !options.list {
+            options.named.push("node".to_owned());
         }
         Ok(options)
     }
@@ -64,7 +74,7 @@ pub fn run(workspace: Workspace, options: &Options) -> ExitCode {
         return ExitCode::SUCCESS;
     }
 
-    let mut lab = Lab::new(workspace);
+    let mut lab = Lab::new(workspace, options.source);
     let mut results = Vec::new();
     for suite in suites {
         println!("\n== {}: {}", suite.name, suite.what);
@@ -104,6 +114,13 @@ mod tests {
         let words: Vec<String> = words.iter().map(|&word| word.to_owned()).collect();
         let options = Options::parse(&words).expect("it is right");
         SUITES.iter().filter(|suite| options.asks_for(suite)).map(|suite| suite.name).collect()
+    }
+
+    #[test]
+    fn the_package_of_the_next_core_is_tested_in_node_unless_suites_are_named() {
+        assert_eq!(asked(&["next"]), ["node"]);
+        assert_eq!(asked(&["next", "faults", "node"]), ["node", "faults"]);
+        assert!(Options::parse(&["node".to_owned(), "next".to_owned()]).is_err(), "`next` comes first");
     }
 
     #[test]

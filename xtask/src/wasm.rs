@@ -4,7 +4,6 @@
 //! resolves what the library imports, which [`join`] needs; and `wasm-opt` drops the names together with all that is dead
 //! by then.
 
-#[expect(dead_code, reason = "the package of the next core is built with the rest of it")]
 pub mod plain;
 mod reach;
 
@@ -22,21 +21,59 @@ use crate::workspace::Workspace;
 /// The name that cargo gives the library's file, and wasm-bindgen its outputs.
 const STEM: &str = "custom_template_jobs";
 
-/// The script that hands the wasm what it imports, and the wasm.
-pub const GLUE: &str = "custom_template_jobs_bg.js";
+/// The script that hands the wasm what it imports.
+const GLUE: &str = "custom_template_jobs_bg.js";
+
+/// The wasm.
 pub const WASM: &str = "custom_template_jobs_bg.wasm";
 
 /// The hand-written scripts beside the Rust code, from which the wasm imports: the package holds them under their own names.
-pub const SNIPPETS: [&str; 3] = ["values.js", "plumbing.js", "tabs.js"];
+const SNIPPETS: [&str; 3] = ["values.js", "plumbing.js", "tabs.js"];
 
 /// The script that holds the wasm for the entry `inline`.
 pub const INLINE: &str = "custom_template_jobs_bg.base64.js";
 
-/// The two generated files of the npm package.
+/// What the npm package holds of a library: the wasm, and the scripts from which it imports.
 #[derive(Debug)]
 pub struct Built {
-    pub glue: String,
     pub wasm: Vec<u8>,
+    /// What hands the wasm its imports.
+    pub glue: Script,
+    /// What the glue imports, from beside it.
+    pub snippets: Vec<Script>,
+}
+
+/// A script of the npm package.
+#[derive(Debug)]
+pub struct Script {
+    /// The file's name.
+    pub name: String,
+    pub text: String,
+}
+
+impl Script {
+    fn read(directory: &Path, name: &str) -> Result<Self> {
+        Ok(Self { name: name.to_owned(), text: shell::read_text(&directory.join(name))? })
+    }
+}
+
+/// Compiles the next core, the workspace member `next/`, for the npm package.
+pub fn build_next(workspace: &Workspace, directory: &Path) -> Result<Built> {
+    let library = Library {
+        package: "custom-template-jobs-next",
+        features: &["npm"],
+        default_features: false,
+        profile: "next",
+        flags: &[],
+    };
+    let output = plain::build(workspace, &library, STEM, directory)?;
+    step("optimise the wasm", || plain::optimise(workspace, &output))?;
+    let snippets = plain::flatten_snippets(&output)?;
+    Ok(Built {
+        wasm: shell::read_file(&output.wasm)?,
+        glue: Script::read(directory, &format!("{STEM}.js"))?,
+        snippets: snippets.iter().map(|name| Script::read(directory, name)).collect::<Result<_>>()?,
+    })
 }
 
 /// Compiles the library and joins it to its scripts. Enough to run; [`shrink`] makes it small.
@@ -44,7 +81,13 @@ pub fn build_with_glue(workspace: &Workspace) -> Result<Built> {
     let linked = step("build the library for WebAssembly", || {
         plain::compile(
             workspace,
-            &Library { package: "custom-template-jobs", features: &["npm"], profile: "npm", flags: FLAGS },
+            &Library {
+                package: "custom-template-jobs",
+                features: &["npm"],
+                default_features: true,
+                profile: "npm",
+                flags: FLAGS,
+            },
         )
     })?;
     let linked = step("cut what only panics reach", || {
@@ -72,8 +115,10 @@ fn bind(workspace: &Workspace, linked: &Path) -> Result<Built> {
     shell::fresh_directory(&out)?;
     plain::bindgen(linked).bundler(true)?.generate(&out)?;
     let mut module = parse(&shell::read_file(&out.join(WASM))?)?;
-    let glue = join(&mut module)?;
-    Ok(Built { glue, wasm: module.emit_wasm() })
+    let glue = Script { name: GLUE.to_owned(), text: join(&mut module)? };
+    let scripts = workspace.path("src/web");
+    let snippets = SNIPPETS.iter().map(|name| Script::read(&scripts, name)).collect::<Result<_>>()?;
+    Ok(Built { wasm: module.emit_wasm(), glue, snippets })
 }
 
 /// The module under which the wasm imports everything, in as few bytes as may be.

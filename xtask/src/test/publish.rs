@@ -1,6 +1,7 @@
 //! What npm and crates.io would be sent: the same bytes each time, all that a package must hold, and nothing else.
 
 use std::fmt::Write as _;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, ensure};
@@ -8,7 +9,7 @@ use serde_json::Value;
 
 use super::counts::Counts;
 use crate::workspace::Workspace;
-use crate::{npm, pack, shell};
+use crate::{npm, shell};
 
 /// What the crate holds beside its sources. Cargo adds the last three.
 const CRATE: &[&str] = &[
@@ -25,8 +26,8 @@ const CRATE: &[&str] = &[
 /// What people look for in an npm package, beside what its `package.json` names.
 const PACKAGE: &[&str] = &["LICENSE-APACHE", "LICENSE-MIT", "README.md", "index.d.ts", "package.json"];
 
-/// Runs every check; `tarballs` are two packs of one checkout.
-pub fn run(workspace: &Workspace, tarballs: [&[u8]; 2]) -> Result<Counts> {
+/// Runs every check; `package` is the directory of what was packed, `tarballs` are two packs of one checkout.
+pub fn run(workspace: &Workspace, package: &Path, tarballs: [&[u8]; 2]) -> Result<Counts> {
     let [first, second] = tarballs;
     let mut counts = Counts::default();
     let mut check = |name: &str, result: Result<()>| {
@@ -37,7 +38,7 @@ pub fn run(workspace: &Workspace, tarballs: [&[u8]; 2]) -> Result<Counts> {
         counts += if result.is_ok() { Counts::passed(1) } else { Counts::failed(1) };
     };
     check("two_packs_give_the_same_bytes", same(first, second));
-    check("npm_would_publish_the_package_as_it_is", npm_takes_it(workspace));
+    check("npm_would_publish_the_package_as_it_is", npm_takes_it(package));
     check("the_crate_holds_its_sources_and_licences_and_nothing_else", holds_the_sources(&list(workspace)?));
     check("the_crate_builds_from_what_crates_io_would_be_sent", builds(workspace, &[]));
     let wasm = ["--target", "wasm32-unknown-unknown", "--features", "serde"];
@@ -53,8 +54,8 @@ fn same(first: &[u8], second: &[u8]) -> Result<()> {
 
 /// `npm publish --dry-run` succeeds and has nothing to correct. It asks no registry: there this version may be out
 /// already, which is no fault of the package.
-fn npm_takes_it(workspace: &Workspace) -> Result<()> {
-    let mut command = npm::npm(&pack::package_directory(workspace));
+fn npm_takes_it(package: &Path) -> Result<()> {
+    let mut command = npm::npm(package);
     command.args(["publish", "--dry-run", "--json", "--loglevel=warn"]);
     command.args(["--registry=http://127.0.0.1:9", "--fetch-retries=0"]);
     let output = command.output().context("npm could not be started")?;

@@ -14,11 +14,12 @@ use super::counts::Counts;
 use super::debian::{self, CHROMEDRIVER, CHROMIUM, FFMPEG, FIREFOX, NODE, NPM, PYTHON, TESSERACT, WEBKIT_DRIVER, XVFB};
 use super::display::Display;
 use super::{mutants, openapi, publish};
+use crate::pack::{self, Package, Source};
 use crate::sandbox::{self, Sandbox};
 use crate::shell::{self, step};
 use crate::sizes::Size;
 use crate::workspace::Workspace;
-use crate::{demo, npm, pack};
+use crate::{demo, npm};
 
 #[derive(Debug)]
 pub struct Suite {
@@ -137,7 +138,8 @@ const WASM: [&str; 4] = ["--package", "custom-template-jobs", "--target", "wasm3
 pub struct Lab {
     workspace: Workspace,
     sandbox: Option<Sandbox>,
-    tarball: Option<PathBuf>,
+    source: Source,
+    package: Option<Package>,
     /// What ends the programs that would outlive us when a signal ends us.
     stoppers: Option<Stoppers>,
 }
@@ -145,8 +147,9 @@ pub struct Lab {
 type Stoppers = Arc<Mutex<Vec<Box<dyn Fn() + Send>>>>;
 
 impl Lab {
-    pub fn new(workspace: Workspace) -> Self {
-        Self { workspace, sandbox: None, tarball: None, stoppers: None }
+    /// The suites use the package of this source.
+    pub fn new(workspace: Workspace, source: Source) -> Self {
+        Self { workspace, sandbox: None, source, package: None, stoppers: None }
     }
 
     /// Has this done when a signal ends us.
@@ -191,11 +194,11 @@ impl Lab {
     }
 
     /// The npm package as people install it.
-    fn tarball(&mut self) -> Result<PathBuf> {
-        if self.tarball.is_none() {
-            self.tarball = Some(pack::run(&self.workspace)?);
+    fn package(&mut self) -> Result<Package> {
+        if self.package.is_none() {
+            self.package = Some(pack::run(&self.workspace, self.source)?);
         }
-        self.tarball.clone().context("the tarball has gone")
+        self.package.clone().context("the package has gone")
     }
 }
 
@@ -370,7 +373,7 @@ fn pack_suite(lab: &mut Lab) -> Result<Counts> {
         return Ok(Counts::skipped(&missing));
     }
     install_wasm_target()?;
-    lab.tarball()?;
+    lab.package()?;
     Ok(Counts::passed(1))
 }
 
@@ -379,10 +382,11 @@ fn package(lab: &mut Lab) -> Result<Counts> {
         return Ok(Counts::skipped(&missing));
     }
     install_wasm_target()?;
-    let first = shell::read_file(&lab.tarball()?)?;
-    lab.tarball = None;
-    let second = shell::read_file(&lab.tarball()?)?;
-    publish::run(&lab.workspace, [&first, &second])
+    let first = shell::read_file(&lab.package()?.tarball)?;
+    lab.package = None;
+    let package = lab.package()?;
+    let second = shell::read_file(&package.tarball)?;
+    publish::run(&lab.workspace, &package.directory, [&first, &second])
 }
 
 fn node(lab: &mut Lab) -> Result<Counts> {
@@ -390,7 +394,7 @@ fn node(lab: &mut Lab) -> Result<Counts> {
         return Ok(Counts::skipped(&missing));
     }
     install_wasm_target()?;
-    let tarball = lab.tarball()?;
+    let tarball = lab.package()?.tarball;
     let project = install_package(&lab.workspace, &tarball)?;
     let url = lab.sandbox_url()?;
     let mut command = node_tests(&lab.workspace, "node")?;
@@ -409,7 +413,7 @@ fn fuzz(lab: &mut Lab) -> Result<Counts> {
         return Ok(counts);
     }
     install_wasm_target()?;
-    let tarball = lab.tarball()?;
+    let tarball = lab.package()?.tarball;
     let project = install_package(&lab.workspace, &tarball)?;
     let file = lab.workspace.path("tests").join("node").join("fuzz.test.mjs");
     let mut command = node_tests_of(&lab.workspace, "fuzz", vec![file])?;
@@ -424,7 +428,7 @@ fn runtimes(lab: &mut Lab) -> Result<Counts> {
         Err(missing) => return Ok(Counts::skipped(&missing)),
     };
     install_wasm_target()?;
-    let tarball = lab.tarball()?;
+    let Package { directory, tarball } = lab.package()?;
     let project = install_package(&lab.workspace, &tarball)?;
     let mut command = node_tests(&lab.workspace, "runtimes")?;
     command
@@ -434,15 +438,15 @@ fn runtimes(lab: &mut Lab) -> Result<Counts> {
     let mut counts = run_node_tests(&lab.workspace, "runtimes", &mut command)?;
     // Where a test failed, what was seen is not all that there is to see.
     if counts.failed == 0 {
-        counts += readme(&lab.workspace)?;
+        counts += readme(&lab.workspace, &directory)?;
     }
     Ok(counts)
 }
 
 /// Holds the package's README to what the tests saw and what `pack` measured; with `BLESS=1` it is rewritten.
-fn readme(workspace: &Workspace) -> Result<Counts> {
-    let page = pack::page_size(workspace)?;
-    let inline = Size::of(&pack::bundle(workspace, &pack::package_directory(workspace).join("inline.js"))?)?;
+fn readme(workspace: &Workspace, package: &Path) -> Result<Counts> {
+    let page = pack::page_size(workspace, package)?;
+    let inline = Size::of(&pack::bundle(workspace, &package.join("inline.js"))?)?;
     let mut command = node_tests(workspace, "readme")?;
     command
         .env("SEEN_DIR", seen_directory(workspace))
@@ -462,7 +466,7 @@ fn faults(lab: &mut Lab) -> Result<Counts> {
         return Ok(Counts::skipped(&missing));
     }
     install_wasm_target()?;
-    let tarball = lab.tarball()?;
+    let tarball = lab.package()?.tarball;
     let project = install_package(&lab.workspace, &tarball)?;
     let table = lab.workspace.target.join("test").join("faults.md");
     let mut command = node_tests(&lab.workspace, "faults")?;
@@ -480,7 +484,7 @@ fn engines(lab: &mut Lab) -> Result<Counts> {
     };
     install_wasm_target()?;
     let geckodriver = browser::geckodriver(&lab.workspace)?;
-    let tarball = lab.tarball()?;
+    let tarball = lab.package()?.tarball;
     let project = install_package(&lab.workspace, &tarball)?;
     let display = lab.display(&xvfb)?;
     let mut command = node_tests(&lab.workspace, "engines")?;
@@ -502,8 +506,7 @@ fn demo_suite(lab: &mut Lab) -> Result<Counts> {
         Err(missing) => return Ok(Counts::skipped(&missing)),
     };
     install_wasm_target()?;
-    lab.tarball()?;
-    let package = pack::package_directory(&lab.workspace);
+    let package = lab.package()?.directory;
     let directories = demo::serve_directories(&lab.workspace, &package)?;
     let screenshots = lab.workspace.target.join("screenshots");
     shell::fresh_directory(&screenshots)?;
@@ -524,7 +527,7 @@ fn examples(lab: &mut Lab) -> Result<Counts> {
         Err(missing) => return Ok(Counts::skipped(&missing)),
     };
     install_wasm_target()?;
-    let tarball = lab.tarball()?;
+    let tarball = lab.package()?.tarball;
     let screenshots = lab.workspace.target.join("screenshots").join("examples");
     shell::fresh_directory(&screenshots)?;
     let mut command = node_tests(&lab.workspace, "examples")?;

@@ -20,6 +20,7 @@ pub struct Library<'a> {
     /// The package's name in its manifest.
     pub package: &'a str,
     pub features: &'a [&'a str],
+    pub default_features: bool,
     /// A profile of the workspace's manifest.
     pub profile: &'a str,
     /// Flags for rustc. Those of the environment are ignored.
@@ -35,18 +36,18 @@ pub struct Output {
     pub wasm: PathBuf,
 }
 
-/// Compiles a library with cargo and writes its glue with wasm-bindgen (target `web`) into an empty directory.
-pub fn build(workspace: &Workspace, library: &Library, directory: &Path) -> Result<Output> {
+/// Compiles a library with cargo and writes its glue with wasm-bindgen (target `web`) into an empty directory, as
+/// `NAME.js` and `NAME_bg.wasm`.
+pub fn build(workspace: &Workspace, library: &Library, name: &str, directory: &Path) -> Result<Output> {
     let linked = step(&format!("build `{}` for WebAssembly", library.package), || compile(workspace, library))?;
     step("write the glue", || {
         shell::fresh_directory(directory)?;
         let mut bindgen = bindgen(&linked);
-        bindgen.web(true)?.omit_default_module_path(true).generate(directory)?;
-        let stem = bindgen.stem()?;
+        bindgen.web(true)?.out_name(name).omit_default_module_path(true).generate(directory)?;
         Ok(Output {
             directory: directory.to_owned(),
-            glue: directory.join(format!("{stem}.js")),
-            wasm: directory.join(format!("{stem}_bg.wasm")),
+            glue: directory.join(format!("{name}.js")),
+            wasm: directory.join(format!("{name}_bg.wasm")),
         })
     })
 }
@@ -102,9 +103,12 @@ fn flatten(glue: &str, paths: &[String]) -> Result<(String, Vec<String>)> {
 
 /// Runs cargo and returns the wasm that the linker wrote.
 pub fn compile(workspace: &Workspace, library: &Library) -> Result<PathBuf> {
-    let mut child = workspace
-        .cargo()
-        .args(["build", "--package", library.package, "--lib", "--features", &library.features.join(",")])
+    let mut command = workspace.cargo();
+    command.args(["build", "--package", library.package, "--lib", "--features", &library.features.join(",")]);
+    if !library.default_features {
+        command.arg("--no-default-features");
+    }
+    let mut child = command
         .args(["--target", TARGET, "--profile", library.profile, "--message-format=json-render-diagnostics"])
         // Only these flags count, so that the same commit gives the same bytes everywhere.
         .env("CARGO_ENCODED_RUSTFLAGS", flags(workspace, library).join("\x1f"))
