@@ -92,10 +92,13 @@ fn flatten(glue: &str, paths: &[String]) -> Result<(String, Vec<String>)> {
                 "two scripts are named {name}, one of them is {path}; rename one, since a package holds them side by side"
             );
         }
-        glue = glue.replace(&format!("./snippets/{path}"), &format!("./{name}"));
+        // Only where it is imported: the wasm knows its imports by the generated path too.
+        for quote in ['"', '\''] {
+            glue = glue.replace(&format!("from {quote}./snippets/{path}{quote}"), &format!("from {quote}./{name}{quote}"));
+        }
         names.push(name.to_owned());
     }
-    if let Some(line) = glue.lines().find(|line| line.contains("snippets/")) {
+    if let Some(line) = glue.lines().find(|line| line.contains("from ") && line.contains("snippets/")) {
         bail!("the glue imports a script that wasm-bindgen did not write: {}", line.trim());
     }
     Ok((glue, names))

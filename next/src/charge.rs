@@ -1,0 +1,354 @@
+//! At most one charge: the states of an operation, its journal entry, and the verdict on a charging request.
+//!
+//! An operation is one intended charge, named by an id. Its journal entry is written before the request is sent, as
+//! *sending*. The outcome of the request is then one of
+//! - **bound**: an answer brought the id of the job that was charged for;
+//! - **rejected**: the provider refused, which is assumed to charge nothing;
+//! - **not sent**: the runtime proved that nothing left this machine;
+//! - **unknown**: everything else.
+//!
+//! The journal holds sending, bound and ended operations. An unknown one stays *sending*: whoever finds an entry that
+//! is sending, and does not send it itself, takes the operation for unknown. It is never sent again. The entry of a
+//! rejected or unsent one is deleted, so its id is free, and the journal's atomic `create` decides who gets it.
+
+#[cfg(all(test, not(target_arch = "wasm32")))]
+mod tests;
+
+use std::fmt::Write as _;
+
+use crate::api::{Step, is_uuid};
+use crate::hash::{hex, parse_hex};
+use crate::job::{JobFacts, Member};
+
+/// Codes by which a runtime proves that a request failed before any of it was sent: those of Node and undici, then Bun's.
+/// Browsers, Deno and workerd have none.
+const NEVER_SENT: [&str; 8] = [
+    "ECONNREFUSED",
+    "ENOTFOUND",
+    "EAI_AGAIN",
+    "ENETUNREACH",
+    "EHOSTUNREACH",
+    "UND_ERR_CONNECT_TIMEOUT",
+    "ConnectionRefused",
+    "FailedToOpenSocket",
+];
+
+/// The outcome of a charging request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Charged, for a job whose id is known.
+    Bound,
+    /// Refused; nothing was charged.
+    Rejected,
+    /// Nothing was sent; it may be sent again.
+    NotSent,
+    /// It may have been charged. Never sent again.
+    Unknown,
+}
+
+impl Verdict {
+    /// The name that events have.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Bound => "bound",
+            Self::Rejected => "rejected",
+            Self::NotSent => "not_sent",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// The verdict on an answer. `identified` says whether it names the job that was charged for.
+pub const fn verdict(status: u16, identified: bool) -> Verdict {
+    match status {
+        200..=299 if identified => Verdict::Bound,
+        400..=405 | 413..=415 | 422 | 429 | 431 => Verdict::Rejected,
+        _ => Verdict::Unknown,
+    }
+}
+
+/// The verdict where no answer came and the runtime gave this code.
+pub fn verdict_without_answer(code: Option<&str>) -> Verdict {
+    if code.is_some_and(|code| NEVER_SENT.contains(&code)) { Verdict::NotSent } else { Verdict::Unknown }
+}
+
+/// The id of the job in a JSON answer that was cut off: the member `id` of the outermost object, if all of it arrived.
+/// An `id` further inside is the caller's or another object's.
+pub fn salvage(cut: &str) -> Option<String> {
+    let bytes = cut.trim_start().as_bytes();
+    let (mut at, mut depth, mut key_is_id) = (0, 0_u32, false);
+    while let Some(byte) = bytes.get(at) {
+        at += 1;
+        match byte {
+            b'{' | b'[' if at == 1 && *byte == b'[' => return None,
+            b'{' | b'[' => depth += 1,
+            b'}' | b']' => depth = depth.checked_sub(1)?,
+            b'"' => {
+                let start = at;
+                at = end_of_string(bytes, at)?;
+                let text = bytes.get(start..at).and_then(|text| std::str::from_utf8(text).ok())?;
+                at += 1;
+                let rest = bytes.get(at..)?.trim_ascii_start();
+                if depth == 1 && rest.first() == Some(&b':') {
+                    key_is_id = text == "id";
+                    at = bytes.len() - rest.len() + 1;
+                    continue;
+                }
+                if depth == 1 && key_is_id {
+                    return if is_uuid(text) { Some(text.to_ascii_lowercase()) } else { None };
+                }
+            }
+            _ if at == 1 => return None,
+            b',' if depth == 1 => key_is_id = false,
+            _ => {}
+        }
+    }
+    None
+}
+
+/// Where the string that is open at `at` ends.
+fn end_of_string(bytes: &[u8], mut at: usize) -> Option<usize> {
+    loop {
+        match bytes.get(at)? {
+            b'"' => return Some(at),
+            b'\\' => at += 2,
+            _ => at += 1,
+        }
+    }
+}
+
+/// The state of an operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Written before the request was sent. In the journal of another run it is as good as unknown.
+    Sending,
+    /// Charged, for a job that was not seen to end.
+    Bound,
+    /// It may have been charged.
+    Unknown,
+    /// Charged, for a job that was seen to end.
+    Ended,
+}
+
+impl State {
+    /// The name that the journal has.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Sending => "sending",
+            Self::Bound => "bound",
+            Self::Unknown => "unknown",
+            Self::Ended => "ended",
+        }
+    }
+
+    fn parse(name: &str) -> Option<Self> {
+        [Self::Sending, Self::Bound, Self::Unknown, Self::Ended].into_iter().find(|state| state.as_str() == name)
+    }
+}
+
+/// The journal's entry of an operation: enough to continue it, without variables and keys.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Entry {
+    /// The state.
+    pub state: State,
+    /// The step that it charges for.
+    pub step: Step,
+    /// The hash of the request: one operation is one request.
+    pub fingerprint: u64,
+    /// A random token of the attempt that wrote it: only that attempt may write its verdict.
+    pub owner: String,
+    /// When it was first written, in milliseconds since 1970.
+    pub created_at: u64,
+    /// The id of the job, where it is known.
+    pub job: Option<String>,
+    /// The hash of the `webhook_url` that was sent, where that carries the operation id: it identifies the job.
+    pub webhook: Option<u64>,
+    /// The hash of template, step and model: jobs that share it take about as long.
+    pub kind: Option<u64>,
+    /// The journal key of what a budget has set aside for it.
+    pub budget: Option<String>,
+    /// Whether the id is the caller's own, and not one that was made for the call.
+    pub explicit: bool,
+    /// The caller's own data, as JSON.
+    pub metadata: Option<String>,
+}
+
+impl Entry {
+    /// The version of the format. Entries of another version are not read.
+    const VERSION: f64 = 2.0;
+
+    /// The names of the members, in the order in which [`Entry::decode`] takes them.
+    pub const NAMES: [&'static str; 12] = [
+        "version",
+        "state",
+        "step",
+        "fingerprint",
+        "owner",
+        "createdAt",
+        "job",
+        "webhook",
+        "kind",
+        "budget",
+        "explicit",
+        "metadata",
+    ];
+
+    /// The JSON text that the journal holds.
+    pub fn encode(&self) -> String {
+        let Self { state, step, fingerprint, owner, created_at, explicit, .. } = self;
+        let (state, step, fingerprint) = (state.as_str(), step.as_str(), hex(*fingerprint));
+        let mut text = format!(
+            r#"{{"version":2,"state":"{state}","step":"{step}","fingerprint":"{fingerprint}","owner":{},"createdAt":{created_at},"explicit":{explicit}"#,
+            json_string(owner),
+        );
+        let optional = [
+            ("job", self.job.clone()),
+            ("webhook", self.webhook.map(hex)),
+            ("kind", self.kind.map(hex)),
+            ("budget", self.budget.clone()),
+            ("metadata", self.metadata.clone()),
+        ];
+        for (name, value) in optional {
+            if let Some(value) = value {
+                let _ = write!(text, r#","{name}":{}"#, json_string(&value));
+            }
+        }
+        text.push('}');
+        text
+    }
+
+    /// From the members of those names; `None` where they are not those of an entry of this version.
+    pub fn decode(members: [Member; 12]) -> Option<Self> {
+        let [version, state, step, fingerprint, owner, created_at, job, webhook, kind, budget, explicit, metadata] = members;
+        if version != Member::Number(Self::VERSION) {
+            return None;
+        }
+        let job = match job {
+            Member::Unset => None,
+            // It goes into URLs.
+            Member::Text(id) if is_uuid(&id) => Some(id.to_ascii_lowercase()),
+            _ => return None,
+        };
+        let state = State::parse(state.text()?)?;
+        if job.is_none() && matches!(state, State::Bound | State::Ended) {
+            return None;
+        }
+        Some(Self {
+            state,
+            step: Step::parse(step.text()?)?,
+            fingerprint: parse_hex(fingerprint.text()?)?,
+            owner: owner.into_text()?,
+            created_at: created_at.whole()?,
+            job,
+            webhook: webhook.text().and_then(parse_hex),
+            kind: kind.text().and_then(parse_hex),
+            budget: budget.into_text(),
+            explicit: explicit == Member::Bool(true),
+            metadata: metadata.into_text(),
+        })
+    }
+
+    /// The same operation, charged for this job.
+    #[must_use]
+    pub fn bound(&self, job: &str) -> Self {
+        Self { state: State::Bound, job: Some(job.into()), ..self.clone() }
+    }
+}
+
+/// A JSON string.
+pub fn json_string(text: &str) -> String {
+    let mut json = String::with_capacity(text.len() + 2);
+    json.push('"');
+    for char in text.chars() {
+        match char {
+            '"' | '\\' => {
+                json.push('\\');
+                json.push(char);
+            }
+            '\0'..='\u{1f}' => {
+                let _ = write!(json, "\\u{:04x}", u32::from(char));
+            }
+            _ => json.push(char),
+        }
+    }
+    json.push('"');
+    json
+}
+
+/// What a call may do under an operation id that the journal has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Claim {
+    /// It was charged: return this job.
+    Return(String),
+    /// It may have been charged: do not send.
+    Unknown,
+    /// The id belongs to another request.
+    Conflict,
+}
+
+/// Decides for an operation id that the journal has. An entry that cannot be read belongs to somebody else.
+pub fn claim(found: Option<&Entry>, step: Step, fingerprint: u64) -> Claim {
+    match found {
+        Some(entry) if entry.step == step && entry.fingerprint == fingerprint => match (entry.state, &entry.job) {
+            (State::Bound | State::Ended, Some(job)) => Claim::Return(job.clone()),
+            _ => Claim::Unknown,
+        },
+        _ => Claim::Conflict,
+    }
+}
+
+/// What a render does, given the job as it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BeforeRender {
+    /// Send the charging request.
+    Send,
+    /// Return the job; it is rendered, or this journal is rendering it.
+    Return,
+    /// Poll until the job is settled, then decide again: a preview that is still in progress may show its URL early.
+    Wait,
+}
+
+/// Decides whether a render is sent. `rendering` says whether the journal has a render of the job in progress, `explicit`
+/// whether the caller asks for a new charge by an operation of its own, and `covered` whether the job already has all
+/// that the request gives.
+pub const fn before_render(facts: &JobFacts, rendering: bool, explicit: bool, covered: bool) -> BeforeRender {
+    if facts.video && (!explicit || covered) {
+        BeforeRender::Return
+    } else if facts.status.is_active() && (facts.preview || facts.video) {
+        if rendering { BeforeRender::Return } else { BeforeRender::Wait }
+    } else {
+        BeforeRender::Send
+    }
+}
+
+/// Whether a render whose answer was lost was carried out, by the job before and after it. A job that was still in
+/// progress before changes by itself.
+pub fn was_rendered(before: &JobFacts, after: &JobFacts) -> bool {
+    if before.video {
+        // A second render of the job: only a change of the job proves it.
+        return after.status.is_active() || after.version != before.version;
+    }
+    let at_rest = !before.status.is_active();
+    after.is_rendered_or_rendering()
+        || at_rest
+            && (after.status.is_failure() && after.status != before.status
+                || after.version != before.version
+                || after.credits_used != before.credits_used)
+}
+
+/// How far the clocks of the provider and of this machine may differ, in milliseconds.
+const CLOCK_SKEW: f64 = 3_600_000.0;
+
+/// Whether a job settles an unknown operation. `webhook` is the hash of the job's `webhook_url`, and `made_at` when the
+/// provider made the job, in milliseconds since 1970.
+///
+/// A render's job existed before; only a video, or a render in progress, proves it. The other steps make the job: it is
+/// not older than the operation, and where the operation id was in the `webhook_url`, the job has that very address.
+/// Webhooks are not signed, so an id that one brings proves nothing by itself.
+pub fn settles(entry: &Entry, facts: &JobFacts, webhook: Option<u64>, made_at: Option<f64>) -> bool {
+    if entry.step == Step::Render {
+        return facts.is_rendered_or_rendering();
+    }
+    let too_old = made_at.is_some_and(|made_at| made_at < entry.created_at as f64 - CLOCK_SKEW);
+    !too_old && (entry.webhook.is_none() || entry.webhook == webhook)
+}

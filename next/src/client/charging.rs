@@ -1,0 +1,569 @@
+//! A charge, from its request to its verdict.
+
+use futures_channel::oneshot;
+
+use super::caller::{Caller, Stop};
+use super::history::Charged;
+use super::polling::PollOptions;
+use super::{Client, Outcome};
+use crate::api::{self, Endpoint, Goal, JobRequest, ModelVersion, Step};
+use crate::charge::{self, BeforeRender, Claim, Entry, State, Verdict};
+use crate::error::{Error, ErrorKind, Refusal};
+use crate::hash;
+use crate::host::{Body, Event, Host, JournalCall, JournalReply, Reply, Request, Store};
+use crate::job::JobFacts;
+use crate::retry;
+
+/// How often a charge that was proven unsent is sent again.
+const RESENDS: u32 = 2;
+/// How often `create` may find the id taken and then no entry under it: others may have deleted theirs in between.
+const CREATES: u32 = 10;
+/// The message of a call whose time was over before it was sent.
+const LATE: &str = "There was no time left; nothing was sent. Raise timeout, or try again later.";
+
+/// How a charging call is made.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ChargeOptions {
+    /// The id of the operation.
+    pub operation: String,
+    /// Whether the id is the caller's own, and not one that was made for this call.
+    pub explicit: bool,
+    /// Seconds of video, for the estimate.
+    pub seconds: Option<f64>,
+    /// Milliseconds until the caller stops waiting. A charge that may have been sent goes on.
+    pub timeout: Option<f64>,
+}
+
+/// One charge, as it was asked for.
+struct Charge {
+    endpoint: Endpoint,
+    step: Step,
+    operation: String,
+    explicit: bool,
+    /// The key of the operation's entry in the journal.
+    key: String,
+    /// The job that is rendered.
+    render: Option<String>,
+    /// The request as the caller gave it, and the body that is sent.
+    given: Option<String>,
+    body: Option<String>,
+    fingerprint: u64,
+    webhook: Option<u64>,
+    kind: Option<u64>,
+    template: Option<String>,
+    model: ModelVersion,
+    seconds: Option<f64>,
+    /// When the call was made, on the monotonic clock.
+    begun: f64,
+}
+
+impl Charge {
+    fn path(&self) -> String {
+        self.endpoint.path(self.render.as_deref().unwrap_or_default())
+    }
+}
+
+impl<H: Host> Client<H> {
+    /// Charges once. The charge is a task of its own: dropping this future before the request is sent prevents it; later
+    /// the task runs on, and binds the job in the journal.
+    /// `over` is called when the charge is over, whoever waits for it.
+    pub(crate) async fn charge(
+        &self,
+        endpoint: Endpoint,
+        render: Option<&str>,
+        request: Option<&str>,
+        options: ChargeOptions,
+        over: Option<Box<dyn FnOnce()>>,
+    ) -> Outcome<H::Value> {
+        let over = Over(over);
+        let ChargeOptions { operation, timeout, .. } = &options;
+        let (operation, timeout) = (operation.clone(), *timeout);
+        let charge = self
+            .prepare(endpoint, render, request, options)
+            .map_err(|refusal| Error::from(refusal).with_operation(&operation))?;
+        let config = self.config();
+        let usual = if endpoint == Endpoint::PreviewSync { config.preview_timeout } else { config.timeout };
+        let deadline = charge.begun + timeout.filter(|ms| *ms >= 0.0).unwrap_or(usual);
+        let (mut caller, receiver) = Caller::new(&operation, charge.render.clone(), deadline);
+        let client = self.clone();
+        self.host().spawn(async move {
+            match client.carry_out(&charge, &mut caller).await {
+                Ok(job) => caller.answer(Ok(job)),
+                Err(Stop::Error(error)) => caller.answer(Err(error)),
+                Err(Stop::Gone) => {}
+            }
+            drop(over);
+        });
+        match receiver.await {
+            Ok(outcome) => outcome,
+            Err(oneshot::Canceled) => Err(Error::charge_unknown()),
+        }
+    }
+
+    /// Checks everything that can be checked without I/O.
+    fn prepare(
+        &self,
+        endpoint: Endpoint,
+        render: Option<&str>,
+        request: Option<&str>,
+        options: ChargeOptions,
+    ) -> Result<Charge, Refusal> {
+        let ChargeOptions { operation, explicit, seconds, .. } = options;
+        let step = endpoint.charges().unwrap_or(Step::Submit);
+        let render = render.map(api::job_id).transpose()?;
+        api::check_operation(&operation)?;
+        let host = self.host();
+        let members = match request {
+            None => JobRequest::default(),
+            Some(text) => match host.parse(text) {
+                Some(value) => JobRequest::new(host.members(&value, JobRequest::NAMES)),
+                None => return Err(Refusal::new("request", "must be an object with template_id and variables")),
+            },
+        };
+        let model = members.check(step)?;
+        let webhook_url =
+            members.webhook_url.text().map(|url| api::fill_webhook_url(url, &operation)).transpose()?.flatten();
+        let body = match (&webhook_url, request) {
+            (Some(url), Some(request)) => Some(host.with_webhook_url(request, url)),
+            _ => request.map(Into::into),
+        };
+        let history = self.0.history.borrow();
+        let template = members.template_id.into_text().map(|id| id.to_ascii_lowercase());
+        let template = template.or_else(|| history.find(render.as_deref()?)?.template.clone());
+        Ok(Charge {
+            endpoint,
+            step,
+            explicit,
+            key: self.key(&operation),
+            fingerprint: hash::of_parts(&[
+                step.as_str(),
+                render.as_deref().unwrap_or_default(),
+                request.unwrap_or_default(),
+            ]),
+            webhook: webhook_url.map(|url| hash::of(url.as_bytes())),
+            kind: history.kind(render.as_deref(), template.as_deref(), step, model),
+            operation,
+            render,
+            given: request.map(Into::into),
+            body,
+            template,
+            model,
+            seconds,
+            begun: host.now(),
+        })
+    }
+
+    /// The whole charge: its turn, the journal, the look before a render, the request, and the verdict.
+    async fn carry_out(&self, charge: &Charge, caller: &mut Caller<H::Value>) -> Result<H::Value, Stop<H::Value>> {
+        let host = self.host();
+        // Another call may have sent the same operation, so a caller that waits here too long does not know.
+        let _in_flight = caller.before(host, self.take_turn(&charge.operation), Error::charge_unknown).await?;
+        let shared = charge.explicit || charge.step == Step::Render;
+        let _lock = if shared { caller.before(host, host.lock(&charge.key), Error::charge_unknown).await? } else { None };
+        if shared && let Some(found) = caller.before(host, self.read_entry_text(&charge.key), late).await?? {
+            return self.claimed(charge, caller, &found).await;
+        }
+        let before = match &charge.render {
+            Some(id) => match self.look_before_render(charge, caller, id).await? {
+                Look::Send(facts) => Some(facts),
+                Look::Return(job) => return self.bind_rendered(charge, caller, id, job).await,
+            },
+            None => None,
+        };
+        for attempt in 0.. {
+            let headers = caller.before(host, host.headers(), late).await?.map_err(Error::from)?;
+
+            // From here on the journal is written, so the task runs to its end, whoever waits.
+            let mut entry = self.new_entry(charge);
+            if let Some(credits) = self.estimate_of(charge)? {
+                let reserved = self.reserve(&charge.operation, credits);
+                entry.budget = Some(caller.meanwhile(host, reserved, || Err(late())).await?);
+            }
+            let text = entry.encode();
+            match caller.meanwhile(host, self.create(&charge.key, &text, &entry), || Err(late())).await {
+                Ok(None) => {}
+                Ok(Some(found)) => {
+                    self.release(&entry).await;
+                    return self.claimed(charge, caller, &found).await;
+                }
+                Err(error) => {
+                    self.release(&entry).await;
+                    return Err(error.into());
+                }
+            }
+            if caller.is_gone() {
+                self.free(charge, &text, &entry).await;
+                return Err(Stop::Gone);
+            }
+            let reply = caller.meanwhile(host, self.send(charge, headers), || Err(Error::charge_unknown())).await;
+
+            let (verdict, job_id) = self.judge(charge, reply.as_ref());
+            let event =
+                Event::Verdict { operation: &charge.operation, verdict: verdict.as_str(), job_id: job_id.as_deref() };
+            host.emit(event);
+            match (verdict, job_id) {
+                (Verdict::Bound, Some(id)) => return self.bound(charge, caller, reply, &id, (&text, &entry)).await,
+                (Verdict::NotSent, _) => {
+                    let unsent = || {
+                        let message = "The server could not be reached; nothing was sent. Try again later.";
+                        Error::not_sent(message).with_cause(cause_of(reply.as_ref()))
+                    };
+                    caller.meanwhile(host, self.free(charge, &text, &entry), || Err(unsent())).await;
+                    if attempt >= RESENDS {
+                        return Err(unsent().into());
+                    }
+                    let wait = retry::backoff(attempt, host.random(), None);
+                    caller.before(host, self.pause(&charge.path(), wait), late).await?;
+                }
+                (Verdict::Rejected, _) => {
+                    let error = reply.map_or_else(Error::charge_unknown, |reply| self.error_of(reply, ""));
+                    let answer = error.clone();
+                    caller.meanwhile(host, self.free(charge, &text, &entry), || Err(answer)).await;
+                    return Err(error.into());
+                }
+                _ => return self.unknown(charge, caller, reply, before.as_ref(), (&text, &entry)).await,
+            }
+        }
+        Err(Stop::Gone)
+    }
+
+    fn new_entry(&self, charge: &Charge) -> Entry {
+        Entry {
+            state: State::Sending,
+            step: charge.step,
+            fingerprint: charge.fingerprint,
+            owner: self.host().token(),
+            created_at: self.host().wall() as u64,
+            job: charge.render.clone(),
+            webhook: charge.webhook,
+            kind: charge.kind,
+            budget: None,
+            explicit: charge.explicit,
+            metadata: None,
+        }
+    }
+
+    /// What the charge is expected to cost, where there is a limit.
+    fn estimate_of(&self, charge: &Charge) -> Result<Option<f64>, Error<H::Value>> {
+        let config = self.config();
+        if config.max_credits.is_none() {
+            return Ok(None);
+        }
+        let learned = charge.template.as_deref().and_then(|template| self.0.history.borrow().seconds(template));
+        let Some(seconds) = charge.seconds.or(learned) else {
+            let advice = "must be given where maxCredits is set: the length of the video";
+            return Err(Refusal::new("seconds", advice).into());
+        };
+        Ok(Some(config.prices.estimate(charge.step, seconds, charge.model)?))
+    }
+
+    /// Writes the entry, unless one is there: that one's text. The entry of an attempt whose acknowledgement was lost is
+    /// known by its owner token.
+    async fn create(&self, key: &str, text: &str, entry: &Entry) -> Result<Option<String>, Error<H::Value>> {
+        for _ in 0..CREATES {
+            let created = self.host().journal(Store::Configured, JournalCall::Create(key, text)).await;
+            if !matches!(created, Ok(JournalReply::Done(true))) {
+                match self.read_entry_text(key).await? {
+                    Some(found) if found == text => {}
+                    Some(found) => return Ok(Some(found)),
+                    // It was deleted in between.
+                    None if created.is_ok() => continue,
+                    None => return Err(Error::journal(created.err())),
+                }
+            }
+            // Without its marker the operation is not listed, so it is not sent.
+            if let Err(error) = self.mark_open(key, entry).await {
+                let _ = self.delete_entry(key, text).await;
+                return Err(error);
+            }
+            return Ok(None);
+        }
+        Err(Error::journal(None))
+    }
+
+    /// The charging request. This is the one place that sends one. `None` where no answer came in time: the caller's time
+    /// is the caller's; an answer is waited for as long as any.
+    async fn send(&self, charge: &Charge, headers: H::Headers) -> Option<Reply<H::Value>> {
+        let path = charge.path();
+        let request = Request {
+            endpoint: charge.endpoint,
+            url: &self.url(&path),
+            body: charge.body.as_deref(),
+            operation: Some(&charge.operation),
+        };
+        let config = self.config();
+        let deadline = self.host().now() + config.preview_timeout.max(config.timeout);
+        let (method, operation) = (charge.endpoint.method(), Some(charge.operation.as_str()));
+        self.host().emit(Event::Request { method, path: &path, operation });
+        self.until(deadline, self.host().fetch(request, headers)).await
+    }
+
+    /// The verdict on a reply, and the id of the job that it names.
+    fn judge(&self, charge: &Charge, reply: Option<&Reply<H::Value>>) -> (Verdict, Option<String>) {
+        let answer = match reply {
+            None => return (Verdict::Unknown, None),
+            Some(Reply::Unusable(_)) => return (Verdict::Rejected, None),
+            Some(Reply::Failed { code, .. }) => return (charge::verdict_without_answer(code.as_deref()), None),
+            Some(Reply::Answer(answer)) => answer,
+        };
+        let id = match &answer.body {
+            Body::Json(body) => {
+                let [id] = self.host().members(body, ["id"]);
+                id.text().and_then(|id| api::job_id(id).ok())
+            }
+            Body::Cut(text) => charge::salvage(text),
+            Body::Text(_) => None,
+        };
+        // The answer to a render may be empty; about another job it is somebody else's.
+        let empty = matches!(&answer.body, Body::Text(text) if text.trim().is_empty());
+        let id = match (&charge.render, id) {
+            (Some(render), Some(id)) if *render == id => Some(id),
+            (Some(render), None) if empty || matches!(answer.body, Body::Json(_)) => Some(render.clone()),
+            (Some(_), _) => None,
+            (None, id) => id,
+        };
+        let verdict = charge::verdict(answer.status, id.is_some());
+        (verdict, id.filter(|_| verdict == Verdict::Bound))
+    }
+
+    /// The charge was for this job.
+    async fn bound(
+        &self,
+        charge: &Charge,
+        caller: &mut Caller<H::Value>,
+        reply: Option<Reply<H::Value>>,
+        id: &str,
+        written: (&str, &Entry),
+    ) -> Result<H::Value, Stop<H::Value>> {
+        let known = self.0.history.borrow().find(id).map(|known| known.operation.clone());
+        if charge.render.is_none() && known.is_some_and(|known| known != charge.operation) {
+            let message = "The answer to a charge names a job that another operation was charged for.";
+            self.warn("known_job_id", message, &charge.operation, id);
+        }
+        let whole = match reply {
+            Some(Reply::Answer(answer)) => match answer.body {
+                Body::Json(body) if self.facts(&body).is_some_and(|facts| facts.id == id) => Some(body),
+                _ => None,
+            },
+            _ => None,
+        };
+        caller.job_id = Some(id.into());
+        // A verdict that cannot be written does not take the job from the caller: the entry still says sending.
+        let write = self.write_bound(charge, id, written);
+        let job = whole.clone();
+        caller.meanwhile(self.host(), write, || job.ok_or_else(Error::no_answer)).await;
+        match whole {
+            Some(job) => {
+                self.notice(&job);
+                Ok(job)
+            }
+            None => self.fetch_job(caller, id).await,
+        }
+    }
+
+    /// The job of an operation that was charged for.
+    async fn fetch_job(&self, caller: &mut Caller<H::Value>, id: &str) -> Result<H::Value, Stop<H::Value>> {
+        caller.job_id = Some(id.into());
+        Ok(caller.before(self.host(), self.read(Endpoint::Get, id, None), Error::no_answer).await??)
+    }
+
+    /// Writes that the charge was for this job, over the entry of this attempt alone.
+    async fn write_bound(&self, charge: &Charge, id: &str, (text, entry): (&str, &Entry)) {
+        let bound = entry.bound(id);
+        if let Ok(false) = self.replace_entry(&charge.key, text, &bound.encode()).await
+            && let Ok(found) = self.read_entry(&charge.key).await
+            // Somebody may have settled it meanwhile, with the same job.
+            && found.is_none_or(|found| found.state == State::Sending || found.job.as_deref() != Some(id))
+        {
+            let message = "An operation that was discarded, or settled with another job, was charged after all.";
+            return self.warn("late_answer", message, &charge.operation, id);
+        }
+        self.remember(charge, bound);
+    }
+
+    fn remember(&self, charge: &Charge, entry: Entry) {
+        let (operation, template) = (charge.operation.clone(), charge.template.clone());
+        self.0.history.borrow_mut().remember(Charged { operation, entry, template, since: charge.begun });
+    }
+
+    pub(super) fn warn(&self, code: &'static str, message: &str, operation: &str, job_id: &str) {
+        self.host().emit(Event::Warning { code, message, operation: Some(operation), job_id: Some(job_id) });
+    }
+
+    /// The request may have been charged. A render has a job to look at; of the other steps the journal may know the job
+    /// by now, where a webhook or another client has settled the operation.
+    async fn unknown(
+        &self,
+        charge: &Charge,
+        caller: &mut Caller<H::Value>,
+        reply: Option<Reply<H::Value>>,
+        before: Option<&JobFacts>,
+        written: (&str, &Entry),
+    ) -> Result<H::Value, Stop<H::Value>> {
+        let host = self.host();
+        let mut error = Error::charge_unknown().with_cause(cause_of(reply.as_ref()));
+        if let Some(Reply::Answer(answer)) = reply {
+            error = match answer.body {
+                Body::Json(body) => error.with_answer(Some(body), None),
+                Body::Text(text) | Body::Cut(text) => error.with_answer(None, Some(text.chars().take(500).collect())),
+            };
+        }
+        let answer = error.clone();
+        if let (Some(id), Some(before)) = (&charge.render, before) {
+            let look = self.read(Endpoint::Get, id, None);
+            let Ok(job) = caller.meanwhile(host, look, || Err(answer)).await else { return Err(error.into()) };
+            if self.facts(&job).is_some_and(|after| charge::was_rendered(before, &after)) {
+                let outcome = job.clone();
+                caller.meanwhile(host, self.write_bound(charge, id, written), || Ok(outcome)).await;
+                self.notice(&job);
+                return Ok(job);
+            }
+            return Err(error.with_job(Some(job)).into());
+        }
+        match caller.meanwhile(host, self.read_entry(&charge.key), || Err(answer)).await {
+            Ok(Some(Entry { state: State::Bound | State::Ended, job: Some(id), .. })) => {
+                self.remember(charge, written.1.bound(&id));
+                self.fetch_job(caller, &id).await
+            }
+            _ => Err(error.into()),
+        }
+    }
+
+    /// What follows from an entry that the journal has for the operation. Nothing is sent.
+    async fn claimed(
+        &self,
+        charge: &Charge,
+        caller: &mut Caller<H::Value>,
+        found: &str,
+    ) -> Result<H::Value, Stop<H::Value>> {
+        let entry = self.decode(found);
+        match (charge::claim(entry.as_ref(), charge.step, charge.fingerprint), entry) {
+            (Claim::Return(id), Some(entry)) => {
+                if self.0.history.borrow().find(&id).is_none() {
+                    self.remember(charge, entry);
+                }
+                self.fetch_job(caller, &id).await
+            }
+            (Claim::Unknown, Some(entry)) => {
+                // Its marker may be missing, where its process ended between the two writes.
+                let _ = caller.meanwhile(self.host(), self.mark_open(&charge.key, &entry), || Err(late())).await;
+                let Some(id) = &charge.render else { return Err(Error::charge_unknown().into()) };
+                let look = self.read(Endpoint::Get, id, None);
+                let job = caller.before(self.host(), look, Error::charge_unknown).await?;
+                let job = job.map_err(|_| Error::charge_unknown())?;
+                if self.facts(&job).is_some_and(|facts| charge::settles(&entry, &facts, None, None)) {
+                    let outcome = job.clone();
+                    caller.meanwhile(self.host(), self.write_bound(charge, id, (found, &entry)), || Ok(outcome)).await;
+                    self.notice(&job);
+                    return Ok(job);
+                }
+                Err(Error::charge_unknown().with_job(Some(job)).into())
+            }
+            _ => {
+                let message = "This operation id was used before for another request; nothing was sent. Use a new id.";
+                Err(Error::new(ErrorKind::OperationConflict, message).into())
+            }
+        }
+    }
+
+    /// The operation charged nothing: its id is free, and so is its share of the budget.
+    async fn free(&self, charge: &Charge, text: &str, entry: &Entry) {
+        self.release(entry).await;
+        // An entry that cannot be deleted still says sending, which is never sent again.
+        if self.delete_entry(&charge.key, text).await.is_ok() {
+            self.unmark_open(&charge.operation, entry).await;
+        }
+    }
+
+    /// Looks at a job before it is rendered, as long as that cannot be decided.
+    async fn look_before_render(
+        &self,
+        charge: &Charge,
+        caller: &mut Caller<H::Value>,
+        id: &str,
+    ) -> Result<Look<H::Value>, Stop<H::Value>> {
+        let host = self.host();
+        loop {
+            let read = self.read(Endpoint::Get, id, None);
+            let job = caller.before(host, read, late).await?.map_err(Error::before_a_charge)?;
+            let Some(facts) = self.facts(&job) else { return Err(late().into()) };
+            let rendering = facts.status.is_active() && caller.before(host, self.is_rendering(id), late).await?;
+            let covered = charge.given.as_deref().is_none_or(|request| host.covers(request, &job));
+            match charge::before_render(&facts, rendering, charge.explicit, covered) {
+                BeforeRender::Send => return Ok(Look::Send(facts)),
+                BeforeRender::Return => return Ok(Look::Return(job)),
+                BeforeRender::Wait => {
+                    // This wait has a limit of its own and is not counted in the caller's.
+                    let left = caller.deadline - host.now();
+                    caller.deadline = f64::INFINITY;
+                    let timeout = Some(self.config().preview_timeout);
+                    let options = PollOptions { until: Some(Goal::Settled), timeout, ..PollOptions::default() };
+                    let settled = caller.before(host, self.poll(id, Some(job), options, None), late).await?;
+                    settled.map_err(Error::before_a_charge)?;
+                    caller.deadline = host.now() + left;
+                }
+            }
+        }
+    }
+
+    /// Whether this client, or the journal, has a render of the job in progress.
+    async fn is_rendering(&self, id: &str) -> bool {
+        let is_render = |entry: &Entry| entry.step == Step::Render && entry.job.as_deref() == Some(id);
+        if self.0.history.borrow().find(id).is_some_and(|known| is_render(&known.entry)) {
+            return true;
+        }
+        let open = self.open_entries().await.unwrap_or_default();
+        open.iter().any(|(_, entry)| is_render(entry))
+    }
+
+    /// A render that is not needed: the operation is bound to the job as it is, without a charge.
+    async fn bind_rendered(
+        &self,
+        charge: &Charge,
+        caller: &mut Caller<H::Value>,
+        id: &str,
+        job: H::Value,
+    ) -> Result<H::Value, Stop<H::Value>> {
+        let entry = self.new_entry(charge).bound(id);
+        let outcome = job.clone();
+        let text = entry.encode();
+        let created = self.create(&charge.key, &text, &entry);
+        // Nothing was charged, so a journal that cannot be written loses nothing.
+        if let Ok(Some(found)) = caller.meanwhile(self.host(), created, || Ok(outcome)).await {
+            return self.claimed(charge, caller, &found).await;
+        }
+        self.remember(charge, entry);
+        self.notice(&job);
+        Ok(job)
+    }
+}
+
+/// Calls a function when it is dropped.
+struct Over(Option<Box<dyn FnOnce()>>);
+
+impl Drop for Over {
+    fn drop(&mut self) {
+        if let Some(over) = self.0.take() {
+            over();
+        }
+    }
+}
+
+/// What the look before a render leads to.
+enum Look<V> {
+    /// Send the charging request for this job.
+    Send(JobFacts),
+    /// Return this job; nothing is charged.
+    Return(V),
+}
+
+fn late<V>() -> Error<V> {
+    Error::not_sent(LATE)
+}
+
+fn cause_of<V: Clone>(reply: Option<&Reply<V>>) -> Option<V> {
+    match reply {
+        Some(Reply::Failed { cause, .. }) => cause.clone(),
+        _ => None,
+    }
+}

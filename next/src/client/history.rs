@@ -1,0 +1,212 @@
+//! The jobs that this client charged for, and the durations and lengths that it learned from them.
+
+use super::Client;
+use crate::api::{Goal, ModelVersion, Step};
+use crate::charge::{Entry, State};
+use crate::hash;
+use crate::host::{Host, JournalCall, JournalReply, Store};
+use crate::job::JobFacts;
+use crate::poll;
+
+/// How many jobs, and how many kinds of jobs, a client remembers.
+const REMEMBERED: usize = 1_000;
+/// How many keys the journal has for durations: a kind whose key another kind has takes it.
+const DURATION_KEYS: u64 = 1_000;
+/// The longest duration that is believed, and the oldest one, in milliseconds.
+const DAY: f64 = 86_400_000.0;
+const OLDEST: f64 = 30.0 * DAY;
+
+/// A job that this client charged for, by its last step.
+#[derive(Clone, Debug)]
+pub(super) struct Charged {
+    pub operation: String,
+    /// The journal's entry; its job is known.
+    pub entry: Entry,
+    /// `None` where an earlier run charged for it.
+    pub template: Option<String>,
+    /// When the charge began, on the monotonic clock.
+    pub since: f64,
+}
+
+/// What was learned of jobs of one kind.
+#[derive(Clone, Debug)]
+struct Learned {
+    template: String,
+    kind: u64,
+    milliseconds: Option<f64>,
+    /// The length of the template's videos, in seconds.
+    seconds: Option<f64>,
+    /// Whether the journal was read.
+    asked: bool,
+}
+
+/// All that one client remembers. What must not be forgotten is in the journal.
+#[derive(Debug, Default)]
+pub(super) struct History {
+    charged: Vec<Charged>,
+    learned: Vec<Learned>,
+}
+
+/// What is known of how long a job takes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Timing {
+    pub goal: Goal,
+    /// When it began, on the monotonic clock.
+    pub since: f64,
+    pub kind: Option<u64>,
+    /// How long jobs of its kind take, in milliseconds.
+    pub expected: Option<f64>,
+}
+
+impl History {
+    pub fn find(&self, job: &str) -> Option<&Charged> {
+        self.charged.iter().find(|charged| charged.entry.job.as_deref() == Some(job))
+    }
+
+    pub fn remember(&mut self, charged: Charged) {
+        self.charged.retain(|known| known.entry.job != charged.entry.job);
+        if self.charged.len() >= REMEMBERED {
+            self.charged.remove(0);
+        }
+        self.charged.push(charged);
+    }
+
+    pub fn timing(&self, job: &str) -> Option<Timing> {
+        let charged = self.find(job)?;
+        let kind = charged.entry.kind;
+        let expected = kind.and_then(|kind| self.learned.iter().find(|learned| learned.kind == kind)?.milliseconds);
+        Some(Timing { goal: charged.entry.step.goal(), since: charged.since, kind, expected })
+    }
+
+    /// The hash that jobs share which take about as long: template, step and model. A render's is that of its preview, and
+    /// so of its model, where the preview is known.
+    pub fn kind(&self, render: Option<&str>, template: Option<&str>, step: Step, model: ModelVersion) -> Option<u64> {
+        match render.and_then(|job| self.find(job)) {
+            Some(known) if known.entry.step == Step::Render => known.entry.kind,
+            Some(Charged { entry: Entry { kind: Some(kind), .. }, .. }) => Some(hash::of(&kind.to_be_bytes())),
+            _ => template.map(|template| hash::of_parts(&[template, step.as_str(), model_name(model)])),
+        }
+    }
+
+    /// The length of a template's videos, in seconds.
+    pub fn seconds(&self, template: &str) -> Option<f64> {
+        self.learned.iter().rev().find(|learned| learned.template == template && learned.seconds.is_some())?.seconds
+    }
+
+    fn learned(&mut self, template: &str, kind: u64) -> Option<&mut Learned> {
+        let at = match self.learned.iter().position(|learned| learned.kind == kind) {
+            Some(at) => at,
+            None if self.learned.len() >= REMEMBERED => return None,
+            None => {
+                let (milliseconds, seconds) = (None, None);
+                self.learned.push(Learned { template: template.into(), kind, milliseconds, seconds, asked: false });
+                self.learned.len() - 1
+            }
+        };
+        self.learned.get_mut(at)
+    }
+
+    /// Marks the charge for a job as ended; the charge, the first time.
+    fn end(&mut self, job: &str) -> Option<Charged> {
+        let charged = self.charged.iter_mut().find(|charged| charged.entry.job.as_deref() == Some(job))?;
+        if charged.entry.state == State::Ended {
+            return None;
+        }
+        let before = charged.clone();
+        charged.entry.state = State::Ended;
+        Some(before)
+    }
+}
+
+const fn model_name(model: ModelVersion) -> &'static str {
+    match model {
+        ModelVersion::Standard => "standard",
+        ModelVersion::AuroraV1 => "aurora_v1",
+        ModelVersion::AuroraV1Fast => "aurora_v1_fast",
+    }
+}
+
+impl<H: Host> Client<H> {
+    /// Takes in a job that was read: a charge that it shows to have ended is marked, in the journal too.
+    pub(super) fn notice(&self, job: &H::Value) {
+        if self.0.history.borrow().charged.is_empty() {
+            return;
+        }
+        let Some(facts) = self.facts(job) else { return };
+        let Some(timing) = self.0.history.borrow().timing(&facts.id) else { return };
+        let reached = facts.meets(timing.goal);
+        if !reached && !facts.status.is_failure() {
+            return;
+        }
+        let Some(ended) = self.0.history.borrow_mut().end(&facts.id) else { return };
+        let learned = if reached { self.learn(&ended, &facts) } else { None };
+        // A failed job may be refunded or not: nobody says, so what was set aside for it stays spent.
+        let credits = facts.credits_used.filter(|credits| reached && *credits > 0.0);
+        let client = self.clone();
+        self.host().spawn(async move {
+            if let Some((key, entry)) = learned {
+                // In one step: a worker may end with its answer.
+                let _ = client.journal(Store::Configured, JournalCall::Write(&key, &entry)).await;
+            }
+            if let (Some(credits), Some(budget)) = (credits, &ended.entry.budget) {
+                client.spend(budget, credits).await;
+            }
+            client.write_end(&ended).await;
+        });
+    }
+
+    /// The provider does not know the job any more.
+    pub(super) fn gone(&self, job: &str) {
+        let ended = self.0.history.borrow_mut().end(job);
+        if let Some(ended) = ended {
+            let client = self.clone();
+            self.host().spawn(async move { client.write_end(&ended).await });
+        }
+    }
+
+    /// Learns from a charge that reached its goal: the key and the entry of the duration, for the journal.
+    fn learn(&self, charged: &Charged, facts: &JobFacts) -> Option<(String, String)> {
+        let (template, kind) = (charged.template.as_ref()?, charged.entry.kind?);
+        let took = poll::between(self.host().now() - charged.since, 0.0, DAY);
+        let mut history = self.0.history.borrow_mut();
+        let learned = history.learned(template, kind)?;
+        let milliseconds = learned.milliseconds.map_or(took, |old| poll::learn(old, took));
+        learned.milliseconds = Some(milliseconds);
+        learned.seconds = facts.duration.filter(|seconds| *seconds > 0.0).or(learned.seconds);
+        let (ms, at) = (milliseconds as u64, self.host().wall() as u64);
+        Some((self.duration_key(kind), format!(r#"{{"version":2,"kind":"{}","ms":{ms},"at":{at}}}"#, hash::hex(kind))))
+    }
+
+    /// The duration that the journal has for jobs like this one, in milliseconds: it is read once for a kind.
+    pub(super) async fn duration_of(&self, job: &str) -> Option<f64> {
+        let kind = {
+            let mut history = self.0.history.borrow_mut();
+            let (template, kind) = history.find(job).map(|known| (known.template.clone(), known.entry.kind))?;
+            let learned = history.learned(&template.unwrap_or_default(), kind?)?;
+            if std::mem::replace(&mut learned.asked, true) || learned.milliseconds.is_some() {
+                return learned.milliseconds;
+            }
+            learned.kind
+        };
+        let key = self.duration_key(kind);
+        let Ok(JournalReply::Entry(Some(text))) = self.journal(Store::Configured, JournalCall::Read(&key)).await else {
+            return None;
+        };
+        let record = self.host().parse(&text)?;
+        let [found, ms, at] = self.host().members(&record, ["kind", "ms", "at"]);
+        let (ms, age) = (ms.number()?, self.host().wall() - at.number()?);
+        // Clocks differ, so it may be of tomorrow.
+        let valid =
+            found.text().and_then(hash::parse_hex) == Some(kind) && 0.0 < ms && ms <= DAY && (-DAY..OLDEST).contains(&age);
+        if !valid {
+            return None;
+        }
+        let mut history = self.0.history.borrow_mut();
+        let learned = history.learned.iter_mut().find(|learned| learned.kind == kind)?;
+        Some(*learned.milliseconds.get_or_insert(ms))
+    }
+
+    fn duration_key(&self, kind: u64) -> String {
+        format!("{}:took/{}", self.config().namespace, kind % DURATION_KEYS)
+    }
+}

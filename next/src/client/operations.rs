@@ -1,0 +1,449 @@
+//! The journal: its entries and markers, the operations that it lists, and what settles or discards an unknown one.
+//!
+//! Keys begin with the namespace, `NS`:
+//! - `NS/OPERATION`: the entry of an operation;
+//! - `NS:open/OPERATION`: marks one that was not seen to end, so that `pending` reads only those; it holds the owner;
+//! - `NS:ended/PERIOD/STEP:JOB/OPERATION`: marks one that ended, so that it expires by its age;
+//! - `NS:budget/PERIOD/KEY/OPERATION=MILLICREDITS`: what is set aside or spent;
+//! - `NS:took/N`: how long jobs of a kind took.
+
+use std::future::Future;
+
+use super::Client;
+use super::history::Charged;
+use crate::api::{self, Step};
+use crate::charge::{self, Entry, State};
+use crate::credits;
+use crate::error::{Error, ErrorKind, Refusal};
+use crate::hash;
+use crate::host::{Event, Host, JournalCall, JournalReply, Store};
+use crate::poll;
+
+/// Entries of operations that ended are kept for at least 30 days: so long their ids bring their jobs back.
+const PERIOD_MS: f64 = 30.0 * 86_400_000.0;
+/// How many periods back entries are looked for that have expired.
+const PERIODS: u64 = 14;
+/// In the memory of a process, an entry whose id nobody knows but us is kept for an hour.
+const HOUR_MS: f64 = 3_600_000.0;
+
+/// An operation of the journal, for people.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Operation {
+    /// Its id.
+    pub operation: String,
+    /// Its state.
+    pub state: State,
+    /// The step that it charges for.
+    pub step: Step,
+    /// When it was first written, in milliseconds since 1970.
+    pub created_at: u64,
+    /// The id of its job, where it is known.
+    pub job_id: Option<String>,
+}
+
+impl Operation {
+    fn new(operation: &str, entry: &Entry) -> Self {
+        let Entry { state, step, created_at, job, .. } = entry;
+        Self { operation: operation.into(), state: *state, step: *step, created_at: *created_at, job_id: job.clone() }
+    }
+}
+
+impl<H: Host> Client<H> {
+    /// The operations that the journal knows and has not seen end.
+    ///
+    /// # Errors
+    /// `Journal`.
+    pub async fn pending(&self) -> Result<Vec<Operation>, Error<H::Value>> {
+        let open = self.open_entries().await?;
+        for (operation, entry) in &open {
+            self.recall(operation, entry);
+        }
+        if !self.0.swept.replace(true) {
+            let client = self.clone();
+            self.host().spawn(async move { client.sweep().await });
+        }
+        Ok(open.iter().map(|(operation, entry)| Operation::new(operation, entry)).collect())
+    }
+
+    /// Looks again at an operation whose outcome is unknown: at its job, at the job of the id `job`, or through the
+    /// caller's list of jobs. Sends nothing that charges.
+    ///
+    /// # Errors
+    /// `InvalidRequest` where the journal has no such operation, `Journal`, and those of a read.
+    pub async fn settle(&self, operation: &str, job: Option<&str>) -> Result<Operation, Error<H::Value>> {
+        let job = job.map(api::job_id).transpose().map_err(|refusal| Refusal { field: "jobId".into(), ..refusal })?;
+        let key = self.key(operation);
+        let (text, entry) = self.known_entry(operation, &key).await?;
+        if entry.state != State::Unknown {
+            return Ok(Operation::new(operation, &entry));
+        }
+        let found = match entry.job.clone().or(job) {
+            Some(id) => {
+                let elsewhere = entry.step != Step::Render && self.is_bound_elsewhere(&id, operation, entry.step).await?;
+                let job = self.read(api::Endpoint::Get, &id, None).await?;
+                if !elsewhere && self.is_settled_by(&entry, &job) { Some(id) } else { None }
+            }
+            None => self.find_listed(operation, &entry).await?,
+        };
+        let Some(id) = found else { return Ok(Operation::new(operation, &entry)) };
+        let bound = entry.bound(&id);
+        if !self.replace_entry(&key, &text, &bound.encode()).await? {
+            // Another client knows more by now.
+            let (_, entry) = self.known_entry(operation, &key).await?;
+            return Ok(Operation::new(operation, &entry));
+        }
+        self.recall(operation, &bound);
+        Ok(Operation::new(operation, &bound))
+    }
+
+    /// Closes an unknown operation of which its owner knows that it was not charged: its id may be used again, and its
+    /// share of the budget is free.
+    ///
+    /// # Errors
+    /// `InvalidRequest` where the journal has no such operation, or it is in flight, or it was charged. `Journal`.
+    pub async fn discard(&self, operation: &str) -> Result<(), Error<H::Value>> {
+        let key = self.key(operation);
+        let (text, entry) = self.known_entry(operation, &key).await?;
+        let advice = match entry.state {
+            State::Unknown => {
+                if self.delete_entry(&key, &text).await? {
+                    self.unmark_open(operation, &entry).await;
+                    self.release(&entry).await;
+                    return Ok(());
+                }
+                "was settled by another client in this moment"
+            }
+            State::Sending => "is in flight; wait for its outcome",
+            State::Bound | State::Ended => "was charged; only an unknown operation can be discarded",
+        };
+        Err(Error::from(Refusal::new("operation", advice)).with_operation(operation).with_job_id(entry.job.as_deref()))
+    }
+
+    /// The entry of an operation that the journal must have.
+    async fn known_entry(&self, operation: &str, key: &str) -> Result<(String, Entry), Error<H::Value>> {
+        let text = self.read_entry_text(key).await?;
+        if let Some(text) = text
+            && let Some(mut entry) = self.decode(&text)
+        {
+            self.doubt(operation, &mut entry);
+            return Ok((text, entry));
+        }
+        let advice = "is not in the journal: it was never sent, was refused, or has expired";
+        Err(Error::from(Refusal::new("operation", advice)).with_operation(operation))
+    }
+
+    /// An operation that is sending, and not by this client, is as good as unknown.
+    fn doubt(&self, operation: &str, entry: &mut Entry) {
+        if entry.state == State::Sending && !self.is_in_flight(operation) {
+            entry.state = State::Unknown;
+        }
+    }
+
+    /// Remembers an operation that an earlier run charged for.
+    fn recall(&self, operation: &str, entry: &Entry) {
+        let mut history = self.0.history.borrow_mut();
+        let Some(job) = &entry.job else { return };
+        if entry.state != State::Bound || history.find(job).is_some() {
+            return;
+        }
+        // Somebody may have set the clock in the meantime.
+        let waited = poll::between(self.host().wall() - entry.created_at as f64, 0.0, poll::LONGEST);
+        let since = self.host().now() - waited;
+        history.remember(Charged { operation: operation.into(), entry: entry.clone(), template: None, since });
+    }
+
+    fn is_settled_by(&self, entry: &Entry, job: &H::Value) -> bool {
+        let [webhook] = self.host().members(job, ["webhook_url"]);
+        let webhook = webhook.text().map(|url| hash::of(url.as_bytes()));
+        self.facts(job).is_some_and(|facts| charge::settles(entry, &facts, webhook, self.host().made_at(job)))
+    }
+
+    /// The job of an operation in the caller's list of jobs: the one whose `webhook_url` carries the operation id.
+    async fn find_listed(&self, operation: &str, entry: &Entry) -> Result<Option<String>, Error<H::Value>> {
+        let deadline = self.host().now() + self.config().timeout;
+        let unusable =
+            |cause| Error::from(Refusal::new("listJobs", "failed; the operation is still unknown")).with_cause(cause);
+        // Clocks differ.
+        let since = entry.created_at as f64 - HOUR_MS;
+        let jobs = match self.until(deadline, self.host().list_jobs(since)).await {
+            Some(None) => return Ok(None),
+            Some(Some(Ok(jobs))) => self.host().elements(&jobs).unwrap_or_default(),
+            Some(Some(Err(thrown))) => return Err(unusable(Some(thrown)).with_operation(operation)),
+            None => return Err(unusable(None).with_operation(operation)),
+        };
+        if entry.webhook.is_none() {
+            return Ok(None);
+        }
+        let found = jobs.iter().find(|job| self.is_settled_by(entry, job));
+        Ok(found.and_then(|job| self.facts(job)).map(|facts| facts.id))
+    }
+
+    /// Whether a job was charged for by the same step of another operation.
+    async fn is_bound_elsewhere(&self, job: &str, operation: &str, step: Step) -> Result<bool, Error<H::Value>> {
+        let is_it =
+            |other: &str, entry: &Entry| other != operation && entry.step == step && entry.job.as_deref() == Some(job);
+        if self.0.history.borrow().find(job).is_some_and(|known| is_it(&known.operation, &known.entry)) {
+            return Ok(true);
+        }
+        if self.open_entries().await?.iter().any(|(other, entry)| is_it(other, entry)) {
+            return Ok(true);
+        }
+        let mark = format!("/{}:{job}/", step.as_str());
+        let ended = self.list(Store::Configured, &format!("{}:ended/", self.config().namespace)).await?;
+        Ok(ended.iter().any(|key| key.contains(&mark) && !key.ends_with(&format!("{mark}{operation}"))))
+    }
+
+    /// The operations that are marked open, with their entries.
+    pub(super) async fn open_entries(&self) -> Result<Vec<(String, Entry)>, Error<H::Value>> {
+        let prefix = self.open_key("");
+        let mut open = Vec::new();
+        for marker in self.list(Store::Configured, &prefix).await? {
+            let Some(operation) = marker.strip_prefix(&prefix) else { continue };
+            let key = self.key(operation);
+            let Some(text) = self.read_entry_text(&key).await? else {
+                // Its entry was deleted, and then its process ended.
+                self.delete_stale_marker(&marker, &key).await;
+                continue;
+            };
+            let Some(mut entry) = self.decode(&text) else {
+                self.host().emit(Event::Skipped { key: &key });
+                continue;
+            };
+            if entry.state == State::Ended {
+                let _ = self.journal(Store::Configured, JournalCall::Delete(&marker, Some(&entry.owner))).await;
+                continue;
+            }
+            self.doubt(operation, &mut entry);
+            open.push((operation.into(), entry));
+        }
+        Ok(open)
+    }
+
+    /// The marker names its owner: one that another attempt has written meanwhile stays.
+    async fn delete_stale_marker(&self, marker: &str, key: &str) {
+        let owner = self.journal(Store::Configured, JournalCall::Read(marker)).await;
+        if let Ok(JournalReply::Entry(Some(owner))) = owner
+            && matches!(self.read_entry_text(key).await, Ok(None))
+        {
+            let _ = self.journal(Store::Configured, JournalCall::Delete(marker, Some(&owner))).await;
+        }
+    }
+
+    // Markers of what is open and of what ended
+
+    pub(super) async fn mark_open(&self, key: &str, entry: &Entry) -> Result<(), Error<H::Value>> {
+        let operation = key.strip_prefix(&self.key("")).unwrap_or(key);
+        let marker = self.open_key(operation);
+        self.journal(Store::Configured, JournalCall::Write(&marker, &entry.owner)).await?;
+        Ok(())
+    }
+
+    pub(super) async fn unmark_open(&self, operation: &str, entry: &Entry) {
+        let marker = self.open_key(operation);
+        let _ = self.journal(Store::Configured, JournalCall::Delete(&marker, Some(&entry.owner))).await;
+    }
+
+    /// Writes that the job of an operation was seen to end. At worst the operation is still pending after a reload, and
+    /// ends then.
+    pub(super) async fn write_end(&self, charged: &Charged) {
+        let Charged { operation, entry, .. } = charged;
+        let ended = Entry { state: State::Ended, ..entry.clone() };
+        let written = self.replace_entry(&self.key(operation), &entry.encode(), &ended.encode()).await;
+        if !matches!(written, Ok(true)) {
+            return;
+        }
+        let job = entry.job.as_deref().unwrap_or_default();
+        let short = self.config().journal_in_memory && !entry.explicit;
+        let wall = self.host().wall();
+        let period = if short { format!("h{}", (wall / HOUR_MS) as u64) } else { period(wall).to_string() };
+        let marker = format!("{}{period}/{}:{job}/{operation}", self.ended_key(""), entry.step.as_str());
+        let _ = self.journal(Store::Configured, JournalCall::Write(&marker, "")).await;
+        self.unmark_open(operation, entry).await;
+        if short {
+            self.sweep_hours().await;
+        }
+    }
+
+    /// Deletes the entries that ended more than 30 days ago.
+    async fn sweep(&self) {
+        let now = period(self.host().wall());
+        for back in 2..=PERIODS {
+            let Some(old) = now.checked_sub(back) else { break };
+            self.expire(&self.ended_key(&old.to_string())).await;
+        }
+    }
+
+    /// Deletes the entries, in the memory of this process, that ended an hour ago and whose ids nobody knows but us.
+    async fn sweep_hours(&self) {
+        let now = (self.host().wall() / HOUR_MS) as u64;
+        let prefix = format!("{}h", self.ended_key(""));
+        let keys = self.list(Store::Configured, &prefix).await.unwrap_or_default();
+        for key in keys {
+            let hour = key.strip_prefix(&prefix).and_then(|rest| rest.split_once('/')?.0.parse::<u64>().ok());
+            if hour.is_some_and(|hour| hour + 2 <= now) {
+                self.expire_one(&key).await;
+            }
+        }
+    }
+
+    async fn expire(&self, prefix: &str) {
+        for key in self.list(Store::Configured, &format!("{prefix}/")).await.unwrap_or_default() {
+            self.expire_one(&key).await;
+        }
+    }
+
+    /// Deletes an entry that ended, and the marker. An entry that has changed since stays.
+    async fn expire_one(&self, marker: &str) {
+        let rest = marker.strip_prefix(&self.ended_key("")).unwrap_or_default();
+        let Some(operation) = rest.splitn(3, '/').nth(2) else { return };
+        let key = self.key(operation);
+        if let Ok(Some(text)) = self.read_entry_text(&key).await
+            && self.decode(&text).is_some_and(|entry| entry.state == State::Ended)
+            && self.delete_entry(&key, &text).await.is_err()
+        {
+            return;
+        }
+        let _ = self.journal(Store::Configured, JournalCall::Delete(marker, None)).await;
+    }
+
+    // Budgets
+
+    /// Sets credits aside: the journal key that holds them.
+    ///
+    /// Written first and summed then: of two that would exceed the limit together, neither overlooks the other. In the
+    /// memory of this process keys are listed in the order of their writing, so there the first one passes; elsewhere
+    /// both may be refused.
+    pub(super) async fn reserve(&self, operation: &str, estimate: f64) -> Result<String, Error<H::Value>> {
+        let store = self.budget_store();
+        let prefix = self.budget_key("");
+        let milli = credits::millicredits(estimate);
+        let key = self.budget_key(&format!("{operation}={milli}"));
+        self.journal(store, JournalCall::Create(&key, "reserved")).await?;
+        let sum = async {
+            let mut sum = 0;
+            for other in self.list(store, &prefix).await? {
+                if other != key {
+                    sum += other.rsplit_once('=').and_then(|(_, milli)| milli.parse::<u64>().ok()).unwrap_or(0);
+                } else if store == Store::Process {
+                    break;
+                }
+            }
+            Ok(sum)
+        };
+        let spent = match sum.await {
+            Ok(spent) => spent,
+            Err(error) => {
+                let _ = self.journal(store, JournalCall::Delete(&key, None)).await;
+                return Err(error);
+            }
+        };
+        let limit = self.config().max_credits.unwrap_or(f64::INFINITY);
+        let remaining = (limit - credits::credits(spent)).max(0.0);
+        if estimate <= remaining {
+            return Ok(key);
+        }
+        let _ = self.journal(store, JournalCall::Delete(&key, None)).await;
+        let message = "This call would exceed maxCredits; nothing was sent. Raise maxCredits, or use another budgetKey.";
+        Err(Error::new(ErrorKind::BudgetExceeded { estimate, remaining }, message))
+    }
+
+    /// Gives back what was set aside for an operation.
+    pub(super) async fn release(&self, entry: &Entry) {
+        if let Some(key) = &entry.budget {
+            let _ = self.journal(self.budget_store(), JournalCall::Delete(key, None)).await;
+        }
+    }
+
+    /// Writes what an operation cost in place of what was set aside for it.
+    pub(super) async fn spend(&self, reserved: &str, used: f64) {
+        let Some((start, _)) = reserved.rsplit_once('=') else { return };
+        let spent = format!("{start}={}", credits::millicredits(used));
+        if spent == reserved {
+            return;
+        }
+        let store = self.budget_store();
+        if self.journal(store, JournalCall::Write(&spent, "spent")).await.is_ok() {
+            let _ = self.journal(store, JournalCall::Delete(reserved, None)).await;
+        }
+    }
+
+    fn budget_store(&self) -> Store {
+        if self.config().budget_key.is_some() { Store::Configured } else { Store::Process }
+    }
+
+    fn budget_key(&self, rest: &str) -> String {
+        // Encoded, so that no key is the beginning of another. The period is for budgets that begin anew.
+        let key = api::percent_encode(self.config().budget_key.as_deref().unwrap_or_default());
+        format!("{}:budget/all/{key}/{rest}", self.config().namespace)
+    }
+
+    // The journal's calls, each with a limit of time
+
+    pub(super) fn key(&self, operation: &str) -> String {
+        format!("{}/{operation}", self.config().namespace)
+    }
+
+    fn open_key(&self, operation: &str) -> String {
+        format!("{}:open/{operation}", self.config().namespace)
+    }
+
+    fn ended_key(&self, period: &str) -> String {
+        format!("{}:ended/{period}", self.config().namespace)
+    }
+
+    /// A call of a journal.
+    pub(super) async fn journal(&self, store: Store, call: JournalCall<'_>) -> Result<JournalReply, Error<H::Value>> {
+        self.in_time(self.host().journal(store, call)).await
+    }
+
+    async fn in_time(
+        &self,
+        call: impl Future<Output = Result<JournalReply, H::Value>>,
+    ) -> Result<JournalReply, Error<H::Value>> {
+        let deadline = self.host().now() + self.config().timeout;
+        match self.until(deadline, call).await {
+            Some(Ok(reply)) => Ok(reply),
+            Some(Err(thrown)) => Err(Error::journal(Some(thrown))),
+            None => Err(Error::journal(None)),
+        }
+    }
+
+    async fn list(&self, store: Store, prefix: &str) -> Result<Vec<String>, Error<H::Value>> {
+        match self.journal(store, JournalCall::List(prefix)).await? {
+            JournalReply::Keys(keys) => Ok(keys),
+            _ => Err(Error::journal(None)),
+        }
+    }
+
+    pub(super) async fn read_entry_text(&self, key: &str) -> Result<Option<String>, Error<H::Value>> {
+        match self.journal(Store::Configured, JournalCall::Read(key)).await? {
+            JournalReply::Entry(text) => Ok(text),
+            _ => Err(Error::journal(None)),
+        }
+    }
+
+    /// The entry under a key, if there is one that can be read.
+    pub(super) async fn read_entry(&self, key: &str) -> Result<Option<Entry>, Error<H::Value>> {
+        Ok(self.read_entry_text(key).await?.and_then(|text| self.decode(&text)))
+    }
+
+    pub(super) fn decode(&self, text: &str) -> Option<Entry> {
+        let value = self.host().parse(text)?;
+        Entry::decode(self.host().members(&value, Entry::NAMES))
+    }
+
+    pub(super) async fn replace_entry(&self, key: &str, old: &str, new: &str) -> Result<bool, Error<H::Value>> {
+        let replaced = self.journal(Store::Configured, JournalCall::Replace(key, old, new)).await?;
+        Ok(replaced == JournalReply::Done(true))
+    }
+
+    pub(super) async fn delete_entry(&self, key: &str, text: &str) -> Result<bool, Error<H::Value>> {
+        let deleted = self.journal(Store::Configured, JournalCall::Delete(key, Some(text))).await?;
+        Ok(deleted == JournalReply::Done(true))
+    }
+}
+
+/// The period of a time, in milliseconds since 1970.
+fn period(wall: f64) -> u64 {
+    (wall / PERIOD_MS) as u64
+}

@@ -1,0 +1,236 @@
+//! Reads, which are retried, and what an answer means.
+
+use std::future::Future;
+
+use super::tasks::{Either, race};
+use super::{Client, Outcome};
+use crate::api::Endpoint;
+use crate::error::{ApiKind, Error, ErrorKind};
+use crate::host::{Answer, Body, Event, Host, Reply, Request, Unusable};
+use crate::job::JobFacts;
+use crate::poll;
+use crate::retry;
+
+/// An error of a read, and whether a retry may help.
+pub(super) struct Failed<V> {
+    pub error: Error<V>,
+    pub transient: bool,
+}
+
+impl<H: Host> Client<H> {
+    /// Reads, with retries. `timeout` is for one request, in milliseconds.
+    pub(super) async fn read(&self, endpoint: Endpoint, id: &str, timeout: Option<f64>) -> Outcome<H::Value> {
+        let timeout = timeout.filter(|ms| *ms > 0.0).unwrap_or(self.config().timeout);
+        let mut attempt = 0;
+        loop {
+            let Failed { error, transient } = match self.read_once(endpoint, id, timeout).await {
+                Ok(value) => return Ok(value),
+                Err(failed) => failed,
+            };
+            if !transient || attempt >= self.config().max_retries || !self.take_token() {
+                return Err(error);
+            }
+            let wait = retry::backoff(attempt, self.host().random(), retry_after(&error));
+            attempt += 1;
+            self.pause(&endpoint.path(id), wait).await;
+        }
+    }
+
+    /// Reads once.
+    pub(super) async fn read_once(&self, endpoint: Endpoint, id: &str, timeout: f64) -> Result<H::Value, Failed<H::Value>> {
+        let reply = self.request(endpoint, id, timeout).await;
+        let value = self.judge_read(endpoint, id, reply)?;
+        self.earn_token();
+        if endpoint == Endpoint::Get {
+            self.notice(&value);
+        }
+        Ok(value)
+    }
+
+    /// One request of a read; `Err` where no answer came in time.
+    pub(super) async fn request(
+        &self,
+        endpoint: Endpoint,
+        id: &str,
+        timeout: f64,
+    ) -> Result<Reply<H::Value>, Error<H::Value>> {
+        let deadline = self.host().now() + timeout;
+        let headers = match self.until(deadline, self.host().headers()).await {
+            Some(Ok(headers)) => headers,
+            Some(Err(unusable)) => return Ok(Reply::Unusable(unusable)),
+            None => {
+                return Err(Error::not_sent(
+                    "The functions for headers and apiKey did not answer in time; nothing was sent.",
+                ));
+            }
+        };
+        let path = endpoint.path(id);
+        let request = Request { endpoint, url: &self.url(&path), body: None, operation: None };
+        self.host().emit(Event::Request { method: endpoint.method(), path: &path, operation: None });
+        self.until(deadline, self.host().fetch(request, headers)).await.ok_or_else(Error::no_answer)
+    }
+
+    /// The result of a future, unless the time is over first.
+    pub(super) async fn until<T>(&self, deadline: f64, work: impl Future<Output = T>) -> Option<T> {
+        let late = async { self.host().sleep(poll::between(deadline - self.host().now(), 0.0, poll::LONGEST)).await };
+        match race(work, late).await {
+            Either::First(result) => Some(result),
+            Either::Second(()) => None,
+        }
+    }
+
+    /// Waits before a retry.
+    pub(super) async fn pause(&self, path: &str, ms: f64) {
+        self.host().emit(Event::Retry { path, in_ms: ms });
+        self.host().sleep(ms).await;
+    }
+
+    pub(super) fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.config().base_url)
+    }
+
+    pub(super) fn earn_token(&self) {
+        let mut tokens = self.0.tokens.get();
+        tokens.earn();
+        self.0.tokens.set(tokens);
+    }
+
+    fn take_token(&self) -> bool {
+        let mut tokens = self.0.tokens.get();
+        let taken = tokens.take();
+        self.0.tokens.set(tokens);
+        taken
+    }
+
+    /// What was asked for, if the reply has it.
+    pub(super) fn judge_read(
+        &self,
+        endpoint: Endpoint,
+        id: &str,
+        reply: Result<Reply<H::Value>, Error<H::Value>>,
+    ) -> Result<H::Value, Failed<H::Value>> {
+        let about = |error: Error<H::Value>| if endpoint == Endpoint::Get { error.with_job_id(Some(id)) } else { error };
+        let reply = reply.map_err(|error| Failed { error: about(error), transient: true })?;
+        let transient = match &reply {
+            Reply::Answer(answer) => retry::is_transient(answer.status) || (200..300).contains(&answer.status),
+            Reply::Failed { .. } => true,
+            Reply::Unusable(_) => false,
+        };
+        let mut lacks = "";
+        if let Reply::Answer(Answer { status: 200..=299, body: Body::Json(body), .. }) = &reply {
+            let found = match endpoint {
+                Endpoint::Templates => self.templates_of(body),
+                Endpoint::RemainingCredits => self.remaining_credits_of(body).map(|_| body.clone()),
+                _ => self.facts(body).filter(|facts| facts.id == id).map(|_| body.clone()),
+            };
+            if let Some(found) = found {
+                return Ok(found);
+            }
+            lacks = match endpoint {
+                Endpoint::Templates => "The answer is no list of templates.",
+                Endpoint::RemainingCredits => "The answer has no remaining_credits.",
+                _ => "The answer is not the job that was asked for.",
+            };
+        }
+        Err(Failed { error: about(self.error_of(reply, lacks)), transient })
+    }
+
+    /// Documented as a plain list; some clients of this API saw it wrapped as a page.
+    fn templates_of(&self, body: &H::Value) -> Option<H::Value> {
+        if self.host().elements(body).is_some() {
+            return Some(body.clone());
+        }
+        let results = self.host().member(body, "results")?;
+        self.host().elements(&results).map(|_| results)
+    }
+
+    pub(super) fn remaining_credits_of(&self, body: &H::Value) -> Option<f64> {
+        let [credits] = self.host().members(body, ["remaining_credits"]);
+        credits.number().filter(|credits| credits.is_finite())
+    }
+
+    /// What the core knows of a job; `None` where the value is no job.
+    pub(super) fn facts(&self, job: &H::Value) -> Option<JobFacts> {
+        JobFacts::read(self.host().job(job))
+    }
+
+    /// The error of a reply that is not what was asked for. `lacks` says what a successful answer lacks.
+    pub(super) fn error_of(&self, reply: Reply<H::Value>, lacks: &str) -> Error<H::Value> {
+        match reply {
+            Reply::Unusable(unusable) => unusable.into(),
+            Reply::Failed { cause, .. } => {
+                let message = "No answer came: the connection failed, or the browser blocked it (CORS). Check baseUrl and the network.";
+                Error::new(ErrorKind::Connection { sent: true }, message).with_cause(cause)
+            }
+            Reply::Answer(answer) => self.api_error(answer, lacks),
+        }
+    }
+
+    fn api_error(&self, answer: Answer<H::Value>, lacks: &str) -> Error<H::Value> {
+        let Answer { status, retry_after_ms, body } = answer;
+        let mut reason = match &body {
+            Body::Json(body) if status >= 400 => self.host().reason(body),
+            _ => None,
+        };
+        let is_credits = reason.as_ref().is_some_and(|reason| reason.to_ascii_lowercase().contains("credit"));
+        let (kind, advice) = match status {
+            402 => (ApiKind::InsufficientCredits, "Buy credits or use fewer."),
+            400 | 403 if is_credits => (ApiKind::InsufficientCredits, "Buy credits or use fewer."),
+            401 | 403 => (ApiKind::Authentication, "Check the API id and key, or the login of your relay."),
+            404 => (ApiKind::NotFound, "Check the id, and that it belongs to this account."),
+            429 => (ApiKind::RateLimited, "Wait before the next call."),
+            413 => (ApiKind::Invalid, "The request is too large: pass files by URL."),
+            400..=499 => (ApiKind::Invalid, "Correct the request."),
+            500.. => (ApiKind::Server, "The server failed; try again later."),
+            _ => (ApiKind::Unexpected, "Check baseUrl, and what stands between you and the API."),
+        };
+        let reason = reason.get_or_insert_with(|| {
+            let ours = match &body {
+                _ if !(200..300).contains(&status) && status < 400 => {
+                    "The answer is a redirect, which is never followed with a key."
+                }
+                Body::Cut(_) => "The answer broke off.",
+                Body::Text(text) if status >= 400 && text.trim_start().starts_with('<') => {
+                    "The server answered an HTML page."
+                }
+                Body::Text(_) if status < 400 => "The answer is not JSON.",
+                Body::Json(_) if status < 400 => lacks,
+                _ => "The server gave no reason.",
+            };
+            ours.into()
+        });
+        if !reason.ends_with(['.', '!', '?']) {
+            reason.push('.');
+        }
+        let retry_after_ms = retry_after_ms.map(retry::clamp_retry_after);
+        let error = Error::new(ErrorKind::Api { status, kind, retry_after_ms }, format!("{status} {reason} {advice}"));
+        match body {
+            Body::Json(body) => error.with_answer(Some(body), None),
+            Body::Text(text) | Body::Cut(text) => error.with_answer(None, Some(first_characters(text))),
+        }
+    }
+}
+
+/// The first 500 characters.
+fn first_characters(text: String) -> String {
+    match text.char_indices().nth(500) {
+        Some((end, _)) => text.get(..end).unwrap_or_default().into(),
+        None => text,
+    }
+}
+
+/// What the server asked to wait, in milliseconds.
+pub(super) fn retry_after<V>(error: &Error<V>) -> Option<f64> {
+    match error.kind() {
+        ErrorKind::Api { retry_after_ms, .. } => *retry_after_ms,
+        _ => None,
+    }
+}
+
+impl<V> From<Unusable<V>> for Error<V> {
+    fn from(unusable: Unusable<V>) -> Self {
+        let Unusable { field, advice, cause } = unusable;
+        let kind = ErrorKind::InvalidRequest { field: field.into() };
+        Self::new(kind, format!("{field} {advice}")).with_cause(cause)
+    }
+}

@@ -1,0 +1,185 @@
+//! JavaScript values as the core reads them, and the core's errors and events as JavaScript objects.
+
+use js_sys::{Array, Object, Reflect};
+use wasm_bindgen::prelude::*;
+
+use crate::error::{Error, ErrorKind};
+use crate::host::Event;
+use crate::job::{JobFields, Member};
+
+#[wasm_bindgen]
+extern "C" {
+    /// A job as the server answered it. The getters are typed as any value: the server may answer anything.
+    #[derive(Clone)]
+    type Job;
+    #[wasm_bindgen(method, getter, structural)]
+    fn id(this: &Job) -> JsValue;
+    #[wasm_bindgen(method, getter, structural)]
+    fn status(this: &Job) -> JsValue;
+    #[wasm_bindgen(method, getter, structural)]
+    fn progress(this: &Job) -> JsValue;
+    #[wasm_bindgen(method, getter, structural)]
+    fn preview(this: &Job) -> JsValue;
+    #[wasm_bindgen(method, getter, structural)]
+    fn video_output(this: &Job) -> JsValue;
+    #[wasm_bindgen(method, getter, structural)]
+    fn updated_at(this: &Job) -> JsValue;
+    #[wasm_bindgen(method, getter, structural)]
+    fn credits_used(this: &Job) -> JsValue;
+    #[wasm_bindgen(method, getter, structural)]
+    fn duration(this: &Job) -> JsValue;
+}
+
+/// The fields of a job that the core reads.
+pub fn job_fields(value: &JsValue) -> JobFields {
+    if !value.is_object() {
+        return JobFields::default();
+    }
+    let job: &Job = value.unchecked_ref();
+    // The text itself is long and not needed.
+    let is_filled = |text: &JsValue| text.is_string() && text.is_truthy();
+    JobFields {
+        id: member(&job.id()),
+        status: member(&job.status()),
+        progress: member(&job.progress()),
+        has_preview: is_filled(&job.preview()),
+        has_video: is_filled(&job.video_output()),
+        updated_at: member(&job.updated_at()),
+        credits_used: member(&job.credits_used()),
+        duration: member(&job.duration()),
+    }
+}
+
+/// A value of a member.
+pub fn member(value: &JsValue) -> Member {
+    if let Some(text) = value.as_string() {
+        Member::Text(text)
+    } else if let Some(number) = value.as_f64().filter(|number| number.is_finite()) {
+        Member::Number(number)
+    } else if let Some(truth) = value.as_bool() {
+        Member::Bool(truth)
+    } else if Array::is_array(value) {
+        Member::List
+    } else if value.is_object() {
+        Member::Object
+    } else {
+        Member::Unset
+    }
+}
+
+/// A property of an object; undefined where the value is no object, or cannot be read.
+pub fn get(value: &JsValue, name: &str) -> JsValue {
+    Reflect::get(value, &JsValue::from_str(name)).unwrap_or_default()
+}
+
+/// A property that is a string.
+pub fn text(value: &JsValue, name: &str) -> Option<String> {
+    get(value, name).as_string()
+}
+
+/// A property that is a number.
+pub fn number(value: &JsValue, name: &str) -> Option<f64> {
+    get(value, name).as_f64().filter(|number| !number.is_nan())
+}
+
+/// An object of our own.
+#[derive(Debug, Default)]
+pub struct Record(Object);
+
+impl Record {
+    /// With a property more.
+    #[must_use]
+    pub fn with(self, name: &str, value: impl Into<JsValue>) -> Self {
+        // It is an object of our own, so this does not fail.
+        let _ = Reflect::set(&self.0, &JsValue::from_str(name), &value.into());
+        self
+    }
+
+    /// With a property more, if there is one.
+    #[must_use]
+    pub fn with_some(self, name: &str, value: Option<impl Into<JsValue>>) -> Self {
+        match value {
+            Some(value) => self.with(name, value),
+            None => self,
+        }
+    }
+}
+
+impl From<Record> for JsValue {
+    fn from(record: Record) -> Self {
+        record.0.into()
+    }
+}
+
+#[wasm_bindgen(module = "/src/web/redact.js")]
+extern "C" {
+    fn redact(value: &JsValue, secrets: &Array) -> JsValue;
+    #[wasm_bindgen(js_name = redactError)]
+    fn redact_error(thrown: &JsValue, secrets: &Array) -> JsValue;
+}
+
+#[wasm_bindgen(module = "/src/web/platform.js")]
+extern "C" {
+    #[wasm_bindgen(thread_local_v2, js_name = inBrowser)]
+    static IN_BROWSER: bool;
+}
+
+/// Whether this is a page, a worker of one, or something that plays one.
+pub fn in_browser() -> bool {
+    IN_BROWSER.with(|in_browser| *in_browser)
+}
+
+/// The record of an error, from which the facade makes an `Error`. No secret is in it.
+pub fn error_record(error: &Error<JsValue>, secrets: &Array) -> JsValue {
+    let clean = |text: &str| redact(&JsValue::from_str(text), secrets);
+    let record = Record::default()
+        .with("name", error.name())
+        .with("message", clean(error.message()))
+        .with_some("operation", error.operation())
+        .with_some("jobId", error.job_id())
+        .with_some("job", error.job())
+        .with_some("body", error.body().map(|body| redact(body, secrets)))
+        .with_some("text", error.text().map(clean))
+        .with_some("cause", error.cause().map(|cause| redact_error(cause, secrets)));
+    let record = match error.kind() {
+        ErrorKind::InvalidRequest { field } => record.with("field", field.as_str()),
+        ErrorKind::Api { status, kind, retry_after_ms } => {
+            record.with("status", *status).with("kind", kind.as_str()).with_some("retryAfterMs", *retry_after_ms)
+        }
+        ErrorKind::Connection { sent } => record.with("sent", *sent),
+        ErrorKind::JobFailed { reason } => record.with("reason", clean(reason)),
+        ErrorKind::BudgetExceeded { estimate, remaining } => {
+            record.with("estimate", *estimate).with("remaining", *remaining)
+        }
+        ErrorKind::ChargeUnknown
+        | ErrorKind::PollTimeout
+        | ErrorKind::IncompleteResult
+        | ErrorKind::OperationConflict
+        | ErrorKind::Journal => record,
+    };
+    record.into()
+}
+
+/// The object of an event. No secret is in it.
+pub fn event_record(event: &Event<'_>, secrets: &Array) -> JsValue {
+    let record = Record::default();
+    let clean = |text: &str| redact(&JsValue::from_str(text), secrets);
+    let record = match *event {
+        Event::Request { method, path, operation } => {
+            record.with("type", "request").with("method", method).with("path", clean(path)).with_some("operation", operation)
+        }
+        Event::Retry { path, in_ms } => record.with("type", "retry").with("path", clean(path)).with("inMs", in_ms),
+        Event::Poll { job_id, in_ms } => record.with("type", "look").with("jobId", job_id).with("inMs", in_ms),
+        Event::Verdict { operation, verdict, job_id } => {
+            record.with("type", "verdict").with("operation", operation).with("verdict", verdict).with_some("jobId", job_id)
+        }
+        Event::Skipped { key } => record.with("type", "skipped").with("key", key),
+        Event::Warning { code, message, operation, job_id } => record
+            .with("type", "warning")
+            .with("code", code)
+            .with("message", message)
+            .with_some("operation", operation)
+            .with_some("jobId", job_id),
+    };
+    record.into()
+}

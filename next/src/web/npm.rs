@@ -1,0 +1,240 @@
+//! The exported class of the npm package. The facade `client.js` snapshots, makes ids, loads the wasm and delegates.
+
+use std::cell::RefCell;
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+
+use futures_channel::oneshot;
+use js_sys::{Array, Function, Promise};
+use wasm_bindgen::prelude::*;
+use wasm_bindgen_futures::future_to_promise;
+
+use super::convert::{Record, get, number, text};
+use super::{Options, WebHost};
+use crate::api::{Endpoint, Goal, ModelVersion, Step};
+use crate::client::{ChargeOptions, Client, Config, Operation, PollOptions};
+use crate::credits::{Price, PriceTable};
+use crate::error::{Error, Refusal};
+use crate::host::OnUpdate;
+use crate::poll::Look;
+
+/// A small allocator without unsafe code of ours, 2 KB smaller than the default one.
+#[global_allocator]
+static ALLOCATOR: rlsf::SmallGlobalTlsf = rlsf::SmallGlobalTlsf::new();
+
+#[wasm_bindgen(module = "/src/web/panic.js")]
+extern "C" {
+    fn panicked(message: &str);
+}
+
+/// A panic leaves the module unusable, so the facade rejects all that waits.
+#[wasm_bindgen(start)]
+pub fn start() {
+    std::panic::set_hook(Box::new(|info| panicked(&info.to_string())));
+}
+
+type Work = Pin<Box<dyn Future<Output = Result<JsValue, Error<JsValue>>>>>;
+
+/// A client, as the facade drives it. `call` is the facade's number of the call, by which it is aborted.
+#[wasm_bindgen]
+pub struct Core {
+    client: Client<WebHost>,
+    /// The calls in progress; dropping the sender aborts one.
+    calls: Rc<RefCell<Vec<(u32, oneshot::Sender<()>)>>>,
+}
+
+#[wasm_bindgen]
+impl Core {
+    /// A client with these options, which the facade has copied and checked.
+    #[wasm_bindgen(constructor)]
+    pub fn new(options: &JsValue) -> Self {
+        let function = |name: &str| get(options, name).dyn_into::<Function>().ok();
+        let host = WebHost::new(Options {
+            credentials: options.clone(),
+            fetch: function("fetch"),
+            journal: get(options, "journal"),
+            list_jobs: function("listJobs"),
+            on_event: function("onEvent"),
+            on_send: function("onSend"),
+            idempotent: get(options, "idempotencyHeader").is_truthy(),
+        });
+        let account = text(options, "account").unwrap_or_default();
+        let base_url = text(options, "baseUrl").unwrap_or_else(|| Config::BASE_URL.into());
+        // Where it is relative, requests keep it so.
+        let place = text(options, "place").unwrap_or_else(|| base_url.clone());
+        let mut config = Config::new(&place, &text(options, "apiId").unwrap_or_default(), &account);
+        config.base_url = base_url.trim_end_matches('/').into();
+        let positive = |name: &str, usual: f64| number(options, name).filter(|number| *number > 0.0).unwrap_or(usual);
+        config.timeout = positive("timeout", config.timeout);
+        config.preview_timeout = positive("previewTimeout", config.preview_timeout);
+        config.max_retries = number(options, "maxRetries").map_or(config.max_retries, |retries| retries as u32);
+        config.max_credits = number(options, "maxCredits");
+        config.budget_key = text(options, "budgetKey");
+        config.journal_in_memory = host.journal_in_memory();
+        let prices = get(options, "prices");
+        let PriceTable { preview, submit, render, aurora_v1, aurora_v1_fast } = &mut config.prices;
+        let table = [preview, submit, render, aurora_v1, aurora_v1_fast];
+        for (name, price) in ["preview", "submit", "render", "aurora_v1", "aurora_v1_fast"].into_iter().zip(table) {
+            let given = get(&prices, name);
+            *price = Price {
+                credits: number(&given, "credits").unwrap_or(price.credits),
+                seconds: number(&given, "seconds").unwrap_or(price.seconds),
+            };
+        }
+        let namespace = config.namespace.clone();
+        let client = Client::new(host, config);
+        WebHost::connect(&client, &namespace);
+        Self { client, calls: Rc::default() }
+    }
+
+    /// One of the four charging calls: `endpoint` is `submit`, `previewAsync`, `previewSync` or `render`.
+    pub fn charge(
+        &self,
+        call: u32,
+        endpoint: &str,
+        id: Option<String>,
+        request: Option<String>,
+        options: &JsValue,
+    ) -> Promise {
+        let endpoint = match endpoint {
+            "submit" => Endpoint::Submit,
+            "previewAsync" => Endpoint::PreviewAsync,
+            "previewSync" => Endpoint::PreviewSync,
+            _ => Endpoint::Render,
+        };
+        let charge = ChargeOptions {
+            operation: text(options, "operation").unwrap_or_default(),
+            explicit: get(options, "explicit").is_truthy(),
+            seconds: number(options, "seconds"),
+            timeout: number(options, "timeout"),
+        };
+        // What the caller's `waitUntil` waits for ends with the charge, not with the call.
+        let over = get(options, "over").dyn_into::<Function>().ok();
+        let client = self.client.clone();
+        self.promise(call, async move {
+            let over = over.map(|over| -> Box<dyn FnOnce()> { Box::new(move || drop(over.call0(&JsValue::UNDEFINED))) });
+            client.charge(endpoint, id.as_deref(), request.as_deref(), charge, over).await
+        })
+    }
+
+    /// The job of that id.
+    pub fn get(&self, call: u32, id: String, timeout: Option<f64>) -> Promise {
+        let client = self.client.clone();
+        self.promise(call, async move { client.get(&id, timeout).await })
+    }
+
+    /// The account's templates.
+    pub fn templates(&self, call: u32, timeout: Option<f64>) -> Promise {
+        let client = self.client.clone();
+        self.promise(call, async move { client.templates(timeout).await })
+    }
+
+    /// The account's balance.
+    #[wasm_bindgen(js_name = remainingCredits)]
+    pub fn remaining_credits(&self, call: u32, timeout: Option<f64>) -> Promise {
+        let client = self.client.clone();
+        self.promise(call, async move { client.remaining_credits(timeout).await.map(JsValue::from_f64) })
+    }
+
+    /// What a step is expected to cost.
+    pub fn estimate(&self, call: u32, question: &JsValue) -> Promise {
+        let estimated = text(question, "step")
+            .and_then(|step| Step::parse(&step))
+            .ok_or_else(|| Refusal::new("step", "must be submit, preview or render").into())
+            .and_then(|step| {
+                let model = ModelVersion::read(&super::convert::member(&get(question, "model_version")))?;
+                self.client.estimate(step, number(question, "seconds").unwrap_or_default(), model)
+            });
+        self.promise(call, async move { estimated.map(JsValue::from_f64) })
+    }
+
+    /// The open operations of the journal.
+    pub fn pending(&self, call: u32) -> Promise {
+        let client = self.client.clone();
+        self.promise(call, async move {
+            let open = client.pending().await?;
+            Ok(open.iter().map(operation_record).collect::<Array>().into())
+        })
+    }
+
+    /// Looks again at an unknown operation.
+    pub fn settle(&self, call: u32, operation: String, job_id: Option<String>) -> Promise {
+        let client = self.client.clone();
+        self.promise(call, async move { Ok(operation_record(&client.settle(&operation, job_id.as_deref()).await?)) })
+    }
+
+    /// Closes an unknown operation.
+    pub fn discard(&self, call: u32, operation: String) -> Promise {
+        let client = self.client.clone();
+        self.promise(call, async move { client.discard(&operation).await.map(|()| JsValue::UNDEFINED) })
+    }
+
+    /// Waits for a job. `job` is the job as last seen, or undefined; `on_update` receives changes, and calls nothing at once.
+    pub fn poll(&self, call: u32, id: String, job: JsValue, options: &JsValue, on_update: Option<Function>) -> Promise {
+        let wait = PollOptions {
+            until: text(options, "until").and_then(|goal| Goal::parse(&goal)),
+            timeout: number(options, "timeout"),
+            expected_ms: number(options, "expectedMs"),
+            max_interval: number(options, "maxInterval"),
+            attentive: on_update.is_some(),
+        };
+        let on_update = on_update.map(|on_update| -> OnUpdate<JsValue> {
+            Box::new(move |job: &JsValue, look: Look| {
+                let remaining = if look.remaining_ms > 0.0 { look.remaining_ms.into() } else { JsValue::UNDEFINED };
+                let _ = on_update.call3(&JsValue::UNDEFINED, job, &look.in_ms.into(), &remaining);
+            })
+        });
+        let job = job.is_object().then_some(job);
+        let client = self.client.clone();
+        self.promise(call, async move { client.poll(&id, job, wait, on_update).await })
+    }
+
+    /// Aborts a call. A charge that may have been sent runs on.
+    pub fn abort(&self, call: u32) {
+        let mut calls = self.calls.borrow_mut();
+        let found = calls.iter().position(|(number, _)| *number == call).map(|at| calls.swap_remove(at));
+        drop(calls);
+        drop(found);
+    }
+
+    /// The promise of a call. It rejects with the record of an error; where the call was aborted, with undefined.
+    fn promise(&self, call: u32, work: impl Future<Output = Result<JsValue, Error<JsValue>>> + 'static) -> Promise {
+        let (sender, receiver) = oneshot::channel();
+        self.calls.borrow_mut().push((call, sender));
+        promise(self.client.clone(), Rc::clone(&self.calls), call, receiver, Box::pin(work))
+    }
+}
+
+fn promise(
+    client: Client<WebHost>,
+    calls: Rc<RefCell<Vec<(u32, oneshot::Sender<()>)>>>,
+    call: u32,
+    aborted: oneshot::Receiver<()>,
+    work: Work,
+) -> Promise {
+    future_to_promise(async move {
+        let ended = crate::client::race(work, aborted).await;
+        let mut calls = calls.borrow_mut();
+        if let Some(at) = calls.iter().position(|(number, _)| *number == call) {
+            calls.swap_remove(at);
+        }
+        match ended {
+            crate::client::Either::First(outcome) => outcome.map_err(|error| client.host().error_record(&error)),
+            crate::client::Either::Second(_) => Err(JsValue::UNDEFINED),
+        }
+    })
+}
+
+fn operation_record(operation: &Operation) -> JsValue {
+    let Operation { operation, state, step, created_at, job_id } = operation;
+    // The names of 0.1.0, until the API changes as a whole.
+    let state = if state.as_str() == "sending" { "posting" } else { state.as_str() };
+    Record::default()
+        .with("operation", operation.as_str())
+        .with("step", step.as_str())
+        .with("state", state)
+        .with("at", *created_at as f64)
+        .with_some("jobId", job_id.as_deref())
+        .into()
+}

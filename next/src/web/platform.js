@@ -1,0 +1,129 @@
+// The parts of the platform that JavaScript reaches best: the runtime, its page, the caller's functions, and bodies.
+
+const agent = globalThis.navigator?.userAgent ?? "";
+const server =
+  globalThis.process?.versions?.node || globalThis.Deno || globalThis.Bun || globalThis.EdgeRuntime || agent === "Cloudflare-Workers";
+
+/** A page, a worker of one, or something that plays one, such as jsdom. */
+export const inBrowser = !!globalThis.document || (!server && typeof WorkerGlobalScope === "function");
+
+/** Elsewhere there are no other tabs, and an open channel would keep a process alive. */
+export const hasTabs = () => inBrowser && !server;
+
+/**
+ * How many polls a client may have in flight. Browsers open six connections to a host; elsewhere ten thousand jobs are
+ * polled some 800 times a second. 0 where the calls of a client must not wake one another.
+ */
+export const pollsAtOnce = () => (agent === "Cloudflare-Workers" || globalThis.EdgeRuntime ? 0 : inBrowser ? 6 : 100);
+
+/** workerd refuses the option `cache` at older compatibility dates, and caches nothing anyway. */
+export const takesCache = () => agent !== "Cloudflare-Workers";
+
+export const isVisible = () => globalThis.document?.visibilityState !== "hidden";
+export const isOnline = () => globalThis.navigator?.onLine !== false;
+export const monotonic = () => performance.now();
+
+/* ---- the caller's functions ---- */
+
+/** The pairs of name and value of a request's headers. Asks the caller's functions for them. */
+export async function headerPairs({ apiId, apiKey, headers }) {
+  const pairs = [];
+  if (apiId !== undefined) pairs.push(["x-api-id", apiId]);
+  const key = typeof apiKey === "function" ? await apiKey() : apiKey;
+  if (key !== undefined) pairs.push(["x-api-key", key]);
+  const given = typeof headers === "function" ? await headers() : headers;
+  if (given) for (const [name, value] of given[Symbol.iterator] ? given : Object.entries(given)) pairs.push([name, value]);
+  return pairs;
+}
+
+/** The code by which a runtime names what failed; what was thrown may not even be readable. */
+export function codeOf(thrown) {
+  try {
+    const code = thrown?.code ?? thrown?.cause?.code ?? thrown?.cause?.message;
+    return typeof code === "string" ? code : undefined;
+  } catch {}
+}
+
+/* ---- answers ---- */
+
+const MOST = 4194304; // UTF-16 units of an answer that are read: a job has a few thousand
+
+/**
+ * The status, `Retry-After` in milliseconds from now, and the body of an answer: `json`, or `text`, which is `cut` where it
+ * broke off. What arrived of a charge's answer counts: the id of a job that was paid for may be in it.
+ */
+export async function readAnswer(answer, charges) {
+  const { status } = answer;
+  if (typeof status !== "number") throw new TypeError("fetch returned no Response");
+  const read = { status, retryAfter: retryAfter(answer), text: "" };
+  try {
+    const reader = charges && answer.body?.getReader?.();
+    if (reader) {
+      const decoder = new TextDecoder();
+      for (let part; read.text.length <= MOST && ((part = await reader.read()), !part.done); ) {
+        read.text += decoder.decode(part.value, { stream: true });
+      }
+      read.text += decoder.decode();
+      if (read.text.length > MOST) reader.cancel().catch(() => {});
+    } else read.text = await answer.text();
+  } catch {
+    read.cut = true;
+    return read;
+  }
+  if (read.text.length > MOST) read.text = "(more than 4 MB)";
+  else
+    try {
+      read.json = JSON.parse(read.text);
+    } catch {}
+  return read;
+}
+
+// Seconds or a date.
+function retryAfter(answer) {
+  try {
+    const asked = answer.headers.get("retry-after");
+    const ms = /^[\d.]+$/.test(asked) ? asked * 1000 : Date.parse(asked) - Date.now();
+    if (ms === ms) return ms;
+  } catch {}
+}
+
+/**
+ * A page that goes to the back-forward cache with a read in flight would come back to an answer that never comes, or of long
+ * ago: the read is aborted, and retried when the page is back. Charges go on.
+ */
+const reads = new Set();
+const abortReads = () => reads.forEach((controller) => controller.abort());
+export function abortWhenLeft(controller) {
+  if (!reads.size) globalThis.addEventListener?.("pagehide", abortReads);
+  reads.add(controller);
+}
+export function keepWhenLeft(controller) {
+  reads.delete(controller);
+  if (!reads.size) globalThis.removeEventListener?.("pagehide", abortReads);
+}
+
+/* ---- the page ---- */
+
+/** Calls `changed(false)` when the page is shown or hidden or its network changes, and `changed(true)` when it was restored. */
+export function listen(begin, changed) {
+  const verb = begin ? "addEventListener" : "removeEventListener";
+  globalThis.document?.[verb]("visibilitychange", changed);
+  globalThis[verb]?.("online", changed);
+  globalThis[verb]?.("pageshow", changed);
+}
+
+/** A lock against every holder of its name, in other tabs too: `ready` once it is held, `release()` when it no longer is. */
+export class Lock {
+  constructor(name) {
+    const waiting = new AbortController();
+    const held = new Promise((resolve) => (this.unlock = resolve));
+    this.release = () => {
+      this.unlock();
+      waiting.abort();
+    };
+    this.ready = new Promise((resolve) => {
+      navigator.locks.request(name, { signal: waiting.signal }, () => (resolve(), held)).catch(resolve);
+    });
+  }
+}
+export const hasLocks = () => inBrowser && !!globalThis.navigator?.locks;
