@@ -232,6 +232,12 @@ class Connection {
   abort(call) {
     this.#core?.abort(call);
   }
+
+  // Charges that may have been sent run on without it.
+  close() {
+    this.#core?.free();
+    this.#core = undefined;
+  }
 }
 
 /* ---- watching -------------------------------------------------------------------------------- */
@@ -549,6 +555,7 @@ export class TemplateJobs {
     if (client.closed) return;
     client.closed = true;
     for (const call of calls.values()) if (call.client === client && !call.ended) call.quit(closed());
+    if (!dead) client.close();
   }
 }
 if (Symbol.dispose) TemplateJobs.prototype[Symbol.dispose] = TemplateJobs.prototype.close;

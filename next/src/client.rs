@@ -88,7 +88,13 @@ struct Core<H: Host> {
     in_flight: RefCell<Vec<String>>,
     /// The retries that are left.
     tokens: Cell<Tokens>,
-    watches: Watches<H::Value>,
+    watches: Rc<Watches<H::Value>>,
+    /// No poll before this: what a `Retry-After` asked for, on the monotonic clock.
+    quiet_until: Cell<f64>,
+    /// Whether the page came back from the back-forward cache, so that every job is worth a poll.
+    restored: Cell<bool>,
+    /// The number of the newest wait.
+    last_waiter: Cell<u64>,
     /// Whether the expired entries of the journal were deleted.
     swept: Cell<bool>,
 }
@@ -132,6 +138,9 @@ impl<H: Host> Client<H> {
             in_flight: RefCell::default(),
             tokens: Cell::new(Tokens::ALL),
             watches,
+            quiet_until: Cell::new(f64::NEG_INFINITY),
+            restored: Cell::new(false),
+            last_waiter: Cell::new(0),
             swept: Cell::new(false),
         }))
     }

@@ -33,7 +33,7 @@ const REQUEST_WORTH_NEAR: f64 = 200.0;
 /// Never closer than this to the last look, in milliseconds.
 pub const FLOOR: f64 = 1_500.0;
 /// Never further from it.
-const CAP: f64 = 30_000.0;
+pub const CAP: f64 = 30_000.0;
 /// While nobody sees the page, never closer than this.
 pub const HIDDEN: f64 = 60_000.0;
 /// Jobs that are refused or fail at once have done so by now, in milliseconds.

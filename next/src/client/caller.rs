@@ -84,12 +84,10 @@ impl<V> Caller<V> {
         late: impl FnOnce() -> Outcome<V>,
     ) -> T {
         let mut work = pin!(work);
-        if !self.is_gone() {
-            let deadline = self.deadline;
-            match race(work.as_mut(), async { host.sleep(time_left(host, deadline)).await }).await {
-                Either::First(result) => return result,
-                Either::Second(()) => self.answer(late()),
-            }
+        match self.before(host, work.as_mut(), Error::charge_unknown).await {
+            Ok(result) => return result,
+            Err(Stop::Gone) => {}
+            Err(Stop::Error(_)) => self.answer(late()),
         }
         work.await
     }

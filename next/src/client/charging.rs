@@ -115,7 +115,7 @@ impl<H: Host> Client<H> {
         let host = self.host();
         let members = match request {
             None => JobRequest::default(),
-            Some(text) => match host.parse(text) {
+            Some(text) => match host.parse(text).filter(|_| text.starts_with('{')) {
                 Some(value) => JobRequest::new(host.members(&value, JobRequest::NAMES)),
                 None => return Err(Refusal::new("request", "must be an object with template_id and variables")),
             },
@@ -183,7 +183,10 @@ impl<H: Host> Client<H> {
             match caller.meanwhile(host, self.create(&charge.key, &text, &entry), || Err(late())).await {
                 Ok(None) => {}
                 Ok(Some(found)) => {
-                    self.release(&entry).await;
+                    // What both set aside under one key is now the other attempt's.
+                    if self.decode(&found).is_none_or(|found| found.budget != entry.budget) {
+                        self.release(&entry).await;
+                    }
                     return self.claimed(charge, caller, &found).await;
                 }
                 Err(error) => {
@@ -261,14 +264,14 @@ impl<H: Host> Client<H> {
     /// known by its owner token.
     async fn create(&self, key: &str, text: &str, entry: &Entry) -> Result<Option<String>, Error<H::Value>> {
         for _ in 0..CREATES {
-            let created = self.host().journal(Store::Configured, JournalCall::Create(key, text)).await;
-            if !matches!(created, Ok(JournalReply::Done(true))) {
+            let created = self.create_in_time(key, text).await;
+            if !matches!(created, Ok(true)) {
                 match self.read_entry_text(key).await? {
                     Some(found) if found == text => {}
                     Some(found) => return Ok(Some(found)),
                     // It was deleted in between.
                     None if created.is_ok() => continue,
-                    None => return Err(Error::journal(created.err())),
+                    None => return Err(Error::journal(created.err().flatten())),
                 }
             }
             // Without its marker the operation is not listed, so it is not sent.
@@ -279,6 +282,25 @@ impl<H: Host> Client<H> {
             return Ok(None);
         }
         Err(Error::journal(None))
+    }
+
+    /// Whether the journal wrote the entry; what it threw, or `None` where it did not answer in time. An entry that is
+    /// written later is deleted then: nobody sends under it.
+    async fn create_in_time(&self, key: &str, text: &str) -> Result<bool, Option<H::Value>> {
+        let (client, key, text) = (self.clone(), key.to_owned(), text.to_owned());
+        let (sender, receiver) = oneshot::channel();
+        self.host().spawn(async move {
+            let created = client.host().journal(Store::Configured, JournalCall::Create(&key, &text)).await;
+            let created = created.map(|reply| reply == JournalReply::Done(true));
+            if let Err(Ok(true)) = sender.send(created) {
+                let _ = client.delete_entry(&key, &text).await;
+            }
+        });
+        let deadline = self.host().now() + self.config().timeout;
+        match self.until(deadline, receiver).await {
+            Some(Ok(created)) => created.map_err(Some),
+            _ => Err(None),
+        }
     }
 
     /// The charging request. This is the one place that sends one. `None` where no answer came in time: the caller's time

@@ -106,6 +106,15 @@ impl History {
         self.learned.get_mut(at)
     }
 
+    /// Whether the journal is to be asked how long jobs like this one take: once for a kind.
+    pub fn ask(&mut self, job: &str) -> bool {
+        let Some((template, kind)) = self.find(job).map(|known| (known.template.clone(), known.entry.kind)) else {
+            return false;
+        };
+        let learned = kind.and_then(|kind| self.learned(&template.unwrap_or_default(), kind));
+        learned.is_some_and(|learned| !std::mem::replace(&mut learned.asked, true) && learned.milliseconds.is_none())
+    }
+
     /// Marks the charge for a job as ended; the charge, the first time.
     fn end(&mut self, job: &str) -> Option<Charged> {
         let charged = self.charged.iter_mut().find(|charged| charged.entry.job.as_deref() == Some(job))?;
@@ -174,20 +183,12 @@ impl<H: Host> Client<H> {
         learned.milliseconds = Some(milliseconds);
         learned.seconds = facts.duration.filter(|seconds| *seconds > 0.0).or(learned.seconds);
         let (ms, at) = (milliseconds as u64, self.host().wall() as u64);
-        Some((self.duration_key(kind), format!(r#"{{"version":2,"kind":"{}","ms":{ms},"at":{at}}}"#, hash::hex(kind))))
+        Some((self.duration_key(kind), format!(r#"{{"kind":"{}","ms":{ms},"at":{at}}}"#, hash::hex(kind))))
     }
 
-    /// The duration that the journal has for jobs like this one, in milliseconds: it is read once for a kind.
+    /// The duration that the journal has for jobs like this one, in milliseconds.
     pub(super) async fn duration_of(&self, job: &str) -> Option<f64> {
-        let kind = {
-            let mut history = self.0.history.borrow_mut();
-            let (template, kind) = history.find(job).map(|known| (known.template.clone(), known.entry.kind))?;
-            let learned = history.learned(&template.unwrap_or_default(), kind?)?;
-            if std::mem::replace(&mut learned.asked, true) || learned.milliseconds.is_some() {
-                return learned.milliseconds;
-            }
-            learned.kind
-        };
+        let kind = self.0.history.borrow().find(job)?.entry.kind?;
         let key = self.duration_key(kind);
         let Ok(JournalReply::Entry(Some(text))) = self.journal(Store::Configured, JournalCall::Read(&key)).await else {
             return None;

@@ -83,7 +83,10 @@ impl<H: Host> Client<H> {
                 let job = self.read(api::Endpoint::Get, &id, None).await?;
                 if !elsewhere && self.is_settled_by(&entry, &job) { Some(id) } else { None }
             }
-            None => self.find_listed(operation, &entry).await?,
+            None => match self.find_listed(operation, &entry).await? {
+                Some(id) if !self.is_bound_elsewhere(&id, operation, entry.step).await? => Some(id),
+                _ => None,
+            },
         };
         let Some(id) = found else { return Ok(Operation::new(operation, &entry)) };
         let bound = entry.bound(&id);
@@ -318,8 +321,11 @@ impl<H: Host> Client<H> {
         let prefix = self.budget_key("");
         let milli = credits::millicredits(estimate);
         let key = self.budget_key(&format!("{operation}={milli}"));
-        self.journal(store, JournalCall::Create(&key, "reserved")).await?;
+        let created = self.journal(store, JournalCall::Create(&key, "reserved")).await;
+        // Another attempt of the operation may hold it.
+        let is_ours = !matches!(created, Ok(JournalReply::Done(false)));
         let sum = async {
+            created?;
             let mut sum = 0;
             for other in self.list(store, &prefix).await? {
                 if other != key {
@@ -330,19 +336,16 @@ impl<H: Host> Client<H> {
             }
             Ok(sum)
         };
-        let spent = match sum.await {
-            Ok(spent) => spent,
-            Err(error) => {
-                let _ = self.journal(store, JournalCall::Delete(&key, None)).await;
-                return Err(error);
-            }
-        };
-        let limit = self.config().max_credits.unwrap_or(f64::INFINITY);
-        let remaining = (limit - credits::credits(spent)).max(0.0);
-        if estimate <= remaining {
+        let spent: Result<u64, Error<H::Value>> = sum.await;
+        let limit = self.config().max_credits.map_or(u64::MAX, |limit| (limit * 1_000.0 + 1e-6) as u64);
+        let remaining = spent.map(|spent| limit.saturating_sub(spent));
+        if remaining.as_ref().is_ok_and(|remaining| milli <= *remaining) {
             return Ok(key);
         }
-        let _ = self.journal(store, JournalCall::Delete(&key, None)).await;
+        if is_ours {
+            let _ = self.journal(store, JournalCall::Delete(&key, None)).await;
+        }
+        let remaining = credits::credits(remaining?);
         let message = "This call would exceed maxCredits; nothing was sent. Raise maxCredits, or use another budgetKey.";
         Err(Error::new(ErrorKind::BudgetExceeded { estimate, remaining }, message))
     }

@@ -1,18 +1,15 @@
-//! The waits for jobs: one loop polls a job for all who wait for it.
+//! The waits for jobs: one loop, with one timer, polls all the jobs that a client waits for.
 //!
-//! Where the calls of a client may wake one another, the loop is a task that every wait for the job shares; elsewhere each
-//! wait runs a loop of its own.
+//! Where the calls of a client may not wake one another, each wait runs a loop of its own.
 
 use std::cell::{Cell, RefCell};
-use std::future::Future;
-use std::pin::Pin;
+use std::collections::VecDeque;
 use std::rc::Rc;
 
 use futures_channel::oneshot;
 
-use super::history::Timing;
 use super::reading::{Failed, retry_after};
-use super::tasks::{Either, Notify, Slots, race};
+use super::tasks::{Either, Notify, race};
 use super::{Client, Outcome};
 use crate::api::{Endpoint, Goal, Status, job_id};
 use crate::error::{Error, ErrorKind};
@@ -26,6 +23,8 @@ const POLL_TIMEOUT: f64 = 1_800_000.0;
 /// A timer that is later than this, in milliseconds, slept with its machine or its page: in hidden pages they come once a
 /// minute.
 const ASLEEP: f64 = 2.0 * HIDDEN;
+/// All jobs are gone through at most as often as this many milliseconds for each of them.
+const PASS: f64 = 0.01;
 
 /// How a job is waited for.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -42,26 +41,41 @@ pub struct PollOptions {
     pub attentive: bool,
 }
 
-/// The jobs that a client waits for.
+/// The jobs that are polled together: those of a client where its calls may wake one another, else those of one call.
 pub(super) struct Watches<V> {
     jobs: RefCell<Vec<Rc<Watch<V>>>>,
-    /// The polls that may be in flight.
-    slots: Rc<Slots>,
-    /// No poll before this: what a `Retry-After` asked for, on the monotonic clock.
-    quiet_until: Cell<f64>,
-    env: Cell<Env>,
-    /// Numbers the waiters.
-    last: Cell<u64>,
+    /// The jobs whose poll is due, in their turn.
+    queue: RefCell<VecDeque<Rc<Watch<V>>>>,
+    /// How many polls are in flight, and how many may be.
+    polling: Cell<usize>,
+    limit: usize,
+    /// When the loop goes on by itself, on the monotonic clock.
+    until: Cell<f64>,
+    /// Wakes the loop.
+    changed: Notify,
 }
 
 impl<V> Watches<V> {
-    pub fn new<H: Host>(host: &H) -> Self {
-        Self {
+    pub fn new<H: Host>(host: &H) -> Rc<Self> {
+        Rc::new(Self {
             jobs: RefCell::default(),
-            slots: Slots::new(host.polls_at_once()),
-            quiet_until: Cell::new(f64::NEG_INFINITY),
-            env: Cell::new(Env { visible: true, online: true }),
-            last: Cell::new(0),
+            queue: RefCell::default(),
+            polling: Cell::new(0),
+            limit: host.polls_at_once(),
+            until: Cell::new(f64::INFINITY),
+            changed: Notify::default(),
+        })
+    }
+
+    fn find(&self, id: &str) -> Option<Rc<Watch<V>>> {
+        self.jobs.borrow().iter().find(|watch| watch.id == id).map(Rc::clone)
+    }
+
+    /// Sees that the loop goes on at this time.
+    fn wake_at(&self, at: f64) {
+        if at < self.until.get() {
+            self.until.set(at);
+            self.changed.notify();
         }
     }
 }
@@ -69,12 +83,6 @@ impl<V> Watches<V> {
 /// A job that is waited for.
 struct Watch<V> {
     id: String,
-    /// Wakes the loop.
-    changed: Notify,
-    /// Whether a page came back to the job, so that it is worth a poll.
-    stale: Cell<bool>,
-    /// The answer to a poll of another tab, and when that was requested, on the monotonic clock.
-    heard: RefCell<Option<(f64, Answer<V>)>>,
     state: RefCell<State<V>>,
 }
 
@@ -83,11 +91,24 @@ struct State<V> {
     job: Option<V>,
     facts: Option<JobFacts>,
     memory: Memory,
+    kind: Option<u64>,
     /// When the next poll is due, and when the last one was requested, on the monotonic clock.
     due: f64,
     polled_at: f64,
+    poll: Poll,
     waiters: Vec<Waiter<V>>,
 }
+
+/// The poll of a job.
+enum Poll {
+    Idle,
+    Queued,
+    /// Dropping the sender aborts it.
+    InFlight(#[expect(dead_code, reason = "dropping it aborts the poll")] oneshot::Sender<()>),
+}
+
+/// A change of a job, and who listens for it.
+type Update<V> = (Vec<Rc<OnUpdate<V>>>, V, Look);
 
 /// A call that waits for a job.
 struct Waiter<V> {
@@ -104,12 +125,19 @@ impl<V: Clone> State<V> {
         self.due = now + self.waiters.iter().fold(wait, |wait, waiter| wait.min(waiter.wish.longest(first)));
     }
 
-    /// When the next poll is due in these surroundings: nobody sees a hidden page, so once a minute is enough.
+    /// When the next poll is due in these surroundings: nobody sees a hidden page, so once a minute is enough, and without
+    /// a network polls are likely to be in vain. The first poll is not put off.
     fn due_in(&self, env: Env) -> f64 {
-        if env.visible || self.facts.is_none() { self.due } else { self.due.max(self.polled_at + HIDDEN) }
+        let longest = match env {
+            _ if self.facts.is_none() && self.memory.failures == 0 => 0.0,
+            Env { visible: false, .. } => HIDDEN,
+            Env { online: false, .. } => poll::CAP,
+            _ => 0.0,
+        };
+        self.due.max(self.polled_at + longest)
     }
 
-    /// Ends the waits that a predicate picks.
+    /// Ends the waits for which there is an outcome.
     fn end(&mut self, outcome: impl Fn(&Waiter<V>) -> Option<Outcome<V>>) {
         let mut at = 0;
         while let Some(waiter) = self.waiters.get(at) {
@@ -124,7 +152,6 @@ impl<V: Clone> State<V> {
 
     /// Ends the waits whose time is over; when the next one's is.
     fn expire(&mut self, id: &str, now: f64) -> f64 {
-        self.waiters.retain(|waiter| !waiter.sender.is_canceled());
         let job = self.job.clone();
         self.end(|waiter| {
             let message = "The job was still running when the time to wait was over. poll() it again to go on waiting.";
@@ -135,23 +162,37 @@ impl<V: Clone> State<V> {
     }
 }
 
-/// A wait; dropping it ends the wait, and the loop where nobody else waits.
-struct Waiting<H: Host> {
-    client: Client<H>,
-    watch: Rc<Watch<H::Value>>,
+/// A wait; dropping it ends the wait, and the polls of the job where nobody else waits.
+struct Waiting<V> {
+    watches: Rc<Watches<V>>,
+    watch: Rc<Watch<V>>,
     number: u64,
 }
 
-impl<H: Host> Drop for Waiting<H> {
+impl<V> Drop for Waiting<V> {
     fn drop(&mut self) {
-        self.watch.state.borrow_mut().waiters.retain(|waiter| waiter.number != self.number);
-        self.watch.changed.notify();
-        self.client.forget_unwatched(&self.watch);
+        let mut state = self.watch.state.borrow_mut();
+        state.waiters.retain(|waiter| waiter.number != self.number);
+        let unwatched = state.waiters.is_empty();
+        drop(state);
+        if unwatched {
+            let mut jobs = self.watches.jobs.borrow_mut();
+            if let Some(at) = jobs.iter().position(|other| Rc::ptr_eq(other, &self.watch)) {
+                jobs.swap_remove(at);
+                let last = jobs.is_empty();
+                drop(jobs);
+                let poll = std::mem::replace(&mut self.watch.state.borrow_mut().poll, Poll::Idle);
+                if matches!(poll, Poll::InFlight(_)) {
+                    self.watches.polling.set(self.watches.polling.get() - 1);
+                }
+                // A place in flight is free, or the loop ends.
+                if last || matches!(poll, Poll::InFlight(_)) {
+                    self.watches.changed.notify();
+                }
+            }
+        }
     }
 }
-
-type Polled<V> = (f64, Result<Reply<V>, Error<V>>);
-type InFlight<V> = Pin<Box<dyn Future<Output = Polled<V>>>>;
 
 impl<H: Host> Client<H> {
     /// Waits until a job's preview or video is there. `job` is the job as last seen, if it was.
@@ -166,13 +207,34 @@ impl<H: Host> Client<H> {
         on_update: Option<OnUpdate<H::Value>>,
     ) -> Outcome<H::Value> {
         let id = job_id(id)?;
+        match self.begin_wait(id, job, options, on_update) {
+            Begun::Reached(job) => Ok(job),
+            Begun::Shared(receiver, _waiting) => receiver.await.unwrap_or_else(|oneshot::Canceled| Err(Error::no_answer())),
+            // Boxed, so that the waits of which there may be thousands stay small.
+            Begun::Alone(receiver, waiting) => {
+                let watches = Rc::clone(&waiting.watches);
+                match race(receiver, Box::pin(self.watch(watches))).await {
+                    Either::First(Ok(outcome)) => outcome,
+                    _ => Err(Error::no_answer()),
+                }
+            }
+        }
+    }
+
+    fn begin_wait(
+        &self,
+        id: String,
+        job: Option<H::Value>,
+        options: PollOptions,
+        on_update: Option<OnUpdate<H::Value>>,
+    ) -> Begun<H::Value> {
         let timing = self.0.history.borrow().timing(&id);
         let goal = options.until.or(timing.map(|timing| timing.goal)).unwrap_or(Goal::Done);
         let facts = job.as_ref().and_then(|job| self.facts(job));
         if let (Some(facts), Some(job)) = (&facts, &job)
             && facts.meets(goal)
         {
-            return Ok(job.clone());
+            return Begun::Reached(job.clone());
         }
         let now = self.host().now();
         let wish = Wish {
@@ -181,154 +243,174 @@ impl<H: Host> Client<H> {
             max_interval: options.max_interval.filter(|ms| *ms > 0.0).unwrap_or(LONGEST),
             attentive: options.attentive,
         };
-        let expected = options.expected_ms.filter(|ms| *ms > 0.0).or(timing.and_then(|timing| timing.expected));
-        // A job that has ended otherwise is polled once more before it is believed: the copy may be old.
-        let facts = facts.filter(|facts| facts.status.is_active());
-        let memory = Memory::new(timing.map_or(now, |timing| timing.since), expected.unwrap_or(f64::NAN));
-
         let (sender, receiver) = oneshot::channel();
-        let number = self.0.watches.last.get() + 1;
-        self.0.watches.last.set(number);
+        let number = self.0.last_waiter.get() + 1;
+        self.0.last_waiter.set(number);
         let waiter = Waiter { number, wish, sender, on_update: on_update.map(Rc::new) };
+
         let shares = self.host().shares();
-        let found = if shares { self.watch_of(&id) } else { None };
-        let is_new = found.is_none();
-        let watch = found.unwrap_or_else(|| {
-            let state = State { job, facts, memory, due: now, polled_at: now, waiters: Vec::new() };
-            Rc::new(Watch {
-                id,
-                changed: Notify::default(),
-                stale: Cell::new(false),
-                heard: RefCell::default(),
-                state: RefCell::new(state),
-            })
-        });
-        {
+        let watches = if shares { Rc::clone(&self.0.watches) } else { Watches::new(self.host()) };
+        let watch = if let Some(watch) = watches.find(&id) {
             let mut state = watch.state.borrow_mut();
-            let soonest = now + waiter.wish.longest(true);
+            state.due = state.due.min(now + wish.longest(true));
             state.waiters.push(waiter);
-            if is_new {
-                state.plan(now, true);
-            } else {
-                state.due = state.due.min(soonest);
-            }
-        }
-        let waiting = Waiting { client: self.clone(), watch: Rc::clone(&watch), number };
-        if !shares {
-            return match race(self.watch(watch, timing), receiver).await {
-                Either::Second(Ok(outcome)) => outcome,
-                _ => Err(Error::no_answer()),
-            };
-        }
-        if is_new {
-            let first = {
-                let mut jobs = self.0.watches.jobs.borrow_mut();
-                jobs.push(Rc::clone(&watch));
-                jobs.len() == 1
-            };
-            if first {
-                self.0.watches.env.set(self.host().env());
-                self.host().listen(true);
-            }
-            let client = self.clone();
-            let looped = Rc::clone(&watch);
-            self.host().spawn(async move {
-                client.watch(Rc::clone(&looped), timing).await;
-                client.forget_unwatched(&looped);
-            });
+            drop(state);
+            watch
         } else {
-            watch.changed.notify();
-        }
-        drop(watch);
-        let outcome = receiver.await;
-        drop(waiting);
-        outcome.unwrap_or_else(|oneshot::Canceled| Err(Error::no_answer()))
+            let expected = options.expected_ms.filter(|ms| *ms > 0.0).or(timing.and_then(|timing| timing.expected));
+            let mut state = State {
+                job,
+                // A job that has ended otherwise is polled once more before it is believed: the copy may be old.
+                facts: facts.filter(|facts| facts.status.is_active()),
+                memory: Memory::new(timing.map_or(now, |timing| timing.since), expected.unwrap_or(f64::NAN)),
+                kind: timing.and_then(|timing| timing.kind),
+                due: now,
+                polled_at: now,
+                poll: Poll::Idle,
+                waiters: vec![waiter],
+            };
+            state.plan(now, true);
+            let watch = Rc::new(Watch { id, state: RefCell::new(state) });
+            let mut jobs = watches.jobs.borrow_mut();
+            jobs.push(Rc::clone(&watch));
+            let first = jobs.len() == 1;
+            drop(jobs);
+            self.ask_duration(&watches, &watch);
+            if shares && first {
+                let client = self.clone();
+                self.host().spawn(async move { client.watch(Rc::clone(&client.0.watches)).await });
+            }
+            watch
+        };
+        self.schedule(&watches, &watch, now);
+        watches.wake_at(wish.deadline);
+        let waiting = Waiting { watches, watch, number };
+        if shares { Begun::Shared(receiver, waiting) } else { Begun::Alone(receiver, waiting) }
     }
 
-    fn watch_of(&self, id: &str) -> Option<Rc<Watch<H::Value>>> {
-        self.0.watches.jobs.borrow().iter().find(|watch| watch.id == id).map(Rc::clone)
-    }
-
-    /// Takes a job that nobody waits for off the list.
-    fn forget_unwatched(&self, watch: &Rc<Watch<H::Value>>) {
-        if !watch.state.borrow().waiters.is_empty() {
+    /// Reads from the journal how long such jobs take. No poll is later for it.
+    fn ask_duration(&self, watches: &Rc<Watches<H::Value>>, watch: &Rc<Watch<H::Value>>) {
+        let Some(kind) = watch.state.borrow().kind else { return };
+        if !self.0.history.borrow_mut().ask(&watch.id) {
             return;
         }
-        let mut jobs = self.0.watches.jobs.borrow_mut();
-        let Some(at) = jobs.iter().position(|other| Rc::ptr_eq(other, watch)) else { return };
-        jobs.swap_remove(at);
-        let last = jobs.is_empty();
-        drop(jobs);
-        if last {
-            self.host().listen(false);
-        }
-    }
-
-    /// Polls a job until nobody waits for it.
-    async fn watch(&self, watch: Rc<Watch<H::Value>>, timing: Option<Timing>) {
-        let host = self.host();
-        let mut in_flight: Option<InFlight<H::Value>> = None;
-        let mut asked = timing.and_then(|timing| timing.kind).is_none();
-        let mut until = f64::INFINITY;
-        loop {
-            let now = host.now();
-            // Nobody could poll while the machine slept, so it was no time to wait.
-            if now - until > ASLEEP {
-                let slept = now - until;
-                watch.state.borrow_mut().waiters.iter_mut().for_each(|waiter| waiter.wish.deadline += slept);
-            }
-            if let Some((at, answer)) = watch.heard.take() {
-                in_flight = None;
-                self.polled(&watch, at, Ok(Reply::Answer(answer)));
-            }
-            let (deadline, due) = {
+        let (client, watches, id) = (self.clone(), Rc::clone(watches), watch.id.clone());
+        self.host().spawn(async move {
+            let Some(expected) = client.duration_of(&id).await else { return };
+            let now = client.host().now();
+            let jobs: Vec<_> = watches.jobs.borrow().iter().map(Rc::clone).collect();
+            for watch in jobs {
                 let mut state = watch.state.borrow_mut();
-                let deadline = state.expire(&watch.id, now);
-                if watch.stale.take() {
-                    state.due = state.due.min(now);
-                }
-                (deadline, state.due_in(host.env()).max(self.0.watches.quiet_until.get()))
-            };
-            if deadline.is_infinite() {
-                return;
-            }
-            if due <= now && in_flight.is_none() {
-                watch.state.borrow_mut().polled_at = now;
-                in_flight = Some(Box::pin(self.clone().poll_once(watch.id.clone())));
-            }
-            until = if in_flight.is_some() { deadline } else { deadline.min(due) };
-            let timer = async { host.sleep(poll::between(until - host.now(), 0.0, LONGEST)).await };
-            let pause = race(watch.changed.notified(), timer);
-            if let Some(polling) = &mut in_flight {
-                if let Either::First((at, reply)) = race(polling, pause).await {
-                    in_flight = None;
-                    self.polled(&watch, at, reply);
-                }
-            } else if asked {
-                pause.await;
-            } else {
-                // The journal may know how long such jobs take. No poll is later for it.
-                asked = true;
-                if let Either::First(Some(expected)) = race(self.duration_of(&watch.id), pause).await {
-                    let mut state = watch.state.borrow_mut();
-                    if state.memory.expected < 0.0 {
-                        state.memory.expected = expected;
-                        let (due, first) = (state.due, state.memory.looks == 0);
-                        state.plan(host.now(), first);
-                        state.due = state.due.min(due);
-                    }
+                if state.kind == Some(kind) && state.memory.expected < 0.0 {
+                    state.memory.expected = expected;
+                    let (due, first) = (state.due, state.memory.looks == 0);
+                    state.plan(now, first);
+                    state.due = state.due.min(due);
+                    drop(state);
+                    client.schedule(&watches, &watch, now);
                 }
             }
+        });
+    }
+
+    /// Polls jobs until nobody waits for any.
+    async fn watch(&self, watches: Rc<Watches<H::Value>>) {
+        let host = self.host();
+        let mut env = host.env();
+        let is_shared = Rc::ptr_eq(&watches, &self.0.watches);
+        if is_shared {
+            host.listen(true);
+        }
+        while !watches.jobs.borrow().is_empty() {
+            let (now, until) = (host.now(), watches.until.get());
+            // A page that is shown again, or a network that came back, is worth one poll of every job.
+            let before = std::mem::replace(&mut env, host.env());
+            let better = env.online && !before.online || env.visible && !before.visible || self.0.restored.take();
+            if now >= until || better {
+                // Nobody could poll while the machine slept, so it was no time to wait.
+                let slept = if now - until > ASLEEP { now - until } else { 0.0 };
+                self.pass(&watches, now, slept, better);
+            }
+            self.start_due(&watches, now);
+            let timer = async { host.sleep(poll::between(watches.until.get() - host.now(), 0.0, LONGEST)).await };
+            race(watches.changed.notified(), timer).await;
+        }
+        watches.until.set(f64::INFINITY);
+        if is_shared {
+            host.listen(false);
         }
     }
 
-    /// One poll, in its turn: the reply, and when it was requested, on the monotonic clock.
-    async fn poll_once(self, id: String) -> Polled<H::Value> {
+    /// Goes through all jobs: ends waits whose time is over, and queues the polls that are due.
+    fn pass(&self, watches: &Watches<H::Value>, now: f64, slept: f64, stale: bool) {
+        watches.until.set(f64::INFINITY);
+        let jobs: Vec<_> = watches.jobs.borrow().iter().map(Rc::clone).collect();
+        for watch in &jobs {
+            let mut state = watch.state.borrow_mut();
+            state.waiters.iter_mut().for_each(|waiter| waiter.wish.deadline += slept);
+            let deadline = state.expire(&watch.id, now);
+            if stale {
+                state.due = state.due.min(now);
+            }
+            drop(state);
+            watches.until.set(watches.until.get().min(deadline));
+            self.schedule(watches, watch, now);
+        }
+        // What is due together is done together, so that ten thousand jobs cost no more passes than one.
+        watches.until.set(watches.until.get().max(now + PASS * jobs.len() as f64));
+    }
+
+    /// Queues the poll of a job if it is due, else sees that the loop wakes up for it.
+    fn schedule(&self, watches: &Watches<H::Value>, watch: &Rc<Watch<H::Value>>, now: f64) {
+        let mut state = watch.state.borrow_mut();
+        if !matches!(state.poll, Poll::Idle) || state.waiters.is_empty() {
+            return;
+        }
+        let due = state.due_in(self.host().env());
+        if due > now {
+            return watches.wake_at(due);
+        }
+        state.poll = Poll::Queued;
+        watches.queue.borrow_mut().push_back(Rc::clone(watch));
+        watches.changed.notify();
+    }
+
+    /// Begins the polls that are queued, as far as there are places.
+    fn start_due(&self, watches: &Rc<Watches<H::Value>>, now: f64) {
+        if self.0.quiet_until.get() > now {
+            if !watches.queue.borrow().is_empty() {
+                watches.until.set(watches.until.get().min(self.0.quiet_until.get()));
+            }
+            return;
+        }
+        while watches.polling.get() < watches.limit {
+            let next = watches.queue.borrow_mut().pop_front();
+            let Some(watch) = next else { return };
+            let mut state = watch.state.borrow_mut();
+            if !matches!(state.poll, Poll::Queued) {
+                continue;
+            }
+            let (sender, aborted) = oneshot::channel();
+            state.poll = Poll::InFlight(sender);
+            state.polled_at = now;
+            drop(state);
+            watches.polling.set(watches.polling.get() + 1);
+            let (client, watches) = (self.clone(), Rc::clone(watches));
+            self.host().spawn(async move {
+                if let Either::Second((at, reply)) = race(aborted, client.poll_once(&watch.id)).await {
+                    watches.polling.set(watches.polling.get() - 1);
+                    client.polled(&watches, &watch, at, reply);
+                }
+            });
+        }
+    }
+
+    /// One poll: the reply, and when it was requested, on the monotonic clock.
+    async fn poll_once(&self, id: &str) -> (f64, Result<Reply<H::Value>, Error<H::Value>>) {
         let host = self.host();
-        let _slot = if host.shares() { Some(self.0.watches.slots.acquire().await) } else { None };
-        let turn = if host.shares() { host.turn(&id).await } else { None };
+        let turn = if host.shares() { host.turn(id).await } else { None };
         let (at, wall) = (host.now(), host.wall());
-        let reply = self.request(Endpoint::Get, &id, self.config().timeout).await;
+        let reply = self.request(Endpoint::Get, id, self.config().timeout).await;
         if let (Some(turn), Ok(Reply::Answer(answer))) = (turn, &reply) {
             host.publish(turn, wall, answer);
         }
@@ -336,18 +418,54 @@ impl<H: Host> Client<H> {
     }
 
     /// Takes in the reply to a poll that was requested at `at`.
-    fn polled(&self, watch: &Watch<H::Value>, at: f64, reply: Result<Reply<H::Value>, Error<H::Value>>) {
+    fn polled(
+        &self,
+        watches: &Watches<H::Value>,
+        watch: &Rc<Watch<H::Value>>,
+        at: f64,
+        reply: Result<Reply<H::Value>, Error<H::Value>>,
+    ) {
         let now = self.host().now();
         let judged = self.judge_read(Endpoint::Get, &watch.id, reply);
         let mut state = watch.state.borrow_mut();
+        state.poll = Poll::Idle;
         state.polled_at = at;
-        let job = match judged {
-            Ok(job) => job,
-            Err(failed) => return self.missed(watch, &mut state, failed, now),
+        let update = match judged {
+            Ok(job) => self.seen(watch, &mut state, job, now),
+            Err(failed) => {
+                self.missed(watch, &mut state, failed, now);
+                None
+            }
         };
+        drop(state);
+        // A listener may leave waits, and begin others.
+        if let Some((listeners, job, look)) = update {
+            self.host().emit(Event::Poll { job_id: &watch.id, in_ms: look.in_ms });
+            for on_update in &listeners {
+                on_update(&job, look);
+            }
+        }
+        let unwatched = watch.state.borrow().waiters.is_empty();
+        if !unwatched {
+            self.schedule(watches, watch, now);
+        }
+        // A place is free.
+        if !watches.queue.borrow().is_empty() {
+            watches.changed.notify();
+        }
+    }
+
+    /// Takes in a poll that brought the job.
+    fn seen(
+        &self,
+        watch: &Watch<H::Value>,
+        state: &mut State<H::Value>,
+        job: H::Value,
+        now: f64,
+    ) -> Option<Update<H::Value>> {
         self.earn_token();
         self.notice(&job);
-        let Some(facts) = self.facts(&job) else { return };
+        let facts = self.facts(&job)?;
         let changed = state.facts.as_ref() != Some(&facts) || state.memory.looks == 0;
         state.memory.observe(&facts, now);
         // A copy in which nothing changed is not kept: the caller may still have the first.
@@ -358,16 +476,9 @@ impl<H: Host> Client<H> {
         state.memory.incomplete = if missing { state.memory.incomplete + 1 } else { 0 };
         state.facts = Some(facts.clone());
         state.plan(now, false);
-        if changed {
-            let remaining_ms = poll::next(&facts, &state.memory, now).remaining_ms;
-            let look = Look { in_ms: state.due_in(self.host().env()) - now, remaining_ms };
-            self.host().emit(Event::Poll { job_id: &watch.id, in_ms: look.in_ms });
-            for waiter in &state.waiters {
-                if let Some(on_update) = &waiter.on_update {
-                    on_update(&job, look);
-                }
-            }
-        }
+        let remaining_ms = poll::next(&facts, &state.memory, now).remaining_ms;
+        let look = Look { in_ms: state.due_in(self.host().env()) - now, remaining_ms };
+        let listeners = state.waiters.iter().filter_map(|waiter| waiter.on_update.clone()).collect();
         let memory = state.memory;
         state.end(|waiter| {
             let about = |error: Error<H::Value>| error.with_job_id(Some(&watch.id)).with_job(Some(job.clone()));
@@ -382,6 +493,7 @@ impl<H: Host> Client<H> {
                 }
             }
         });
+        changed.then_some((listeners, job, look))
     }
 
     /// Takes in a poll that brought no job.
@@ -401,7 +513,7 @@ impl<H: Host> Client<H> {
         // One job's `Retry-After` is every job's.
         let quiet = if status == Some(429) { asked.or(Some(wait)) } else { asked };
         if let Some(quiet) = quiet {
-            let until = &self.0.watches.quiet_until;
+            let until = &self.0.quiet_until;
             until.set(until.get().max(now + quiet));
         }
     }
@@ -418,34 +530,22 @@ impl<H: Host> Client<H> {
         Error::new(ErrorKind::JobFailed { reason: reason.into() }, message)
     }
 
-    /// The environment has changed. A page that is shown again, or a network that came back, is worth one poll of every job.
-    pub fn environment_changed(&self) {
-        let env = self.host().env();
-        let before = self.0.watches.env.replace(env);
-        let better = env.online && !before.online || env.visible && !before.visible;
-        self.wake_all(better);
-    }
-
-    /// The page is shown again after it was put aside whole.
-    pub fn page_restored(&self) {
-        self.wake_all(true);
-    }
-
-    fn wake_all(&self, stale: bool) {
-        for watch in self.0.watches.jobs.borrow().iter() {
-            if stale {
-                watch.stale.set(true);
-            }
-            watch.changed.notify();
+    /// The environment has changed, or the page was `restored` from the back-forward cache.
+    pub fn environment_changed(&self, restored: bool) {
+        if restored {
+            self.0.restored.set(true);
         }
+        self.0.watches.changed.notify();
     }
 
     /// Another tab of the account has polled a job: its answer, and when it was requested, in milliseconds since 1970.
     pub fn hear(&self, id: &str, asked_at: f64, answer: Answer<H::Value>) {
-        let Some(watch) = self.watch_of(id) else { return };
+        let Some(watch) = self.0.watches.find(id) else { return };
         let asked = self.host().now() - self.host().wall() + asked_at;
         let facts = match &answer.body {
-            crate::host::Body::Json(job) if answer.status < 300 => self.facts(job).filter(|facts| facts.id == id),
+            crate::host::Body::Json(job) if (200..300).contains(&answer.status) => {
+                self.facts(job).filter(|facts| facts.id == id)
+            }
             _ => None,
         };
         let good = {
@@ -459,8 +559,22 @@ impl<H: Host> Client<H> {
             }
         };
         if good {
-            *watch.heard.borrow_mut() = Some((self.host().now(), answer));
-            watch.changed.notify();
+            let aborted = std::mem::replace(&mut watch.state.borrow_mut().poll, Poll::Idle);
+            if matches!(aborted, Poll::InFlight(_)) {
+                self.0.watches.polling.set(self.0.watches.polling.get() - 1);
+            }
+            drop(aborted);
+            self.polled(&self.0.watches, &watch, self.host().now(), Ok(Reply::Answer(answer)));
         }
     }
+}
+
+/// A wait that was begun.
+enum Begun<V> {
+    /// The job is there already.
+    Reached(V),
+    /// The client's loop polls for it.
+    Shared(oneshot::Receiver<Outcome<V>>, Waiting<V>),
+    /// It polls for itself.
+    Alone(oneshot::Receiver<Outcome<V>>, Waiting<V>),
 }

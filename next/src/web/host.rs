@@ -196,11 +196,7 @@ impl WebHost {
         let weak = client.downgrade();
         let changed = Closure::<dyn Fn(JsValue)>::new(move |event: JsValue| {
             if let Some(client) = weak.upgrade() {
-                if convert::text(&event, "type").as_deref() == Some("pageshow") {
-                    client.page_restored();
-                } else {
-                    client.environment_changed();
-                }
+                client.environment_changed(convert::text(&event, "type").as_deref() == Some("pageshow"));
             }
         });
         let weak = client.downgrade();

@@ -50,6 +50,10 @@ pub fn headers(pairs: &Array) -> Result<Headers, Unusable<JsValue>> {
             _ => "headers",
         };
         let (Some(name), Some(value)) = (name, value) else { return Err(unusable(field)) };
+        // Some platforms trim line breaks at the ends of a value in place of refusing them.
+        if !value.chars().all(|char| matches!(char, '\t' | ' '..='~' | '\u{80}'..='\u{ff}')) {
+            return Err(unusable(field));
+        }
         raw.append(&name, &value).map_err(|_| unusable(field))?;
     }
     let headers = Headers::from_raw(raw);

@@ -31,7 +31,11 @@ extern "C" {
 /// A panic leaves the module unusable, so the facade rejects all that waits.
 #[wasm_bindgen(start)]
 pub fn start() {
-    std::panic::set_hook(Box::new(|info| panicked(&info.to_string())));
+    std::panic::set_hook(Box::new(|info| {
+        // Only what is printed anyway: a message with its values would take the code to format them.
+        let place = info.location().map_or("", |location| location.file());
+        panicked(place);
+    }));
 }
 
 type Work = Pin<Box<dyn Future<Output = Result<JsValue, Error<JsValue>>>>>;
