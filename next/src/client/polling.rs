@@ -342,14 +342,14 @@ impl<H: Host> Client<H> {
     }
 
     /// Goes through all jobs: ends waits whose time is over, and queues the polls that are due.
-    fn pass(&self, watches: &Watches<H::Value>, now: f64, slept: f64, stale: bool) {
+    fn pass(&self, watches: &Watches<H::Value>, now: f64, slept: f64, better: bool) {
         watches.until.set(f64::INFINITY);
         let jobs: Vec<_> = watches.jobs.borrow().iter().map(Rc::clone).collect();
         for watch in &jobs {
             let mut state = watch.state.borrow_mut();
             state.waiters.iter_mut().for_each(|waiter| waiter.wish.deadline += slept);
             let deadline = state.expire(&watch.id, now);
-            if stale {
+            if better {
                 state.due = state.due.min(now);
             }
             drop(state);
