@@ -9,9 +9,9 @@ export interface DurableObjectStorageLike {
 }
 
 /**
- * A journal for the option `journal` of a client inside a Durable Object. `create` is atomic there, so one operation id
+ * A journal for the option `journal` of a client inside a Durable Object. `create`, `replace` and `delete` are atomic there, so one operation id
  * is one charge for every request that reaches the object, also after its isolate was stopped in the middle of one.
  *
  * @param storage `ctx.storage` of the object.
  */
-export function durableObjectJournal(storage: DurableObjectStorageLike): Journal;
+export function durableObjectJournal(storage: DurableObjectStorageLike): Required<Journal>;

@@ -155,21 +155,27 @@ export interface PriceTable {
 }
 
 /**
- * Where charges are written down before they are sent. `create` must be atomic: of two that create one id, one gets
- * `false`. A store without that (Cloudflare KV) cannot keep two writers apart. It also has how long jobs took, in at most
- * 1000 places of an account: the first wait for a kind of job reads one, the end of each job writes one, and nobody waits
- * for either; where they fail, waits are planned by what this client saw.
+ * Where charges are written down before they are sent. `create`, `replace` and `delete` must be atomic: of two that create
+ * one id, one gets `false`. A store without that (Cloudflare KV) cannot keep two writers apart. It also has how long jobs
+ * took, in at most 1000 entries of an account: the first wait for a kind of job reads one, the end of each job writes one,
+ * and nobody waits for either; where they fail, waits are planned by what this client saw.
  */
 export interface Journal {
-  /** Writes `entry` unless something is under `id`; whether it did. */
+  /** Writes `entry` unless something is under `id`; returns whether it did. */
   create(id: string, entry: string): Promise<boolean> | boolean;
-  /** What is under `id`. */
+  /** What is under `id`. What cannot be read any more is returned as it is, and never as nothing: nothing is free to be charged. */
   read(id: string): Promise<string | null | undefined> | string | null | undefined;
   /** Writes, whatever was there. */
   write(id: string, entry: string): Promise<void> | void;
-  /** Removes what is under `id`; with `entry`, only if that is what stands there, and atomic: another client may have put a new charge in its place. */
-  delete(id: string, entry?: string): Promise<void> | void;
-  /** The ids that begin with `prefix`. */
+  /**
+   * Writes `entry` where `old` is under `id` (compare and set); returns whether it did. Without this method the client reads,
+   * compares and writes: then two clients that record the outcome of one operation in the same moment may both succeed, and
+   * the later one overwrites the other's verdict.
+   */
+  replace?(id: string, old: string, entry: string): Promise<boolean> | boolean;
+  /** Removes what is under `id`; with `entry`, only if that is what is there, since another client may have put a new charge in its place. Returns whether it removed something. */
+  delete(id: string, entry?: string): Promise<boolean | void> | boolean | void;
+  /** The ids that begin with `prefix`, which ends in `/`. */
   list(prefix: string): Promise<string[]> | string[];
 }
 
@@ -221,7 +227,7 @@ export interface TemplateJobsOptions {
   budgetKey?: string;
   /** What calls cost. Default: the provider's prices before May 2026; `prices.perSecond` are the newer ones. */
   prices?: PriceTable;
-  /** Where charges are written down, and how long jobs took; where a charge cannot be, `JournalError`, and nothing is sent. Default: IndexedDB in pages and their workers, memory elsewhere. */
+  /** Where charges are written down, and how long jobs took; where a charge cannot be, `JournalError`, and nothing is sent. `custom-template-jobs/file-journal` has one for servers, `custom-template-jobs/durable-object` one for Durable Objects. Default: IndexedDB in pages and their workers, memory elsewhere, shared by the whole process. */
   journal?: Journal | "memory";
   /** A way to list the jobs made since a date, where you know one; used only to settle. Default: none, as the provider documents no such list. */
   listJobs?: (since: Date) => Promise<Job[]>;

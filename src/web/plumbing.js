@@ -1,5 +1,6 @@
 // What the core needs of the world: time, the network, and a journal. It decides nothing.
 
+import { indexedDbJournal, memoryJournal } from "./journal.js";
 import { put, value } from "./values.js";
 
 const agent = globalThis.navigator?.userAgent ?? "";
@@ -74,7 +75,8 @@ export class Plumbing {
   constructor(options) {
     this.options = options;
     this.idempotent = options.idempotencyHeader ?? !/^[a-z][a-z\d+.-]*:/i.test(options.baseUrl ?? "https:");
-    this.store = options.journal === "memory" || !options.journal && !inBrowser ? memory : options.journal ?? stored;
+    const { journal } = options;
+    this.store = journal === "memory" || !journal && !inBrowser ? memoryJournal() : journal ?? indexedDbJournal();
   }
 
   /* ---- waits: one for each task ---- */
@@ -311,64 +313,3 @@ function retryAfter(answer) {
     if (ms === ms) return ms;
   } catch {}
 }
-
-/* ---- journals -------------------------------------------------------------------------------- */
-
-// For the whole process, so that two clients of one account do not charge twice for one operation.
-const kept = new Map();
-const memory = {
-  create: (id, entry) => !kept.has(id) && !!kept.set(id, entry),
-  read: (id) => kept.get(id),
-  write: (id, entry) => void kept.set(id, entry),
-  delete: (id, entry = kept.get(id)) => void (kept.get(id) === entry && kept.delete(id)),
-  list: (prefix) => [...kept.keys()].filter((id) => id.startsWith(prefix)),
-};
-
-let opened;
-const open = () =>
-  (opened ??= new Promise((resolve, reject) => {
-    const request = indexedDB.open("custom-template-jobs", 1);
-    request.onupgradeneeded = () => request.result.createObjectStore("journal");
-    request.onerror = () => reject(request.error);
-    request.onsuccess = () => {
-      // Nobody is kept from deleting or upgrading the database.
-      request.result.onversionchange = request.result.onclose = () => {
-        request.result.close();
-        opened = undefined;
-      };
-      resolve(request.result);
-    };
-  }).catch((thrown) => {
-    opened = undefined;
-    throw thrown;
-  }));
-
-async function transact(mode, act) {
-  const database = await open();
-  return new Promise((resolve, reject) => {
-    const transaction = database.transaction("journal", mode, { durability: "strict" });
-    const request = act(transaction.objectStore("journal"));
-    transaction.oncomplete = () => resolve(request.result);
-    transaction.onabort = () => reject(transaction.error);
-  });
-}
-
-const stored = {
-  create: (id, entry) =>
-    transact("readwrite", (store) => store.add(entry, id)).then(
-      () => true,
-      (thrown) => {
-        if (thrown?.name !== "ConstraintError") throw thrown;
-        return false;
-      },
-    ),
-  read: (id) => transact("readonly", (store) => store.get(id)),
-  write: (id, entry) => transact("readwrite", (store) => store.put(entry, id)),
-  delete: (id, entry) =>
-    transact("readwrite", (store) => {
-      const request = store.get(id);
-      request.onsuccess = () => (entry ?? request.result) === request.result && store.delete(id);
-      return request;
-    }),
-  list: (prefix) => transact("readonly", (store) => store.getAllKeys(IDBKeyRange.bound(prefix, prefix + "\uffff"))),
-};

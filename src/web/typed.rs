@@ -16,6 +16,13 @@ use crate::client::{self, ChargeOptions, Client, Config, PollOptions};
 use crate::error::Failure;
 use crate::value::Value;
 
+#[wasm_bindgen(module = "/src/web/journal.js")]
+extern "C" {
+    /// The journal of this process, which every copy of the package shares.
+    #[wasm_bindgen(js_name = memoryJournal)]
+    fn memory_journal() -> JsValue;
+}
+
 /// One variable of a template, as the provider's editor names them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", content = "properties", rename_all = "snake_case")]
@@ -175,7 +182,8 @@ pub enum Journal {
     Usual,
     /// Memory: it forgets with the page or the process.
     Memory,
-    /// The caller's own: an object with the methods `create`, `read`, `write`, `delete` and `list`, as JavaScript passes one.
+    /// The caller's own: an object with the methods `create`, `read`, `write`, `replace`, `delete` and `list`, as
+    /// JavaScript passes one.
     Own(JsValue),
 }
 
@@ -208,7 +216,7 @@ impl Options {
         let options = options.with("apiKey", text_or_nothing(self.api_key.as_deref()));
         match &self.journal {
             Journal::Usual => options.own(),
-            Journal::Memory => options.with_text("journal", "memory").own(),
+            Journal::Memory => options.with("journal", Js::lend(&memory_journal())).own(),
             Journal::Own(journal) => options.with("journal", Js::lend(journal)).own(),
         }
     }

@@ -6,10 +6,10 @@ import { createInterface } from "node:readline";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 
-const directory = process.env.PACKAGE_DIR ?? new URL("../../target/npm/package", import.meta.url).pathname;
+export const packageDirectory = process.env.PACKAGE_DIR ?? new URL("../../target/npm/package", import.meta.url).pathname;
 
-/** Imports a file of the installed package; with `fresh`, a copy that shares nothing with the others. */
-export const load = (file = "node.js") => import(pathToFileURL(join(directory, file)).href);
+/** Imports a file of the installed package. */
+export const load = (file = "node.js") => import(pathToFileURL(join(packageDirectory, file)).href);
 
 export const UNKNOWN_ID = "3c90c3cc-0d44-4b50-8888-8dd25736052a";
 

@@ -1,6 +1,10 @@
-// Decides whether the installed package works in Node, Deno and Bun, by `import` and by `require`.
+// Decides whether the installed package works in Node, Deno and Bun, by `import` and by `require`, and the file journal in each.
 
+import assert from "node:assert/strict";
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
 import { after, before, test } from "node:test";
+import { EXPECTED } from "../node/journal-contract.mjs";
 import { project, scene, startStage, told, tool } from "./harness.mjs";
 import { INLINE, MAIN, seen, version } from "./seen.mjs";
 
@@ -53,3 +57,20 @@ test("bun_requires_it", () => plays("Bun", MAIN, "`require`", { "main.cjs": requ
 
 test("bun_imports_the_inline_entry", () =>
   plays("Bun", INLINE, "`import`", { "main.mjs": importing(INLINE) }, [tool(".bin/bun"), ["--no-install", "main.mjs"]]));
+
+const journal = `
+  import { fileJournal } from "${MAIN}/file-journal";
+  import { observe } from "./journal-contract.mjs";
+  console.log(JSON.stringify(await observe(fileJournal("./journal"))));`;
+
+for (const [where, program, args, env] of [
+  ["node", process.execPath, ["main.mjs"]],
+  ["deno", tool(".bin/deno"), deno(`--allow-read=${project}`, `--allow-write=${join(project, "deno-journal")}`), DENO_ENV],
+  ["bun", tool(".bin/bun"), ["--no-install", "main.mjs"]],
+]) {
+  test(`in_${where}_the_file_journal_keeps_the_contract`, async () => {
+    const contract = await readFile(new URL("../node/journal-contract.mjs", import.meta.url));
+    const directory = await scene(`${where}-journal`, { "main.mjs": journal, "journal-contract.mjs": contract });
+    assert.deepEqual(await told(program, args, directory, env), EXPECTED);
+  });
+}

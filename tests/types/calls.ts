@@ -26,6 +26,8 @@ import {
   type Variable,
 } from "custom-template-jobs";
 import module from "custom-template-jobs/custom_template_jobs_bg.wasm";
+import { durableObjectJournal } from "custom-template-jobs/durable-object";
+import { fileJournal } from "custom-template-jobs/file-journal";
 import { TemplateJobs as Inline } from "custom-template-jobs/inline";
 import { init as initSlim, type PollOptions } from "custom-template-jobs/slim";
 
@@ -55,6 +57,14 @@ new TemplateJobs({ headers: { "x-tries": 1 } });
 new TemplateJobs({ baseURL: "/relay" });
 // @ts-expect-error Milliseconds are a number.
 new TemplateJobs({ timeout: "30s" });
+new TemplateJobs({ journal: fileJournal("./jobs") });
+new TemplateJobs({ journal: { create: () => true, read: () => null, write() {}, delete() {}, list: () => [] } });
+new TemplateJobs({ journal: { create: async () => true, read: async () => null, async write() {}, async delete() {}, list: async () => [] } });
+export const replaced: boolean | Promise<boolean> = fileJournal(new URL("file:///jobs")).replace("id", "old", "new");
+// @ts-expect-error A directory is needed.
+fileJournal();
+// @ts-expect-error This is no storage.
+durableObjectJournal(new Map());
 // @ts-expect-error No such journal.
 new TemplateJobs({ journal: "localStorage" });
 // @ts-expect-error A journal must be able to create.

@@ -129,7 +129,13 @@ pub const SUITES: &[Suite] = &[
         exists: always,
         run: openapi_suite,
     },
-    Suite { name: "kills", what: "the sandbox's file through 200 kills", when: All, exists: always, run: kills },
+    Suite {
+        name: "kills",
+        what: "the sandbox's file and the file journal through 200 kills each",
+        when: All,
+        exists: always,
+        run: kills,
+    },
 ];
 
 const WASM: [&str; 4] = ["--package", "custom-template-jobs", "--target", "wasm32-unknown-unknown"];
@@ -412,13 +418,7 @@ fn fuzz(lab: &mut Lab) -> Result<Counts> {
         counts += Counts::skipped(&missing);
         return Ok(counts);
     }
-    install_wasm_target()?;
-    let tarball = lab.package()?.tarball;
-    let project = install_package(&lab.workspace, &tarball)?;
-    let file = lab.workspace.path("tests").join("node").join("fuzz.test.mjs");
-    let mut command = node_tests_of(&lab.workspace, "fuzz", vec![file])?;
-    command.env("PACKAGE_DIR", project.join("node_modules").join("custom-template-jobs")).env("FUZZ_SECONDS", seconds);
-    counts += run_node_tests(&lab.workspace, "fuzz", &mut command)?;
+    counts += one_node_file(lab, "fuzz", "fuzz.test.mjs", ("FUZZ_SECONDS", &seconds))?;
     Ok(counts)
 }
 
@@ -585,13 +585,30 @@ fn openapi_suite(lab: &mut Lab) -> Result<Counts> {
     openapi::run(&lab.workspace, &python, &sandbox.url)
 }
 
-/// The test that every change passes with ten kills, with two hundred.
+/// The tests that every change passes with some kills, with two hundred.
 fn kills(lab: &mut Lab) -> Result<Counts> {
     let mut command = lab.workspace.cargo();
     command
         .args(["test", "--package", "sandbox", "--test", "data", "--", "--nocapture", "killed"])
         .env("SANDBOX_KILLS", "200");
-    Ok(Counts::of_cargo(&shell::tee(&mut command)?))
+    let mut counts = Counts::of_cargo(&shell::tee(&mut command)?);
+    if let Err(missing) = debian::find([&NODE, &NPM])? {
+        counts += Counts::skipped(&missing);
+        return Ok(counts);
+    }
+    counts += one_node_file(lab, "kills", "journals.test.mjs", ("JOURNAL_KILLS", "200"))?;
+    Ok(counts)
+}
+
+/// One file of the suite `node`, with a setting that makes it the long run.
+fn one_node_file(lab: &mut Lab, suite: &str, file: &str, setting: (&str, &str)) -> Result<Counts> {
+    install_wasm_target()?;
+    let tarball = lab.package()?.tarball;
+    let project = install_package(&lab.workspace, &tarball)?;
+    let file = lab.workspace.path("tests").join("node").join(file);
+    let mut command = node_tests_of(&lab.workspace, suite, vec![file])?;
+    command.env("PACKAGE_DIR", project.join("node_modules").join("custom-template-jobs")).env(setting.0, setting.1);
+    run_node_tests(&lab.workspace, suite, &mut command)
 }
 
 /// Node's test runner over one folder of tests.

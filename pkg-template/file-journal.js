@@ -1,0 +1,342 @@
+// A journal in a directory, for Node, Deno and Bun: it outlives the process, also one that is killed.
+//
+//   <directory>/<hash of the id up to its first slash>/<name>   an entry: {"id": ..., "entry": ...}
+//   <directory>/locks/<hash>                                    which owner is changing an entry at this moment
+//   <directory>/tmp/<owner>                                     a file before it is linked or renamed to its place
+//
+// A file is complete and on the disk before it becomes an entry: by `link`, which fails where there is one, or by `rename`,
+// which replaces. `replace`, `write` and `delete` hold a lock while they compare and rename or unlink. Nothing is awaited in
+// that time, so it is held for a few system calls.
+
+import { createHash, randomBytes } from "node:crypto";
+import { linkSync, readFileSync, readlinkSync, renameSync, unlinkSync, writeFileSync } from "node:fs";
+import { link, mkdir, open, readFile, readdir, stat, unlink } from "node:fs/promises";
+import { hostname } from "node:os";
+import { dirname, join, resolve } from "node:path";
+import process from "node:process";
+import { setTimeout } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
+
+const STUCK = 10_000; // ms of watching one owner hold one lock, after which it is taken from it
+const PATIENCE = 30_000; // ms of waiting for a lock
+const ABANDONED = 3_600_000; // ms after which files are removed whose owner cannot be looked up
+const AT_ONCE = 32; // files that a list reads at the same time
+const LISTS = 8; // lists of which the names are kept
+
+/* ---- names ----------------------------------------------------------------------------------- */
+
+// The JSON, since UTF-8 has no lone surrogates: two ids would have one hash.
+const hash = (text) => createHash("sha256").update(JSON.stringify(text)).digest("hex");
+
+/** The beginnings of a text up to its first, second and third slash. */
+function levels(text) {
+  const found = [];
+  for (let at; found.length < 3 && (at = text.indexOf("/", at + 1 || 0)) >= 0; ) found.push(text.slice(0, at + 1));
+  return found;
+}
+
+// Short hashes of the second and third level stand before the hash of the id: a list reads only files that match.
+const label = (level) => hash(level).slice(0, 8);
+const groupOf = (id) => hash(levels(id)[0] ?? "").slice(0, 16);
+const nameOf = (id) => [...levels(id).slice(1).map(label), hash(id)].join("-");
+
+/** The id in a file of that name, also where only the beginning of the file is left. */
+function idOf(text, name) {
+  const [, json] = /^\{"id":("(?:[^"\\]|\\.)*")/.exec(text) ?? [];
+  const id = json && attempt(() => JSON.parse(json));
+  return id !== undefined && nameOf(id) === name ? id : undefined;
+}
+
+/** The entry in a file. A damaged file is returned as it is: no valid entry, and not nothing either. */
+function entryOf(text, id) {
+  const found = attempt(() => JSON.parse(text));
+  return found?.id === id && typeof found.entry === "string" ? found.entry : text;
+}
+
+/* ---- owners of locks and temporary files ------------------------------------------------------ */
+
+function attempt(act) {
+  try {
+    return act();
+  } catch {
+    return undefined;
+  }
+}
+
+// Deno asks the user for what it was not started with. Without it an owner cannot be looked up.
+const permitted = ["read", "run", "sys"].every((name) => !globalThis.Deno || attempt(() => Deno.permissions.querySync({ name }).state) === "granted");
+const proc = (file) => (permitted ? attempt(() => readFileSync(`/proc/${file}`, "utf8")) : undefined);
+
+/** The state of a process, and when it started: its number may be another one's by now. Only Linux tells. */
+function look(pid) {
+  const [state, ...fields] = proc(`${pid}/stat`)?.replace(/^.*\) /s, "").split(" ") ?? [];
+  return { ended: state === "Z" || state === "X", start: fields[18] ?? "" };
+}
+
+/** Where a process number means the same process: this container on this machine until it restarts. */
+function findPlace() {
+  const boot = proc("sys/kernel/random/boot_id");
+  const known = boot ? boot + attempt(() => readlinkSync("/proc/self/ns/pid")) : permitted ? attempt(hostname) : undefined;
+  return hash(known ?? randomBytes(16).toString("hex")).slice(0, 8);
+}
+
+const place = findPlace();
+const copy = [place, process.pid, look(process.pid).start, randomBytes(6).toString("hex")].join(".");
+let owners = 0;
+
+/** A new owner: what one call of this copy of the module holds. */
+const newOwner = () => `${copy}.${++owners}`;
+
+/** Whether the process of an owner has certainly ended. */
+function isGone(owner) {
+  const [where, pid, start] = owner.split(".");
+  if (where !== place || !(pid > 0) || !permitted) return false;
+  try {
+    process.kill(Number(pid), 0);
+  } catch (thrown) {
+    return thrown.code === "ESRCH";
+  }
+  const found = look(pid);
+  return found.ended || (!!start && !!found.start && found.start !== start);
+}
+
+/* ---- files ----------------------------------------------------------------------------------- */
+
+/** Reads a file; undefined where there is none. */
+const orMissing = (thrown) => {
+  if (thrown.code !== "ENOENT") throw thrown;
+};
+const readText = (path) => readFile(path, "utf8").catch(orMissing);
+function readTextSync(path) {
+  try {
+    return readFileSync(path, "utf8");
+  } catch (thrown) {
+    return orMissing(thrown);
+  }
+}
+
+const remove = (path) => unlink(path).catch(orMissing);
+function removeSync(path) {
+  try {
+    unlinkSync(path);
+  } catch (thrown) {
+    orMissing(thrown);
+  }
+}
+
+/** Does something in a directory, which is made where it is missing. */
+async function within(directory, act) {
+  try {
+    return await act();
+  } catch (thrown) {
+    orMissing(thrown);
+    await mkdir(directory, { recursive: true, mode: 0o700 });
+    return act();
+  }
+}
+
+/** Writes the names of a directory to the disk, on platforms that can. */
+async function syncDirectory(directory) {
+  let handle;
+  try {
+    handle = await open(directory, "r");
+    await handle.sync();
+  } catch (thrown) {
+    if (!["EACCES", "EBADF", "EINVAL", "EISDIR", "ENOSYS", "ENOTSUP", "EPERM"].includes(thrown.code)) throw thrown;
+  } finally {
+    await handle?.close();
+  }
+}
+
+/* ---- locks ----------------------------------------------------------------------------------- */
+
+/** Releases a lock, unless it was taken from its owner. */
+function release(lock, owner) {
+  if (readTextSync(lock) === owner) removeSync(lock);
+}
+
+/**
+ * Takes a lock, also from an owner that is gone, or `stuck`: one that was watched for long. Returns the owner that has it
+ * where it could not be taken.
+ *
+ * The file of a lock is removed by its owner only. In the name of an owner that is gone it is replaced, never removed and
+ * made again, by the one process that has the claim on that owner. The claim is a lock itself, named after the owner. Who
+ * has the claim reads the lock again, so a process that was slow cannot replace the lock of a new owner.
+ */
+function take(directory, lock, owner, stuck) {
+  const file = join(directory, "tmp", owner);
+  writeFileSync(file, owner, { flag: "wx", mode: 0o600 });
+  try {
+    for (;;) {
+      try {
+        linkSync(file, lock);
+        return undefined;
+      } catch (thrown) {
+        if (thrown.code !== "EEXIST") throw thrown;
+      }
+      const holder = readTextSync(lock);
+      if (holder === undefined) continue; // released in between
+      if (holder !== stuck && !isGone(holder)) return holder;
+      const claim = join(directory, "locks", hash(holder));
+      const claimant = newOwner();
+      const other = take(directory, claim, claimant, stuck);
+      if (other !== undefined) return other;
+      try {
+        if (readTextSync(lock) !== holder) continue;
+        renameSync(file, lock);
+        return undefined;
+      } finally {
+        release(claim, claimant);
+      }
+    }
+  } finally {
+    removeSync(file);
+  }
+}
+
+/** Removes what killed processes left: temporary files and locks. */
+async function tidy(directory) {
+  const each = async (folder, act) => {
+    for (const name of await readdir(join(directory, folder)).catch(() => [])) {
+      const path = join(directory, folder, name);
+      await (async () => act(path, name, Date.now() - (await stat(path)).mtimeMs > ABANDONED))().catch(() => {});
+    }
+  };
+  await each("tmp", (path, owner, old) => (old || isGone(owner)) && remove(path));
+  await each("locks", (path, name, old) => {
+    const holder = readTextSync(path);
+    const owner = newOwner();
+    if (holder !== undefined && (old || isGone(holder)) && take(directory, path, owner, holder) === undefined) release(path, owner);
+  });
+}
+
+/* ---- the journal ----------------------------------------------------------------------------- */
+
+export function fileJournal(given) {
+  if (typeof given !== "string" && !(given instanceof URL)) throw new TypeError("fileJournal(directory): the directory must be a path or a file: URL");
+  const directory = given instanceof URL ? fileURLToPath(given) : resolve(given);
+  const tmp = join(directory, "tmp");
+  const locks = join(directory, "locks");
+  const pathOf = (id) => join(directory, groupOf(id), nameOf(id));
+  const lists = new Map(); // prefix -> name of a file -> its id, which never changes
+  const synced = new Set();
+  let tidied;
+
+  /** Makes an entry's file, complete and on the disk, for the time of `use`. */
+  async function prepared(id, entry, use) {
+    await (tidied ??= tidy(directory));
+    const file = join(tmp, newOwner());
+    try {
+      const handle = await within(tmp, () => open(file, "wx", 0o600));
+      try {
+        await handle.writeFile(JSON.stringify({ id, entry }));
+        await handle.sync();
+      } finally {
+        await handle.close();
+      }
+      return await use(file);
+    } finally {
+      await remove(file).catch(() => {});
+    }
+  }
+
+  /** Writes to the disk that an entry's file is there, or is gone. */
+  async function sync(path) {
+    const group = dirname(path);
+    await syncDirectory(group);
+    if (synced.has(group)) return;
+    await syncDirectory(directory);
+    await syncDirectory(dirname(directory));
+    synced.add(group);
+  }
+
+  /** Makes a change to an entry's file where `expects` returns true for its entry; returns whether it did. */
+  async function change(id, expects, act) {
+    const path = pathOf(id);
+    const lock = join(locks, hash(id));
+    const begun = performance.now();
+    let watched;
+    for (let now = begun; ; now = performance.now()) {
+      const owner = newOwner();
+      const stuck = watched && now - watched.since > STUCK ? watched.holder : undefined;
+      const holder = await within(tmp, () => within(locks, () => take(directory, lock, owner, stuck)));
+      if (holder === undefined) {
+        try {
+          const text = readTextSync(path);
+          if (!expects(text === undefined ? undefined : entryOf(text, id))) return false;
+          // Not so only where this process was paused for so long that it was taken for stuck.
+          if (readTextSync(lock) === owner) {
+            act(path);
+            break;
+          }
+        } finally {
+          release(lock, owner);
+        }
+      } else if (watched?.holder !== holder) watched = { holder, since: now };
+      if (now - begun > PATIENCE) throw new Error(`${lock} is held by ${holder}`);
+      await setTimeout(1 + Math.random() * 10);
+    }
+    await sync(path);
+    return true;
+  }
+
+  const methods = {
+    create: (id, entry) =>
+      prepared(id, entry, async (file) => {
+        const path = pathOf(id);
+        try {
+          await within(dirname(path), () => link(file, path));
+        } catch (thrown) {
+          if (thrown.code !== "EEXIST") throw thrown;
+          return false;
+        }
+        await sync(path);
+        return true;
+      }),
+    async read(id) {
+      const text = await readText(pathOf(id));
+      return text === undefined ? undefined : entryOf(text, id);
+    },
+    write: (id, entry) =>
+      prepared(id, entry, async (file) => {
+        await mkdir(dirname(pathOf(id)), { recursive: true, mode: 0o700 });
+        await change(id, () => true, (path) => renameSync(file, path));
+      }),
+    replace: (id, old, entry) => prepared(id, entry, (file) => change(id, (found) => found === old, (path) => renameSync(file, path))),
+    delete: (id, entry) => change(id, (found) => found !== undefined && (entry ?? found) === found, unlinkSync),
+    async list(prefix) {
+      const [first] = levels(prefix);
+      const depth = levels(prefix).length;
+      const wanted = depth > 1 ? label(levels(prefix)[depth - 1]) : undefined;
+      const groups = first ? [groupOf(prefix)] : (await readdir(directory).catch(orMissing))?.filter((name) => /^[0-9a-f]{16}$/.test(name)) ?? [];
+      const before = lists.get(prefix);
+      const known = new Map();
+      for (const group of groups) {
+        const names = (await readdir(join(directory, group)).catch(orMissing)) ?? [];
+        const matching = names.filter((name) => !wanted || name.split("-")[depth - 2] === wanted);
+        for (let at = 0; at < matching.length; at += AT_ONCE) {
+          await Promise.all(
+            matching.slice(at, at + AT_ONCE).map(async (name) => {
+              const id = before?.get(name) ?? idOf((await readText(join(directory, group, name))) ?? "", name);
+              if (id !== undefined) known.set(name, id);
+            }),
+          );
+        }
+      }
+      lists.delete(prefix);
+      lists.set(prefix, known);
+      if (lists.size > LISTS) lists.delete(lists.keys().next().value);
+      return [...known.values()].filter((id) => id.startsWith(prefix));
+    },
+  };
+
+  // The cause alone names a file in here, or none.
+  const explained = ([name, method]) => [
+    name,
+    (...given) =>
+      method(...given).catch((cause) => {
+        throw new Error(`the journal in ${directory} cannot be used: ${cause.message}`, { cause });
+      }),
+  ];
+  return Object.fromEntries(Object.entries(methods).map(explained));
+}

@@ -1,0 +1,77 @@
+// The contract of a journal: what each method returns, observed here, in a page, and compared with what it must be.
+
+const NAMESPACE = "0123456789abcdef";
+const ODD = "a/b//ü😀\u0000\"\\%2F../..\uffff";
+
+/** Calls every method of an empty journal; the answers by the situation in which it was called. */
+export async function observe(journal) {
+  const id = `${NAMESPACE}/order`;
+  const odd = `${NAMESPACE}/${ODD}`;
+  const seen = {};
+  const note = async (situation, answer) => (seen[situation] = (await answer) ?? null);
+
+  await note("read of nothing", journal.read(id));
+  await note("replace of nothing", journal.replace(id, "1", "2"));
+  await note("delete of nothing", journal.delete(id));
+  await note("list of nothing", journal.list(`${NAMESPACE}/`));
+  await note("create", journal.create(id, "1"));
+  await note("create again", journal.create(id, "2"));
+  await note("read", journal.read(id));
+  await note("replace of what is not there", journal.replace(id, "2", "3"));
+  await note("replace", journal.replace(id, "1", "3"));
+  await note("read of what was put there", journal.read(id));
+  await note("delete of what is not there", journal.delete(id, "1"));
+  await note("delete of what is there", journal.delete(id, "3"));
+  await note("read of what was deleted", journal.read(id));
+  await note("create after that", journal.create(id, "4"));
+  await journal.write(id, "5");
+  await journal.write(odd, ODD);
+  await note("read of what was overwritten", journal.read(id));
+  await note("read of odd text", Promise.resolve(journal.read(odd)).then((text) => text === ODD));
+  await note("delete of whatever is there", journal.delete(id));
+
+  const keys = ["open/a", "open/a/b", "ended/1/a", "ended/1/b/c", "ended/10/a", "budget/2026-11/my/key/a=5", "budget/2026-11/my/kez/a=5", "took/7"];
+  for (const key of keys) await journal.create(`${NAMESPACE}:${key}`, "x");
+  for (const prefix of [":open/", ":ended/1/", ":ended/10/", ":budget/2026-11/my/key/", ":budget/2026-12/my/key/"]) {
+    await note(`list of ${prefix}`, Promise.resolve(journal.list(NAMESPACE + prefix)).then((ids) => ids.sort().map((id) => id.slice(16))));
+  }
+  await note("list of the entries", Promise.resolve(journal.list(`${NAMESPACE}/`)).then((ids) => ids.length === 1 && ids[0] === odd));
+
+  const wins = async (act) => (await Promise.all(Array.from({ length: 20 }, (_, at) => act(String(at))))).filter(Boolean).length;
+  const raced = `${NAMESPACE}/raced`;
+  await note("20 creates at once", wins((mine) => journal.create(raced, mine)));
+  const won = await journal.read(raced);
+  await note("20 replaces at once", wins((mine) => journal.replace(raced, won, `new ${mine}`)));
+  const now = await journal.read(raced);
+  await note("10 deletes and 10 replaces at once", wins((mine) => (mine % 2 ? journal.delete(raced, now) : journal.replace(raced, now, "newer"))));
+  return seen;
+}
+
+export const EXPECTED = {
+  "read of nothing": null,
+  "replace of nothing": false,
+  "delete of nothing": false,
+  "list of nothing": [],
+  create: true,
+  "create again": false,
+  read: "1",
+  "replace of what is not there": false,
+  replace: true,
+  "read of what was put there": "3",
+  "delete of what is not there": false,
+  "delete of what is there": true,
+  "read of what was deleted": null,
+  "create after that": true,
+  "read of what was overwritten": "5",
+  "read of odd text": true,
+  "delete of whatever is there": true,
+  "list of :open/": [":open/a", ":open/a/b"],
+  "list of :ended/1/": [":ended/1/a", ":ended/1/b/c"],
+  "list of :ended/10/": [":ended/10/a"],
+  "list of :budget/2026-11/my/key/": [":budget/2026-11/my/key/a=5"],
+  "list of :budget/2026-12/my/key/": [],
+  "list of the entries": true,
+  "20 creates at once": 1,
+  "20 replaces at once": 1,
+  "10 deletes and 10 replaces at once": 1,
+};
