@@ -28,6 +28,7 @@
 //! | [`journal`] | `Journal::plan`: throws, hangs, acts late, or acts and loses the acknowledgement; a log of every call |
 //! | [`host`] | headers that take time, fail or never answer; lists of jobs; the environment; `shares`; crashes |
 //! | [`browser`] | locks among hosts; `World::have_tabs` for polls that tabs share |
+//! | [`cases`] | requests, jobs, clients and questions that most tests begin with |
 //! | [`events`] | the events as owned values; `World::events`, `World::warnings` |
 //!
 //! A future that nobody can wake any more makes [`World::run`] panic, and [`World::try_run`] return [`executor::Hang`].
@@ -36,6 +37,7 @@
 #![allow(clippy::missing_panics_doc)]
 
 pub mod browser;
+pub mod cases;
 pub mod events;
 pub mod executor;
 pub mod host;
