@@ -181,7 +181,7 @@ impl TestHost {
         self.0.env.set(env);
         let client = self.0.client.borrow().as_ref().and_then(WeakClient::upgrade);
         if let (true, Some(client)) = (self.is_listening(), client) {
-            client.environment_changed();
+            client.environment_changed(false);
         }
     }
 
