@@ -1,0 +1,1070 @@
+//! Charges: at most one request that can charge, whatever happens to it.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use custom_template_jobs_next::api::Endpoint;
+use custom_template_jobs_next::charge::State;
+use custom_template_jobs_next::client::{ChargeOptions, Client};
+use custom_template_jobs_next::error::ErrorKind;
+use custom_template_jobs_next::host::{Env, Unusable};
+use serde_json::Value;
+use test_host::cases::*;
+use test_host::provider::Charge;
+use test_host::{
+    Event, Fault, Given, Method, Plan, Provider, Reply, Sent, TestHost, World, answer, cut, failed, json, text,
+};
+
+#[test]
+fn whatever_happens_to_a_charge_it_is_sent_once() {
+    let cases = [
+        ("reset", failed("ECONNRESET"), "ChargeUnknownError", 1),
+        ("opaque", failed(""), "ChargeUnknownError", 1),
+        ("html", text(200, "<html>"), "ChargeUnknownError", 1),
+        ("broken", cut(201, r#"{"id":"1111"#), "ChargeUnknownError", 1),
+        ("no id", answer(201, "{}"), "ChargeUnknownError", 1),
+        ("a list", answer(201, "[]"), "ChargeUnknownError", 1),
+        ("redirect", answer(302, "{}"), "ChargeUnknownError", 1),
+        ("hidden redirect", answer(0, "null"), "ChargeUnknownError", 1),
+        ("500", answer(500, "{}"), "ChargeUnknownError", 1),
+        ("502", answer(502, "{}"), "ChargeUnknownError", 1),
+        ("409", answer(409, "{}"), "ChargeUnknownError", 1),
+        ("400", answer(400, r#"{"name":["Too long."]}"#), "ApiError", 0),
+        ("429", answer(429, r#"{"detail":"Slow down."}"#), "ApiError", 0),
+    ];
+    for (case, reply, error, entries) in cases {
+        let (client, world) = client_with(vec![(10.0, reply)]);
+        let failure = world.run(client.submit(&request(), named("op"))).expect_err(case);
+        assert_eq!(failure.name(), error, "{case}");
+        assert_eq!(failure.operation(), Some("op"), "{case}");
+        assert!(!failure.message().contains("  "), "{}", failure.message());
+        assert_eq!(world.network().charges(), 1, "{case}");
+        assert_eq!(world.journal().operations().len(), entries, "{case}: only what may have been charged is kept");
+        world.finish();
+        assert_idle(&client);
+    }
+    // No answer at all.
+    let (client, world) = client_with(vec![(f64::INFINITY, failed(""))]);
+    let failure = world.run(client.submit(&request(), named("op"))).expect_err("silence");
+    assert_eq!((failure.name(), world.now()), ("ChargeUnknownError", 30_000.0));
+    assert_eq!(world.network().charges(), 1);
+}
+
+#[test]
+fn an_unknown_charge_is_refused_until_it_is_settled() {
+    let (client, world) = client_with(vec![(1.0, failed("")), (1.0, answer(200, &job("running", "")))]);
+    world.run(client.submit(&request(), named("op"))).expect_err("lost");
+    let again = world.run(client.submit(&request(), named("op"))).expect_err("unknown");
+    assert_eq!(again.name(), "ChargeUnknownError");
+    assert_eq!(world.network().charges(), 1);
+
+    let settled = world.run(client.settle("op", None)).expect("no id is known");
+    assert_eq!(settled.state, State::Unknown);
+    let settled = world.run(client.settle("op", Some(ID))).expect("settled");
+    assert_eq!((settled.state, settled.job_id.as_deref()), (State::Bound, Some(ID)));
+    let job = world.run(client.submit(&request(), named("op"))).expect("the job that it is bound to");
+    assert_eq!(job["id"], ID);
+    assert_eq!(world.network().charges(), 1);
+}
+
+#[test]
+fn a_request_that_was_proven_unsent_is_sent_at_most_twice_more() {
+    let (client, world) = client_with(vec![(1.0, failed("ECONNREFUSED"))]);
+    let failure = world.run(client.submit(&request(), named("op"))).expect_err("refused");
+    assert!(is_unsent(&failure), "{failure:?}");
+    assert!(failure.cause().is_some());
+    assert_eq!(world.network().charges(), 3);
+    assert!(world.journal().is_empty(), "nothing was charged: {:?}", world.journal());
+
+    let replies = vec![(1.0, failed("ECONNREFUSED")), (1.0, answer(201, &job("pending", "")))];
+    let (client, world) = client_with(replies);
+    world.run(client.submit(&request(), named("op"))).expect("the second try is answered");
+    assert_eq!(world.network().charges(), 2);
+}
+
+#[test]
+fn a_resend_after_an_unsent_try_stops_at_the_first_doubt() {
+    let (client, world) = client_with(vec![(1.0, failed("ENOTFOUND")), (1.0, failed("ECONNRESET"))]);
+    let failure = world.run(client.submit(&request(), named("op"))).expect_err("reset");
+    assert_eq!(failure.name(), "ChargeUnknownError");
+    assert_eq!(world.network().charges(), 2);
+}
+
+#[test]
+fn two_calls_with_one_operation_id_are_one_charge() {
+    for seed in 0..50 {
+        let world = World::seeded(seed);
+        world.script(|sent| match sent.endpoint {
+            Endpoint::PreviewAsync => (500.0, answer(201, &job("pending", ""))),
+            _ => (10.0, answer(200, &job("running", ""))),
+        });
+        let client = world.process().client(config());
+        let calls = [0, 1].map(|_| {
+            let client = client.clone();
+            world.start(async move { client.preview_async(&request(), named("click")).await })
+        });
+        world.finish();
+        for call in calls {
+            assert_eq!(call.take().expect("settled").expect("sent or joined")["id"], ID);
+        }
+        assert_eq!(world.network().charges(), 1, "seed {seed}");
+        assert_idle(&client);
+    }
+}
+
+#[test]
+fn one_operation_id_for_two_requests_is_a_conflict() {
+    let (client, world) = client_with(vec![(1.0, answer(201, &job("pending", "")))]);
+    world.run(client.submit(&request(), named("op"))).expect("sent");
+    let other = request_with(r#","name":"other""#);
+    let failure = world.run(client.submit(&other, named("op"))).expect_err("conflict");
+    assert_eq!(failure.name(), "OperationConflictError");
+    let failure = world.run(client.preview_async(&request(), named("op"))).expect_err("another step");
+    assert_eq!(failure.name(), "OperationConflictError");
+    assert_eq!(world.network().charges(), 1);
+}
+
+#[test]
+fn two_submits_without_an_id_are_two_jobs() {
+    let other = job("pending", "").replace(ID, OTHER);
+    let (client, world) = client_with(vec![(1.0, answer(201, &job("pending", ""))), (1.0, answer(201, &other))]);
+    for _ in 0..2 {
+        world.run(client.submit(&request(), unnamed(&client))).expect("sent");
+    }
+    assert_eq!(world.network().charges(), 2);
+    assert_eq!(world.journal().operations().len(), 2);
+}
+
+#[test]
+fn an_answer_with_the_id_of_a_known_job_binds_with_a_warning() {
+    let (client, world) = client_with(vec![(1.0, answer(201, &job("pending", "")))]);
+    for operation in ["one", "other"] {
+        assert_eq!(world.warnings().len(), 0);
+        let job = world.run(client.submit(&request(), named(operation))).expect("bound");
+        assert_eq!(job["id"], ID);
+    }
+    assert_eq!(states(&world), ["bound", "bound"]);
+    assert_eq!(world.warnings(), ["known_job_id"]);
+}
+
+#[test]
+fn a_refused_operation_may_be_tried_again_under_its_id() {
+    let refusal = answer(400, r#"["Template is not ready."]"#);
+    let (client, world) = client_with(vec![(1.0, refusal), (1.0, answer(201, &job("pending", "")))]);
+    world.run(client.submit(&request(), named("op"))).expect_err("refused");
+    world.run(client.submit(&request(), named("op"))).expect("accepted");
+    assert_eq!(world.network().charges(), 2);
+}
+
+#[test]
+fn a_caller_that_stops_waiting_does_not_stop_the_charge() {
+    // By its timeout,
+    let (client, world) = client_with(vec![(60_000.0, answer(201, &job("pending", "")))]);
+    let options = ChargeOptions { timeout: Some(1_000.0), ..named("op") };
+    let failure = world.run(client.submit(&request(), options)).expect_err("too slow");
+    assert_eq!((failure.name(), world.now()), ("ChargeUnknownError", 1_000.0));
+    world.finish();
+    let pending = world.run(client.pending()).expect("the journal");
+    assert_eq!(pending.len(), 1);
+    assert_eq!((pending[0].state, pending[0].job_id.as_deref()), (State::Bound, Some(ID)));
+
+    // and by dropping the call.
+    let (client, world) = client_with(vec![(60_000.0, answer(201, &job("pending", "")))]);
+    assert!(world.run_for(5.0, client.submit(&request(), named("op"))).is_none());
+    world.finish();
+    assert_eq!(world.network().charges(), 1);
+    let pending = world.run(client.pending()).expect("the journal");
+    assert_eq!((pending[0].state, pending[0].job_id.as_deref()), (State::Bound, Some(ID)));
+}
+
+#[test]
+fn a_crash_in_the_middle_of_a_charge_leaves_an_operation_that_is_never_sent_again() {
+    let (client, world) = client_with(vec![(60_000.0, answer(201, &job("pending", "")))]);
+    assert!(world.run_for(5.0, client.submit(&request(), named("op"))).is_none());
+    client.host().crash();
+    let client = world.process().client(config());
+    let pending = world.run(client.pending()).expect("the journal survives");
+    assert_eq!(pending.iter().map(|operation| operation.state).collect::<Vec<_>>(), [State::Unknown]);
+    let failure = world.run(client.submit(&request(), named("op"))).expect_err("unknown");
+    assert_eq!(failure.name(), "ChargeUnknownError");
+    assert_eq!(world.network().charges(), 1);
+}
+
+#[test]
+fn a_caller_that_leaves_before_the_request_leaves_no_charge_and_no_operation() {
+    // While the operation is being written down,
+    let (client, world) = client_of(|_| panic!("sent"));
+    world.journal().plan_all(Plan::answers_after(100.0));
+    assert!(world.run_for(50.0, client.submit(&request(), named("op"))).is_none());
+    world.finish();
+    assert!(world.journal().is_empty(), "{:?}", world.journal());
+    assert_idle(&client);
+
+    // and while a render looks at its job.
+    let (client, world) = client_of(|sent| {
+        assert_eq!(sent.endpoint, Endpoint::Get);
+        (100.0, answer(200, &previewed("done", "")))
+    });
+    assert!(world.run_for(50.0, client.render(ID, None, of_render(ID))).is_none());
+    world.finish();
+    assert!(world.journal().is_empty(), "{:?}", world.journal());
+    assert_eq!(world.network().charges(), 0);
+    assert_idle(&client);
+}
+
+#[test]
+fn another_account_does_not_see_the_operations() {
+    let (client, world) = client_with(vec![(1.0, answer(201, &job("pending", "")))]);
+    world.run(client.submit(&request(), named("op"))).expect("sent");
+    let other = world.process().client(config_of("somebody else"));
+    assert!(world.run(other.pending()).expect("the journal").is_empty());
+    let same = world.process().client(config());
+    assert_eq!(world.run(same.pending()).expect("the journal").len(), 1);
+}
+
+#[test]
+fn nothing_is_sent_that_cannot_be_written_down() {
+    let (client, world) = client_of(|_| panic!("sent"));
+    world.journal().plan_all(Plan::THROWS);
+    for options in [named("op"), unnamed(&client)] {
+        let failure = world.run(client.submit(&request(), options)).expect_err("no journal");
+        assert_eq!(failure.name(), "JournalError");
+        assert!(failure.cause().is_some(), "what it threw");
+    }
+}
+
+#[test]
+fn nothing_is_sent_whose_marker_cannot_be_written() {
+    let (client, world) = client_of(|_| panic!("sent"));
+    world.journal().plan_method(Method::Write, Plan::THROWS);
+    let failure = world.run(client.submit(&request(), unnamed(&client))).expect_err("no marker");
+    assert_eq!(failure.name(), "JournalError");
+    assert!(world.journal().is_empty(), "{:?}", world.journal());
+}
+
+#[test]
+fn a_verdict_that_cannot_be_written_does_not_take_the_answer_away() {
+    let (client, world) = client_with(vec![(1_000.0, answer(201, &job("pending", "")))]);
+    let journal = Rc::clone(world.journal());
+    world.after(500.0, move || journal.plan_all(Plan::THROWS));
+    let job = world.run(client.submit(&request(), unnamed(&client))).expect("the job");
+    assert_eq!(job["id"], ID);
+}
+
+#[test]
+fn a_machine_that_believes_to_be_offline_is_refused_nothing() {
+    let (client, world) = client_with(vec![(1.0, answer(201, &job("pending", "")))]);
+    client.host().set_env(Env { visible: true, online: false });
+    world.run(client.submit(&request(), named("op"))).expect("sent all the same");
+    assert_eq!(world.network().charges(), 1);
+}
+
+#[test]
+fn a_job_that_is_rendered_is_not_paid_for_again() {
+    let (client, world) = client_with(vec![(1.0, answer(200, &rendered()))]);
+    for options in [of_render(ID), named("op")] {
+        world.run(client.render(ID, None, options)).expect("the job as it is");
+    }
+    assert_eq!(world.network().charges(), 0);
+    world.finish();
+    assert!(world.run(client.pending()).expect("the journal").is_empty());
+}
+
+#[test]
+fn a_job_that_this_journal_is_rendering_is_not_paid_for_again() {
+    for another_process in [false, true] {
+        let world = World::new();
+        let provider = Provider::new(&world);
+        let client = world.process().client(config());
+        let preview = world.run(client.preview_sync(&request(), named("preview"))).expect("a preview");
+        let id = preview["id"].as_str().expect("an id");
+        world.run(client.render(id, None, of_render(id))).expect("sent");
+        let client = if another_process { world.process().client(config()) } else { client };
+        world.pass(5_000.0);
+        let again = world.run(client.render(id, None, named("another"))).expect("it is being rendered");
+        assert_eq!(again["status"], "running");
+        assert_eq!(provider.charges().len(), 2, "the preview and one render");
+    }
+}
+
+#[test]
+fn an_early_preview_url_is_not_taken_for_a_render() {
+    let world = World::new();
+    let provider = Provider::new(&world);
+    provider.set(|manner| manner.early_preview = true);
+    let client = world.process().client(config());
+    let pending = world.run(client.preview_async(&request(), named("preview"))).expect("sent");
+    let id = pending["id"].as_str().expect("an id");
+    let early = world.run(client.poll(id, Some(pending.clone()), Default::default(), None)).expect("its URL");
+    assert_eq!((&early["status"], early["preview"].is_string()), (&json("\"running\""), true));
+    let rendering = world.run(client.render(id, None, of_render(id))).expect("rendered once the preview is done");
+    assert_eq!(provider.charges().len(), 2, "the preview and the render");
+    let video = world.run(client.poll(id, Some(rendering), Default::default(), None)).expect("the video");
+    assert!(video["video_output"].is_string());
+}
+
+#[test]
+fn a_preview_that_stays_in_progress_leaves_the_render_uncharged_and_its_operation_free() {
+    let (client, world) = client_of(|sent| {
+        assert_eq!(sent.endpoint, Endpoint::Get);
+        (1.0, answer(200, &previewed("running", "")))
+    });
+    let failure = world.run(client.render(ID, None, named("op"))).expect_err("in progress");
+    assert_eq!((failure.name(), failure.operation(), failure.job_id()), ("PollTimeoutError", Some("op"), Some(ID)));
+    assert!((300_000.0..302_000.0).contains(&world.now()), "previewTimeout and no other: {}", world.now());
+    assert!(world.journal().is_empty(), "{:?}", world.journal());
+    world.finish();
+    assert_idle(&client);
+}
+
+#[test]
+fn one_job_in_two_spellings_is_one_charge() {
+    for upper_case in [false, true] {
+        let world = World::new();
+        let provider = Provider::new(&world);
+        provider.set(|manner| manner.upper_case = upper_case);
+        let client = world.process().client(config());
+        let preview = world.run(client.preview_sync(&request(), named("preview"))).expect("a preview");
+        let id = preview["id"].as_str().expect("an id");
+        let (lower, upper) = (id.to_ascii_lowercase(), id.to_ascii_uppercase());
+        world.run(client.render(&lower, None, named("one"))).expect("sent");
+        world.run(client.render(&upper, None, named("two"))).expect("the same job");
+        assert_eq!(provider.charges().len(), 2, "the preview and one render");
+        assert!(world.network().requests().iter().all(|line| !line.contains(&upper) || upper == lower));
+        world.run(client.get(&upper, None)).expect("read");
+        let video = world.run(client.poll(&upper, None, video(), None)).expect("the video");
+        assert!(video["video_output"].is_string());
+    }
+}
+
+#[test]
+fn spellings_of_one_base_url_with_a_slash_or_without_are_one_namespace() {
+    let (client, world) = client_with(vec![(1.0, answer(201, &job("pending", "")))]);
+    world.run(client.submit(&request(), named("op"))).expect("sent");
+    let config = custom_template_jobs_next::client::Config::new("https://api.test", "id", "me");
+    let other = world.process().client(config);
+    assert_eq!(world.run(other.pending()).expect("listed").len(), 1);
+}
+
+#[test]
+fn a_render_is_sent_once_and_its_lost_answer_is_looked_up() {
+    let sent_once = Cell::new(false);
+    let (client, world) = client_of(move |sent| match sent.endpoint {
+        Endpoint::Render => {
+            sent_once.set(true);
+            (1.0, failed("ECONNRESET"))
+        }
+        _ if sent_once.get() => (1.0, answer(200, &previewed("pending", ""))),
+        _ => (1.0, answer(200, &previewed("done", ""))),
+    });
+    world.run(client.render(ID, None, of_render(ID))).expect("it is being rendered");
+    assert_eq!(world.network().charges(), 1);
+    let pending = world.run(client.pending()).expect("the journal");
+    assert_eq!(pending[0].operation, format!("render:{ID}"));
+    assert_eq!((pending[0].state, pending[0].job_id.as_deref()), (State::Bound, Some(ID)));
+}
+
+#[test]
+fn a_render_whose_outcome_stays_in_doubt_is_not_sent_again() {
+    let (client, world) = client_of(|sent| match sent.endpoint {
+        Endpoint::Render => (1.0, answer(502, "{}")),
+        _ => (1.0, answer(200, &previewed("done", ""))),
+    });
+    for _ in 0..3 {
+        let failure = world.run(client.render(ID, None, of_render(ID))).expect_err("unknown");
+        assert_eq!((failure.name(), failure.job_id()), ("ChargeUnknownError", Some(ID)));
+        assert!(failure.job().is_some(), "as last seen");
+    }
+    assert_eq!(world.network().charges(), 1);
+}
+
+#[test]
+fn redelivery_of_one_operation_charges_once_though_its_render_failed() {
+    let world = World::new();
+    let provider = Provider::new(&world);
+    let client = world.process().client(config());
+    let preview = world.run(client.preview_sync(&request(), named("preview"))).expect("a preview");
+    let id = preview["id"].as_str().expect("an id");
+    provider.set(|manner| manner.fails = true);
+    let renders = || provider.charges().iter().filter(|charge| charge.operation.as_deref() == Some("op")).count();
+    for delivery in 0..11 {
+        // Each delivery is another process of a queue.
+        let client = world.process().client(config());
+        let job = world.run(client.render(id, None, named("op"))).expect("the job");
+        let failure = world.run(client.poll(id, Some(job), Default::default(), None)).expect_err("it fails");
+        assert_eq!(failure.name(), "JobFailedError", "delivery {delivery}");
+        world.pass(60_000.0);
+        assert_eq!(renders(), 1, "delivery {delivery}");
+    }
+    // To pay again takes an operation of its own.
+    provider.set(|manner| manner.fails = false);
+    let job = world.run(client.render(id, None, named("another"))).expect("sent");
+    world.run(client.poll(id, Some(job), Default::default(), None)).expect("the video");
+    assert_eq!(provider.charges().len(), 3);
+}
+
+#[test]
+fn a_rendered_job_is_rendered_again_only_for_other_values_under_an_operation_of_its_own() {
+    let world = World::new();
+    let provider = Provider::new(&world);
+    let client = world.process().client(config());
+    let preview = world.run(client.preview_sync(&request(), named("preview"))).expect("a preview");
+    let id = preview["id"].as_str().expect("an id");
+    let same = r#"{"variables":{"t":{"type":"text"}}}"#;
+    let other = r#"{"variables":{"t":{"type":"text","text":"new"}}}"#;
+    let render = |request: Option<&str>, options: ChargeOptions| {
+        let job = world.run(client.render(id, request, options)).expect("a job");
+        world.run(client.poll(id, Some(job), video(), None)).expect("the video");
+        provider.charges().len()
+    };
+    assert_eq!(render(None, named("first")), 2, "the preview and the render");
+    assert_eq!(render(Some(other), of_render(id)), 2, "without an operation of its own");
+    assert_eq!(render(Some(same), named("same")), 2, "with the values that it has");
+    assert_eq!(render(Some(other), named("other")), 3);
+    assert_eq!(render(Some(other), named("again")), 3);
+}
+
+#[test]
+fn a_webhook_url_carries_the_operation_id_encoded() {
+    for (operation, url) in [
+        ("op-7", "https://me.test/hook?x=op-7"),
+        ("a+b&c#d/e%f?g h", "https://me.test/hook?x=a%2Bb%26c%23d%2Fe%25f%3Fg%20h"),
+        ("Größe", "https://me.test/hook?x=Gr%C3%B6%C3%9Fe"),
+    ] {
+        let (client, world) = client_with(vec![(1.0, answer(201, &job("pending", "")))]);
+        let request = request_with(r#","webhook_url":"https://me.test/hook?x={operation}""#);
+        world.run(client.submit(&request, named(operation))).expect("sent");
+        let body = world.network().log()[0].body.clone().expect("a body");
+        assert_eq!(json(&body)["webhook_url"], url);
+    }
+    let (client, world) = client_of(|_| panic!("sent"));
+    let request = request_with(r#","webhook_url":"https://me.test/hook?x={operation}""#);
+    let failure = world.run(client.submit(&request, named(&"ä".repeat(100)))).expect_err("too long once it is filled in");
+    assert_eq!((field(&failure), failure.operation().is_some()), (Some("webhook_url"), true));
+}
+
+// Before the request
+
+fn unusable() -> Result<(), Unusable<Value>> {
+    Err(Unusable { field: "headers", advice: "could not be made", cause: Some("thrown".into()) })
+}
+
+#[test]
+fn a_caller_that_leaves_while_headers_are_made_sends_nothing() {
+    for timeout in [None, Some(100.0)] {
+        let (client, world) = client_of(|_| panic!("sent"));
+        client.host().on_headers(|| Given::after(1_000.0, Ok(())));
+        let request = request();
+        let call = client.submit(&request, ChargeOptions { timeout, ..named("op") });
+        if let Some(result) = world.run_for(200.0, call) {
+            let failure = result.expect_err("late");
+            assert!(timeout.is_some() && is_unsent(&failure), "{failure:?}");
+        }
+        world.finish();
+        assert_eq!(world.network().count(), 0);
+        assert!(world.journal().is_empty(), "a slow token never touches the journal: {:?}", world.journal());
+        assert_idle(&client);
+    }
+}
+
+#[test]
+fn headers_that_never_come_are_not_sent_and_leave_the_operation_free() {
+    let (client, world) = client_with(vec![(1.0, answer(201, &job("pending", "")))]);
+    client.host().on_headers(|| Given::after(f64::INFINITY, Ok(())));
+    let failure = world.run(client.submit(&request(), named("op"))).expect_err("never");
+    assert!(is_unsent(&failure), "{failure:?}");
+    assert_eq!((world.now(), world.network().count()), (30_000.0, 0));
+    client.host().on_headers(|| Given::now(Ok(())));
+    world.run(client.submit(&request(), named("op"))).expect("the same operation is free");
+}
+
+#[test]
+fn headers_that_cannot_be_made_are_the_fault_of_an_option() {
+    let (client, world) = client_of(|_| panic!("sent"));
+    client.host().on_headers(|| Given::now(unusable()));
+    let failure = world.run(client.submit(&request(), named("op"))).expect_err("unusable");
+    assert_eq!((field(&failure), failure.operation()), (Some("headers"), Some("op")));
+    assert!(failure.cause().is_some());
+    assert!(world.journal().is_empty());
+}
+
+#[test]
+fn a_create_whose_acknowledgement_was_lost_recognises_its_own() {
+    for plan in [Plan::WORKS_AND_THROWS, Plan::WORKS_AND_HANGS] {
+        let (client, world) = client_with(vec![(1.0, answer(201, &job("pending", "")))]);
+        world.journal().plan_method(Method::Create, plan.clone());
+        let options = ChargeOptions { timeout: Some(100_000.0), ..named("op") };
+        let job = world.run(client.submit(&request(), options)).expect("it is its own entry");
+        assert_eq!(job["id"], ID, "{plan:?}");
+        assert_eq!((world.network().charges(), states(&world)), (1, vec!["bound".to_owned()]), "{plan:?}");
+    }
+}
+
+#[test]
+fn a_create_that_succeeds_after_it_was_given_up_is_deleted_by_its_owner() {
+    for timeout in [None, Some(100_000.0)] {
+        for again in [false, true] {
+            let (client, world) = client_with(vec![(1.0, answer(201, &job("pending", "")))]);
+            world.journal().plan_method(Method::Create, Plan::works_after(40_000.0));
+            let options = ChargeOptions { timeout, ..named("op") };
+            let failure = world.run(client.submit(&request(), options)).expect_err("too late");
+            assert!(is_unsent(&failure) || failure.name() == "JournalError", "{failure:?}");
+            world.finish();
+            assert_eq!(world.network().count(), 0);
+            assert!(world.journal().is_empty(), "timeout {timeout:?}: {:?}", world.journal());
+            if again {
+                world.journal().plan_all(Plan::USUAL);
+                world.run(client.submit(&request(), named("op"))).expect("its operation is free");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_journal_that_hangs_ends_a_charge_within_its_timeout_and_leaves_the_operation_free() {
+    for method in [Method::Create, Method::Read, Method::Write] {
+        let (client, world) = client_with(vec![(1.0, answer(201, &job("pending", "")))]);
+        world.journal().plan_method(method, Plan::HANGS);
+        let failure = world.run(client.submit(&request(), named("op"))).expect_err("no journal");
+        assert!(is_unsent(&failure) || failure.name() == "JournalError", "{method:?}: {failure:?}");
+        assert_eq!(world.now(), 30_000.0, "{method:?}");
+        world.finish();
+        assert_eq!(world.network().count(), 0, "{method:?}");
+        world.journal().plan_all(Plan::USUAL);
+        world.run(client.submit(&request(), named("op"))).unwrap_or_else(|failure| panic!("{method:?}: {failure:?}"));
+    }
+}
+
+#[test]
+fn a_journal_that_hangs_does_not_keep_the_answer_from_a_caller_whose_time_is_over() {
+    let (client, world) = client_with(vec![(10.0, answer(201, &job("pending", "")))]);
+    world.journal().plan_method(Method::Replace, Plan::HANGS);
+    let options = ChargeOptions { timeout: Some(600.0), ..named("op") };
+    let job = world.run(client.submit(&request(), options)).expect("it was answered");
+    assert_eq!((job["id"].as_str(), world.now()), (Some(ID), 600.0));
+}
+
+#[test]
+fn a_caller_whose_time_is_over_before_anything_was_sent_is_told_so() {
+    let soon = || ChargeOptions { timeout: Some(50.0), ..named("op") };
+    // While a render looks at its job,
+    let (client, world) = client_of(|_| (1_000.0, answer(200, &previewed("done", ""))));
+    assert!(is_unsent(&world.run(client.render(ID, None, soon())).expect_err("late")));
+    world.finish();
+    assert_eq!(world.network().charges(), 0);
+
+    // while the operation is being written down,
+    let (client, world) = client_of(|_| panic!("sent"));
+    world.journal().plan_all(Plan::answers_after(1_000.0));
+    assert!(is_unsent(&world.run(client.submit(&request(), soon())).expect_err("late")));
+    world.finish();
+
+    // and between two tries of which the first was proven unsent.
+    let (client, world) = client_with(vec![(45.0, failed("ECONNREFUSED")), (1.0, answer(201, &job("pending", "")))]);
+    assert!(is_unsent(&world.run(client.submit(&request(), soon())).expect_err("late")));
+    world.finish();
+    assert_eq!(world.network().charges(), 1, "nobody waits for another try");
+}
+
+#[test]
+fn only_a_preview_that_blocks_is_waited_for_longer_than_a_request() {
+    let (client, world) = client_with(vec![(60_000.0, answer(201, &previewed("done", "")))]);
+    world.run(client.preview_sync(&request(), unnamed(&client))).expect("it blocks for a minute");
+    for step in [Endpoint::Submit, Endpoint::PreviewAsync] {
+        let begun = world.now();
+        let call = async {
+            match step {
+                Endpoint::Submit => client.submit(&request(), unnamed(&client)).await,
+                _ => client.preview_async(&request(), unnamed(&client)).await,
+            }
+        };
+        assert_eq!(world.run(call).expect_err("too slow").name(), "ChargeUnknownError");
+        assert_eq!(world.now() - begun, 30_000.0);
+    }
+}
+
+// Salvage
+
+#[test]
+fn only_the_id_of_the_outermost_object_of_a_cut_off_answer_is_salvaged() {
+    let cut_after = |text: &str| cut(201, text);
+    for (reply, bound) in [
+        (cut_after(&format!(r#"{{"id":"{ID}","sta"#)), true),
+        (cut_after(&format!(r#"{{"status":"pending","variables":{{"id":"{OTHER}"}},"id":"{ID}""#)), true),
+        (cut_after(&format!(r#"{{"id":"{}"#, &ID[..30])), false),
+        (cut_after(&format!(r#"{{"variables":{{"id":"{ID}"}},"sta"#)), false),
+        (cut_after(&format!(r#"{{"name":"\"id\":\"{ID}\"","sta"#)), false),
+        (cut_after(&format!(r#"[{{"id":"{ID}","sta"#)), false),
+        (text(201, &format!(r#"<html><script>{{"id":"{ID}"}}</script>"#)), false),
+        (cut_after(&format!(r#"<html><script>{{"id":"{ID}"}}"#)), false),
+    ] {
+        let case = format!("{reply:?}");
+        let (client, world) = client_of(move |sent| match sent.endpoint {
+            Endpoint::Submit => (1.0, reply.clone()),
+            _ => (1.0, answer(200, &job("running", ""))),
+        });
+        let result = world.run(client.submit(&request(), named("op")));
+        match result {
+            Ok(job) => assert!(bound && job["id"] == ID, "{case}"),
+            Err(failure) => assert!(!bound && failure.name() == "ChargeUnknownError", "{case}: {failure:?}"),
+        }
+        assert_eq!(states(&world), [if bound { "bound" } else { "sending" }], "{case}");
+        assert_eq!(world.network().charges(), 1);
+    }
+}
+
+#[test]
+fn a_render_that_is_answered_by_a_page_or_by_another_job_is_not_taken_for_paid() {
+    for reply in [text(200, "<h1>Sign in</h1>"), answer(200, &previewed("pending", "").replace(ID, OTHER))] {
+        let (client, world) = client_of(move |sent| match sent.endpoint {
+            Endpoint::Render => (1.0, reply.clone()),
+            _ => (1.0, answer(200, &previewed("done", ""))),
+        });
+        let failure = world.run(client.render(ID, None, of_render(ID))).expect_err("unknown");
+        assert_eq!(failure.name(), "ChargeUnknownError");
+        assert_eq!(states(&world), ["sending"]);
+    }
+}
+
+#[test]
+fn a_render_that_is_answered_with_nothing_or_with_other_json_is_paid_for() {
+    for reply in [text(200, ""), answer(200, "{}"), answer(201, r#"{"message":"ok"}"#), answer(202, "null")] {
+        let case = format!("{reply:?}");
+        let asked = Cell::new(false);
+        let (client, world) = client_of(move |sent| {
+            let render = sent.endpoint == Endpoint::Render;
+            let status = if asked.replace(asked.get() || render) { "running" } else { "done" };
+            (1.0, if render { reply.clone() } else { answer(200, &previewed(status, "")) })
+        });
+        let job = world.run(client.render(ID, None, of_render(ID))).unwrap_or_else(|failure| panic!("{case}: {failure:?}"));
+        assert_eq!((job["status"].as_str(), states(&world)), (Some("running"), vec!["bound".into()]), "{case}");
+    }
+}
+
+#[test]
+fn a_preview_that_ends_meanwhile_does_not_prove_a_render() {
+    let sent_once = Cell::new(false);
+    let (client, world) = client_of(move |sent| match sent.endpoint {
+        Endpoint::Render => {
+            sent_once.set(true);
+            (1.0, failed("ECONNRESET"))
+        }
+        _ if sent_once.get() => (1.0, answer(200, &previewed("done", r#","updated_at":"2","credits_used":1"#))),
+        _ => (1.0, answer(200, &job("running", r#","updated_at":"1","credits_used":0"#))),
+    });
+    let failure = world.run(client.render(ID, None, of_render(ID))).expect_err("unknown");
+    assert_eq!(failure.name(), "ChargeUnknownError");
+}
+
+#[test]
+fn a_job_that_another_client_has_settled_is_returned_where_the_answer_is_lost_and_is_not_forgotten() {
+    let (client, world) = client_of(|sent| match sent.endpoint {
+        Endpoint::Submit => (1_000.0, failed("ECONNRESET")),
+        _ => (1.0, answer(200, &job("running", ""))),
+    });
+    let other = world.process().client(config());
+    // A webhook comes before the answer, which is lost.
+    let clock = world.clone();
+    world.spawn(async move {
+        clock.sleep(500.0).await;
+        other.settle("op", Some(ID)).await.expect("settled");
+    });
+    let job = world.run(client.submit(&request(), named("op"))).expect("settled");
+    assert_eq!(job["id"], ID);
+    world.finish();
+    assert_eq!(states(&world), ["bound"]);
+}
+
+#[test]
+fn a_job_that_a_webhook_brought_first_is_still_the_answer_of_its_own_charge() {
+    let (client, world) =
+        client_with(vec![(5_000.0, answer(200, &previewed("done", ""))), (1.0, answer(200, &previewed("done", "")))]);
+    let (same, other, clock) = (client.clone(), world.process().client(config()), world.clone());
+    world.spawn(async move {
+        clock.sleep(1_000.0).await;
+        other.settle("op", Some(ID)).await.expect("settled by the webhook");
+        assert_eq!(same.pending().await.expect("listed").len(), 1);
+    });
+    world.run(client.preview_sync(&request(), named("op"))).expect("its own job");
+    assert!(world.warnings().is_empty(), "{:?}", world.warnings());
+}
+
+#[test]
+fn a_job_that_was_rendered_before_its_preview_was_answered_is_still_that_answer() {
+    let (client, world) = client_of(move |sent| match sent.endpoint {
+        Endpoint::PreviewSync => (5_000.0, answer(200, &previewed("done", ""))),
+        Endpoint::Render => (1.0, answer(200, &rendered())),
+        _ => (1.0, answer(200, &previewed("done", ""))),
+    });
+    let (same, other, clock) = (client.clone(), world.process().client(config()), world.clone());
+    world.spawn(async move {
+        clock.sleep(1_000.0).await;
+        other.settle("op", Some(ID)).await.expect("settled by the webhook");
+        same.render(ID, None, named("again")).await.expect("rendered");
+    });
+    world.run(client.preview_sync(&request(), named("op"))).expect("its own job");
+}
+
+#[test]
+fn an_operation_that_is_taken_back_while_another_client_looks_at_it_is_that_clients() {
+    let replies = RefCell::new(vec![(1.0, answer(201, &job("pending", ""))), (100.0, answer(400, r#"["No."]"#))]);
+    let ([one, other], world) = tabs(move |_| replies.borrow_mut().pop().expect("two requests"), &config());
+    world.journal().plan_all(Plan::answers_after(10.0));
+    world.spawn(async move {
+        one.submit(&request(), named("op")).await.expect_err("refused");
+    });
+    // Free when it reads, taken when it creates, or gone when it asks by whom.
+    let clock = world.clone();
+    let second = world.run(async {
+        clock.sleep(125.0).await;
+        other.submit(&request(), named("op")).await
+    });
+    if let Err(failure) = &second {
+        assert_eq!(failure.name(), "ChargeUnknownError", "the other one was still sending");
+    }
+    assert!(world.network().charges() <= 2);
+}
+
+// Tabs
+
+#[test]
+fn a_tab_waits_for_another_that_charges_the_same_operation_and_gets_its_job() {
+    let ([one, other], world) = tabs(
+        |sent| match sent.endpoint {
+            Endpoint::Submit => (500.0, answer(201, &job("pending", ""))),
+            _ => (10.0, answer(200, &job("running", ""))),
+        },
+        &config(),
+    );
+    world.have_locks();
+    let first = world.start(async move { one.submit(&request(), named("click")).await });
+    let clock = world.clone();
+    let second = world.run(async {
+        clock.sleep(5.0).await;
+        other.submit(&request(), named("click")).await
+    });
+    assert_eq!(second.expect("the other tab's job")["id"], ID);
+    assert!(first.take().expect("over").is_ok());
+    assert_eq!(world.network().charges(), 1);
+}
+
+#[test]
+fn a_tab_that_stops_waiting_for_another_leaves_it_its_lock() {
+    let ([one, other], world) = tabs(|_| (500.0, answer(201, &job("pending", ""))), &config());
+    world.have_locks();
+    world.spawn(async move {
+        one.submit(&request(), named("click")).await.expect("sent");
+    });
+    let clock = world.clone();
+    let gone = world.run_for(100.0, async {
+        clock.sleep(5.0).await;
+        other.submit(&request(), named("click")).await
+    });
+    assert!(gone.is_none());
+    world.finish();
+    assert_eq!((world.network().charges(), world.journal().operations().len()), (1, 1));
+    assert!(world.locks().held().is_empty());
+}
+
+#[test]
+fn a_lock_that_another_tab_never_lets_go_is_waited_for_no_longer_than_the_call() {
+    let ([one, other], world) = tabs(|_| (f64::INFINITY, failed("")), &config());
+    world.have_locks();
+    let forever = ChargeOptions { timeout: Some(200_000.0), ..named("click") };
+    let _first = world.start(async move { one.submit(&request(), forever).await });
+    world.pass(10.0);
+    let failure = world.run(other.submit(&request(), named("click"))).expect_err("the other may have sent it");
+    assert_eq!((failure.name(), world.now()), ("ChargeUnknownError", 30_010.0));
+}
+
+// Every moment
+
+/// Milliseconds that the journal, a look and a charge take below.
+const JOURNAL: f64 = 3.0;
+const LOOK: f64 = 5.0;
+const CHARGE: f64 = 7.0;
+
+/// What happens to a charging request.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Fate {
+    /// Charged, and answered with the job.
+    Accepted,
+    /// Charged, and the answer is cut off after the id.
+    Cut,
+    /// Charged, and the answer is lost.
+    Lost,
+    /// Refused, and not charged.
+    Refused,
+    /// Proven not to have left.
+    Unsent,
+}
+
+/// An upstream that counts what it was sent and what it charged for.
+#[derive(Clone, Default)]
+struct Upstream {
+    sent: Rc<Cell<usize>>,
+    charged: Rc<Cell<usize>>,
+}
+
+impl Upstream {
+    /// Charging requests have these fates, and after the last one that one.
+    fn script(&self, fates: &'static [Fate]) -> impl FnMut(&Sent) -> (f64, Reply) + 'static {
+        let Self { sent, charged } = self.clone();
+        move |request| {
+            if !request.charges() {
+                let status = if charged.get() > 0 { "running" } else { "done" };
+                return (LOOK, answer(200, &previewed(status, "")));
+            }
+            let fate = fates[sent.get().min(fates.len() - 1)];
+            sent.set(sent.get() + 1);
+            if !matches!(fate, Fate::Refused | Fate::Unsent) {
+                charged.set(charged.get() + 1);
+            }
+            let reply = match fate {
+                Fate::Accepted => answer(201, &previewed("pending", "")),
+                Fate::Cut => cut(201, &format!(r#"{{"id":"{ID}","sta"#)),
+                Fate::Lost => failed("ECONNRESET"),
+                Fate::Refused => answer(400, r#"["No."]"#),
+                Fate::Unsent => failed("ECONNREFUSED"),
+            };
+            (CHARGE, reply)
+        }
+    }
+}
+
+const FATES: [&[Fate]; 7] = [
+    &[Fate::Accepted],
+    &[Fate::Cut],
+    &[Fate::Lost],
+    &[Fate::Refused],
+    &[Fate::Unsent],
+    &[Fate::Unsent, Fate::Accepted],
+    &[Fate::Unsent, Fate::Lost],
+];
+
+/// A charge with an operation id of its own: a `submit` or a `render`.
+async fn charging(client: Client<TestHost>, render: bool, timeout: Option<f64>) -> Result<Value, Failure> {
+    let options = ChargeOptions { timeout, ..named("op") };
+    if render { client.render(ID, None, options).await } else { client.submit(&request(), options).await }
+}
+
+/// What the journal holds must be what the upstream did.
+fn assert_true(world: &World, upstream: &Upstream, fates: &[Fate], render: bool, case: &str) {
+    let operations = world.journal().operations();
+    if upstream.charged.get() == 0 {
+        assert!(world.journal().is_empty(), "{case}: {:?}", world.journal());
+        return;
+    }
+    // The id of a render is known, and a look shows that it was carried out.
+    let bound = render || fates.last() != Some(&Fate::Lost);
+    let state = if bound { "bound" } else { "sending" };
+    assert_eq!(operations.len(), 1, "{case}: {operations:?}");
+    assert_eq!((operations[0].1["state"].as_str(), operations[0].1["job"].is_string()), (Some(state), bound), "{case}");
+    assert_eq!(world.journal().marks("open").len(), 1, "{case}: {:?}", world.journal());
+}
+
+/// A client and its world.
+type Cast = (Client<TestHost>, World, Upstream);
+
+/// For every fate, for both kinds of charge, and for every moment until the charge would have ended.
+fn at_any_moment(test: impl Fn(&Cast, f64, bool, &'static [Fate], &str)) {
+    for fates in FATES {
+        for render in [false, true] {
+            let cast = || {
+                let upstream = Upstream::default();
+                let (client, world) = client_of(upstream.script(fates));
+                world.journal().plan_all(Plan::answers_after(JOURNAL));
+                (client, world, upstream)
+            };
+            // Just before, at and just after everything that happens.
+            let (client, world, _) = cast();
+            let _call = world.start(charging(client.clone(), render, None));
+            let mut moments = Vec::new();
+            while world.step() {
+                moments.extend([world.now() - 0.5, world.now(), world.now() + 0.5]);
+            }
+            assert_idle(&client);
+            moments.retain(|moment| *moment >= 0.0);
+            moments.dedup();
+            for moment in moments {
+                let cast = cast();
+                let case = format!("{fates:?}, render: {render}, at {moment}");
+                test(&cast, moment, render, fates, &case);
+                assert!(cast.2.charged.get() <= 1, "{case}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_caller_that_leaves_at_any_moment_is_charged_once_and_leaves_nothing_behind() {
+    at_any_moment(|(client, world, upstream), moment, render, fates, case| {
+        world.run_for(moment, charging(client.clone(), render, None));
+        world.finish();
+        assert_idle(client);
+        assert!(world.now() <= moment + 8.0 * JOURNAL + LOOK + CHARGE, "{case}: it is tried again for nobody");
+        assert_true(world, upstream, fates, render, case);
+        let before = upstream.charged.get();
+        let again = world.run(charging(client.clone(), render, None));
+        let known = matches!(fates.last(), Some(Fate::Accepted | Fate::Cut)) || upstream.charged.get() > 0 && render;
+        assert_eq!(again.is_ok(), known, "{case}");
+        assert!(before == 0 || upstream.sent.get() <= fates.len(), "{case}");
+        world.finish();
+        assert_idle(client);
+        assert_true(world, upstream, fates, render, case);
+    });
+}
+
+#[test]
+fn a_second_call_beside_one_that_was_left_at_any_moment_is_charged_once() {
+    at_any_moment(|(client, world, upstream), moment, render, fates, case| {
+        world.run_for(moment, charging(client.clone(), render, None));
+        let _ = world.run(charging(client.clone(), render, None));
+        world.finish();
+        assert_idle(client);
+        assert_true(world, upstream, fates, render, case);
+    });
+}
+
+#[test]
+fn another_client_of_the_same_journal_is_not_charged_beside_one_that_was_left() {
+    at_any_moment(|(client, world, upstream), moment, render, fates, case| {
+        world.run_for(moment, charging(client.clone(), render, None));
+        let other = world.process().client(config());
+        let _ = world.run(charging(other.clone(), render, None));
+        world.finish();
+        assert_true(world, upstream, fates, render, case);
+        assert_idle(client);
+        assert_idle(&other);
+    });
+}
+
+#[test]
+fn a_caller_whose_time_is_over_at_any_moment_learns_whether_it_may_be_charged() {
+    at_any_moment(|(client, world, upstream), moment, render, fates, case| {
+        let result = world.run(charging(client.clone(), render, Some(moment)));
+        assert!(world.now() <= moment + 1e-6, "{case}: {}", world.now());
+        world.finish();
+        assert_idle(client);
+        assert_true(world, upstream, fates, render, case);
+        let Err(failure) = result else { return };
+        assert_eq!(failure.operation(), Some("op"), "{case}");
+        let known = *failure.kind() == ErrorKind::Connection { sent: true };
+        assert_eq!(failure.job_id().is_some(), render || known, "{case}");
+        if is_unsent(&failure) || failure.name() == "ApiError" {
+            assert_eq!(upstream.charged.get(), 0, "{case}");
+        } else if known {
+            assert_eq!(upstream.charged.get(), 1, "{case}: its job is known");
+        } else {
+            assert_eq!(failure.name(), "ChargeUnknownError", "{case}");
+        }
+    });
+}
+
+#[test]
+fn a_crash_at_any_step_of_a_charge_never_leads_to_a_second_one() {
+    for fates in FATES {
+        for render in [false, true] {
+            let mut more = true;
+            for steps in 0.. {
+                if !more {
+                    break;
+                }
+                let case = format!("{fates:?}, render: {render}, after {steps} steps");
+                let upstream = Upstream::default();
+                let (client, world) = client_of(upstream.script(fates));
+                world.journal().plan_all(Plan::answers_after(JOURNAL));
+                let _call = world.start(charging(client.clone(), render, None));
+                for _ in 0..steps {
+                    more = world.step();
+                }
+                client.host().crash();
+                let client = world.process().client(config());
+                let pending = world.run(client.pending()).expect("the journal survives");
+                let was_sent = upstream.sent.get() > 0;
+                if upstream.charged.get() > 0 {
+                    assert_eq!(pending.len(), 1, "{case}: what was paid for is listed");
+                    assert_eq!(pending[0].operation, "op", "{case}");
+                }
+                let again = world.run(charging(client.clone(), render, None));
+                assert!(upstream.charged.get() <= 1, "{case}");
+                if was_sent && !fates.iter().any(|fate| matches!(fate, Fate::Refused | Fate::Unsent)) {
+                    assert_eq!(upstream.sent.get(), 1, "{case}");
+                }
+                if let Err(failure) = &again {
+                    let expected = ["ChargeUnknownError", "ConnectionError", "ApiError"];
+                    assert!(expected.contains(&failure.name()), "{case}: {failure:?}");
+                    assert!(failure.name() == "ChargeUnknownError" || upstream.charged.get() == 0, "{case}");
+                }
+                world.finish();
+                assert_idle(&client);
+                assert!(states(&world).iter().all(|state| state != "sending" || again.is_err()), "{case}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_charge_with_any_faults_in_any_order_is_charged_at_most_once_an_operation() {
+    for seed in 0..400 {
+        let world = World::seeded(seed);
+        world.have_locks();
+        let provider = Provider::new(&world);
+        let mut random = test_host::random::Random::new(seed);
+        provider.fault(move |sent| match random.below(8) {
+            0 if sent.charges() => Fault::Lost,
+            1 if sent.charges() => Fault::Unsent("ECONNREFUSED"),
+            2 if sent.charges() => Fault::Refused(400, json("{}")),
+            3 => Fault::Late(random.fraction() * 60_000.0),
+            4 => Fault::Silent,
+            _ => Fault::None,
+        });
+        let mut random = test_host::random::Random::new(!seed);
+        world.journal().plan(move |_| match random.below(12) {
+            0 => Plan::THROWS,
+            1 => Plan::WORKS_AND_THROWS,
+            2 => Plan::answers_after(random.fraction() * 40_000.0),
+            3 => Plan::HANGS,
+            _ => Plan::USUAL,
+        });
+        let clients = [0, 1].map(|_| world.process().client(config()));
+        let calls: Vec<_> = (0..6)
+            .map(|call| {
+                let (client, clock) = (clients[call % 2].clone(), world.clone());
+                let wait = world.random(|random| random.fraction()) * 2_000.0;
+                world.start(async move {
+                    clock.sleep(wait).await;
+                    client.submit(&request(), named(["one", "two", "three"][call / 2])).await
+                })
+            })
+            .collect();
+        world.finish();
+        for call in calls {
+            assert!(call.is_done(), "seed {seed}: a call never settles");
+        }
+        let charges: Vec<Charge> = provider.charges();
+        for operation in ["one", "two", "three"] {
+            let charged = charges.iter().filter(|charge| charge.operation.as_deref() == Some(operation)).count();
+            assert!(charged <= 1, "seed {seed}: {operation} was charged {charged} times");
+            if charged == 1 {
+                let kept = world.journal().operations().iter().any(|(key, _)| key == operation);
+                assert!(kept, "seed {seed}: {operation} is lost");
+            }
+        }
+        world.close();
+    }
+}
+
+#[test]
+fn a_charge_emits_its_request_and_its_verdict() {
+    let (client, world) = client_with(vec![(1.0, answer(201, &job("pending", "")))]);
+    world.run(client.submit(&request(), named("op"))).expect("sent");
+    let path = "/api/custom_template_jobs/".to_owned();
+    assert_eq!(
+        world.events(),
+        [
+            Event::Request { method: "POST", path, operation: Some("op".into()) },
+            Event::Verdict { operation: "op".into(), verdict: "bound", job_id: Some(ID.into()) },
+        ]
+    );
+}

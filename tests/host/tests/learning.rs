@@ -1,0 +1,313 @@
+//! How long jobs took: learned, kept in the journal, and believed within bounds.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use custom_template_jobs_next::api::Endpoint;
+use custom_template_jobs_next::client::{ChargeOptions, Client, PollOptions};
+use custom_template_jobs_next::poll::Look;
+use serde_json::Value;
+use test_host::cases::*;
+use test_host::{Plan, TestHost, World, answer, json};
+
+const AURORA: &str = r#","model_version":"aurora_v1""#;
+const DAY: f64 = 86_400_000.0;
+
+/// A client whose jobs take that many milliseconds, each with an id of its own, and do not report their progress.
+fn taking(ms: f64) -> (Client<TestHost>, World) {
+    let begun: RefCell<Vec<(f64, bool)>> = RefCell::default();
+    client_of(move |sent| {
+        let begun = &mut begun.borrow_mut();
+        let is_render = sent.endpoint == Endpoint::Render;
+        if sent.charges() && !is_render {
+            begun.push((sent.at, false));
+        }
+        let number = sent.job_id().get(..8).and_then(|number| number.parse().ok()).unwrap_or(begun.len());
+        let (since, video) = &mut begun[number - 1];
+        if is_render {
+            (*since, *video) = (sent.at, true);
+        }
+        let done = if *video || sent.endpoint != Endpoint::PreviewAsync { VIDEO } else { "" };
+        let state = match sent.endpoint {
+            Endpoint::Get if sent.at >= *since + ms => job("done", &format!("{PREVIEW}{done}")),
+            Endpoint::Get => job("running", ""),
+            _ => job("pending", ""),
+        };
+        (0.0, answer(201, &state.replace("11111111", &format!("{number:08}"))))
+    })
+}
+
+/// A request for the template of that number.
+fn request_of(template: usize, more: &str) -> String {
+    format!(r#"{{"template_id":"{template:08}-0d44-4b50-8888-8dd25736052a","variables":{{}}{more}}}"#)
+}
+
+/// Under an id that no other charge has.
+fn anew(world: &World) -> ChargeOptions {
+    named(&world.network().count().to_string())
+}
+
+fn submit(client: &Client<TestHost>, world: &World, request: &str) -> Value {
+    world.run(client.submit(request, anew(world))).expect("sent")
+}
+
+/// When a job was polled, in milliseconds after its wait began.
+fn polls_at(client: &Client<TestHost>, world: &World, request: &str, options: PollOptions) -> Vec<f64> {
+    let pending = submit(client, world, request);
+    polls_of(client, world, &pending, options)
+}
+
+fn polls_of(client: &Client<TestHost>, world: &World, pending: &Value, options: PollOptions) -> Vec<f64> {
+    let (begun, before) = (world.now(), world.network().count());
+    let id = pending["id"].as_str().expect("an id");
+    world.run(client.poll(id, Some(pending.clone()), options, None)).expect("done");
+    world.finish();
+    world.network().times()[before..].iter().map(|at| at - begun).collect()
+}
+
+/// Another client of the same journal.
+fn another(world: &World) -> Client<TestHost> {
+    world.process().client(config())
+}
+
+fn durations(world: &World) -> Vec<(String, String)> {
+    world.journal().marks("took")
+}
+
+fn usual() -> PollOptions {
+    PollOptions::default()
+}
+
+#[test]
+fn what_a_step_took_is_learned_for_the_next_job_of_the_template() {
+    let (client, world) = taking(13_000.0);
+    let lags = [0, 1].map(|_| polls_at(&client, &world, &request(), usual()).last().expect("a poll") - 13_000.0);
+    assert!(lags[1] < lags[0], "the second wait ends sooner after the job: {lags:?}");
+}
+
+#[test]
+fn what_one_client_learned_another_one_of_its_journal_begins_with() {
+    for ms in [25_000.0, 90_000.0] {
+        let (client, world) = taking(ms);
+        let blind = polls_at(&client, &world, &request(), usual());
+        let learned = polls_at(&client, &world, &request(), usual());
+        assert_ne!(blind, learned);
+
+        let (client, world) = taking(ms);
+        polls_at(&client, &world, &request(), usual());
+        assert_eq!(polls_at(&another(&world), &world, &request(), usual()), learned, "{ms}");
+        let lag = |polls: &[f64]| polls.last().expect("a poll") - ms;
+        assert!(learned.len() < blind.len() || lag(&learned) < lag(&blind), "{learned:?} {blind:?}");
+    }
+}
+
+#[test]
+fn a_job_that_is_waited_for_after_a_reload_is_expected_when_it_was_before() {
+    let (client, world) = taking(90_000.0);
+    polls_at(&client, &world, &request(), usual());
+    let pending = submit(&client, &world, &request());
+    let (begun, id) = (world.now(), pending["id"].as_str().expect("an id"));
+    world.pass(60_000.0);
+
+    let reloaded = another(&world);
+    assert_eq!(world.run(reloaded.pending()).expect("listed").len(), 1);
+    let left = Rc::new(Cell::new(0.0));
+    let told = Rc::clone(&left);
+    let on_update = move |_: &Value, look: Look| told.set(look.remaining_ms);
+    assert!(world.run_for(10.0, reloaded.poll(id, None, usual(), Some(Box::new(on_update)))).is_none());
+    assert!((left.get() - (begun + 90_000.0 - world.now())).abs() < 1_000.0, "{}", left.get());
+}
+
+#[test]
+fn a_job_of_an_earlier_run_teaches_nothing_and_leaves_what_was_learned_as_old_as_it_is() {
+    let (client, world) = taking(20_000.0);
+    for learned in [0, 1] {
+        let pending = submit(&client, &world, &request());
+        let before = durations(&world);
+        assert_eq!(before.len(), learned);
+        let reloaded = another(&world);
+        world.run(reloaded.pending()).expect("listed");
+        polls_of(&reloaded, &world, &pending, usual());
+        assert_eq!(durations(&world), before);
+        polls_at(&client, &world, &request(), usual());
+    }
+}
+
+#[test]
+fn a_duration_from_the_journal_moves_the_first_poll_and_no_poll_to_later_than_it_was_planned() {
+    let (client, world) = taking(4_000.0);
+    assert_eq!(polls_at(&client, &world, &request(), usual()), [5_000.0]);
+    let (key, entry) = durations(&world).pop().expect("what was learned");
+    let polls = polls_at(&another(&world), &world, &request(), usual());
+    assert_eq!(polls[0], 2_500.0, "half of what it took");
+
+    // It comes late, and the poll is early all the same;
+    let slow = |ms| world.journal().plan_all(Plan::answers_after(ms));
+    world.journal().put(&key, &entry);
+    let client = another(&world);
+    let pending = submit(&client, &world, &request());
+    slow(400.0);
+    assert_eq!(polls_of(&client, &world, &pending, usual())[0], polls[0]);
+    // or it comes too late, and nobody waits for it.
+    slow(0.0);
+    world.journal().put(&key, &entry);
+    let client = another(&world);
+    let pending = submit(&client, &world, &request());
+    slow(3_600_000.0);
+    assert_eq!(polls_of(&client, &world, &pending, usual()), [5_000.0]);
+
+    // Somebody who watches is served as soon as without it.
+    slow(0.0);
+    let ms = json(&entry)["ms"].to_string();
+    world.journal().put(&key, &entry.replace(&format!("\"ms\":{ms}"), "\"ms\":90000"));
+    let client = another(&world);
+    let pending = submit(&client, &world, &request());
+    slow(2_000.0);
+    let watched = PollOptions { attentive: true, ..usual() };
+    assert_eq!(polls_of(&client, &world, &pending, watched)[0], 4_500.0);
+}
+
+#[test]
+fn a_journal_that_fails_or_hangs_takes_what_was_learned_and_no_wait() {
+    for plan in [Plan::THROWS, Plan::HANGS] {
+        let (client, world) = taking(20_000.0);
+        let blind = polls_at(&client, &world, &request(), usual());
+        let client = another(&world);
+        let pending = submit(&client, &world, &request());
+        world.journal().plan_all(plan);
+        assert_eq!(polls_of(&client, &world, &pending, usual()), blind);
+    }
+}
+
+#[test]
+fn neither_another_template_nor_step_nor_model_nor_account_uses_what_was_learned_of_one() {
+    let (client, world) = taking(20_000.0);
+    let blind = polls_at(&client, &world, &request(), usual());
+    let other_account = world.process().client(config_of("somebody else"));
+    for (client, request) in [
+        (&another(&world), request_of(7, "")),
+        (&another(&world), request_of(7, AURORA)),
+        (&another(&world), request_of(7, r#","model_version":"aurora_v1_fast""#)),
+        (&other_account, request()),
+    ] {
+        assert_eq!(polls_at(client, &world, &request, usual()), blind, "{request}");
+    }
+    let client = another(&world);
+    let pending = world.run(client.preview_async(&request(), anew(&world))).expect("sent");
+    assert_eq!(polls_of(&client, &world, &pending, usual()), blind, "another step");
+    assert_eq!(durations(&world).len(), 6);
+}
+
+#[test]
+fn a_render_that_names_no_model_is_learned_of_with_that_of_its_preview() {
+    let (client, world) = taking(2_000.0);
+    for body in [None, Some(request_of(7, AURORA))] {
+        let pending = world.run(client.preview_async(&request_of(7, AURORA), anew(&world))).expect("sent");
+        polls_of(&client, &world, &pending, usual());
+        let id = pending["id"].as_str().expect("an id");
+        let rendering = world.run(client.render(id, body.as_deref(), anew(&world))).expect("sent");
+        polls_of(&client, &world, &rendering, usual());
+        assert_eq!(durations(&world).len(), 2, "the preview and the render");
+    }
+}
+
+#[test]
+fn what_the_caller_expects_goes_before_what_was_learned() {
+    let expecting = PollOptions { expected_ms: Some(60_000.0), ..usual() };
+    let (client, world) = taking(20_000.0);
+    let told = polls_at(&client, &world, &request(), expecting);
+    assert_eq!(polls_at(&another(&world), &world, &request(), expecting), told);
+    assert_ne!(polls_at(&another(&world), &world, &request(), usual()), told);
+}
+
+#[test]
+fn what_is_no_duration_is_not_believed_and_gives_way() {
+    let (client, world) = taking(20_000.0);
+    let blind = polls_at(&client, &world, &request(), usual());
+    let (key, good) = durations(&world).pop().expect("what was learned");
+    let with = |field: &str, text: &str| {
+        let mut bad = json(&good);
+        bad[field] = json(text);
+        bad.to_string()
+    };
+    let at = |days: f64| with("at", &(world.wall() + days * DAY).to_string());
+    let huge = format!("[{}1]", "1,".repeat(100_000));
+    let mut bad = vec![at(2.0), at(-30.1), huge, "no JSON".into(), String::new()];
+    bad.extend(["null", "7", "true", "[]", "{}", "\"\"", "\"{}\"", r#"{"version":2}"#].map(String::from));
+    for number in ["-1", "0", "86400001", "1e300", "null", "\"\"", "\"1e3\"", "[20000]", "{}"] {
+        bad.push(with("ms", number));
+    }
+    for kind in ["0", "-1", "null", "[]", r#""0000000000000000""#] {
+        let mut bad_kind = json(&with("kind", kind));
+        bad_kind["ms"] = 50_600.into();
+        bad.push(bad_kind.to_string());
+    }
+    for number in ["0", "-1", "1e300", "null", "{}"] {
+        bad.push(with("at", number));
+    }
+    for entry in bad {
+        world.journal().put(&key, &entry);
+        let polls = polls_at(&another(&world), &world, &request(), usual());
+        assert_eq!(polls, blind, "{entry:.100}");
+        let told = json(&durations(&world).pop().expect("it is learned anew").1);
+        assert_eq!((&told["ms"], &told["kind"]), (&json(&good)["ms"], &json(&good)["kind"]), "{entry:.100}");
+    }
+    for entry in [&at(0.9), &at(-29.9)] {
+        world.journal().put(&key, entry);
+        assert_ne!(polls_at(&another(&world), &world, &request(), usual()), blind, "{entry}");
+    }
+}
+
+#[test]
+fn two_clients_that_learn_at_once_keep_each_others_templates() {
+    let (client, world) = taking(20_000.0);
+    let other = another(&world);
+    for (client, template) in [(client, 1), (other, 2)] {
+        let clock = world.clone();
+        world.spawn(async move {
+            for job in 0..3 {
+                let operation = named(&format!("{template}/{job}"));
+                let pending = client.submit(&request_of(template, ""), operation).await.expect("sent");
+                let id = pending["id"].as_str().expect("an id").to_owned();
+                client.poll(&id, Some(pending), usual(), None).await.expect("done");
+                clock.sleep(0.0).await;
+            }
+        });
+    }
+    world.finish();
+    let third = another(&world);
+    let [blind, one, two] = [3, 1, 2].map(|template| polls_at(&third, &world, &request_of(template, ""), usual()));
+    assert_ne!(one, blind);
+    assert_eq!(one, two);
+}
+
+#[test]
+fn the_journal_has_durations_in_no_more_than_a_thousand_places() {
+    let (_, world) = taking(1_000.0);
+    for begin in [0, 750] {
+        let client = another(&world);
+        for template in begin..begin + 750 {
+            polls_at(&client, &world, &request_of(template, ""), usual());
+        }
+    }
+    let count = durations(&world).len();
+    assert!((600..=1_000).contains(&count), "{count}");
+}
+
+#[test]
+fn nothing_is_learned_of_a_job_that_failed_and_pending_does_not_see_what_is() {
+    let (client, world) = client_of(|sent| match sent.endpoint {
+        Endpoint::Submit => (1.0, answer(201, &job("pending", ""))),
+        _ => (1.0, answer(200, &job("failed", ""))),
+    });
+    let pending = submit(&client, &world, &request());
+    world.run(client.poll(ID, Some(pending), usual(), None)).expect_err("failed");
+    world.finish();
+    assert!(durations(&world).is_empty());
+
+    let (client, world) = taking(1_000.0);
+    polls_at(&client, &world, &request(), usual());
+    assert_eq!(durations(&world).len(), 1);
+    assert!(world.run(client.pending()).expect("the journal").is_empty());
+    assert!(!world.events().iter().any(|event| matches!(event, test_host::Event::Skipped { .. })));
+}

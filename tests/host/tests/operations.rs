@@ -1,0 +1,640 @@
+//! Operations of the journal: listing, settling, discarding and forgetting them.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use custom_template_jobs_next::api::{Endpoint, Step};
+use custom_template_jobs_next::charge::State;
+use custom_template_jobs_next::client::{ChargeOptions, Client, Config, Operation, PollOptions};
+use custom_template_jobs_next::host::Host as _;
+use serde_json::{Value, json};
+use test_host::cases::*;
+use test_host::json::format_time;
+use test_host::{Event, Fault, Given, Method, Plan, Provider, Reply, Sent, TestHost, World, answer, answer_of, failed};
+
+const DAY: f64 = 86_400_000.0;
+
+/// Charges are answered with a job, and jobs are done.
+fn at_once(sent: &Sent) -> (f64, Reply) {
+    match sent.endpoint {
+        Endpoint::Get => (1.0, answer(200, &rendered().replace(ID, sent.job_id()))),
+        _ => (1.0, answer(201, &job("pending", ""))),
+    }
+}
+
+fn pending(world: &World, client: &Client<TestHost>) -> Vec<Operation> {
+    world.run(client.pending()).expect("the journal")
+}
+
+/// A submit whose answer is lost, and jobs as they are given.
+fn lost_submit(job: impl Fn(&str) -> Value + 'static) -> (Client<TestHost>, World) {
+    let (client, world) = client_of(move |sent| match sent.endpoint {
+        Endpoint::Submit => (1.0, failed("ECONNRESET")),
+        _ => (1.0, answer_of(200, job(sent.job_id()))),
+    });
+    world.run(client.submit(&request(), named("op"))).expect_err("lost");
+    (client, world)
+}
+
+fn pending_job(id: &str) -> Value {
+    json!({ "id": id, "status": "pending" })
+}
+
+#[test]
+fn an_ended_job_is_not_pending_any_more_and_its_operation_still_brings_it() {
+    let (client, world) = client_of(at_once);
+    world.run(client.submit(&request(), named("op"))).expect("sent");
+    let open = pending(&world, &client);
+    assert_eq!((open.len(), open[0].state, open[0].step, open[0].operation.as_str()), (1, State::Bound, Step::Submit, "op"));
+    world.run(client.poll(ID, None, PollOptions::default(), None)).expect("done");
+    world.finish();
+    assert!(pending(&world, &client).is_empty());
+    for client in [client, world.process().client(config())] {
+        let job = world.run(client.submit(&request(), named("op"))).expect("the same operation is the same job");
+        assert!(job["video_output"].is_string());
+    }
+    assert_eq!(world.network().charges(), 1);
+}
+
+#[test]
+fn a_job_of_an_earlier_run_is_waited_for_as_its_step_wants_and_then_ends() {
+    let (client, world) = client_of(at_once);
+    world.run(client.submit(&request(), named("op"))).expect("sent");
+    client.host().crash();
+    let client = world.process().client(config());
+    let id = pending(&world, &client)[0].job_id.clone().expect("the job is known");
+    world.run(client.poll(&id, None, PollOptions::default(), None)).expect("the video");
+    world.finish();
+    assert!(pending(&world, &client).is_empty());
+}
+
+#[test]
+fn a_job_that_is_gone_or_failed_is_not_pending_any_more() {
+    for reply in [answer(404, r#"{"detail":"Not found."}"#), answer(200, &job("failed", ""))] {
+        let (client, world) = client_of(move |sent| match sent.endpoint {
+            Endpoint::Submit => (1.0, answer(201, &job("pending", ""))),
+            _ => (1.0, reply.clone()),
+        });
+        world.run(client.submit(&request(), named("op"))).expect("sent");
+        world.run(client.poll(ID, None, PollOptions::default(), None)).expect_err("gone or failed");
+        world.finish();
+        assert!(pending(&world, &client).is_empty());
+    }
+}
+
+#[test]
+fn pending_lists_what_another_client_is_sending_as_unknown_and_what_this_one_is_sending_as_sending() {
+    let ([one, other], world) = tabs(|_| (1_000.0, answer(201, &job("pending", ""))), &config());
+    let client = one.clone();
+    let _call = world.start(async move { client.submit(&request(), named("op")).await });
+    world.pass(10.0);
+    assert_eq!(pending(&world, &one)[0].state, State::Sending);
+    assert_eq!(pending(&world, &other)[0].state, State::Unknown);
+}
+
+#[test]
+fn pending_says_which_entries_it_cannot_read_and_leaves_them() {
+    let (client, world) = client_of(at_once);
+    world.run(client.submit(&request(), named("op"))).expect("sent");
+    let key = world.journal().entries().into_iter().find(|(key, _)| key.ends_with("/op") && !key.contains(':'));
+    let (key, entry) = key.expect("its entry");
+    for bad in ["", "null", "{", "[]", &entry.replace(r#""version":2"#, r#""version":3"#), &entry.replace(ID, "../x")] {
+        world.journal().put(&key, bad);
+        assert!(pending(&world, &client).is_empty(), "{bad}");
+        assert_eq!(world.events().last(), Some(&Event::Skipped { key: key.clone() }), "{bad}");
+        assert_eq!(world.journal().get(&key).as_deref(), Some(bad));
+        // It belongs to somebody: nothing is sent under it.
+        let failure = world.run(client.submit(&request(), named("op"))).expect_err("taken");
+        assert_eq!(failure.name(), "OperationConflictError", "{bad}");
+    }
+}
+
+#[test]
+fn pending_reads_only_what_is_open() {
+    let (client, world) = client_of(at_once);
+    for number in 0..50 {
+        world.run(client.submit(&request(), named(&format!("ended {number}")))).expect("sent");
+        world.run(client.poll(ID, None, PollOptions::default(), None)).expect("done");
+        world.finish();
+    }
+    world.run(client.submit(&request(), named("open"))).expect("sent");
+    let client = world.process().client(config());
+    pending(&world, &client);
+    world.finish();
+    let before = world.journal().call_count();
+    assert_eq!(pending(&world, &client).len(), 1);
+    assert!(world.journal().call_count() - before <= 3, "{}", world.journal().call_count() - before);
+}
+
+// Forgetting
+
+/// A client under whose operations so many jobs ended.
+fn with_ended(count: usize, config: Config, explicit: bool) -> (Client<TestHost>, World) {
+    let made = Cell::new(0);
+    let world = World::new();
+    world.script(move |sent| match sent.endpoint {
+        Endpoint::Get => (0.0, answer(200, &rendered().replace(ID, sent.job_id()))),
+        _ => {
+            made.set(made.get() + 1);
+            (0.0, answer(201, &job("pending", "").replace("11111111", &format!("{:08}", made.get()))))
+        }
+    });
+    let client = world.process().client(config);
+    for number in 0..count {
+        let options = ChargeOptions { explicit, ..named(&format!("op {number}")) };
+        let job = world.run(client.submit(&request(), options)).expect("sent");
+        let id = job["id"].as_str().expect("an id").to_owned();
+        world.run(client.poll(&id, Some(job), PollOptions::default(), None)).expect("done");
+        world.finish();
+    }
+    (client, world)
+}
+
+#[test]
+fn six_hundred_ended_operations_stay_known_for_thirty_days() {
+    let (client, world) = with_ended(600, config(), true);
+    world.pass(29.9 * DAY);
+    for client in [client, world.process().client(config())] {
+        assert!(pending(&world, &client).is_empty());
+        world.finish();
+        for number in 0..600 {
+            world.run(client.submit(&request(), named(&format!("op {number}")))).expect("its job");
+        }
+    }
+    assert_eq!(world.network().charges(), 600);
+}
+
+#[test]
+fn operations_that_ended_long_ago_are_forgotten_and_open_ones_are_not() {
+    let (client, world) = with_ended(3, config(), true);
+    assert_eq!(world.journal().operations().len(), 3);
+    world.pass(61.0 * DAY);
+    let client_of_today = world.process().client(config());
+    pending(&world, &client_of_today);
+    world.finish();
+    assert!(world.journal().operations().is_empty(), "{:?}", world.journal());
+    assert!(world.journal().marks("ended").is_empty(), "{:?}", world.journal());
+    drop(client);
+
+    let (client, world) = client_with(vec![(1.0, failed(""))]);
+    world.run(client.submit(&request(), named("unknown"))).expect_err("lost");
+    world.pass(400.0 * DAY);
+    for client in [client, world.process().client(config())] {
+        assert_eq!(pending(&world, &client).len(), 1);
+        world.finish();
+    }
+}
+
+#[test]
+fn in_the_memory_of_a_process_only_the_ids_that_were_made_for_a_call_are_forgotten_after_an_hour() {
+    for (explicit, kept) in [(false, 0), (true, 3)] {
+        let (client, world) = with_ended(3, Config { journal_in_memory: true, ..config() }, explicit);
+        let memory = Rc::clone(client.host().memory());
+        world.pass(59.0 * 60_000.0);
+        assert_eq!(memory.operations().len(), 3, "explicit: {explicit}");
+        world.pass(3.0 * 3_600_000.0);
+        let options = ChargeOptions { explicit: false, ..named("later") };
+        let job = world.run(client.submit(&request(), options)).expect("sent");
+        let id = job["id"].as_str().expect("an id").to_owned();
+        world.run(client.poll(&id, Some(job), PollOptions::default(), None)).expect("done");
+        world.finish();
+        assert_eq!(memory.operations().len(), kept + 1, "explicit: {explicit}: {memory:?}");
+        assert!(world.journal().is_empty(), "the other journal is not used");
+    }
+}
+
+/// Two clients list an operation that has expired, which the first then charges anew; how often it was sent.
+fn listed_while_it_is_charged_anew(listing: [usize; 2], begin: f64) -> usize {
+    let ended = Rc::new(Cell::new(true));
+    let over = Rc::clone(&ended);
+    let script = move |sent: &Sent| match sent.endpoint {
+        Endpoint::Submit if !ended.get() => (100.0, failed("ECONNRESET")),
+        _ => at_once(sent),
+    };
+    let (clients, world) = tabs(script, &config());
+    let [client, _] = &clients;
+    world.run(client.submit(&request(), named("op"))).expect("sent");
+    world.run(client.poll(ID, None, PollOptions::default(), None)).expect("done");
+    world.finish();
+    over.set(false);
+    world.pass(91.0 * DAY);
+    world.journal().plan_all(Plan::answers_after(10.0));
+    for (begin, client) in [0.0, 5.0].into_iter().zip(listing.map(|at| clients[at].clone())) {
+        let clock = world.clone();
+        world.spawn(async move {
+            clock.sleep(begin).await;
+            client.pending().await.expect("the journal");
+        });
+    }
+    world.pass(begin);
+    // It is known yet, or it was forgotten and is charged anew.
+    let _ = world.run(client.submit(&request(), named("op")));
+    world.finish();
+    let _ = world.run(client.submit(&request(), named("op")));
+    let charges = world.network().charges();
+    if charges > 1 {
+        assert_eq!(states(&world), ["sending"], "listing {listing:?}, {begin} ms");
+        assert_eq!(pending(&world, client).len(), 1, "listing {listing:?}, {begin} ms");
+    }
+    charges
+}
+
+#[test]
+fn listings_do_not_forget_an_operation_that_is_charged_meanwhile() {
+    for listing in [[0, 0], [0, 1], [1, 1]] {
+        for begin in 0..40 {
+            let charges = listed_while_it_is_charged_anew(listing, f64::from(begin) * 5.0);
+            assert!(charges <= 2, "one charge of then, and one of now: {listing:?}, {begin}");
+        }
+    }
+}
+
+#[test]
+fn an_entry_whose_marker_was_never_written_is_listed_again_once_it_is_met() {
+    let (client, world) = client_of(at_once);
+    // The process ends between the two writes, after which nothing is sent.
+    world.journal().plan_method(Method::Write, Plan::HANGS);
+    assert!(world.run_for(10.0, client.submit(&request(), named("op"))).is_none());
+    client.host().crash();
+    world.journal().plan_all(Plan::USUAL);
+    let client = world.process().client(config());
+    let failure = world.run(client.submit(&request(), named("op"))).expect_err("nobody knows");
+    assert_eq!(failure.name(), "ChargeUnknownError");
+    assert_eq!(pending(&world, &client)[0].state, State::Unknown);
+    world.run(client.discard("op")).expect("its owner knows");
+    world.run(client.submit(&request(), named("op"))).expect("sent");
+}
+
+// Settling
+
+#[test]
+fn the_id_of_its_job_does_not_prove_that_a_render_was_carried_out() {
+    let (client, world) = client_of(|sent| match sent.endpoint {
+        Endpoint::Render => (1.0, failed("ECONNRESET")),
+        _ => (1.0, answer(200, &previewed("done", ""))),
+    });
+    world.run(client.render(ID, None, named("op"))).expect_err("unknown");
+    let settled = world.run(client.settle("op", Some(ID))).expect("looked at");
+    assert_eq!((settled.state, settled.job_id.as_deref()), (State::Unknown, Some(ID)));
+}
+
+#[test]
+fn a_render_is_settled_by_its_own_job() {
+    let lost = Cell::new(false);
+    let (client, world) = client_of(move |sent| match sent.endpoint {
+        Endpoint::Render => (1.0, failed("ECONNRESET")),
+        _ if !lost.replace(true) => (1.0, answer(200, &previewed("done", ""))),
+        _ if sent.at < 50_000.0 => (1.0, answer(503, "{}")),
+        _ => (1.0, answer(200, &rendered())),
+    });
+    world.run(client.render(ID, None, named("op"))).expect_err("nobody can look");
+    world.pass(60_000.0);
+    let settled = world.run(client.settle("op", None)).expect("settled");
+    assert_eq!((settled.state, settled.job_id.as_deref()), (State::Bound, Some(ID)));
+}
+
+#[test]
+fn settle_refuses_a_job_that_is_older_than_the_operation() {
+    // An hour is for clocks that differ.
+    for (age, state) in [(3_700_000.0, State::Unknown), (3_500_000.0, State::Bound), (-5_000.0, State::Bound)] {
+        let (client, world) = lost_submit(move |id| {
+            let made = format_time(test_host::world::EPOCH - age);
+            json!({ "id": id, "status": "running", "created_at": made })
+        });
+        let settled = world.run(client.settle("op", Some(ID))).expect("looked at");
+        assert_eq!(settled.state, state, "{age} ms older");
+        assert_eq!(states(&world), [if state == State::Bound { "bound" } else { "sending" }]);
+    }
+}
+
+#[test]
+fn settle_refuses_a_job_that_is_bound_to_another_operation() {
+    for ends in [false, true] {
+        for elsewhere in [false, true] {
+            let lost = Rc::new(Cell::new(false));
+            let is_lost = Rc::clone(&lost);
+            let (client, world) = client_of(move |sent| match sent.endpoint {
+                Endpoint::Submit if is_lost.get() => (1.0, failed("ECONNRESET")),
+                _ if sent.charges() => (1.0, answer(201, &job("pending", ""))),
+                _ => (1.0, answer(200, &if ends { rendered() } else { job("running", "") })),
+            });
+            world.run(client.submit(&request(), named("other"))).expect("bound");
+            if ends {
+                world.run(client.poll(ID, None, PollOptions::default(), None)).expect("done");
+                world.finish();
+            }
+            lost.set(true);
+            world.run(client.submit(&request(), named("op"))).expect_err("lost");
+            let client = if elsewhere { world.process().client(config()) } else { client };
+            let settled = world.run(client.settle("op", Some(&ID.to_ascii_uppercase()))).expect("looked at");
+            assert_eq!((settled.state, settled.job_id), (State::Unknown, None), "ends: {ends}, elsewhere: {elsewhere}");
+            // The same step of another operation; its render is another charge.
+            let settled = world.run(client.settle("op", Some(OTHER)));
+            assert!(settled.is_err(), "the provider answers with another job");
+        }
+    }
+}
+
+#[test]
+fn settle_refuses_a_job_with_another_webhook_url() {
+    for (address, state) in [("https://me.test/order-12", State::Unknown), ("https://me.test/order-1", State::Bound)] {
+        let (client, world) = client_of(move |sent| match sent.endpoint {
+            Endpoint::Submit => (1.0, failed("ECONNRESET")),
+            _ => (1.0, answer_of(200, json!({ "id": ID, "status": "running", "webhook_url": address }))),
+        });
+        let request = request_with(r#","webhook_url":"https://me.test/{operation}""#);
+        world.run(client.submit(&request, named("order-1"))).expect_err("unknown");
+        let settled = world.run(client.settle("order-1", Some(ID))).expect("looked at");
+        assert_eq!(settled.state, state, "{address}");
+    }
+}
+
+#[test]
+fn a_list_settles_an_operation_by_its_own_webhook_and_not_by_one_that_begins_alike() {
+    for (hook, state) in [("order-12", State::Unknown), ("order-1", State::Bound)] {
+        let (client, world) = client_of(|_| (1.0, failed("ECONNRESET")));
+        let since = Rc::new(Cell::new(0.0));
+        let asked = Rc::clone(&since);
+        client.host().on_list_jobs(move |since| {
+            asked.set(since);
+            let job = json!({ "id": ID, "status": "done", "webhook_url": format!("https://me.test/{hook}") });
+            Given::after(1.0, Ok(json!([{}, null, 7, job])))
+        });
+        let request = request_with(r#","webhook_url":"https://me.test/{operation}""#);
+        world.run(client.submit(&request, named("order-1"))).expect_err("unknown");
+        let settled = world.run(client.settle("order-1", None)).expect("looked at");
+        assert_eq!(settled.state, state, "{hook}");
+        assert!((world.wall() - since.get() - 3_600_000.0).abs() < 1_000.0, "an hour before: clocks differ");
+    }
+}
+
+#[test]
+fn a_list_settles_nothing_that_another_operation_is_bound_to() {
+    let lost = Rc::new(Cell::new(false));
+    let is_lost = Rc::clone(&lost);
+    let (client, world) = client_of(move |sent| match sent.endpoint {
+        Endpoint::Submit if is_lost.get() => (1.0, failed("ECONNRESET")),
+        _ => (1.0, answer(201, &job("pending", ""))),
+    });
+    client.host().on_list_jobs(|_| {
+        let job = json!({ "id": ID, "status": "done", "webhook_url": "https://me.test/op" });
+        Given::now(Ok(json!([job])))
+    });
+    world.run(client.submit(&request(), named("other"))).expect("bound");
+    lost.set(true);
+    let request = request_with(r#","webhook_url":"https://me.test/{operation}""#);
+    world.run(client.submit(&request, named("op"))).expect_err("unknown");
+    let settled = world.run(client.settle("op", None)).expect("looked at");
+    assert_eq!(settled.state, State::Unknown);
+}
+
+#[test]
+fn settle_returns_a_known_operation_as_it_is_and_refuses_one_that_is_not_there() {
+    let (client, world) = client_of(at_once);
+    world.run(client.submit(&request(), named("op"))).expect("sent");
+    let sent = world.network().count();
+    let settled = world.run(client.settle("op", Some(OTHER))).expect("known");
+    assert_eq!((settled.state, settled.job_id.as_deref()), (State::Bound, Some(ID)));
+    assert_eq!(world.network().count(), sent, "nothing is asked");
+    let failure = world.run(client.settle("never", None)).expect_err("not there");
+    assert_eq!((field(&failure), failure.operation()), (Some("operation"), Some("never")));
+    let failure = world.run(client.settle("op", Some("x"))).expect_err("no id");
+    assert_eq!(field(&failure), Some("jobId"));
+}
+
+#[test]
+fn an_operation_that_is_in_flight_is_not_settled_by_its_own_client() {
+    let (client, world) = client_of(|sent| match sent.endpoint {
+        Endpoint::Submit => (1_000.0, answer(201, &job("pending", ""))),
+        _ => (1.0, answer(200, &job("running", "").replace(ID, OTHER))),
+    });
+    let charging = client.clone();
+    let call = world.start(async move { charging.submit(&request(), named("op")).await });
+    world.pass(10.0);
+    let settled = world.run(client.settle("op", Some(OTHER))).expect("looked at");
+    assert_eq!(settled.state, State::Sending);
+    world.finish();
+    assert_eq!(call.take().expect("over").expect("its own job")["id"], ID);
+}
+
+#[test]
+fn one_settle_of_several_at_once_wins_and_all_agree() {
+    for seed in 0..50 {
+        let world = World::seeded(seed);
+        world.script(|sent| match sent.endpoint {
+            Endpoint::Submit => (1.0, failed("ECONNRESET")),
+            _ => (1.0, answer_of(200, pending_job(sent.job_id()))),
+        });
+        let client = world.process().client(config());
+        world.run(client.submit(&request(), named("op"))).expect_err("lost");
+        let settling: Vec<_> = [ID, OTHER, ID, OTHER]
+            .into_iter()
+            .map(|id| {
+                let client = world.process().client(config());
+                world.start(async move { client.settle("op", Some(id)).await })
+            })
+            .collect();
+        world.finish();
+        let jobs: Vec<_> = settling.iter().map(|call| call.take().expect("over").expect("settled").job_id).collect();
+        assert!(jobs.iter().all(|job| job.is_some() && *job == jobs[0]), "seed {seed}: {jobs:?}");
+    }
+}
+
+// Discarding
+
+#[test]
+fn discard_frees_the_id_and_the_budget_of_an_unknown_operation() {
+    for key in [None, Some("november")] {
+        let lost = Rc::new(Cell::new(true));
+        let is_lost = Rc::clone(&lost);
+        let world = World::new();
+        world.script(move |_| (1.0, if is_lost.get() { failed("ECONNRESET") } else { answer(201, &job("pending", "")) }));
+        let client = world.process().client(limited(9.0, key));
+        let options = |operation: &str| ChargeOptions { seconds: Some(30.0), ..named(operation) };
+        world.run(client.submit(&request(), options("op"))).expect_err("lost");
+        lost.set(false);
+        let failure = world.run(client.submit(&request(), options("other"))).expect_err("5 of 9 are set aside");
+        assert_eq!(budget(&failure), Some((5.0, 4.0)));
+        world.run(client.discard("op")).expect("unknown");
+        assert!(world.journal().is_empty(), "{:?}", world.journal());
+        assert!(pending(&world, &client).is_empty());
+        world.run(client.submit(&request(), options("op"))).expect("its id is free, and so is the budget");
+        assert_eq!(world.network().charges(), 2);
+    }
+}
+
+#[test]
+fn discard_takes_only_an_unknown_operation() {
+    let (client, world) = client_of(|sent| match sent.operation.as_deref() {
+        Some("slow") => (1_000.0, answer(201, &job("pending", "").replace(ID, OTHER))),
+        _ => at_once(sent),
+    });
+    let refused = |operation: &str, what: &str| {
+        let failure = world.run(client.discard(operation)).expect_err(what);
+        assert_eq!((field(&failure), failure.operation()), (Some("operation"), Some(operation)), "{what}");
+    };
+    refused("never", "not there");
+    world.run(client.submit(&request(), named("op"))).expect("sent");
+    refused("op", "bound");
+    world.run(client.poll(ID, None, PollOptions::default(), None)).expect("done");
+    world.finish();
+    refused("op", "ended");
+    let charging = client.clone();
+    let call = world.start(async move { charging.submit(&request(), named("slow")).await });
+    world.pass(10.0);
+    refused("slow", "in flight");
+    world.finish();
+    call.take().expect("over").expect("sent");
+    assert_eq!(world.journal().operations().len(), 2);
+}
+
+#[test]
+fn a_late_answer_of_a_discarded_attempt_binds_nothing_and_warns() {
+    for again in [false, true] {
+        let first = Cell::new(true);
+        let ([one, other], world) = tabs(
+            move |sent| match sent.endpoint {
+                Endpoint::Submit if first.replace(false) => (10_000.0, answer(201, &job("pending", ""))),
+                Endpoint::Submit => (60_000.0, answer(201, &job("pending", "").replace(ID, OTHER))),
+                _ => (1.0, answer(200, &job("running", "").replace(ID, sent.job_id()))),
+            },
+            &config(),
+        );
+        let call = world.start(async move { one.submit(&request(), named("op")).await });
+        world.pass(5_000.0);
+        world.run(other.discard("op")).expect("to the other it is unknown");
+        let anew = again.then(|| {
+            let other = other.clone();
+            let long = ChargeOptions { timeout: Some(100_000.0), ..named("op") };
+            world.start(async move { other.submit(&request(), long).await })
+        });
+        world.pass(10_000.0);
+        call.take().expect("over").expect("its caller gets the job all the same");
+        assert_eq!(world.warnings(), ["late_answer"]);
+        let warned = world.events().into_iter().any(|event| {
+            matches!(event, Event::Warning { operation, job_id, .. }
+                if operation.as_deref() == Some("op") && job_id.as_deref() == Some(ID))
+        });
+        assert!(warned, "with the operation and the job's id");
+        assert_eq!(states(&world), if again { vec!["sending".to_owned()] } else { vec![] });
+        world.finish();
+        if let Some(anew) = anew {
+            assert_eq!(anew.take().expect("over").expect("the new attempt's job")["id"], OTHER);
+            assert_eq!(world.journal().operations()[0].1["job"], OTHER);
+        }
+    }
+}
+
+// Journals that fail
+
+#[test]
+fn hangs_of_the_journal_end_within_the_timeout() {
+    for method in [Method::List, Method::Read, Method::Replace, Method::Delete] {
+        let (client, world) = lost_submit(pending_job);
+        world.journal().plan_method(method, Plan::HANGS);
+        let begun = world.now();
+        let ended = |what: &str, failed: bool, expected: bool| {
+            assert_eq!(failed, expected, "{method:?} {what}");
+            assert!(world.now() - begun <= 61_000.0, "{method:?} {what}: {} ms", world.now() - begun);
+        };
+        let listed = world.run(client.pending());
+        ended("pending", listed.is_err(), matches!(method, Method::List | Method::Read));
+        if let Err(failure) = listed {
+            assert_eq!((failure.name(), world.now() - begun), ("JournalError", 30_000.0));
+        }
+        let settled = world.run(client.settle("op", Some(ID)));
+        ended("settle", settled.is_err(), method != Method::Delete);
+        let discarded = world.run(client.discard("op"));
+        assert_eq!(discarded.is_err(), matches!(method, Method::Read | Method::Delete), "{method:?}");
+        world.finish();
+        assert_idle(&client);
+    }
+}
+
+#[test]
+fn a_hang_of_the_list_of_jobs_ends_within_the_timeout() {
+    let (client, world) = lost_submit(pending_job);
+    client.host().on_list_jobs(|_| Given::after(f64::INFINITY, Ok(Value::Null)));
+    let begun = world.now();
+    let failure = world.run(client.settle("op", None)).expect_err("never");
+    assert_eq!((field(&failure), failure.operation()), (Some("listJobs"), Some("op")));
+    assert_eq!(world.now() - begun, 30_000.0);
+    client.host().on_list_jobs(|_| Given::now(Err("thrown".into())));
+    let failure = world.run(client.settle("op", None)).expect_err("it threw");
+    assert_eq!((field(&failure), failure.cause()), (Some("listJobs"), Some(&Value::from("thrown"))));
+    for no_list in [json!(null), json!({}), json!("x"), json!([[[]]])] {
+        client.host().on_list_jobs(move |_| Given::now(Ok(no_list.clone())));
+        assert_eq!(world.run(client.settle("op", None)).expect("nothing found").state, State::Unknown);
+    }
+}
+
+#[test]
+fn an_end_that_cannot_be_written_is_written_later() {
+    let (client, world) = client_of(at_once);
+    world.run(client.submit(&request(), named("op"))).expect("sent");
+    world.journal().plan_method(Method::Replace, Plan::THROWS);
+    world.run(client.poll(ID, None, PollOptions::default(), None)).expect("done");
+    world.finish();
+    world.journal().plan_all(Plan::USUAL);
+    let client = world.process().client(config());
+    assert_eq!(pending(&world, &client).len(), 1, "it is still pending");
+    world.run(client.poll(ID, None, PollOptions::default(), None)).expect("done");
+    world.finish();
+    assert!(pending(&world, &client).is_empty(), "and ends then");
+}
+
+#[test]
+fn everything_that_was_charged_is_known_whenever_a_process_crashes() {
+    for seed in 0..300 {
+        let world = World::seeded(seed);
+        let provider = Provider::new(&world);
+        let lose = seed % 3 == 0;
+        provider.fault(move |sent| if lose && sent.charges() { Fault::Lost } else { Fault::None });
+        provider.set(|manner| (manner.queue_ms, manner.render_ms) = (10.0, 100.0));
+        let delays = RefCell::new(test_host::random::Random::new(!seed));
+        world.journal().plan(move |_| Plan::works_after(delays.borrow_mut().fraction() * 20.0));
+        for round in 0..4 {
+            let client = world.process().client(config());
+            let calling = client.clone();
+            let _call = world.start(async move {
+                let job = calling.submit(&request(), named(&format!("op {round}"))).await?;
+                let id = job["id"].as_str().unwrap_or_default().to_owned();
+                calling.poll(&id, Some(job), PollOptions::default(), None).await
+            });
+            let crash = world.random(|random| random.fraction()) * 400.0;
+            world.pass(crash);
+            client.host().crash();
+        }
+        world.finish();
+        let client = world.process().client(config());
+        let open: Vec<String> = pending(&world, &client).into_iter().map(|operation| operation.operation).collect();
+        for charge in provider.charges() {
+            let operation = charge.operation.expect("its operation");
+            let entries = world.journal().operations();
+            let entry = entries.iter().find(|(key, _)| *key == operation).unwrap_or_else(|| panic!("seed {seed}: lost"));
+            let is_open = open.contains(&operation);
+            assert_eq!(is_open, entry.1["state"] != "ended", "seed {seed}: {operation} {open:?} {}", entry.1);
+            let again = world.run(client.submit(&request(), named(&operation)));
+            assert_eq!(again.is_ok(), entry.1["job"].is_string(), "seed {seed}: {operation}");
+        }
+        assert!(provider.charges().len() <= 4, "seed {seed}");
+        world.close();
+    }
+}
+
+#[test]
+fn a_token_is_random_for_each_attempt() {
+    let world = World::new();
+    let host = world.process();
+    let tokens: std::collections::BTreeSet<String> = (0..100).map(|_| host.token()).collect();
+    assert_eq!(tokens.len(), 100);
+    let (client, world) = client_with(vec![(1.0, failed("ECONNREFUSED")), (1.0, failed(""))]);
+    world.run(client.submit(&request(), named("op"))).expect_err("lost");
+    let created = world.journal().calls().into_iter().filter(|call| call.method == Method::Create);
+    let owners: Vec<Value> = created
+        .filter_map(|call| serde_json::from_str::<Value>(&call.entry?).ok())
+        .map(|entry| entry["owner"].clone())
+        .collect();
+    assert_eq!(owners.len(), 2);
+    assert_ne!(owners[0], owners[1]);
+}

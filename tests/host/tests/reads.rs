@@ -1,0 +1,264 @@
+//! Reads: what is refused before it is sent, what is retried, and what an error says.
+
+use std::cell::Cell;
+use std::rc::Rc;
+
+use custom_template_jobs_next::api::{ModelVersion, Step};
+use custom_template_jobs_next::client::{Config, PollOptions};
+use custom_template_jobs_next::error::ErrorKind;
+use custom_template_jobs_next::host::Unusable;
+use test_host::cases::*;
+use test_host::{Event, Given, answer, busy, cut, failed, json, text};
+
+#[test]
+fn a_request_that_cannot_work_is_refused_before_it_is_sent() {
+    let long = "x".repeat(256);
+    let with = |key: &str, value: &str| {
+        let mut request = json(&request());
+        request[key] = json(value);
+        request.to_string()
+    };
+    for (bad, expected) in [
+        ("null".into(), "request"),
+        ("[]".into(), "request"),
+        ("no JSON".into(), "request"),
+        (with("template_id", r#""x""#), "template_id"),
+        (with("template_id", "null"), "template_id"),
+        (with("variables", "[]"), "variables"),
+        (with("variables", "null"), "variables"),
+        (with("name", &format!("\"{long}\"")), "name"),
+        (with("name", "1"), "name"),
+        (with("webhook_url", r#""ftp://x""#), "webhook_url"),
+        (with("webhook_url", r#""https://""#), "webhook_url"),
+        (with("webhook_url", &format!("\"https://{long}\"")), "webhook_url"),
+        (with("model_version", r#""aurora""#), "model_version"),
+        (with("is_hidden", r#""yes""#), "is_hidden"),
+    ] {
+        let (client, world) = client_of(|_| panic!("sent"));
+        let failure = world.run(client.submit(&bad, named("op"))).expect_err(expected);
+        assert_eq!((field(&failure), failure.operation()), (Some(expected), Some("op")), "{bad}");
+        assert!(failure.message().starts_with(expected), "the message names the field");
+        assert!(world.journal().is_empty());
+    }
+    let (client, world) = client_of(|_| panic!("sent"));
+    for bad in ["", "x", "../templates", "11111111-2222-4333-8444-55555555555g"] {
+        let failure = world.run(client.get(bad, None)).expect_err(bad);
+        assert_eq!(field(&failure), Some("id"));
+        let failure = world.run(client.render(bad, None, named("op"))).expect_err(bad);
+        assert_eq!(field(&failure), Some("id"));
+        let failure = world.run(client.poll(bad, None, PollOptions::default(), None)).expect_err(bad);
+        assert_eq!(field(&failure), Some("id"));
+    }
+    for bad in [String::new(), "x".repeat(256)] {
+        let failure = world.run(client.submit(&request(), named(&bad))).expect_err("no operation id");
+        assert_eq!(field(&failure), Some("operation"));
+    }
+    for seconds in [0.0, -1.0, f64::NAN, f64::INFINITY] {
+        let failure = client.estimate(Step::Submit, seconds, ModelVersion::Standard).expect_err("no length");
+        assert_eq!(field(&failure), Some("seconds"));
+    }
+}
+
+#[test]
+fn a_name_of_255_characters_passes_whatever_its_bytes() {
+    let (client, world) = client_with(vec![(1.0, answer(201, &job("pending", "")))]);
+    let name = "é".repeat(255);
+    world.run(client.submit(&request_with(&format!(r#","name":"{name}""#)), named("op"))).expect("sent");
+}
+
+#[test]
+fn a_member_that_no_document_names_is_sent_as_it_is() {
+    let (client, world) = client_with(vec![(1.0, answer(201, &job("pending", "")))]);
+    let request = request_with(r#","new_option":{"a":[1,null,"ü"]}"#);
+    world.run(client.submit(&request, named("op"))).expect("sent");
+    assert_eq!(world.network().log()[0].body.as_deref(), Some(request.as_str()));
+}
+
+#[test]
+fn every_error_is_of_a_kind_and_in_words() {
+    for (status, body, kind, words) in [
+        (401, r#"{"detail":"Authentication credentials were not provided."}"#, "authentication", "not provided"),
+        (403, r#"{"detail":"You do not have permission."}"#, "authentication", "permission"),
+        (402, "{}", "insufficient_credits", "credits"),
+        (400, r#"["Insufficient credits."]"#, "insufficient_credits", "Insufficient"),
+        (403, r#"{"detail":"Not enough credits"}"#, "insufficient_credits", "Not enough"),
+        (404, r#"{"detail":"No CustomTemplateJob matches the given query."}"#, "not_found", "matches"),
+        (429, r#"{"detail":"Request was throttled."}"#, "rate_limited", "throttled"),
+        (400, r#"{"variables":["This field is required."]}"#, "invalid", "variables: This field is required."),
+        (400, r#"{"variables":{"title":["Bad."]}}"#, "invalid", "variables: title: Bad."),
+        (400, r#"["Link must have at least one image."]"#, "invalid", "Link must have"),
+        (400, r#""plain words""#, "invalid", "plain words"),
+        (413, "null", "invalid", "too large"),
+        (500, "{}", "server", "500"),
+        (503, "[]", "server", "503"),
+        (302, "null", "unexpected", "redirect"),
+        (0, "null", "unexpected", "redirect"),
+        (200, "[]", "unexpected", "not the job"),
+    ] {
+        let (client, world) = client_with(vec![(1.0, answer(status, body))]);
+        let failure = world.run(client.get(ID, None)).expect_err(words);
+        assert_eq!(api_kind(&failure).map(|kind| kind.as_str()), Some(kind), "{status} {body}");
+        assert_eq!((failure.status(), failure.job_id()), (Some(status), Some(ID)));
+        assert!(failure.message().contains(words), "{}", failure.message());
+        assert!(!failure.message().contains("  "), "{}", failure.message());
+        assert!(failure.body().is_some(), "{status}");
+    }
+    let (client, world) = client_with(vec![(1.0, answer(400, r#"["Custom template not found"]"#))]);
+    let failure = world.run(client.get(ID, None)).expect_err("refused");
+    assert_eq!(failure.message(), "400 Custom template not found. Correct the request.");
+    let (client, world) = client_with(vec![(1.0, text(502, "\n<html>Bad gateway"))]);
+    let failure = world.run(client.get(ID, None)).expect_err("html");
+    assert!(failure.message().contains("HTML page"), "{}", failure.message());
+    assert_eq!(failure.text(), Some("\n<html>Bad gateway"));
+    let (client, world) = client_with(vec![(1.0, cut(200, &"ü".repeat(1_000)))]);
+    let failure = world.run(client.get(ID, None)).expect_err("cut off");
+    assert_eq!(failure.text().map(|text| text.chars().count()), Some(500));
+}
+
+#[test]
+fn a_read_is_tried_again_where_that_may_help_and_only_there() {
+    for (first, requests) in [
+        (answer(503, "{}"), 2),
+        (answer(429, "{}"), 2),
+        (failed("ECONNRESET"), 2),
+        (failed("ECONNREFUSED"), 2),
+        (text(200, "<html>"), 2),
+        (cut(200, "{"), 2),
+        (answer(200, &job("done", "").replace(ID, OTHER)), 2),
+        (answer(400, "{}"), 1),
+        (answer(401, "{}"), 1),
+        (answer(404, "{}"), 1),
+        (answer(302, "{}"), 1),
+    ] {
+        let case = format!("{first:?}");
+        let (client, world) = client_with(vec![(1.0, first), (1.0, answer(200, &job("done", "")))]);
+        let result = world.run(client.get(ID, None));
+        assert_eq!(world.network().count(), requests, "{case}");
+        assert_eq!(result.is_ok(), requests == 2, "{case}");
+        let retries = world.events().iter().filter(|event| matches!(event, Event::Retry { .. })).count();
+        assert_eq!(retries, requests - 1, "{case}");
+    }
+    let (client, world) = client_with(vec![(1.0, answer(500, "{}"))]);
+    world.run(client.get(ID, None)).expect_err("500");
+    assert_eq!(world.network().count(), 4, "the first and three more");
+    let never = Config { max_retries: 0, ..config() };
+    let client = world.process().client(never);
+    world.run(client.get(ID, None)).expect_err("500");
+    assert_eq!(world.network().count(), 5);
+}
+
+#[test]
+fn a_read_that_is_not_answered_ends_with_its_time_and_says_whether_it_was_sent() {
+    let (client, world) = client_of(|_| (f64::INFINITY, failed("")));
+    let failure = world.run(client.get(ID, Some(1_000.0))).expect_err("silence");
+    assert_eq!(*failure.kind(), ErrorKind::Connection { sent: true });
+    assert_eq!(world.network().count(), 4);
+    assert!((4_000.0..8_000.0).contains(&world.now()), "{}", world.now());
+    world.executor().settle();
+    assert_idle(&client);
+
+    let (client, world) = client_of(|_| panic!("sent"));
+    client.host().on_headers(|| Given::after(f64::INFINITY, Ok(())));
+    let failure = world.run(client.templates(Some(1_000.0))).expect_err("no headers");
+    assert!(is_unsent(&failure), "{failure:?}");
+
+    let (client, world) = client_of(|_| panic!("sent"));
+    client.host().on_headers(|| Given::now(Err(Unusable { field: "apiKey", advice: "is no text", cause: None })));
+    let failure = world.run(client.remaining_credits(None)).expect_err("no headers");
+    assert_eq!((field(&failure), world.now()), (Some("apiKey"), 0.0));
+}
+
+#[test]
+fn a_read_that_is_dropped_ends_at_once() {
+    let (client, world) = client_of(|_| (1_000.0, answer(503, "{}")));
+    assert!(world.run_for(1_500.0, client.get(ID, None)).is_none());
+    let requests = world.network().count();
+    world.finish();
+    assert_eq!(world.network().count(), requests);
+    assert_idle(&client);
+}
+
+#[test]
+fn a_retry_waits_as_long_as_the_server_asks() {
+    let (client, world) = client_with(vec![(0.0, busy(429, 7_000.0)), (0.0, answer(200, &job("done", "")))]);
+    world.run(client.get(ID, None)).expect("then it answers");
+    let times = world.network().times();
+    assert!(times.get(1).is_some_and(|at| (7_000.0..7_600.0).contains(at)), "{times:?}");
+}
+
+#[test]
+fn what_the_server_asks_to_wait_is_from_1_to_60_seconds() {
+    for (asked, expected) in
+        [(0.0, 1_000.0), (-5.0, 1_000.0), (7_000.0, 7_000.0), (1e12, 60_000.0), (f64::INFINITY, 60_000.0)]
+    {
+        let (client, world) = client_with(vec![(1.0, busy(429, asked))]);
+        let failure = world.run(client.submit(&request(), named("op"))).expect_err("refused");
+        assert!(
+            matches!(failure.kind(), ErrorKind::Api { retry_after_ms: Some(ms), .. } if *ms == expected),
+            "{asked}: {failure:?}"
+        );
+    }
+}
+
+#[test]
+fn templates_are_a_list_even_in_a_page_of_results() {
+    for body in ["[{}]", r#"{"results":[{}],"next":null}"#] {
+        let (client, world) = client_with(vec![(1.0, answer(200, body))]);
+        assert_eq!(world.run(client.templates(None)).expect("a list"), json("[{}]"));
+    }
+    let (client, world) = client_with(vec![(1.0, text(200, "<html>")), (1.0, answer(200, "[]"))]);
+    assert_eq!(world.run(client.templates(None)).expect("a page in between is tried again"), json("[]"));
+    let (client, world) = client_with(vec![(1.0, answer(200, r#"{"oops":1}"#))]);
+    let failure = world.run(client.templates(None)).expect_err("no list");
+    assert_eq!(api_kind(&failure).map(|kind| kind.as_str()), Some("unexpected"));
+}
+
+#[test]
+fn remaining_credits_are_a_number() {
+    for (body, credits) in [
+        (r#"{"remaining_credits":12.5}"#, 12.5),
+        (r#"{"remaining_credits":"12.50"}"#, 12.5),
+        (r#"{"remaining_credits":0}"#, 0.0),
+    ] {
+        let (client, world) = client_with(vec![(1.0, answer(200, body))]);
+        assert_eq!(world.run(client.remaining_credits(None)).expect("a number"), credits);
+    }
+    for body in ["{}", "[]", r#"{"remaining_credits":"many"}"#, r#"{"remaining_credits":null}"#] {
+        let (client, world) = client_with(vec![(1.0, answer(200, body))]);
+        world.run(client.remaining_credits(None)).expect_err(body);
+    }
+}
+
+#[test]
+fn many_reads_in_an_outage_are_not_all_tried_again() {
+    let outage = Rc::new(Cell::new(true));
+    let over = Rc::clone(&outage);
+    let (client, world) =
+        client_of(move |_| (1.0, if outage.get() { answer(503, "{}") } else { answer(200, &job("done", "")) }));
+    for _ in 0..50 {
+        let client = client.clone();
+        world.spawn(async move {
+            client.get(ID, None).await.expect_err("down");
+        });
+    }
+    world.finish();
+    assert!(world.network().count() <= 60, "{} requests for 50 reads", world.network().count());
+    over.set(false);
+    for _ in 0..20 {
+        world.run(client.get(ID, None)).expect("up again");
+    }
+    over.set(true);
+    let before = world.network().count();
+    world.run(client.get(ID, None)).expect_err("down");
+    assert_eq!(world.network().count() - before, 4, "what was answered earned the tries back");
+}
+
+#[test]
+fn no_event_holds_a_variable() {
+    let (client, world) = client_with(vec![(1.0, answer(201, &job("pending", ""))), (1.0, answer(200, &rendered()))]);
+    let request = request().replace("\"text\"", "\"a secret\"");
+    world.run(client.submit(&request, named("op"))).expect("sent");
+    world.run(client.poll(ID, None, PollOptions::default(), None)).expect("done");
+    world.finish();
+    assert!(!format!("{:?} {:?}", world.events(), world.journal()).contains("a secret"));
+}
