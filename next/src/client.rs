@@ -20,8 +20,6 @@ use self::history::History;
 pub use self::operations::Operation;
 pub use self::polling::PollOptions;
 use self::polling::Watches;
-#[cfg(feature = "npm")]
-pub(crate) use self::tasks::{Either, race};
 use crate::api::{Endpoint, ModelVersion, Step};
 use crate::credits::PriceTable;
 use crate::error::Error;

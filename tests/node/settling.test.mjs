@@ -7,6 +7,8 @@ import { UNKNOWN_ID, answer, deferred, load, rejection, settles } from "./harnes
 
 const { TemplateJobs } = await load();
 
+// The new core, until it takes the place of today's.
+const isNext = "discard" in TemplateJobs.prototype;
 const request = { template_id: UNKNOWN_ID, variables: {} };
 const job = (status, more) => ({ id: UNKNOWN_ID, status, ...more });
 const over = (fetch, options) => new TemplateJobs({ baseUrl: "https://api.test", journal: "memory", apiId: String(Math.random()), previewTimeout: 10_000, fetch, ...options });
@@ -59,6 +61,7 @@ test("a charge that ends after its client was closed disturbs no other client", 
 });
 
 test("an operation that has expired is deleted only where the journal still has what was read", async () => {
+  if (isNext) return; // tests/host shows it, and much more
   const entry = `{"version":1,"fingerprint":1,"state":"ended","step":"submit","at":1,"job":"${UNKNOWN_ID}"}`;
   const deleted = [];
   const journal = { create: () => false, read: () => entry, write() {}, delete: (...given) => void deleted.push(given), list: (prefix) => [`${prefix}op`] };
@@ -403,7 +406,29 @@ test("a wasm place that answers a page is a LoadError that names it", async () =
   assert.equal(run(script), "LoadError true\nLoadError true\nLoadError true");
 });
 
+test("a panic rejects every call, a charge as unknown, and so does every later call", async () => {
+  if (!isNext) return;
+  const script = `
+    const { TemplateJobs } = await import(${JSON.stringify((await entry()).href)});
+    const { panicked } = await import(${JSON.stringify(new URL("panic.js", await entry()).href)});
+    const jobs = new TemplateJobs({ baseUrl: "https://api.test", journal: "memory", fetch: () => new Promise(() => {}) });
+    const id = ${JSON.stringify(UNKNOWN_ID)};
+    const calls = [jobs.get(id), jobs.poll(id), jobs.submit({ template_id: id, variables: {} }, { operation: "op" })];
+    let alive;
+    jobs.submit({ template_id: id, variables: {} }, { waitUntil: (promise) => { alive = promise; } }).catch(() => {});
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    panicked("by hand");
+    const settled = await Promise.allSettled(calls);
+    console.log(settled.map(({ reason }) => reason.name).join(), settled[2].reason.operation);
+    console.log(await Promise.race([alive.then(() => "rests"), new Promise((resolve) => setTimeout(resolve, 2_000, "is kept alive for ever"))]));
+    console.log(await jobs.get(id).catch(({ name, message }) => name + " " + /[Rr]eload/.test(message)));
+    process.exit(0);
+  `;
+  assert.equal(run(script), "LoadError,LoadError,ChargeUnknownError op\nrests\nLoadError true");
+});
+
 test("a trap rejects every call, a charge as unknown, and the next call has a fresh instance", async () => {
+  if (isNext) return; // its glue has one instance
   const script = `
     const { Instance } = WebAssembly;
     let made = 0;

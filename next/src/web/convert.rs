@@ -69,6 +69,10 @@ pub fn member(value: &JsValue) -> Member {
 
 /// A property of an object; undefined where the value is no object, or cannot be read.
 pub fn get(value: &JsValue, name: &str) -> JsValue {
+    // `Reflect.get` would throw, and what an import throws costs a place in a table for good.
+    if !value.is_object() {
+        return JsValue::UNDEFINED;
+    }
     Reflect::get(value, &JsValue::from_str(name)).unwrap_or_default()
 }
 

@@ -1,11 +1,11 @@
 //! The exported class of the npm package. The facade `client.js` snapshots, makes ids, loads the wasm and delegates.
 
-use std::cell::RefCell;
-use std::future::Future;
+use std::cell::{Cell, RefCell};
+use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
 
-use futures_channel::oneshot;
 use js_sys::{Array, Function, Promise};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::future_to_promise;
@@ -44,8 +44,48 @@ type Work = Pin<Box<dyn Future<Output = Result<JsValue, Error<JsValue>>>>>;
 #[wasm_bindgen]
 pub struct Core {
     client: Client<WebHost>,
-    /// The calls in progress; dropping the sender aborts one.
-    calls: Rc<RefCell<Vec<(u32, oneshot::Sender<()>)>>>,
+    /// The calls in progress, in the order of their numbers.
+    calls: Calls,
+}
+
+type Calls = Rc<RefCell<Vec<(u32, Rc<Call>)>>>;
+
+/// A call in progress.
+struct Call {
+    /// `None` once it is aborted or over.
+    work: RefCell<Option<Work>>,
+    aborted: Cell<bool>,
+    waker: Cell<Option<Waker>>,
+}
+
+impl Call {
+    /// The outcome of the call; `None` where it was aborted.
+    fn poll(&self, context: &mut Context<'_>) -> Poll<Option<Result<JsValue, Error<JsValue>>>> {
+        let mut work = self.work.borrow_mut();
+        let polled = work.as_mut().map(|work| work.as_mut().poll(context));
+        if self.aborted.get() {
+            *work = None;
+        }
+        match (polled, &*work) {
+            (Some(Poll::Ready(outcome)), Some(_)) => Poll::Ready(Some(outcome)),
+            (_, None) => Poll::Ready(None),
+            _ => {
+                self.waker.set(Some(context.waker().clone()));
+                Poll::Pending
+            }
+        }
+    }
+
+    /// Drops the work at once, with its timers, unless it is what calls this.
+    fn abort(&self) {
+        self.aborted.set(true);
+        if let Ok(mut work) = self.work.try_borrow_mut() {
+            *work = None;
+        }
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
 }
 
 #[wasm_bindgen]
@@ -196,36 +236,35 @@ impl Core {
 
     /// Aborts a call. A charge that may have been sent runs on.
     pub fn abort(&self, call: u32) {
-        let mut calls = self.calls.borrow_mut();
-        let found = calls.iter().position(|(number, _)| *number == call).map(|at| calls.swap_remove(at));
-        drop(calls);
-        drop(found);
+        let found = find(&self.calls, call).and_then(|at| self.calls.borrow().get(at).map(|(_, call)| Rc::clone(call)));
+        if let Some(call) = found {
+            call.abort();
+        }
     }
 
     /// The promise of a call. It rejects with the record of an error; where the call was aborted, with undefined.
     fn promise(&self, call: u32, work: impl Future<Output = Result<JsValue, Error<JsValue>>> + 'static) -> Promise {
-        let (sender, receiver) = oneshot::channel();
-        self.calls.borrow_mut().push((call, sender));
-        promise(self.client.clone(), Rc::clone(&self.calls), call, receiver, Box::pin(work))
+        let running =
+            Rc::new(Call { work: RefCell::new(Some(Box::pin(work))), aborted: Cell::new(false), waker: Cell::default() });
+        self.calls.borrow_mut().push((call, Rc::clone(&running)));
+        promise(self.client.clone(), Rc::clone(&self.calls), call, running)
     }
 }
 
-fn promise(
-    client: Client<WebHost>,
-    calls: Rc<RefCell<Vec<(u32, oneshot::Sender<()>)>>>,
-    call: u32,
-    aborted: oneshot::Receiver<()>,
-    work: Work,
-) -> Promise {
+/// The facade numbers calls in their order.
+fn find(calls: &Calls, call: u32) -> Option<usize> {
+    calls.borrow().binary_search_by_key(&call, |(number, _)| *number).ok()
+}
+
+fn promise(client: Client<WebHost>, calls: Calls, number: u32, call: Rc<Call>) -> Promise {
     future_to_promise(async move {
-        let ended = crate::client::race(work, aborted).await;
-        let mut calls = calls.borrow_mut();
-        if let Some(at) = calls.iter().position(|(number, _)| *number == call) {
-            calls.swap_remove(at);
+        let outcome = poll_fn(|context| call.poll(context)).await;
+        if let Some(at) = find(&calls, number) {
+            calls.borrow_mut().remove(at);
         }
-        match ended {
-            crate::client::Either::First(outcome) => outcome.map_err(|error| client.host().error_record(&error)),
-            crate::client::Either::Second(_) => Err(JsValue::UNDEFINED),
+        match outcome {
+            Some(outcome) => outcome.map_err(|error| client.host().error_record(&error)),
+            None => Err(JsValue::UNDEFINED),
         }
     })
 }
