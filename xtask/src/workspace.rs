@@ -73,7 +73,7 @@ impl Workspace {
 }
 
 /// The cargo that started this program, so that both use one toolchain.
-fn cargo() -> Command {
+pub fn cargo() -> Command {
     Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
 }
 

@@ -18,6 +18,7 @@ use crate::pack::{self, Package, Source};
 use crate::sandbox::{self, Sandbox};
 use crate::shell::{self, step};
 use crate::sizes::Size;
+use crate::toolchain::{self, CLIPPY, RUSTFMT};
 use crate::workspace::Workspace;
 use crate::{demo, npm};
 
@@ -246,11 +247,12 @@ fn has_video(workspace: &Workspace) -> bool {
 }
 
 fn format(lab: &mut Lab) -> Result<Counts> {
+    toolchain::ensure(&[&RUSTFMT])?;
     all_pass(&mut [lab.workspace.cargo().args(["fmt", "--all", "--check"])])
 }
 
 fn lint(lab: &mut Lab) -> Result<Counts> {
-    install_wasm_target()?;
+    toolchain::ensure(&[&CLIPPY])?;
     let clippy = || {
         let mut command = lab.workspace.cargo();
         command.arg("clippy");
@@ -279,7 +281,6 @@ fn mutants_suite(lab: &mut Lab) -> Result<Counts> {
 }
 
 fn docs(lab: &mut Lab) -> Result<Counts> {
-    install_wasm_target()?;
     let doc = || {
         let mut command = lab.workspace.cargo();
         command.args(["doc", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings");
@@ -347,7 +348,6 @@ fn browser_tests(lab: &mut Lab, variable: &str, driver: &Path) -> Result<Command
 
 /// The library's wasm tests. They learn the sandbox's address when they are compiled: a page has no environment.
 fn wasm_tests(lab: &mut Lab) -> Result<Command> {
-    install_wasm_target()?;
     let url = lab.sandbox_url()?;
     let runner = test_runner(lab)?;
     let mut command = lab.workspace.cargo();
@@ -372,7 +372,6 @@ fn pack_suite(lab: &mut Lab) -> Result<Counts> {
     if let Err(missing) = debian::find([&NODE, &NPM])? {
         return Ok(Counts::skipped(&missing));
     }
-    install_wasm_target()?;
     lab.package()?;
     Ok(Counts::passed(1))
 }
@@ -381,7 +380,6 @@ fn package(lab: &mut Lab) -> Result<Counts> {
     if let Err(missing) = debian::find([&NODE, &NPM])? {
         return Ok(Counts::skipped(&missing));
     }
-    install_wasm_target()?;
     let first = shell::read_file(&lab.package()?.tarball)?;
     lab.package = None;
     let package = lab.package()?;
@@ -393,7 +391,6 @@ fn node(lab: &mut Lab) -> Result<Counts> {
     if let Err(missing) = debian::find([&NODE, &NPM])? {
         return Ok(Counts::skipped(&missing));
     }
-    install_wasm_target()?;
     let tarball = lab.package()?.tarball;
     let project = install_package(&lab.workspace, &tarball)?;
     let url = lab.sandbox_url()?;
@@ -412,7 +409,6 @@ fn fuzz(lab: &mut Lab) -> Result<Counts> {
         counts += Counts::skipped(&missing);
         return Ok(counts);
     }
-    install_wasm_target()?;
     let tarball = lab.package()?.tarball;
     let project = install_package(&lab.workspace, &tarball)?;
     let file = lab.workspace.path("tests").join("node").join("fuzz.test.mjs");
@@ -427,7 +423,6 @@ fn runtimes(lab: &mut Lab) -> Result<Counts> {
         Ok(found) => found,
         Err(missing) => return Ok(Counts::skipped(&missing)),
     };
-    install_wasm_target()?;
     let Package { directory, tarball } = lab.package()?;
     let project = install_package(&lab.workspace, &tarball)?;
     let mut command = node_tests(&lab.workspace, "runtimes")?;
@@ -465,7 +460,6 @@ fn faults(lab: &mut Lab) -> Result<Counts> {
     if let Err(missing) = debian::find([&NODE, &NPM])? {
         return Ok(Counts::skipped(&missing));
     }
-    install_wasm_target()?;
     let tarball = lab.package()?.tarball;
     let project = install_package(&lab.workspace, &tarball)?;
     let table = lab.workspace.target.join("test").join("faults.md");
@@ -482,7 +476,6 @@ fn engines(lab: &mut Lab) -> Result<Counts> {
         Ok(found) => found,
         Err(missing) => return Ok(Counts::skipped(&missing)),
     };
-    install_wasm_target()?;
     let geckodriver = browser::geckodriver(&lab.workspace)?;
     let tarball = lab.package()?.tarball;
     let project = install_package(&lab.workspace, &tarball)?;
@@ -505,7 +498,6 @@ fn demo_suite(lab: &mut Lab) -> Result<Counts> {
         Ok(found) => found,
         Err(missing) => return Ok(Counts::skipped(&missing)),
     };
-    install_wasm_target()?;
     let package = lab.package()?.directory;
     let directories = demo::serve_directories(&lab.workspace, &package)?;
     let screenshots = lab.workspace.target.join("screenshots");
@@ -526,7 +518,6 @@ fn examples(lab: &mut Lab) -> Result<Counts> {
         Ok(found) => found,
         Err(missing) => return Ok(Counts::skipped(&missing)),
     };
-    install_wasm_target()?;
     let tarball = lab.package()?.tarball;
     let screenshots = lab.workspace.target.join("screenshots").join("examples");
     shell::fresh_directory(&screenshots)?;
@@ -648,18 +639,6 @@ fn install_package(workspace: &Workspace, tarball: &Path) -> Result<PathBuf> {
 
 fn sandbox_program(workspace: &Workspace) -> Result<PathBuf> {
     step("build the sandbox", || sandbox::build(workspace))
-}
-
-/// rust-toolchain.toml names the target, yet not every rustup acts on it.
-fn install_wasm_target() -> Result<()> {
-    let mut rustc = Command::new("rustc");
-    rustc.args(["--print", "target-libdir", "--target", "wasm32-unknown-unknown"]);
-    if Path::new(shell::read(&mut rustc)?.trim()).is_dir() {
-        return Ok(());
-    }
-    step("install Rust's wasm32-unknown-unknown target", || {
-        shell::run(Command::new("rustup").args(["target", "add", "wasm32-unknown-unknown"]))
-    })
 }
 
 /// Each command is one test, which passes when the command succeeds.
