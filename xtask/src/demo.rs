@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 
 use crate::pack::Source;
 use crate::sandbox::{self, Sandbox};
@@ -54,10 +54,14 @@ fn parse_port(text: &str) -> Result<u16> {
 
 pub fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode> {
     let start = Instant::now();
-    let built = wasm::build_with_glue(workspace)?;
-    let package = step("assemble the npm package", || pack::assemble(workspace, Source::Current, &built))?;
-    let directories = serve_directories(workspace, &package)?;
-    let program = step("build the sandbox", || sandbox::build(workspace))?;
+    // Side by side, since each has stretches in which it keeps only one core busy.
+    let (package, program) = std::thread::scope(|scope| {
+        let program = scope.spawn(|| step("build the sandbox", || sandbox::build(workspace)));
+        let package = build_package(workspace);
+        (package, program.join())
+    });
+    let directories = serve_directories(workspace, &package?)?;
+    let program = program.map_err(|_| anyhow!("building the sandbox panicked"))??;
 
     let mut command = Command::new(program);
     command.args(["--port", &options.port.to_string()]);
@@ -83,6 +87,11 @@ pub fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     bail!("the sandbox ended by itself ({status}); its message stands above");
+}
+
+fn build_package(workspace: &Workspace) -> Result<PathBuf> {
+    let built = wasm::build_with_glue(workspace)?;
+    step("assemble the npm package", || pack::assemble(workspace, Source::Current, &built))
 }
 
 /// What the sandbox serves: the page, and beside it the package under the path that the page imports.

@@ -8,6 +8,7 @@ mod sandbox;
 mod shell;
 mod sizes;
 mod test;
+mod toolchain;
 mod wasm;
 mod workspace;
 
@@ -16,6 +17,7 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 
 use crate::pack::Source;
+use crate::toolchain::WASM_TARGET;
 use crate::workspace::Workspace;
 
 const USAGE: &str = "\
@@ -49,19 +51,27 @@ fn run(words: &[String]) -> Result<ExitCode> {
         return Ok(ExitCode::FAILURE);
     };
     match command.as_str() {
-        "demo" => demo::run(&Workspace::find()?, &demo::Options::parse(rest)?),
-        "test" => Ok(test::run(Workspace::find()?, &test::Options::parse(rest)?)),
+        "demo" => {
+            let options = demo::Options::parse(rest)?;
+            toolchain::ensure(&[&WASM_TARGET])?;
+            demo::run(&Workspace::find()?, &options)
+        }
+        "test" => test::run(Workspace::find()?, &test::Options::parse(rest)?),
         "pack" => {
             let source = match rest {
                 [] => Source::Current,
                 [word] if word == Source::NEXT => Source::Next,
                 _ => bail!("`cargo xtask pack` takes `{}` or no argument, got `{}`", Source::NEXT, rest.join(" ")),
             };
+            toolchain::ensure(&[&WASM_TARGET])?;
             let package = pack::run(&Workspace::find()?, source)?;
             println!("{}", package.tarball.display());
             Ok(ExitCode::SUCCESS)
         }
-        "bench" => bench::run(&Workspace::find()?, rest),
+        "bench" => {
+            toolchain::ensure(&[&WASM_TARGET])?;
+            bench::run(&Workspace::find()?, rest)
+        }
         "help" | "--help" | "-h" => {
             print!("{USAGE}");
             Ok(ExitCode::SUCCESS)

@@ -20,6 +20,12 @@ pub fn build(workspace: &Workspace) -> Result<PathBuf> {
     Ok(workspace.program("sandbox"))
 }
 
+/// Builds the sandbox with all optimisations, to measure it or what talks to it, and returns where its program is.
+pub fn build_for_bench(workspace: &Workspace) -> Result<PathBuf> {
+    shell::run(workspace.cargo().args(["build", "--package", "sandbox", "--release"]))?;
+    Ok(workspace.release_program("sandbox"))
+}
+
 /// A running sandbox, ended when it is dropped.
 #[derive(Debug)]
 pub struct Sandbox {

@@ -14,7 +14,7 @@ pub fn step<T>(what: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
     println!("== {what}");
     let start = Instant::now();
     let result = work()?;
-    println!("   done in {}", seconds(start.elapsed()));
+    println!("   done in {} ({what})", seconds(start.elapsed()));
     Ok(result)
 }
 

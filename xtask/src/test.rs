@@ -16,6 +16,7 @@ use anyhow::{Result, bail};
 
 use crate::pack::Source;
 use crate::shell;
+use crate::toolchain::{self, WASM_TARGET};
 use crate::workspace::Workspace;
 use counts::Counts;
 use suites::{Lab, SUITES, Suite, When};
@@ -64,16 +65,17 @@ impl Options {
     }
 }
 
-pub fn run(workspace: Workspace, options: &Options) -> ExitCode {
+pub fn run(workspace: Workspace, options: &Options) -> Result<ExitCode> {
     let suites: Vec<&Suite> = SUITES.iter().filter(|suite| (suite.exists)(&workspace) && options.asks_for(suite)).collect();
     if options.list {
         for suite in suites {
             let when = if suite.when == When::All { " (with --all)" } else { "" };
             println!("{:14} {}{when}", suite.name, suite.what);
         }
-        return ExitCode::SUCCESS;
+        return Ok(ExitCode::SUCCESS);
     }
 
+    toolchain::ensure(&[&WASM_TARGET])?;
     let mut lab = Lab::new(workspace, options.source);
     let mut results = Vec::new();
     for suite in suites {
@@ -86,7 +88,7 @@ pub fn run(workspace: Workspace, options: &Options) -> ExitCode {
         let counts = if in_ci() { counts.without_skips() } else { counts };
         results.push((suite.name, counts, start.elapsed()));
     }
-    report(&results)
+    Ok(report(&results))
 }
 
 /// One line for each suite, then the one line that says it all.

@@ -59,21 +59,30 @@ impl Workspace {
         self.root.join(relative)
     }
 
-    /// A `cargo` that runs at the root.
+    /// A `cargo` that runs at the root. It draws no progress bar, since two of them may run at once.
     pub fn cargo(&self) -> Command {
         let mut command = cargo();
-        command.current_dir(&self.root);
+        command.current_dir(&self.root).env("CARGO_TERM_PROGRESS_WHEN", "never");
         command
     }
 
     /// A native program that cargo built in the dev profile.
     pub fn program(&self, name: &str) -> PathBuf {
-        self.target.join("debug").join(format!("{name}{}", std::env::consts::EXE_SUFFIX))
+        self.built("debug", name)
+    }
+
+    /// A native program that cargo built in the release profile.
+    pub fn release_program(&self, name: &str) -> PathBuf {
+        self.built("release", name)
+    }
+
+    fn built(&self, directory: &str, name: &str) -> PathBuf {
+        self.target.join(directory).join(format!("{name}{}", std::env::consts::EXE_SUFFIX))
     }
 }
 
 /// The cargo that started this program, so that both use one toolchain.
-fn cargo() -> Command {
+pub fn cargo() -> Command {
     Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
 }
 

@@ -19,9 +19,9 @@ pub fn run(workspace: &Workspace) -> Result<Value> {
         bail!("{missing}");
     }
     npm::install(workspace, TOOLS)?;
-    let program = step("build the sandbox", || sandbox::build(workspace))?;
+    let program = step("build the sandbox", || sandbox::build_for_bench(workspace))?;
     step("build the load generator", || {
-        shell::run(workspace.cargo().args(["build", "--package", "sandbox", "--example", "load"]))
+        shell::run(workspace.cargo().args(["build", "--package", "sandbox", "--example", "load", "--release"]))
     })?;
     let mut command = match shell::find_program(&["taskset"]) {
         Some(taskset) => {
@@ -35,7 +35,7 @@ pub fn run(workspace: &Workspace) -> Result<Value> {
         .current_dir(&workspace.root)
         .arg(workspace.path("tests/bench/load.mjs"))
         .arg(program)
-        .arg(workspace.program("examples/load"))
+        .arg(workspace.release_program("examples/load"))
         .arg(workspace.path(TOOLS))
         .arg(workspace.target.join("bench"));
     let text = step("measure the load", || shell::read(&mut command))?;

@@ -16,7 +16,7 @@ pub fn run(workspace: &Workspace) -> Result<Value> {
     }
     npm::install(workspace, super::BENCH)?;
     super::beside_the_peers(workspace)?;
-    let program = step("build the sandbox", || sandbox::build(workspace))?;
+    let program = step("build the sandbox", || sandbox::build_for_bench(workspace))?;
     let text = step("wait for many jobs", || {
         shell::read(Command::new("node").arg(workspace.path("tests/bench/watch.mjs")).arg(program))
     })?;

@@ -18,6 +18,7 @@ use crate::pack::{self, Package, Source};
 use crate::sandbox::{self, Sandbox};
 use crate::shell::{self, step};
 use crate::sizes::Size;
+use crate::toolchain::{self, CLIPPY, RUSTFMT};
 use crate::workspace::Workspace;
 use crate::{demo, npm};
 
@@ -252,11 +253,12 @@ fn has_video(workspace: &Workspace) -> bool {
 }
 
 fn format(lab: &mut Lab) -> Result<Counts> {
+    toolchain::ensure(&[&RUSTFMT])?;
     all_pass(&mut [lab.workspace.cargo().args(["fmt", "--all", "--check"])])
 }
 
 fn lint(lab: &mut Lab) -> Result<Counts> {
-    install_wasm_target()?;
+    toolchain::ensure(&[&CLIPPY])?;
     let clippy = || {
         let mut command = lab.workspace.cargo();
         command.arg("clippy");
@@ -285,7 +287,6 @@ fn mutants_suite(lab: &mut Lab) -> Result<Counts> {
 }
 
 fn docs(lab: &mut Lab) -> Result<Counts> {
-    install_wasm_target()?;
     let doc = || {
         let mut command = lab.workspace.cargo();
         command.args(["doc", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings");
@@ -353,7 +354,6 @@ fn browser_tests(lab: &mut Lab, variable: &str, driver: &Path) -> Result<Command
 
 /// The library's wasm tests. They learn the sandbox's address when they are compiled: a page has no environment.
 fn wasm_tests(lab: &mut Lab) -> Result<Command> {
-    install_wasm_target()?;
     let url = lab.sandbox_url()?;
     let runner = test_runner(lab)?;
     let mut command = lab.workspace.cargo();
@@ -378,7 +378,6 @@ fn pack_suite(lab: &mut Lab) -> Result<Counts> {
     if let Err(missing) = debian::find([&NODE, &NPM])? {
         return Ok(Counts::skipped(&missing));
     }
-    install_wasm_target()?;
     lab.package()?;
     Ok(Counts::passed(1))
 }
@@ -387,7 +386,6 @@ fn package(lab: &mut Lab) -> Result<Counts> {
     if let Err(missing) = debian::find([&NODE, &NPM])? {
         return Ok(Counts::skipped(&missing));
     }
-    install_wasm_target()?;
     let first = shell::read_file(&lab.package()?.tarball)?;
     lab.package = None;
     let package = lab.package()?;
@@ -399,7 +397,6 @@ fn node(lab: &mut Lab) -> Result<Counts> {
     if let Err(missing) = debian::find([&NODE, &NPM])? {
         return Ok(Counts::skipped(&missing));
     }
-    install_wasm_target()?;
     let tarball = lab.package()?.tarball;
     let project = install_package(&lab.workspace, &tarball)?;
     let url = lab.sandbox_url()?;
@@ -427,7 +424,6 @@ fn runtimes(lab: &mut Lab) -> Result<Counts> {
         Ok(found) => found,
         Err(missing) => return Ok(Counts::skipped(&missing)),
     };
-    install_wasm_target()?;
     let Package { directory, tarball } = lab.package()?;
     let project = install_package(&lab.workspace, &tarball)?;
     let mut command = node_tests(&lab.workspace, "runtimes")?;
@@ -465,7 +461,6 @@ fn faults(lab: &mut Lab) -> Result<Counts> {
     if let Err(missing) = debian::find([&NODE, &NPM])? {
         return Ok(Counts::skipped(&missing));
     }
-    install_wasm_target()?;
     let tarball = lab.package()?.tarball;
     let project = install_package(&lab.workspace, &tarball)?;
     let table = lab.workspace.target.join("test").join("faults.md");
@@ -482,7 +477,6 @@ fn engines(lab: &mut Lab) -> Result<Counts> {
         Ok(found) => found,
         Err(missing) => return Ok(Counts::skipped(&missing)),
     };
-    install_wasm_target()?;
     let geckodriver = browser::geckodriver(&lab.workspace)?;
     let tarball = lab.package()?.tarball;
     let project = install_package(&lab.workspace, &tarball)?;
@@ -505,7 +499,6 @@ fn demo_suite(lab: &mut Lab) -> Result<Counts> {
         Ok(found) => found,
         Err(missing) => return Ok(Counts::skipped(&missing)),
     };
-    install_wasm_target()?;
     let package = lab.package()?.directory;
     let directories = demo::serve_directories(&lab.workspace, &package)?;
     let screenshots = lab.workspace.target.join("screenshots");
@@ -526,7 +519,6 @@ fn examples(lab: &mut Lab) -> Result<Counts> {
         Ok(found) => found,
         Err(missing) => return Ok(Counts::skipped(&missing)),
     };
-    install_wasm_target()?;
     let tarball = lab.package()?.tarball;
     let screenshots = lab.workspace.target.join("screenshots").join("examples");
     shell::fresh_directory(&screenshots)?;
@@ -602,7 +594,6 @@ fn kills(lab: &mut Lab) -> Result<Counts> {
 
 /// One file of the suite `node`, with a setting that makes it the long run.
 fn one_node_file(lab: &mut Lab, suite: &str, file: &str, setting: (&str, &str)) -> Result<Counts> {
-    install_wasm_target()?;
     let tarball = lab.package()?.tarball;
     let project = install_package(&lab.workspace, &tarball)?;
     let file = lab.workspace.path("tests").join("node").join(file);
@@ -665,18 +656,6 @@ fn install_package(workspace: &Workspace, tarball: &Path) -> Result<PathBuf> {
 
 fn sandbox_program(workspace: &Workspace) -> Result<PathBuf> {
     step("build the sandbox", || sandbox::build(workspace))
-}
-
-/// rust-toolchain.toml names the target, yet not every rustup acts on it.
-fn install_wasm_target() -> Result<()> {
-    let mut rustc = Command::new("rustc");
-    rustc.args(["--print", "target-libdir", "--target", "wasm32-unknown-unknown"]);
-    if Path::new(shell::read(&mut rustc)?.trim()).is_dir() {
-        return Ok(());
-    }
-    step("install Rust's wasm32-unknown-unknown target", || {
-        shell::run(Command::new("rustup").args(["target", "add", "wasm32-unknown-unknown"]))
-    })
 }
 
 /// Each command is one test, which passes when the command succeeds.
