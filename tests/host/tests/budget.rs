@@ -284,6 +284,35 @@ fn two_tabs_that_race_for_one_operation_leave_its_credits_set_aside() {
 }
 
 #[test]
+fn two_tabs_of_which_one_is_refused_set_aside_exactly_what_was_charged() {
+    for key in [None, Some("november")] {
+        for second in (0..80).map(|step| f64::from(step) * 2.5) {
+            let world = World::new();
+            let refused = Cell::new(false);
+            world.script(move |sent| match sent.endpoint {
+                Endpoint::Submit if !refused.replace(true) => (50.0, answer(400, "{}")),
+                Endpoint::Submit => (50.0, answer(201, &job("pending", ""))),
+                _ => (1.0, answer(200, &job("running", ""))),
+            });
+            world.journal().plan_all(Plan::answers_after(10.0));
+            let host = world.process();
+            host.memory().plan_all(Plan::answers_after(10.0));
+            for (wait, host) in [0.0, second].into_iter().zip([host.sibling(), host.clone()]) {
+                let (client, clock) = (host.client(limited(9.0, key)), world.clone());
+                world.spawn(async move {
+                    clock.sleep(wait).await;
+                    let _ = client.submit(&request(), priced("op")).await;
+                });
+            }
+            world.finish();
+            let charged = world.network().charges() - 1;
+            let journal = if key.is_some() { world.journal() } else { host.memory() };
+            assert_eq!(journal.marks("budget").len(), charged, "{key:?}, the second after {second} ms: {journal:?}");
+        }
+    }
+}
+
+#[test]
 fn a_budget_whose_journal_fails_or_hangs_sends_nothing_and_sets_nothing_aside() {
     for plan in [Plan::THROWS, Plan::HANGS, Plan::WORKS_AND_THROWS] {
         for method in [Method::Create, Method::List] {

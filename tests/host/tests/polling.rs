@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use custom_template_jobs_next::api::{Endpoint, Goal};
 use custom_template_jobs_next::client::{Client, PollOptions};
-use custom_template_jobs_next::host::{Answer, Body, Env, Reply as HostReply};
+use custom_template_jobs_next::host::{Answer, Body, Env, OnUpdate};
 use custom_template_jobs_next::poll::{FLOOR, Look};
 use serde_json::Value;
 use test_host::cases::*;
@@ -319,7 +319,7 @@ fn a_machine_that_slept_counts_only_the_time_that_it_was_awake() {
 
 type Log = Rc<RefCell<Vec<String>>>;
 
-fn writing(log: &Log) -> Box<dyn Fn(&Value, Look)> {
+fn writing(log: &Log) -> OnUpdate<Value> {
     let log = Rc::clone(log);
     Box::new(move |job, look| {
         assert!(look.in_ms >= 0.0);
@@ -889,8 +889,10 @@ fn busy_world(seed: u64) -> (Client<TestHost>, World) {
     (world.process().client(config()), world)
 }
 
+type Act = fn(&Cast);
+
 /// What a listener may do, and which of the first three calls it leaves.
-const ACTS: [(fn(&Cast), &[usize]); 7] = [
+const ACTS: [(Act, &[usize]); 7] = [
     (|cast| cast.drop(0), &[0]),
     (|cast| cast.drop(1), &[1]),
     (|cast| cast.drop(2), &[2]),
@@ -1012,7 +1014,7 @@ fn a_crash_of_one_tab_does_not_keep_another_from_polling() {
     world.have_locks();
     world.have_tabs();
     world.script(|sent| match sent.at {
-        at if at < 30_000.0 && sent.host == 0 => (f64::INFINITY, HostReply::Failed { code: None, cause: None }),
+        at if at < 30_000.0 && sent.host == 0 => (f64::INFINITY, failed("")),
         _ => of(&job("done", VIDEO), sent.job_id()),
     });
     let [one, other] = [0, 1].map(|_| world.process().client(config()));
