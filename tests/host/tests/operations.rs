@@ -465,6 +465,23 @@ fn discard_frees_the_id_and_the_budget_of_an_unknown_operation() {
 }
 
 #[test]
+fn a_discard_whose_acknowledgement_was_lost_frees_everything_all_the_same() {
+    for plan in [Plan::WORKS_AND_THROWS, Plan::WORKS_AND_HANGS] {
+        let world = World::new();
+        world.script(|_| (1.0, failed("ECONNRESET")));
+        let client = world.process().client(limited(9.0, Some("november")));
+        let options = ChargeOptions { seconds: Some(30.0), ..named("op") };
+        world.run(client.submit(&request(), options)).expect_err("lost");
+        world.journal().plan(move |call| {
+            let of_entry = call.method == Method::Delete && call.key.ends_with("/op") && !call.key.contains(':');
+            if of_entry { plan.clone() } else { Plan::USUAL }
+        });
+        world.run(client.discard("op")).expect("it is gone");
+        assert!(world.journal().is_empty(), "{:?}", world.journal());
+    }
+}
+
+#[test]
 fn discard_takes_only_an_unknown_operation() {
     let (client, world) = client_of(|sent| match sent.operation.as_deref() {
         Some("slow") => (1_000.0, answer(201, &job("pending", "").replace(ID, OTHER))),

@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use custom_template_jobs_next::api::{Endpoint, Goal};
 use custom_template_jobs_next::client::{Client, PollOptions};
+use custom_template_jobs_next::error::ApiKind;
 use custom_template_jobs_next::host::{Answer, Body, Env, OnUpdate};
 use custom_template_jobs_next::poll::{FLOOR, Look};
 use serde_json::Value;
@@ -136,7 +137,7 @@ fn a_refusal_ends_a_wait_at_once() {
     for (status, kind) in [(401, "authentication"), (403, "authentication"), (404, "not_found")] {
         let (client, world) = client_with(vec![(1.0, answer(status, "{}"))]);
         let failure = poll(&world, &client, video()).expect_err("refused");
-        assert_eq!(api_kind(&failure).map(|kind| kind.as_str()), Some(kind));
+        assert_eq!(api_kind(&failure).map(ApiKind::as_str), Some(kind));
         assert_eq!(failure.job_id(), Some(ID));
         assert_eq!(world.network().count(), 1);
     }
@@ -342,8 +343,8 @@ fn watching(client: &Client<TestHost>, world: &World, options: PollOptions) -> L
 /// Begins a wait for each of the jobs; how each ended, as it does.
 fn waiting(client: &Client<TestHost>, world: &World, ids: &[String], options: PollOptions) -> Log {
     let log = Log::default();
-    for id in ids.iter().cloned() {
-        let (client, ended) = (client.clone(), Rc::clone(&log));
+    for id in ids {
+        let (client, id, ended) = (client.clone(), id.clone(), Rc::clone(&log));
         world.spawn(async move {
             let end = client.poll(&id, None, options, None).await;
             ended.borrow_mut().push(end.map_or_else(|failure| failure.name().into(), |_| "done".into()));
