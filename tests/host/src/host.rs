@@ -131,6 +131,11 @@ impl TestHost {
         self.0.world.executor.kill(self.0.scope);
     }
 
+    /// Whether the process has crashed.
+    pub fn is_dead(&self) -> bool {
+        !self.0.alive.get()
+    }
+
     /// The world.
     pub fn world(&self) -> World {
         World(Rc::clone(&self.0.world))

@@ -7,6 +7,7 @@ use custom_template_jobs_next::api::Endpoint;
 use custom_template_jobs_next::client::{ChargeOptions, Client, Config, PollOptions};
 use custom_template_jobs_next::credits::{Price, PriceTable};
 use test_host::cases::*;
+use test_host::random::Random;
 use test_host::{Method, Plan, Reply, Sent, TestHost, World, answer, failed};
 
 /// For 30 seconds of video: a submit is 5 credits, a render 4, a preview 1.
@@ -279,6 +280,45 @@ fn two_tabs_that_race_for_one_operation_leave_its_credits_set_aside() {
             assert_eq!(world.network().charges(), 1);
             let failure = world.run(clients[0].submit(&request(), priced("other"))).expect_err("5 of 9 are spent");
             assert_eq!(budget(&failure), Some((5.0, 4.0)), "{key:?}, the second after {second} ms");
+        }
+    }
+}
+
+#[test]
+fn attempts_of_one_operation_set_aside_exactly_what_was_charged() {
+    for seed in 0..400 {
+        for key in [None, Some("november")] {
+            let world = World::seeded(seed);
+            let mut random = Random::new(seed);
+            world.script(move |sent| match sent.endpoint {
+                Endpoint::Submit if random.below(2) == 0 => (20.0, answer(400, "{}")),
+                Endpoint::Submit => (20.0, answer(201, &job("pending", ""))),
+                _ => (1.0, answer(200, &job("running", ""))),
+            });
+            let mut random = Random::new(!seed);
+            let mut delays = move || Plan::works_after(random.fraction() * 20.0);
+            let host = world.process();
+            if key.is_some() {
+                world.journal().plan(move |_| delays());
+            } else {
+                host.memory().plan(move |_| delays());
+            }
+            let calls: Vec<_> = (0..3)
+                .map(|_| {
+                    let (client, clock) = (host.sibling().client(limited(9.0, key)), world.clone());
+                    let wait = world.random(Random::fraction) * 100.0;
+                    world.start(async move {
+                        clock.sleep(wait).await;
+                        client.submit(&request(), priced("op")).await
+                    })
+                })
+                .collect();
+            world.finish();
+            assert!(calls.iter().all(test_host::world::Started::is_done));
+            let journal = if key.is_some() { world.journal() } else { host.memory() };
+            let charged = world.journal().operations().len();
+            assert!(charged <= 1);
+            assert_eq!(journal.marks("budget").len(), charged, "seed {seed}, {key:?}: {journal:?}");
         }
     }
 }

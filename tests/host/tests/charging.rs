@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use custom_template_jobs_next::api::Endpoint;
 use custom_template_jobs_next::charge::State;
-use custom_template_jobs_next::client::{ChargeOptions, Client};
+use custom_template_jobs_next::client::{ChargeOptions, Client, Config, PollOptions};
 use custom_template_jobs_next::error::ErrorKind;
 use custom_template_jobs_next::host::{Env, Unusable};
 use serde_json::Value;
@@ -295,11 +295,11 @@ fn an_early_preview_url_is_not_taken_for_a_render() {
     let client = world.process().client(config());
     let pending = world.run(client.preview_async(&request(), named("preview"))).expect("sent");
     let id = pending["id"].as_str().expect("an id");
-    let early = world.run(client.poll(id, Some(pending.clone()), Default::default(), None)).expect("its URL");
+    let early = world.run(client.poll(id, Some(pending.clone()), PollOptions::default(), None)).expect("its URL");
     assert_eq!((&early["status"], early["preview"].is_string()), (&json("\"running\""), true));
     let rendering = world.run(client.render(id, None, of_render(id))).expect("rendered once the preview is done");
     assert_eq!(provider.charges().len(), 2, "the preview and the render");
-    let video = world.run(client.poll(id, Some(rendering), Default::default(), None)).expect("the video");
+    let video = world.run(client.poll(id, Some(rendering), PollOptions::default(), None)).expect("the video");
     assert!(video["video_output"].is_string());
 }
 
@@ -341,7 +341,7 @@ fn one_job_in_two_spellings_is_one_charge() {
 fn spellings_of_one_base_url_with_a_slash_or_without_are_one_namespace() {
     let (client, world) = client_with(vec![(1.0, answer(201, &job("pending", "")))]);
     world.run(client.submit(&request(), named("op"))).expect("sent");
-    let config = custom_template_jobs_next::client::Config::new("https://api.test", "id", "me");
+    let config = Config::new("https://api.test", "id", "me");
     let other = world.process().client(config);
     assert_eq!(world.run(other.pending()).expect("listed").len(), 1);
 }
@@ -391,7 +391,7 @@ fn redelivery_of_one_operation_charges_once_though_its_render_failed() {
         // Each delivery is another process of a queue.
         let client = world.process().client(config());
         let job = world.run(client.render(id, None, named("op"))).expect("the job");
-        let failure = world.run(client.poll(id, Some(job), Default::default(), None)).expect_err("it fails");
+        let failure = world.run(client.poll(id, Some(job), PollOptions::default(), None)).expect_err("it fails");
         assert_eq!(failure.name(), "JobFailedError", "delivery {delivery}");
         world.pass(60_000.0);
         assert_eq!(renders(), 1, "delivery {delivery}");
@@ -399,7 +399,7 @@ fn redelivery_of_one_operation_charges_once_though_its_render_failed() {
     // To pay again takes an operation of its own.
     provider.set(|manner| manner.fails = false);
     let job = world.run(client.render(id, None, named("another"))).expect("sent");
-    world.run(client.poll(id, Some(job), Default::default(), None)).expect("the video");
+    world.run(client.poll(id, Some(job), PollOptions::default(), None)).expect("the video");
     assert_eq!(provider.charges().len(), 3);
 }
 
@@ -518,6 +518,24 @@ fn a_create_that_succeeds_after_it_was_given_up_is_deleted_by_its_owner() {
             }
         }
     }
+}
+
+#[test]
+fn a_create_that_is_acknowledged_after_it_was_given_up_keeps_the_entry_of_its_charge() {
+    // It wrote at once, so the charge goes on; the acknowledgement comes while it is in flight.
+    let ([one, other], world) = tabs(|_| (60_000.0, answer(201, &job("pending", ""))), &config());
+    world.journal().plan(|call| {
+        if call.host == 0 && call.method == Method::Create { Plan::answers_after(40_000.0) } else { Plan::USUAL }
+    });
+    let options = ChargeOptions { timeout: Some(200_000.0), ..named("op") };
+    let call = world.start(async move { one.submit(&request(), options).await });
+    world.pass(50_000.0);
+    assert_eq!((world.network().charges(), states(&world)), (1, vec!["sending".to_owned()]));
+    let failure = world.run(other.submit(&request(), named("op"))).expect_err("it is in flight");
+    assert_eq!(failure.name(), "ChargeUnknownError");
+    world.finish();
+    assert_eq!(call.take().expect("over").expect("its job")["id"], ID);
+    assert_eq!((world.network().charges(), states(&world)), (1, vec!["bound".to_owned()]));
 }
 
 #[test]
@@ -870,14 +888,14 @@ type Cast = (Client<TestHost>, World, Upstream);
 fn at_any_moment(test: impl Fn(&Cast, f64, bool, &'static [Fate], &str)) {
     for fates in FATES {
         for render in [false, true] {
-            let cast = || {
+            let begin = || {
                 let upstream = Upstream::default();
                 let (client, world) = client_of(upstream.script(fates));
                 world.journal().plan_all(Plan::answers_after(JOURNAL));
                 (client, world, upstream)
             };
             // Just before, at and just after everything that happens.
-            let (client, world, _) = cast();
+            let (client, world, _) = begin();
             let _call = world.start(charging(client.clone(), render, None));
             let mut moments = Vec::new();
             while world.step() {
@@ -887,10 +905,10 @@ fn at_any_moment(test: impl Fn(&Cast, f64, bool, &'static [Fate], &str)) {
             moments.retain(|moment| *moment >= 0.0);
             moments.dedup();
             for moment in moments {
-                let cast = cast();
-                let case = format!("{fates:?}, render: {render}, at {moment}");
-                test(&cast, moment, render, fates, &case);
-                assert!(cast.2.charged.get() <= 1, "{case}");
+                let cast = begin();
+                let name = format!("{fates:?}, render: {render}, at {moment}");
+                test(&cast, moment, render, fates, &name);
+                assert!(cast.2.charged.get() <= 1, "{name}");
             }
         }
     }
@@ -1031,7 +1049,7 @@ fn a_charge_with_any_faults_in_any_order_is_charged_at_most_once_an_operation() 
         let calls: Vec<_> = (0..6)
             .map(|call| {
                 let (client, clock) = (clients[call % 2].clone(), world.clone());
-                let wait = world.random(|random| random.fraction()) * 2_000.0;
+                let wait = world.random(test_host::random::Random::fraction) * 2_000.0;
                 world.start(async move {
                     clock.sleep(wait).await;
                     client.submit(&request(), named(["one", "two", "three"][call / 2])).await
@@ -1044,9 +1062,9 @@ fn a_charge_with_any_faults_in_any_order_is_charged_at_most_once_an_operation() 
         }
         let charges: Vec<Charge> = provider.charges();
         for operation in ["one", "two", "three"] {
-            let charged = charges.iter().filter(|charge| charge.operation.as_deref() == Some(operation)).count();
-            assert!(charged <= 1, "seed {seed}: {operation} was charged {charged} times");
-            if charged == 1 {
+            let count = charges.iter().filter(|charge| charge.operation.as_deref() == Some(operation)).count();
+            assert!(count <= 1, "seed {seed}: {operation} was charged {count} times");
+            if count == 1 {
                 let kept = world.journal().operations().iter().any(|(key, _)| key == operation);
                 assert!(kept, "seed {seed}: {operation} is lost");
             }

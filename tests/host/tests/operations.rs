@@ -132,9 +132,10 @@ fn pending_reads_only_what_is_open() {
 fn with_ended(count: usize, config: Config, explicit: bool) -> (Client<TestHost>, World) {
     let made = Cell::new(0);
     let world = World::new();
-    world.script(move |sent| match sent.endpoint {
-        Endpoint::Get => (0.0, answer(200, &rendered().replace(ID, sent.job_id()))),
-        _ => {
+    world.script(move |sent| {
+        if sent.endpoint == Endpoint::Get {
+            (0.0, answer(200, &rendered().replace(ID, sent.job_id())))
+        } else {
             made.set(made.get() + 1);
             (0.0, answer(201, &job("pending", "").replace("11111111", &format!("{:08}", made.get()))))
         }
@@ -464,6 +465,23 @@ fn discard_frees_the_id_and_the_budget_of_an_unknown_operation() {
 }
 
 #[test]
+fn a_discard_whose_acknowledgement_was_lost_frees_everything_all_the_same() {
+    for plan in [Plan::WORKS_AND_THROWS, Plan::WORKS_AND_HANGS] {
+        let world = World::new();
+        world.script(|_| (1.0, failed("ECONNRESET")));
+        let client = world.process().client(limited(9.0, Some("november")));
+        let options = ChargeOptions { seconds: Some(30.0), ..named("op") };
+        world.run(client.submit(&request(), options)).expect_err("lost");
+        world.journal().plan(move |call| {
+            let of_entry = call.method == Method::Delete && call.key.ends_with("/op") && !call.key.contains(':');
+            if of_entry { plan.clone() } else { Plan::USUAL }
+        });
+        world.run(client.discard("op")).expect("it is gone");
+        assert!(world.journal().is_empty(), "{:?}", world.journal());
+    }
+}
+
+#[test]
 fn discard_takes_only_an_unknown_operation() {
     let (client, world) = client_of(|sent| match sent.operation.as_deref() {
         Some("slow") => (1_000.0, answer(201, &job("pending", "").replace(ID, OTHER))),
@@ -584,6 +602,35 @@ fn an_end_that_cannot_be_written_is_written_later() {
 }
 
 #[test]
+fn a_verdict_that_could_not_be_written_is_written_with_the_end() {
+    let (client, world) = client_of(at_once);
+    world.journal().plan_method(Method::Replace, Plan::THROWS);
+    world.run(client.submit(&request(), named("op"))).expect("its job");
+    assert_eq!(states(&world), ["sending"]);
+    world.journal().plan_all(Plan::USUAL);
+    world.run(client.poll(ID, None, PollOptions::default(), None)).expect("done");
+    world.finish();
+    assert_eq!(states(&world), ["ended"]);
+    assert!(pending(&world, &client).is_empty());
+}
+
+#[test]
+fn an_end_whose_acknowledgement_was_lost_expires_all_the_same() {
+    let (client, world) = client_of(at_once);
+    world.run(client.submit(&request(), named("op"))).expect("sent");
+    world.journal().plan_method(Method::Replace, Plan::WORKS_AND_THROWS);
+    world.run(client.poll(ID, None, PollOptions::default(), None)).expect("done");
+    world.finish();
+    world.journal().plan_all(Plan::USUAL);
+    for _ in 0..2 {
+        assert!(pending(&world, &world.process().client(config())).is_empty());
+        world.finish();
+        world.pass(61.0 * DAY);
+    }
+    assert!(world.journal().operations().is_empty(), "{:?}", world.journal());
+}
+
+#[test]
 fn everything_that_was_charged_is_known_whenever_a_process_crashes() {
     for seed in 0..300 {
         let world = World::seeded(seed);
@@ -601,7 +648,7 @@ fn everything_that_was_charged_is_known_whenever_a_process_crashes() {
                 let id = job["id"].as_str().unwrap_or_default().to_owned();
                 calling.poll(&id, Some(job), PollOptions::default(), None).await
             });
-            let crash = world.random(|random| random.fraction()) * 400.0;
+            let crash = world.random(test_host::random::Random::fraction) * 400.0;
             world.pass(crash);
             client.host().crash();
         }

@@ -6,7 +6,8 @@ use std::rc::Rc;
 
 use custom_template_jobs_next::api::{Endpoint, Goal};
 use custom_template_jobs_next::client::{Client, PollOptions};
-use custom_template_jobs_next::host::{Answer, Body, Env, Reply as HostReply};
+use custom_template_jobs_next::error::ApiKind;
+use custom_template_jobs_next::host::{Answer, Body, Env, OnUpdate};
 use custom_template_jobs_next::poll::{FLOOR, Look};
 use serde_json::Value;
 use test_host::cases::*;
@@ -136,7 +137,7 @@ fn a_refusal_ends_a_wait_at_once() {
     for (status, kind) in [(401, "authentication"), (403, "authentication"), (404, "not_found")] {
         let (client, world) = client_with(vec![(1.0, answer(status, "{}"))]);
         let failure = poll(&world, &client, video()).expect_err("refused");
-        assert_eq!(api_kind(&failure).map(|kind| kind.as_str()), Some(kind));
+        assert_eq!(api_kind(&failure).map(ApiKind::as_str), Some(kind));
         assert_eq!(failure.job_id(), Some(ID));
         assert_eq!(world.network().count(), 1);
     }
@@ -319,7 +320,7 @@ fn a_machine_that_slept_counts_only_the_time_that_it_was_awake() {
 
 type Log = Rc<RefCell<Vec<String>>>;
 
-fn writing(log: &Log) -> Box<dyn Fn(&Value, Look)> {
+fn writing(log: &Log) -> OnUpdate<Value> {
     let log = Rc::clone(log);
     Box::new(move |job, look| {
         assert!(look.in_ms >= 0.0);
@@ -342,8 +343,8 @@ fn watching(client: &Client<TestHost>, world: &World, options: PollOptions) -> L
 /// Begins a wait for each of the jobs; how each ended, as it does.
 fn waiting(client: &Client<TestHost>, world: &World, ids: &[String], options: PollOptions) -> Log {
     let log = Log::default();
-    for id in ids.iter().cloned() {
-        let (client, ended) = (client.clone(), Rc::clone(&log));
+    for id in ids {
+        let (client, id, ended) = (client.clone(), id.clone(), Rc::clone(&log));
         world.spawn(async move {
             let end = client.poll(&id, None, options, None).await;
             ended.borrow_mut().push(end.map_or_else(|failure| failure.name().into(), |_| "done".into()));
@@ -889,8 +890,10 @@ fn busy_world(seed: u64) -> (Client<TestHost>, World) {
     (world.process().client(config()), world)
 }
 
+type Act = fn(&Cast);
+
 /// What a listener may do, and which of the first three calls it leaves.
-const ACTS: [(fn(&Cast), &[usize]); 7] = [
+const ACTS: [(Act, &[usize]); 7] = [
     (|cast| cast.drop(0), &[0]),
     (|cast| cast.drop(1), &[1]),
     (|cast| cast.drop(2), &[2]),
@@ -1012,7 +1015,7 @@ fn a_crash_of_one_tab_does_not_keep_another_from_polling() {
     world.have_locks();
     world.have_tabs();
     world.script(|sent| match sent.at {
-        at if at < 30_000.0 && sent.host == 0 => (f64::INFINITY, HostReply::Failed { code: None, cause: None }),
+        at if at < 30_000.0 && sent.host == 0 => (f64::INFINITY, failed("")),
         _ => of(&job("done", VIDEO), sent.job_id()),
     });
     let [one, other] = [0, 1].map(|_| world.process().client(config()));
