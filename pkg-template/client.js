@@ -466,12 +466,11 @@ export class TemplateJobs {
       call.left = true;
       call.over();
     };
-    const late = () =>
-      fail(problem(
-        wanted === POLL && own <= usual ? "PollTimeoutError" : "ConnectionError",
-        "The WebAssembly was not loaded in time; nothing was sent. Check that custom_template_jobs_bg.wasm is served, or raise timeout.",
-        { sent: false, jobId: given.id, ...call.about },
-      ));
+    const late = () => {
+      const message = "The WebAssembly was not loaded in time; nothing was sent. Check that custom_template_jobs_bg.wasm is served, or raise timeout.";
+      if (wanted === POLL && given.timeout <= usual) fail(problem("PollTimeoutError", message, { jobId: given.id }));
+      else fail(problem("ConnectionError", message, { sent: false, ...call.about }));
+    };
     const timer = setTimeout(late, Math.min(ms, LONGEST));
     init()
       .then(() => {
