@@ -4,9 +4,14 @@
 // thrown here, and rejects the call.
 
 import { imports } from "./custom_template_jobs_bg.js";
-import { Plumbing, calls, clients, hasTabs, inBrowser, later, report } from "./plumbing.js";
+import { checkOperation, newOperation } from "./operation.js";
+import { copyOptions, readOptions } from "./options.js";
+import { LONGEST, Plumbing, calls, clients, hasTabs, inBrowser, keptOf, later, report } from "./plumbing.js";
+import { redact, redactError } from "./redact.js";
+import { snapshot } from "./snapshot.js";
 import { Tabs } from "./tabs.js";
 import { attach, put, value } from "./values.js";
+import { fillWebhook, parseWebhook as readWebhook } from "./webhook.js";
 
 // What the core is told.
 const [
@@ -17,14 +22,18 @@ const [
 /* ---- errors ---------------------------------------------------------------------------------- */
 
 export class TemplateJobsError extends Error {
-  constructor({ message, cause, text, ...rest }, secret) {
-    super(message, cause === undefined ? undefined : { cause: plainCause(cause, secret) });
-    if (rest.name === "ApiError") {
-      rest.body ??= text;
-      const { body } = rest;
-      rest.fields = body && typeof body === "object" && !Array.isArray(body) && !body.detail ? body : {};
+  constructor({ cause, ...record }, secrets = []) {
+    const { message, text, ...members } = { ...redact(record, secrets), ...keptOf(record) };
+    super(message, cause === undefined ? undefined : { cause: redactError(cause, secrets) });
+    if (members.name === "ApiError") {
+      members.body ??= text;
+      const { body } = members;
+      members.fields = body && typeof body === "object" && !Array.isArray(body) && !body.detail ? body : {};
     }
-    Object.assign(this, rest);
+    // Defined, and not assigned: `Error.prototype` may be frozen.
+    for (const [key, value] of Object.entries(members)) {
+      Object.defineProperty(this, key, { value, enumerable: true, writable: true, configurable: true });
+    }
   }
 }
 
@@ -34,19 +43,14 @@ export const isTemplateJobsError = (error) => error instanceof TemplateJobsError
 const brand = Symbol.for("custom-template-jobs.error");
 Object.defineProperty(TemplateJobsError.prototype, brand, { value: true });
 
-const problem = (name, message, more) => new TemplateJobsError({ name, message, ...more });
+const problem = (name, message, more, secrets) => new TemplateJobsError({ name, message, ...more }, secrets);
 
-// A runtime's error may hold the request, and so the key: only its words are kept, without the key.
-function plainCause(cause, secret) {
+// Runs a check that throws `{ field, message }`.
+function checked(secrets, check, ...given) {
   try {
-    const words = String(cause?.message ?? cause);
-    const plain = new Error(secret ? words.replaceAll(secret, "…") : words);
-    plain.name = String(cause?.name ?? "Error");
-    const code = cause?.code ?? cause?.cause?.code;
-    if (code !== undefined) plain.code = code;
-    return plain;
-  } catch {
-    return new Error("unreadable");
+    return check(...given);
+  } catch ({ field, message, cause }) {
+    throw problem("InvalidRequestError", message, { field, cause }, secrets);
   }
 }
 
@@ -138,16 +142,33 @@ function crash(cause) {
 
 let youngest = 0; // the number of the call that was made last
 
+// Why a call ended that was aborted. Not every signal gives a reason.
+const reasonOf = (signal) => signal.reason ?? new DOMException("This operation was aborted", "AbortError");
+
+function checkSignal({ signal, waitUntil, onUpdate }) {
+  const refuse = (field, advice) => {
+    throw { field, message: `${field} ${advice}` };
+  };
+  let listens = !signal;
+  try {
+    listens ||= typeof signal.aborted === "boolean" && typeof signal.addEventListener === "function";
+  } catch {}
+  if (!listens) refuse("signal", "must be an AbortSignal");
+  if (waitUntil !== undefined && typeof waitUntil !== "function") refuse("waitUntil", "must be a function");
+  if (onUpdate !== undefined && typeof onUpdate !== "function") refuse("onUpdate", "must be a function");
+}
+
 // One call of a method. How it ends is heard by the functions `resolve` and `reject` of whoever made it, and what it sees of
 // a job meanwhile by `onUpdate`, if that is there. Ten thousand may wait, so it holds no more than it needs.
 class Call {
-  constructor(client, heard, signal) {
+  constructor(client, heard, signal, about) {
     this.client = client;
     this.heard = heard;
     this.signal = signal;
+    this.about = about;
     calls.set((this.number = ++youngest), this);
     if (signal) {
-      this.onAbort = () => this.quit(signal.reason);
+      this.onAbort = () => this.quit(reasonOf(signal));
       signal.addEventListener("abort", this.onAbort);
     }
   }
@@ -155,7 +176,7 @@ class Call {
   // Called by the core.
   settle(ok, value) {
     if (ok) this.finish("resolve", value);
-    else this.fail(new TemplateJobsError(value, this.client.secret));
+    else this.fail(new TemplateJobsError(value, this.client.secrets));
     if (!this.left) this.over();
   }
 
@@ -166,8 +187,10 @@ class Call {
   alarm(task, ms) {
     if (ms > 2147483647) return;
     this.timer = setTimeout(() => {
+      const unsent = this.client.withdraw(task);
+      if (unsent) this.fail(problem("ConnectionError", "The functions for headers and apiKey gave no answer in time; nothing was sent.", { sent: false, ...this.about }));
       this.left = true;
-      this.client.tell(LATE, task);
+      this.client.tell(unsent ? LEAVE : LATE, task);
     }, ms);
   }
 
@@ -187,8 +210,10 @@ class Call {
   quit(reason) {
     this.fail(reason);
     this.left = true;
-    if (this.task) this.client.tell(LEAVE, this.task);
-    else this.over();
+    if (this.task) {
+      this.client.withdraw(this.task);
+      this.client.tell(LEAVE, this.task);
+    } else this.over();
   }
 
   finish(how, value) {
@@ -196,7 +221,11 @@ class Call {
     this.ended = true;
     this.heard[how](value);
     clearTimeout(this.timer);
-    this.signal?.removeEventListener("abort", this.onAbort);
+    try {
+      this.signal?.removeEventListener?.("abort", this.onAbort);
+    } catch (thrown) {
+      report(thrown);
+    }
     if (this.listens) this.client.listen(-1);
   }
 }
@@ -333,28 +362,82 @@ class Updates {
 
 /* ---- the client ------------------------------------------------------------------------------ */
 
+// The options that a call reads.
+const READ = ["timeout", "signal"];
+const CHARGE = ["operation", "seconds", "timeout", "signal", "waitUntil"];
+const POLLING = ["timeout", "until", "expectedMs", "maxInterval", "onUpdate", "signal"];
+const QUESTION = ["step", "seconds", "model_version"];
+
+// One job has one id, however it is spelled.
+const lower = (id) => (typeof id === "string" ? id.toLowerCase() : id);
+
+function idOf(target) {
+  try {
+    return lower(target?.id ?? target);
+  } catch (cause) {
+    throw { field: "id", message: "id cannot be read", cause };
+  }
+}
+
+// What a caller knows of a job, which later changes do not reach.
+function jobOf(target) {
+  if (typeof target !== "object" || !target) return;
+  try {
+    return { ...target, id: lower(target.id) };
+  } catch (cause) {
+    throw { field: "job", message: "job cannot be read", cause };
+  }
+}
+
+// Whoever passes the options of a render in the place of its request would pay for something else.
+function refuseOptions(request) {
+  if (typeof request !== "object" || !request) return;
+  let field;
+  try {
+    field = CHARGE.find((name) => name in request);
+  } catch {
+    return; // the snapshot says why
+  }
+  if (field) throw { field, message: `${field} is an option, and was passed in the request. Pass the options third: render(job, undefined, { ${field} })` };
+}
+
 const closed = () => problem("ClosedError", "The client was closed; make a new one.");
 
 export class TemplateJobs {
   #client;
 
-  constructor(options = {}) {
+  constructor(given) {
+    const options = checked([], copyOptions, given);
     if (options.apiKey !== undefined && inBrowser && !options.dangerouslyAllowBrowser) {
       throw problem("InvalidRequestError", "apiKey is readable by everybody who opens this page. Call a relay of yours instead (baseUrl), or set dangerouslyAllowBrowser if the page is yours alone.", { field: "apiKey" });
     }
     this.#client = new Connection(options);
   }
 
-  #run(wanted, given, options) {
-    return new Promise((resolve, reject) => this.#begin(wanted, given, options, { resolve, reject }));
+  #checked(check, ...given) {
+    return checked(this.#client.secrets, check, ...given);
+  }
+
+  // The options of a call, and the signal among them.
+  #options(options, names) {
+    const read = this.#checked(readOptions, options, names);
+    this.#checked(checkSignal, read);
+    return read;
   }
 
   // Begins a call for whoever hears of it.
-  #begin(wanted, given, { signal, waitUntil } = {}, heard) {
+  #begin(wanted, given, { signal, waitUntil }, heard) {
     const client = this.#client;
     if (client.closed) throw closed();
-    if (signal?.aborted) throw signal.reason;
-    const call = new Call(client, heard, signal);
+    if (signal?.aborted) throw reasonOf(signal);
+    const { operation, id } = given;
+    const call = this.#checked(() => {
+      try {
+        return new Call(client, heard, signal, operation && (wanted === RENDER ? { operation, jobId: id } : { operation }));
+      } catch (cause) {
+        throw { field: "signal", message: "signal cannot be listened to", cause };
+      }
+    });
     try {
       waitUntil?.(new Promise((resolve) => (call.rest = resolve)));
     } catch (thrown) {
@@ -366,78 +449,144 @@ export class TemplateJobs {
     }
     const begin = () => call.ended || enter(() => client.start(wanted, call, given));
     if (exported) begin();
-    else
-      init().then(begin, (error) => {
-        call.fail(error);
-        call.over();
-      });
+    else this.#load(wanted, given, call, begin);
     return call;
   }
 
-  #charge(operation, fields, { operation: id, seconds, timeout, signal, waitUntil } = {}) {
-    return this.#run(operation, { ...fields, operation: id, seconds, timeout }, { signal, waitUntil });
+  // Loads the WebAssembly, which counts as time of the call.
+  #load(wanted, given, call, begin) {
+    const { timeout, options } = this.#client;
+    const usual = wanted === PREVIEW_SYNC ? (options.previewTimeout > 0 ? options.previewTimeout : 300000) : timeout;
+    const own = typeof given.timeout === "number" && given.timeout === given.timeout ? given.timeout : usual;
+    const ms = wanted === POLL ? Math.min(own, usual) : own;
+    const begun = performance.now();
+    const fail = (error) => {
+      if (call.ended) return;
+      call.fail(error);
+      call.left = true;
+      call.over();
+    };
+    const late = () => {
+      const message = "The WebAssembly was not loaded in time; nothing was sent. Check that custom_template_jobs_bg.wasm is served, or raise timeout.";
+      if (wanted === POLL && given.timeout <= usual) fail(problem("PollTimeoutError", message, { jobId: given.id }));
+      else fail(problem("ConnectionError", message, { sent: false, ...call.about }));
+    };
+    const timer = setTimeout(late, Math.min(ms, LONGEST));
+    init()
+      .then(() => {
+        if (wanted <= RENDER) given.timeout = Math.max(0, own - (performance.now() - begun));
+        begin();
+      }, fail)
+      .finally(() => clearTimeout(timer));
+  }
+
+  // Begins a call whose promise is returned. What `prepare` throws rejects it.
+  #run(wanted, names, options, prepare) {
+    return new Promise((resolve, reject) => {
+      const read = this.#options(options, names);
+      this.#begin(wanted, prepare(read), read, { resolve, reject, onUpdate: read.onUpdate });
+    });
+  }
+
+  #charge(wanted, request, options, target) {
+    return this.#run(wanted, CHARGE, options, ({ operation, seconds, timeout }) => {
+      const given = { operation, seconds, timeout };
+      if (wanted === RENDER) {
+        given.id = this.#checked(idOf, target);
+        this.#checked(refuseOptions, request);
+        if (typeof given.id === "string" && operation === undefined) given.operation = `render:${given.id}`;
+      }
+      if (given.operation === undefined) given.drawn = given.operation = newOperation();
+      const wrong = checkOperation(given.operation);
+      if (wrong) throw problem("InvalidRequestError", wrong.message, wrong);
+      if (wanted === RENDER && request === undefined) return given;
+      request = given.request = JSON.parse(this.#checked(snapshot, request, "request"));
+      if (request === null) throw problem("InvalidRequestError", "request must be an object", { field: "request" });
+      const { webhook_url: webhook } = request;
+      if (typeof webhook === "string" && webhook.includes("{operation}")) {
+        request.webhook_url = this.#checked(fillWebhook, webhook, given.operation);
+        given.filled = true;
+      } else given.filled = false;
+      return given;
+    });
   }
 
   submit(request, options) {
-    return this.#charge(SUBMIT, { request }, options);
+    return this.#charge(SUBMIT, request, options);
   }
 
   previewAsync(request, options) {
-    return this.#charge(PREVIEW_ASYNC, { request }, options);
+    return this.#charge(PREVIEW_ASYNC, request, options);
   }
 
   previewSync(request, options) {
-    return this.#charge(PREVIEW_SYNC, { request }, options);
+    return this.#charge(PREVIEW_SYNC, request, options);
   }
 
-  async preview(request, options = {}) {
+  async preview(request, options) {
     const begun = performance.now();
-    const job = await this.previewAsync(request, options);
-    const { timeout } = options;
-    const left = timeout === undefined ? undefined : Math.max(0, timeout - (performance.now() - begun));
-    return this.poll(job, { ...options, timeout: left, until: "preview" });
+    const read = this.#options(options, [...CHARGE, ...POLLING]);
+    const job = await this.previewAsync(request, read);
+    const { timeout } = read;
+    const left = typeof timeout === "number" ? Math.max(0, timeout - (performance.now() - begun)) : undefined;
+    return this.poll(job, { ...read, timeout: left, until: "preview" });
   }
 
   render(target, request, options) {
-    return this.#charge(RENDER, { id: target?.id ?? target, request }, options);
+    return this.#charge(RENDER, request, options, target);
   }
 
-  get(id, { timeout, signal } = {}) {
-    return this.#run(GET, { id, timeout }, { signal });
+  get(id, options) {
+    return this.#run(GET, READ, options, ({ timeout }) => ({ id: lower(id), timeout }));
   }
 
-  #poll(target, { timeout, until, expectedMs, maxInterval, signal } = {}, heard) {
-    const job = typeof target === "object" && target ? target : undefined;
-    const given = { id: job ? job.id : target, job, timeout, until, expectedMs, maxInterval, attentive: !!heard.onUpdate };
-    return this.#begin(POLL, given, { signal }, heard);
+  #polling(target, { timeout, until, expectedMs, maxInterval }, attentive) {
+    const id = this.#checked(idOf, target);
+    return { id, job: this.#checked(jobOf, target), timeout, until, expectedMs, maxInterval, attentive };
   }
 
   poll(target, options) {
-    return new Promise((resolve, reject) => this.#poll(target, options, { resolve, reject, onUpdate: options?.onUpdate }));
+    return this.#run(POLL, POLLING, options, (read) => this.#polling(target, read, !!read.onUpdate));
   }
 
-  watch(target, options = {}) {
-    return new Updates((steps) => this.#poll(target, options, steps), options.onUpdate);
+  watch(target, options) {
+    let read = {};
+    let begin;
+    try {
+      read = this.#options(options, POLLING);
+      const given = this.#polling(target, read, true);
+      begin = (steps) => this.#begin(POLL, given, read, steps);
+    } catch (thrown) {
+      begin = () => {
+        throw thrown;
+      };
+    }
+    return new Updates(begin, read.onUpdate);
   }
 
-  templates({ timeout, signal } = {}) {
-    return this.#run(TEMPLATES, { timeout }, { signal });
+  templates(options) {
+    return this.#run(TEMPLATES, READ, options, ({ timeout }) => ({ timeout }));
   }
 
-  remainingCredits({ timeout, signal } = {}) {
-    return this.#run(REMAINING_CREDITS, { timeout }, { signal });
+  remainingCredits(options) {
+    return this.#run(REMAINING_CREDITS, READ, options, ({ timeout }) => ({ timeout }));
   }
 
-  estimate(request) {
-    return this.#run(ESTIMATE, { request });
+  estimate(question) {
+    return this.#run(ESTIMATE, [], undefined, () => ({ request: JSON.parse(this.#checked(snapshot, this.#checked(readOptions, question, QUESTION, "question"), "question")) }));
   }
 
   pending() {
-    return this.#run(PENDING);
+    return this.#run(PENDING, [], undefined, () => ({}));
   }
 
-  settle(operation, { jobId, signal } = {}) {
-    return this.#run(SETTLE, { id: operation, jobId }, { signal });
+  settle(operation, options) {
+    return this.#run(SETTLE, ["jobId", "signal"], options, ({ jobId }) => {
+      const wrong = checkOperation(operation);
+      if (wrong) throw problem("InvalidRequestError", wrong.message, wrong);
+      if (jobId !== undefined && typeof jobId !== "string") throw problem("InvalidRequestError", "jobId must be a string: the id of the job", { field: "jobId" });
+      return { id: operation, jobId: lower(jobId) };
+    });
   }
 
   close() {
@@ -466,27 +615,4 @@ export const prices = {
   perSecond: { aurora_v1: { credits: 1, seconds: 1 }, aurora_v1_fast: { credits: 0.5, seconds: 1 } },
 };
 
-export function parseWebhook(body, url) {
-  let data = body;
-  try {
-    if (typeof body === "string") data = JSON.parse(body);
-  } catch {
-    data = undefined;
-  }
-  const jobId = data?.id;
-  if (typeof jobId !== "string" || typeof data.status !== "string") {
-    throw problem("InvalidRequestError", "body is no webhook of a job: it has no id and status", { field: "body" });
-  }
-  const found = { jobId, status: data.status };
-  const output = data.video_output ?? data.output;
-  if (typeof output === "string" && output) found.output = output;
-  if (typeof data.failed_reason === "string" && data.failed_reason) found.failedReason = data.failed_reason;
-  try {
-    const { pathname, searchParams } = new URL(url ?? "/", "http://localhost");
-    const operation = searchParams.get("operation") ?? decodeURIComponent(pathname.split("/").pop());
-    if (operation) found.operation = operation;
-  } catch {
-    // Whoever called us wrote the URL. What rings is the job's id; the operation is left out where nobody can read it.
-  }
-  return found;
-}
+export const parseWebhook = (...given) => checked([], readWebhook, ...given);

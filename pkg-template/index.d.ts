@@ -30,20 +30,25 @@ export type Variable =
   | { type: "voiceover"; properties: { voice_id?: string } };
 
 /**
- * What `submit`, `preview`, `previewAsync` and `previewSync` are given. The names are the wire's. It is checked before
- * anything is sent: `InvalidRequestError` with the path of the field.
+ * What `submit`, `preview`, `previewAsync` and `previewSync` are given. The names are the wire's. The call copies it at once,
+ * so a later change of the object changes nothing. It is checked before anything is sent: `InvalidRequestError` with the path
+ * of the field. At most 10 MB of JSON and 100 levels.
  */
 export interface JobRequest {
   /** The UUID of a template; `templates()` lists yours. */
   template_id: string;
   /**
    * The template's variables by name, as set in the provider's editor; the API does not list them. A plain object of
-   * what JSON can carry: no `undefined`, `NaN`, cycle, `Date`, `File` or `Blob`. `{}` for a template that has none.
+   * what JSON can carry: no `undefined` (except as `voice_id`), `NaN`, cycle, sparse array, class instance, `Date`, `File` or `Blob`. `{}` for a template that has none.
    */
   variables: { [name: string]: Variable | Json };
   /** What the job is called in the provider's pages; at most 255 characters. Default: none. */
   name?: string | null;
-  /** Is called when the job ends; absolute, http or https, at most 200 characters. `{operation}` in it becomes the operation id. Default: none. */
+  /**
+   * Is called when the job ends; absolute, http or https. `{operation}` in its path or its query becomes the operation id,
+   * percent-encoded; the query is the better place, as some proxies rewrite `%2F` in a path. At most 200 characters with the
+   * id in it. Default: none.
+   */
   webhook_url?: string | null;
   /** The model of its avatar. Default: `standard`. */
   model_version?: ModelVersion;
@@ -134,9 +139,9 @@ export interface Operation {
 
 /** Credits for every started block of video. */
 export interface Price {
-  /** Credits a block. */
+  /** Credits a block; 0 or more. */
   credits: number;
-  /** Seconds a block. */
+  /** Seconds a block; more than 0. */
   seconds: number;
 }
 
@@ -197,10 +202,12 @@ export type ClientEvent =
 /** Headers in any of the forms that the runtime's own `Headers` takes. */
 export type HeadersSource = NonNullable<ConstructorParameters<typeof Headers>[0]>;
 
-/** How a client works. Every option may be left out. */
+/** How a client works. Every option may be left out. The constructor reads each once; a later change of the object changes nothing. */
 export interface TemplateJobsOptions {
   /** The provider, a relay of yours, or the sandbox; a relative URL is allowed in a page. Default: `https://api.creatify.ai`. Calls reject with `InvalidRequestError` where it is no URL. */
   baseUrl?: string;
+  /** Separates the operations of people who log in to one page: an operation belongs to `account`, `apiId` and `baseUrl`. Never sent. Default: none. */
+  account?: string;
   /** Sent as `X-API-ID`. Default: none, for a relay that adds it. */
   apiId?: string;
   /** Sent as `X-API-KEY`; a function is asked for it before each request, and where it fails the call rejects with `InvalidRequestError`. Default: none. Never put it in a page. */
@@ -211,13 +218,17 @@ export interface TemplateJobsOptions {
   headers?: HeadersSource | (() => HeadersSource | Promise<HeadersSource>);
   /** Whether a charge carries `Idempotency-Key: <operation>`. Default: true for a relative `baseUrl`, else false. */
   idempotencyHeader?: boolean;
-  /** Milliseconds for one request; then `ConnectionError`, or `ChargeUnknownError` where it may have been charged. Default: 30000. */
+  /**
+   * Milliseconds for one request; then `ConnectionError`, or `ChargeUnknownError` where it may have been charged. Also the time
+   * for loading the WebAssembly, for the functions `headers` and `apiKey`, for one call of the journal and for `listJobs`.
+   * Default: 30000.
+   */
   timeout?: number;
   /** Milliseconds for a preview that blocks, and for a charge whose caller stopped waiting. Default: 300000. */
   previewTimeout?: number;
   /** How often a read is tried again before its error is passed on. What charges never is. Default: 3. */
   maxRetries?: number;
-  /** What this client may spend, in credits; a call that would pass it rejects with `BudgetExceededError` and is not sent. Default: no limit. */
+  /** What this client may spend, in credits; a call that would pass it rejects with `BudgetExceededError` and is not sent. A finite number, 0 or more; the constructor refuses anything else. Default: no limit. */
   maxCredits?: number;
   /**
    * Sums `maxCredits` in the journal, for every client of the account that has this key, in other tabs too, and for good:
@@ -247,11 +258,11 @@ export interface CallOptions {
 
 /** How a call that charges is made. */
 export interface ChargeOptions {
-  /** Stops waiting at once: the call rejects with `signal.reason`. A charge that is under way goes on and is in `pending()`. Default: none. */
+  /** Stops waiting at once: the call rejects with `signal.reason`. A charge that was not sent yet never is; one that was goes on and is in `pending()`. Default: none. */
   signal?: AbortSignal;
-  /** Milliseconds until the caller stops waiting, with `ChargeUnknownError`; the charge goes on. Default: the client's `timeout`, or `previewTimeout` for `previewSync`. */
+  /** Milliseconds until the caller stops waiting, with `ChargeUnknownError`; the charge goes on. Where it was not sent yet it never is: `ConnectionError` with `sent: false`. Default: the client's `timeout`, or `previewTimeout` for `previewSync`. */
   timeout?: number;
-  /** Your own id for this charge, at most 255 characters: called again with it, the job is fetched and not paid for again; with another request, `OperationConflictError`. Default: a new one; `render:<id>` for `render`. */
+  /** Your own id for this charge, 1 to 255 characters of well-formed Unicode: called again with it, the job is fetched and not paid for again; with another request, `OperationConflictError`. Default: a new one; `render:<id>` for `render`. */
   operation?: string;
   /** Seconds of video, for the estimate that `maxCredits` needs. Default: what was learned of the template; where nothing was, `InvalidRequestError`. */
   seconds?: number;
@@ -282,13 +293,13 @@ export type RenderedJob = Job & { status: "done"; video_output: string };
 
 /**
  * A client of the custom template jobs API. It loads its WebAssembly with the first call; nothing needs to be awaited
- * before. A failed call rejects with a {@link TemplateJobsError}, told apart by `name`; an abort rejects with
+ * before. No method throws: a failed call rejects with a {@link TemplateJobsError}, told apart by `name`; an abort rejects with
  * `signal.reason`. Any call may reject with `InvalidRequestError` (before anything is sent), `ApiError`,
  * `ConnectionError`, `LoadError` or `ClosedError`; one that charges also with `ChargeUnknownError`,
  * `BudgetExceededError`, `OperationConflictError` or `JournalError`.
  */
 export class TemplateJobs {
-  /** Sends nothing yet. Throws `InvalidRequestError` where `apiKey` is given in a page without `dangerouslyAllowBrowser`. */
+  /** Sends nothing yet. Throws `InvalidRequestError` where an option cannot be used, or where `apiKey` is given in a page without `dangerouslyAllowBrowser`. */
   constructor(options?: TemplateJobsOptions);
 
   /** `POST /api/custom_template_jobs/`: straight to the video. Resolves with the job pending: `poll` it. */
@@ -450,12 +461,16 @@ export interface WebhookEvent {
   output?: string;
   /** Why it is said to have failed. */
   failedReason?: string;
-  /** The operation id, where the URL carried one as `?operation=` or as its last part. */
+  /** The operation id, where the URL has one: in the place that `webhookUrl` marks, or as `?operation=`. */
   operation?: string;
 }
 
-/** Reads a webhook's body, text or parsed. Throws `InvalidRequestError` where it is none. A `url` that nobody can read brings no `operation`. */
-export function parseWebhook(body: unknown, url?: string | URL): WebhookEvent;
+/**
+ * Reads a webhook. `body` is its text, its bytes, or what `JSON.parse` made of it; `url` is where it was sent, whole or from the
+ * path on. `webhookUrl` is the `webhook_url` of the request, with `{operation}` in it: the operation is read from that place.
+ * Throws `InvalidRequestError` where the body is no webhook. A `url` that cannot be read brings no `operation`.
+ */
+export function parseWebhook(body: unknown, url?: string | URL, options?: { webhookUrl?: string }): WebhookEvent;
 
 /** What `init` takes: a place, an answer, bytes, a module, or a promise of one. */
 export type WasmSource = string | URL | Request | Response | ArrayBuffer | ArrayBufferView | (WebAssembly.Module & object);

@@ -19,8 +19,8 @@ use crate::error::Failure;
 use crate::value::Value;
 
 /// Codes by which a runtime proves that a request failed before any of it was sent: Node and undici,
-/// then Bun. Browsers, Deno and workerd give none.
-const NEVER_SENT: &str = "ECONNREFUSED ENOTFOUND EAI_AGAIN ENETUNREACH EHOSTUNREACH UND_ERR_CONNECT_TIMEOUT \
+/// then Bun. Browsers, Deno and workerd give none. `NotSent` is the plumbing's: the request was given up before `fetch`.
+const NEVER_SENT: &str = "NotSent ECONNREFUSED ENOTFOUND EAI_AGAIN ENETUNREACH EHOSTUNREACH UND_ERR_CONNECT_TIMEOUT \
                           ConnectionRefused FailedToOpenSocket";
 
 /// What became of a charge.

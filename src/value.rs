@@ -194,7 +194,7 @@ impl<V: Value> fmt::Debug for Kept<V> {
 }
 
 /// How deep a value may nest. A cycle is endless, so it is met here.
-const DEPTH: usize = 64;
+const DEPTH: usize = 100;
 
 /// Proves that a value survives JSON unchanged, and adds it to a fingerprint.
 ///
@@ -225,7 +225,7 @@ fn inspect_at<V: Value>(value: V, path: V, print: f64, depth: usize) -> Result<f
             // Told apart from the same fields one level further up.
             return Ok(V::nothing().hash(print));
         }
-        Kind::List | Kind::Object => "contains itself or nests more than 64 levels deep; pass plain data",
+        Kind::List | Kind::Object => "contains itself or nests more than 100 levels deep; pass plain data",
         Kind::Other => {
             let class = value.class();
             let advice = if class.one_of("File Blob") >= 0 {

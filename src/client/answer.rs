@@ -17,7 +17,9 @@ pub(super) fn status_of<V: Value>(reply: V) -> u16 {
 pub(super) fn judged<V: Value>(endpoint: Endpoint, id: V, reply: V) -> Result<V, (Failure<V>, bool)> {
     let status = status_of(reply);
     let body = reply.get("body");
-    let mut again = retry::is_transient(status) || !reply.get("status").is_there() && !reply.get("field").is_there();
+    // A function for headers that gave no answer would give none again.
+    let refused = reply.get("field").is_there() || reply.get("late").is_there() && is_unsent(reply);
+    let mut again = retry::is_transient(status) || !reply.get("status").is_there() && !refused;
     let mut failure = if (200..300).contains(&status) {
         again = true;
         let found = match endpoint {
@@ -53,6 +55,11 @@ pub(super) fn judged<V: Value>(endpoint: Endpoint, id: V, reply: V) -> Result<V,
     Err((failure, again))
 }
 
+/// Whether a request was given up before it was sent.
+fn is_unsent<V: Value>(reply: V) -> bool {
+    reply.get("code").one_of("NotSent") == 0
+}
+
 /// Whether a value is the job of that id.
 pub(super) fn is_job<V: Value>(value: V, id: V) -> bool {
     value.get("id").is_like(id)
@@ -65,7 +72,11 @@ pub(super) fn told<V: Value>(reply: V, expected: &'static str) -> Failure<V> {
     let failure = if field.is_there() {
         crate::error::invalid(field, reply.get("message"))
     } else if reply.get("late").is_there() {
-        no_answer()
+        if is_unsent(reply) {
+            unsent("The functions for headers and apiKey gave no answer in time; nothing was sent.")
+        } else {
+            no_answer()
+        }
     } else if !reply.get("status").is_there() {
         connection(
             true,

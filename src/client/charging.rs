@@ -190,7 +190,7 @@ impl<H: Host> Core<H> {
             check_id(render)?;
             operation = operation.or(|| say("render:%0", render, render));
         }
-        let named = operation.is_there();
+        let named = operation.is_there() && !given.get("drawn").is_there();
         operation = operation.or(|| self.host.uuid());
         if !operation.matches(r"^[\s\S]{1,255}$") {
             return Err(refuse("operation", "must be 1 to 255 characters"));
@@ -199,7 +199,10 @@ impl<H: Host> Core<H> {
         // The token in the webhook's URL brings the job's id even where the answer is lost.
         let webhook = request.get("webhook_url");
         let mut hook = f64::NAN;
-        if webhook.matches(OPERATION_PLACEHOLDER) {
+        let filled = given.get("filled");
+        if filled.is_true() {
+            hook = webhook.hash(0.0);
+        } else if !filled.is_there() && webhook.matches(OPERATION_PLACEHOLDER) {
             let webhook = webhook.replaced(OPERATION_PLACEHOLDER, operation);
             hook = webhook.hash(0.0);
             request = request.copied().with("webhook_url", webhook);

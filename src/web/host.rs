@@ -29,6 +29,20 @@ extern "C" {
     pub(super) fn event(client: i32, event: i32);
 }
 
+// `plumbing.js` imports these; wasm-bindgen copies a script only where an import names it.
+#[wasm_bindgen(module = "/src/web/redact.js")]
+extern "C" {
+    #[allow(dead_code, reason = "named so that the script is copied")]
+    fn redact(value: &JsValue, secrets: &JsValue) -> JsValue;
+}
+
+#[wasm_bindgen(module = "/src/web/operation.js")]
+extern "C" {
+    #[allow(dead_code, reason = "named so that the script is copied")]
+    #[wasm_bindgen(js_name = newOperation)]
+    fn new_operation() -> JsValue;
+}
+
 /// The methods of [`crate::host::Host`] that hand on to the plumbing: the same whoever makes the calls.
 macro_rules! by_plumbing {
     () => {

@@ -74,7 +74,12 @@ impl Host for WebHost {
 pub fn connect(options: i32) -> i32 {
     let options = Js(options);
     let base_url = options.get("baseUrl").or(|| Js::text(Config::<Js>::BASE_URL));
-    let mut config = Config::new(base_url, options.get("apiId"));
+    let (api_id, account) = (options.get("apiId"), options.get("account"));
+    let mut config = Config::new(base_url, api_id);
+    // However the base URL is spelled, it is one place; and each account has entries of its own.
+    let place = options.get("place").or(|| *config.base_url);
+    let namespace = api_id.hash(place.hash(0.0));
+    config.namespace = Js::number(if account.is_there() { account.hash(namespace) } else { namespace }).into();
     take_positive(options, "timeout", &mut config.timeout);
     take_positive(options, "previewTimeout", &mut config.preview_timeout);
     let retries = options.number_of("maxRetries");
@@ -107,7 +112,10 @@ pub fn connect(options: i32) -> i32 {
 /// A price table of JavaScript: what is left out costs what it costs by default.
 fn take_price(table: Js, key: &'static str, price: &mut Price) {
     let given = table.get(key);
-    take_positive(given, "credits", &mut price.credits);
+    let credits = given.number_of("credits");
+    if credits >= 0.0 {
+        price.credits = credits;
+    }
     take_positive(given, "seconds", &mut price.seconds);
 }
 

@@ -1,6 +1,8 @@
 // What the core needs of the world: time, the network, and a journal. It decides nothing.
 
 import { indexedDbJournal, memoryJournal } from "./journal.js";
+import { newOperation } from "./operation.js";
+import { redact } from "./redact.js";
 import { put, value } from "./values.js";
 
 const agent = globalThis.navigator?.userAgent ?? "";
@@ -19,7 +21,12 @@ export const hasTabs = inBrowser && !server;
 const shares = agent === "Cloudflare-Workers" || globalThis.EdgeRuntime ? 0 : inBrowser ? 6 : 100;
 
 const MOST = 4194304; // UTF-16 units of an answer that are taken apart: a job has a few thousand
-const LONGEST = 2147483647; // ms that a timer can be given
+export const LONGEST = 2147483647; // ms that a timer can be given
+const SECRETS = 16; // that are remembered when no request uses them any more
+
+// What names things is never taken for a secret, and a job is handed on as it is.
+export const keptOf = ({ name, type, kind, operation, jobId, job }) =>
+  Object.fromEntries(Object.entries({ name, type, kind, operation, jobId, job }).filter(([, value]) => value !== undefined));
 
 export function report(thrown) {
   if (typeof reportError === "function") reportError(thrown);
@@ -67,6 +74,8 @@ export const alarm = (call, ...when) => calls.get(call)?.alarm(...when);
 export class Plumbing {
   #waits = new Map(); // number of a task -> { stop, light }
   #locks = new Map(); // number of a task -> what gives its lock back
+  #unsent = new Map(); // number of a task whose charge waits for its headers -> what stops it
+  #secrets = new Map(); // secret -> the number of requests in flight that carry it; the newest last
   #listening = 0;
 
   // Whoever has it adds: resume(task, ok, value), which hears of what was begun; build(init, headers), which makes the
@@ -77,6 +86,29 @@ export class Plumbing {
     this.idempotent = options.idempotencyHeader ?? !/^[a-z][a-z\d+.-]*:/i.test(options.baseUrl ?? "https:");
     const { journal } = options;
     this.store = journal === "memory" || !journal && !inBrowser ? memoryJournal() : journal ?? indexedDbJournal();
+    this.timeout = options.timeout > 0 ? Math.min(options.timeout, LONGEST) : 30000;
+    const { apiKey, headers } = options;
+    this.#carry(secretsIn([["x-api-key", apiKey], ...(Array.isArray(headers) ? headers : [])]))();
+  }
+
+  // What may not be read in errors and events.
+  get secrets() {
+    return [...this.#secrets.keys()];
+  }
+
+  // Counts a request that carries these secrets; returns the function that ends it.
+  #carry(secrets) {
+    for (const secret of secrets) {
+      const requests = this.#secrets.get(secret) ?? 0;
+      this.#secrets.delete(secret);
+      this.#secrets.set(secret, requests + 1);
+    }
+    for (const [secret, requests] of this.#secrets) if (this.#secrets.size > SECRETS && !requests) this.#secrets.delete(secret);
+    let carried = secrets;
+    return () => {
+      for (const secret of carried) this.#secrets.set(secret, this.#secrets.get(secret) - 1);
+      carried = [];
+    };
   }
 
   /* ---- waits: one for each task ---- */
@@ -100,6 +132,17 @@ export class Plumbing {
       (value) => this.#done(task, wait, true, value),
       (thrown) => this.#done(task, wait, false, thrown),
     );
+  }
+
+  // The same for what may never settle.
+  #within(ms, task, promise) {
+    let timer;
+    const late = new Promise((_, reject) => {
+      timer = setTimeout(() => reject(new Error(`no answer within ${ms} ms`)), ms);
+    });
+    const stop = () => clearTimeout(timer);
+    promise.then(stop, stop);
+    this.#promise(task, Promise.race([promise, late]), stop);
   }
 
   forget(task) {
@@ -136,39 +179,64 @@ export class Plumbing {
   send(task, post, url, body, operation, shared, timeout) {
     const controller = new AbortController();
     const { signal } = controller;
-    let timer;
-    const stop = () => {
-      clearTimeout(timer);
-      controller.abort();
-    };
     operation = value(operation);
     url = value(url);
     body = value(body);
     shared = value(shared);
-    const late = (resolve) => {
-      timer = setTimeout(() => {
-        resolve({ late: true });
-        stop();
-      }, timeout);
+    const request = { post, url, body, operation, signal };
+    let end;
+    const stop = () => {
+      end?.({});
+      controller.abort();
     };
-    const exchange = () =>
-      Promise.race([this.#exchange(post, url, body, operation, signal), new Promise(late)]).finally(stop);
-    if (operation) this.posted?.(task, operation);
-    // A page that goes to the back-forward cache with a read under way would come back to an answer that never comes, or of
-    // long ago. What failed when it was left is tried again when it is back. Charges go on.
-    if (!post) globalThis.addEventListener?.("pagehide", stop, { signal });
+    const exchange = async () => {
+      let timer;
+      const ended = new Promise((resolve) => {
+        end = (reply) => resolve(request.sent ? reply : { ...reply, code: "NotSent" });
+        timer = setTimeout(() => (end({ late: true }), stop()), timeout);
+        if (post) this.#unsent.set(task, stop);
+      });
+      request.begin = () => {
+        request.sent = true;
+        this.#unsent.delete(task);
+        if (operation) this.posted?.(task, operation);
+      };
+      // A page that goes to the back-forward cache with a read under way would come back to an answer that never comes, or
+      // of long ago. What failed when it was left is tried again when it is back. Charges go on.
+      if (!post) globalThis.addEventListener?.("pagehide", stop);
+      try {
+        return await Promise.race([this.#exchange(request), ended]);
+      } finally {
+        clearTimeout(timer);
+        if (!request.sent) this.#unsent.delete(task);
+        globalThis.removeEventListener?.("pagehide", stop);
+        request.done?.();
+      }
+    };
     this.#promise(task, shared && this.tabs ? this.tabs.look(shared, signal, exchange) : exchange(), stop);
   }
 
-  async #exchange(post, url, body, operation, signal) {
-    const init = { method: post ? "POST" : "GET", redirect: "manual", signal };
+  // Stops a charge that has not been sent yet, so that it never is; whether it could.
+  withdraw(task) {
+    const stop = this.#unsent.get(task);
+    this.#unsent.delete(task);
+    stop?.();
+    return !!stop;
+  }
+
+  async #exchange(request) {
+    const { post, url, body, operation, signal } = request;
+    const init = { method: post ? "POST" : "GET", redirect: "manual" };
+    if (takesSignal()) init.signal = signal;
     // workerd refuses the word at older compatibility dates, and caches nothing anyway.
     if (shares) init.cache = "no-store";
     const { fetch: send = fetch } = this.options;
     await undefined; // the functions for headers and keys are the caller's, and the core is in the middle of something
     let settings;
     try {
-      const headers = [...(await this.#headers()), ["accept", "application/json"]];
+      const headers = [...(await this.#headers(request)), ["accept", "application/json"]];
+      // Whoever asked for it has gone meanwhile.
+      if (signal.aborted) return { code: "NotSent" };
       if (body) {
         init.body = JSON.stringify(body);
         headers.push(["content-type", "application/json"]);
@@ -185,34 +253,43 @@ export class Plumbing {
     } catch (cause) {
       return { field: "baseUrl", message: "is no URL that can be fetched; outside a page it must be absolute, and hold no login", cause };
     }
-    if (signal.aborted) return {};
+    request.begin();
     try {
       const answer = await send(url, settings);
       const { status } = answer;
-      return typeof status === "number" ? { status, retryAfter: retryAfter(answer), ...(await bodyOf(answer, post)) } : {};
+      if (typeof status !== "number") return {};
+      const found = await bodyOf(answer, post);
+      // A server may answer what it was sent. A job is handed on as it is.
+      const { secrets } = this;
+      const clean = found.body && status >= 200 && status < 300 ? found : redact(found, secrets);
+      if (clean.text) clean.text = clean.text.slice(0, 500);
+      return { status, retryAfter: retryAfter(answer), ...clean };
     } catch (cause) {
-      return { cause, code: cause?.code ?? cause?.cause?.code };
+      return { cause, code: codeOf(cause) };
     }
   }
 
-  async #headers() {
+  async #headers(request) {
     const { apiId, apiKey, headers } = this.options;
     const pairs = [];
     if (apiId !== undefined) pairs.push(["x-api-id", apiId]);
     const key = typeof apiKey === "function" ? await apiKey() : apiKey;
-    if (key !== undefined) {
-      this.secret = key;
-      pairs.push(["x-api-key", key]);
-    }
+    if (key !== undefined) pairs.push(["x-api-key", key]);
     const given = typeof headers === "function" ? await headers() : headers;
     if (given) pairs.push(...(given[Symbol.iterator] ? given : Object.entries(given)));
+    request.done = this.#carry(secretsIn(pairs));
+    if (request.signal.aborted) request.done(); // the request is over
     return pairs;
   }
 
   /* ---- the journal, and lists ---- */
 
   journal(task, call, key, entry) {
-    this.#promise(task, this.#stored(value(call), value(key), value(entry)));
+    call = value(call);
+    const stored = this.#stored(call, value(key), value(entry));
+    // What is created or deleted late is seen to by the charge, whose own time is bounded.
+    if (task && !/create|delete/.test(call)) this.#within(this.timeout, task, stored);
+    else this.#promise(task, stored);
   }
 
   async #stored(call, key, entry) {
@@ -228,7 +305,7 @@ export class Plumbing {
 
   listJobs(task, since) {
     const { listJobs } = this.options;
-    if (listJobs) this.#promise(task, Promise.resolve(new Date(since)).then(listJobs));
+    if (listJobs) this.#within(this.timeout, task, Promise.resolve(new Date(since)).then(listJobs));
     return !!listJobs;
   }
 
@@ -255,7 +332,7 @@ export class Plumbing {
 
   event(event) {
     event = value(event);
-    later(() => this.options.onEvent(event));
+    later(() => this.options.onEvent({ ...redact(event, this.secrets), ...keptOf(event) }));
   }
 
   // While something is watched, a page that is shown again or a network that came back is worth a look.
@@ -278,11 +355,13 @@ export const isShared = () => shares;
 export const now = () => performance.now();
 export const wall = Date.now;
 export const random = Math.random;
-export const uuid = () =>
-  // Pages without TLS have no `randomUUID`. Ours keeps operations apart as well; it guards no secret.
-  put(globalThis.crypto?.randomUUID?.() ?? "xxxxxxxx-xxxx-4xxx-8xxx-xxxxxxxxxxxx".replace(/x/g, () => ((Math.random() * 16) | 0).toString(16)));
+export const uuid = () => put(newOperation());
 export const visible = () => globalThis.document?.visibilityState !== "hidden";
 export const online = () => globalThis.navigator?.onLine !== false;
+
+// The values of headers that are secrets: the key, and what is long enough to be one.
+const secretsIn = (pairs) =>
+  new Set(pairs.filter(([name, value]) => typeof value === "string" && (name === "x-api-key" || (name !== "x-api-id" && value.length >= 8))).map(([, value]) => value));
 
 // What arrived of a charge's answer counts even where it broke off: the id of a job that was paid for may be in it.
 async function bodyOf(answer, post) {
@@ -295,13 +374,31 @@ async function bodyOf(answer, post) {
       text += decoder.decode();
     } else text = await answer.text();
   } catch {
-    return { text: text.slice(0, 500), broken: true };
+    return { text, broken: true };
   }
   if (text.length > MOST) return { text: "(more than 4 MB)" };
   try {
     return { body: JSON.parse(text) };
   } catch {
-    return { text: text.slice(0, 500) };
+    return { text };
+  }
+}
+
+// The code by which a runtime names what failed; whatever was thrown may not even be readable.
+function codeOf(thrown) {
+  try {
+    return thrown?.code ?? thrown?.cause?.code;
+  } catch {}
+}
+
+// A test environment may bring an `AbortController` that the runtime's `fetch` refuses. Then requests are not cancelled, and
+// their answers are ignored.
+let accepted;
+function takesSignal() {
+  try {
+    return (accepted ??= !!new Request("http://localhost", { signal: new AbortController().signal }));
+  } catch {
+    return (accepted = false);
   }
 }
 

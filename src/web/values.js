@@ -50,11 +50,15 @@ export function kind(place) {
   if (typeof it === "boolean") return 2;
   if (typeof it === "number") return Number.isFinite(it) ? 3 : 7;
   if (typeof it === "string") return 4;
-  if (Array.isArray(it)) return 5;
   if (typeof it !== "object") return 7;
-  // Plain in whichever realm: its prototype is nobody's, or is one that has none itself.
-  const prototype = Object.getPrototypeOf(it);
-  return prototype && Object.getPrototypeOf(prototype) ? 7 : 6;
+  try {
+    if (Array.isArray(it)) return 5;
+    // Plain in whichever realm: its prototype is nobody's, or is one that has none itself.
+    const prototype = Object.getPrototypeOf(it);
+    return prototype && Object.getPrototypeOf(prototype) ? 7 : 6;
+  } catch {
+    return 7; // a revoked proxy
+  }
 }
 
 const read = (it, key) => {

@@ -241,7 +241,7 @@ async function receiver() {
     response.end();
   }).listen(0, "127.0.0.1");
   await once(server, "listening");
-  return { got, url: `http://127.0.0.1:${server.address().port}/hook/{operation}`, stop: () => (server.closeAllConnections(), server.close()) };
+  return { got, url: `http://127.0.0.1:${server.address().port}/hook?operation={operation}`, stop: () => (server.closeAllConnections(), server.close()) };
 }
 
 holds("37_a_job_whose_webhooks_are_lost_is_found_done_by_looking", async (stage) => {
@@ -332,7 +332,7 @@ holds("40_a_webhook_of_10_mb_is_read_or_refused_in_words_at_once", async (stage)
   const repeat = 10_000_000;
   const { ends: [rubbish, padded] } = await stage.play([
     { read: { body: "…", repeat } },
-    { read: { body: JSON.stringify({ id: UNKNOWN_JOB, status: "done", more: "…" }), repeat, url: "/hook/order-1" } },
+    { read: { body: JSON.stringify({ id: UNKNOWN_JOB, status: "done", more: "…" }), repeat, url: "/hook?operation=order-1" } },
   ]);
   has(rubbish.error, { name: "InvalidRequestError", field: "body" }, "the error");
   assert.deepEqual(padded.value, { jobId: UNKNOWN_JOB, status: "done", operation: "order-1" });

@@ -340,7 +340,7 @@ test("a webhook is read in both documented shapes", () => {
   const created = { id: UNKNOWN_ID, status: "done", failed_reason: "", video_output: "https://v" };
   const rendered = { id: UNKNOWN_ID, status: "failed", failed_reason: "No face.", output: null };
   assert.deepEqual(parseWebhook(JSON.stringify(created)), { jobId: UNKNOWN_ID, status: "done", output: "https://v" });
-  assert.deepEqual(parseWebhook(rendered, "https://me.test/hook/op-1?x=1"), { jobId: UNKNOWN_ID, status: "failed", failedReason: "No face.", operation: "op-1" });
+  assert.deepEqual(parseWebhook(rendered, "https://me.test/hook/op-1?x=1", { webhookUrl: "https://me.test/hook/{operation}" }), { jobId: UNKNOWN_ID, status: "failed", failedReason: "No face.", operation: "op-1" });
   assert.equal(parseWebhook(created, "/hook?operation=op%202").operation, "op 2");
   for (const wrong of ["", "null", "[]", "<html>", undefined, 1, { id: 1, status: "done" }, { id: UNKNOWN_ID }]) {
     assert.throws(() => parseWebhook(wrong), { name: "InvalidRequestError", field: "body" });

@@ -75,3 +75,34 @@ export function deferred() {
 /** An answer like `fetch` gives. */
 export const answer = (status, body, headers) =>
   new Response(typeof body === "string" ? body : JSON.stringify(body), { status, headers });
+
+/**
+ * A `fetch` that keeps what was sent and answers with `reply(call)`, by default with the job or the list that was asked for.
+ * A call has `method`, `path`, `headers`, `body` (parsed) and `signal`.
+ */
+export function recorder(reply = usual) {
+  const sent = [];
+  const fetch = async (url, init) => {
+    const { method, headers, body, signal } = init;
+    const { pathname } = new URL(url);
+    const call = { method, path: pathname, headers: new Headers(headers), body: body && JSON.parse(body), text: body, signal };
+    sent.push(call);
+    return reply(call, sent.length);
+  };
+  return { fetch, sent, posts: () => sent.filter(({ method }) => method === "POST") };
+}
+
+/** A job as the provider answers it. */
+export const jobOf = (id, more) => ({
+  id, status: "pending", progress: 0, preview: null, video_output: null, editor_url: null, failed_reason: null, credits_used: 0, duration: 15,
+  variables: {}, media_job: null, created_at: "2026-02-03T10:24:11Z", updated_at: "2026-02-03T10:24:11Z", ...more,
+});
+
+/** What a provider answers that does as it is asked, each charge with a job of its own. */
+export function usual({ method, path, body }, number = 1) {
+  const [, id] = /custom_template_jobs\/([^/]+)\//.exec(path) ?? [];
+  const found = /^[\da-f-]{36}$/i.test(id) ? id : `00000000-0000-4000-8000-${String(number).padStart(12, "0")}`;
+  if (path.includes("remaining_credits")) return answer(200, { remaining_credits: 100 });
+  if (path.includes("custom_templates")) return answer(200, []);
+  return answer(method === "POST" ? 201 : 200, jobOf(found, { ...body, ...(path.endsWith("/render/") && { status: "running" }) }));
+}

@@ -28,7 +28,17 @@ const GLUE: &str = "custom_template_jobs_bg.js";
 pub const WASM: &str = "custom_template_jobs_bg.wasm";
 
 /// The hand-written scripts beside the Rust code, from which the wasm imports: the package holds them under their own names.
-const SNIPPETS: [&str; 4] = ["values.js", "plumbing.js", "tabs.js", "journal.js"];
+const SNIPPETS: [&str; 9] = [
+    "values.js",
+    "plumbing.js",
+    "tabs.js",
+    "journal.js",
+    "snapshot.js",
+    "operation.js",
+    "webhook.js",
+    "redact.js",
+    "options.js",
+];
 
 /// The script that holds the wasm for the entry `inline`.
 pub const INLINE: &str = "custom_template_jobs_bg.base64.js";

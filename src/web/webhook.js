@@ -1,0 +1,99 @@
+// The URL and the body of a webhook.
+
+const MARK = "{operation}";
+const LONGEST = 200; // characters; the provider's limit
+
+const refuse = (field, advice) => {
+  throw { field, message: `${field} ${advice}` };
+};
+
+/**
+ * `url` with the operation id, percent-encoded, in place of each `{operation}`.
+ * Throws `{ field, message }` where it stands outside of path and query, or where the result is too long.
+ */
+export function fillWebhook(url, operation) {
+  const [, origin, path, , fragment = ""] = /^(https?:\/\/[^\\/?#]*)((?:\/[^?#]*)?)(\?[^#]*)?(#[^]*)?$/i.exec(url) ?? [, url, ""];
+  if ((origin + fragment).includes(MARK)) refuse("webhook_url", "may have {operation} in its path and its query only");
+  if (path.includes(MARK) && /^\.\.?$/.test(operation)) {
+    refuse("webhook_url", `cannot have the operation ${operation} in its path: URLs drop it there. Put {operation} into the query`);
+  }
+  const filled = url.replaceAll(MARK, () => encodeURIComponent(operation));
+  if (filled.length > LONGEST) refuse("webhook_url", `has ${filled.length} characters with the operation in it; at most 200 are allowed`);
+  return filled;
+}
+
+/**
+ * What a webhook reports. `body` is text, bytes, or what JSON gives; `url` is where it was sent. The operation is taken from
+ * the part that `webhookUrl`, the `webhook_url` of the request, marks with `{operation}`, or else from `?operation=`.
+ * Throws `{ field, message, cause? }` where the body is no webhook.
+ */
+export function parseWebhook(body, url, options = {}) {
+  let found;
+  let webhookUrl;
+  try {
+    if (typeof options !== "object" || options === null) throw undefined;
+    ({ webhookUrl } = options);
+  } catch (cause) {
+    throw { field: "options", message: "options must be an object", cause };
+  }
+  if (webhookUrl !== undefined && typeof webhookUrl !== "string") refuse("webhookUrl", "must be a string, as webhook_url was given");
+  try {
+    const bytes = ArrayBuffer.isView(body) || {}.toString.call(body) === "[object ArrayBuffer]";
+    const text = bytes ? new TextDecoder().decode(body) : body;
+    const data = typeof text === "string" ? JSON.parse(text) : text;
+    const { id: jobId, status, failed_reason: failedReason } = data;
+    const output = data.video_output ?? data.output;
+    if (!isText(jobId) || typeof status !== "string") throw undefined;
+    found = { jobId, status };
+    if (isText(output)) found.output = output;
+    if (isText(failedReason)) found.failedReason = failedReason;
+  } catch (cause) {
+    throw { field: "body", message: "body is no webhook of a job: it has no id and status. Pass the text or the bytes that were sent, or what JSON.parse makes of them", cause };
+  }
+  try {
+    const sent = new URL(url ?? "/", "http://localhost");
+    const operation = (webhookUrl && marked(new URL(webhookUrl, "http://localhost"), sent)) || sent.searchParams.get("operation");
+    if (operation) found.operation = operation;
+  } catch {
+    // Anybody can send a webhook, to any URL. The job's id counts; an operation that cannot be read is left out.
+  }
+  return found;
+}
+
+const isText = (it) => typeof it === "string" && it !== "";
+
+// The operation in the places that a template marks: parts of the path, which must be the template's, or else of the query.
+function marked(template, sent) {
+  const wanted = parts(template.pathname, "/");
+  const given = parts(sent.pathname, "/");
+  let found;
+  const fits = (part, index) => {
+    if (!part.includes(MARK)) return part === given[index];
+    const operation = match(part, given[index]);
+    return operation && operation === (found ??= operation);
+  };
+  if (wanted.length === given.length && wanted.every(fits) && found) return found;
+  const pieces = parts(sent.search.slice(1), "&");
+  for (const part of parts(template.search.slice(1), "&")) {
+    for (const piece of pieces) if ((found = match(part, piece))) return found;
+  }
+}
+
+const parts = (text, separator) => text.split(separator).map((part) => decode(separator === "&" ? part.replaceAll("+", " ") : part));
+
+function decode(part) {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return part;
+  }
+}
+
+// What `piece` has where `part` has the mark.
+function match(part, piece) {
+  const marks = part.split(MARK).length - 1;
+  const length = MARK.length + (piece.length - part.length) / marks;
+  const start = part.indexOf(MARK);
+  const operation = piece.slice(start, start + length);
+  return marks && part.replaceAll(MARK, () => operation) === piece ? operation : undefined;
+}

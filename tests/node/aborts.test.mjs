@@ -1,0 +1,250 @@
+// Decides whether what is given up before it was sent is never sent, and whether every call ends in the time that it was given:
+// whatever signal, header function, journal or surroundings it meets.
+
+import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
+import { join } from "node:path";
+import { test } from "node:test";
+import { pathToFileURL } from "node:url";
+import { UNKNOWN_ID, answer, deferred, load, recorder, rejection, settles, usual } from "./harness.mjs";
+
+const { TemplateJobs, init, isTemplateJobsError } = await load();
+await init();
+
+const OTHER_ID = "9b2f1c52-0b6d-4f0e-9a41-5d2c8b7f0002";
+const request = { template_id: UNKNOWN_ID, variables: {} };
+const clients = [];
+let hosts = 0;
+function client(options, reply) {
+  const wire = recorder(reply);
+  const jobs = new TemplateJobs({ baseUrl: `https://aborts-${++hosts}.test`, journal: "memory", fetch: wire.fetch, maxRetries: 0, previewTimeout: 500, ...options });
+  clients.push(jobs);
+  return { ...wire, jobs };
+}
+test.after(() => {
+  for (const jobs of clients) jobs.close();
+});
+const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+
+// The two functions that a request waits for, held until the test lets them go.
+const HELD = {
+  headers: (gate, asked) => ({ headers: async () => (asked.resolve(), await gate.promise, {}) }),
+  apiKey: (gate, asked) => ({ apiKey: async () => (asked.resolve(), await gate.promise, "key-7f3a9") }),
+};
+
+for (const [name, held] of Object.entries(HELD)) {
+  test(`a charge that is aborted while ${name}() is awaited is never sent, and its operation is free`, async () => {
+    const gate = deferred();
+    const asked = deferred();
+    const { jobs, posts } = client(held(gate, asked));
+    const controller = new AbortController();
+    const reason = new Error("left");
+    let alive;
+    const call = rejection(jobs.submit(request, { operation: "op", signal: controller.signal, waitUntil: (promise) => (alive = promise) }));
+    await settles(asked.promise);
+    controller.abort(reason);
+    assert.equal(await call, reason);
+    await settles(alive);
+    gate.resolve();
+    await pause(20);
+    assert.deepEqual(posts(), []);
+    assert.deepEqual(await settles(jobs.pending()), []);
+    await settles(jobs.submit({ ...request, name: "another" }, { operation: "op" }));
+    assert.equal(posts().length, 1);
+  });
+
+  test(`a charge whose time is over while ${name}() is awaited is never sent, and the error says so`, async () => {
+    const gate = deferred();
+    const { jobs, posts } = client(held(gate, deferred()));
+    const error = await rejection(jobs.submit(request, { operation: "op", timeout: 50 }));
+    assert.deepEqual([error.name, error.sent, error.operation], ["ConnectionError", false, "op"]);
+    assert.match(error.message, /nothing was sent/);
+    gate.resolve();
+    await pause(20);
+    assert.deepEqual(posts(), []);
+    assert.deepEqual(await settles(jobs.pending()), []);
+    await settles(jobs.submit({ ...request, name: "another" }, { operation: "op" }));
+    assert.equal(posts().length, 1);
+  });
+
+  test(`a function for ${name} that never answers is bounded by the client's timeout, and no charge is unknown for it`, async () => {
+    const stuck = client({ ...held(deferred(), deferred()), timeout: 100 });
+    for (const [what, call] of [
+      ["submit", () => stuck.jobs.submit(request, { operation: "op" })], ["preview", () => stuck.jobs.preview(request)], ["render", () => stuck.jobs.render(OTHER_ID)],
+      ["get", () => stuck.jobs.get(OTHER_ID)], ["templates", () => stuck.jobs.templates()], ["balance", () => stuck.jobs.remainingCredits()],
+    ]) {
+      const error = await rejection(call());
+      assert.deepEqual([error.name, error.sent], ["ConnectionError", false], what);
+    }
+    assert.deepEqual(stuck.sent, []);
+    assert.deepEqual(await settles(stuck.jobs.pending()), []);
+  });
+
+  test(`a render that is given up while ${name}() is awaited after it looked at its job is never sent`, async () => {
+    const gate = deferred();
+    let calls = 0;
+    const slow = async () => {
+      if (++calls > 1) await gate.promise;
+      return name === "headers" ? {} : "key-7f3a9";
+    };
+    const { jobs, sent, posts } = client({ [name]: slow }, (call, number) => (call.method === "GET" ? answer(200, { id: OTHER_ID, status: "done", preview: "https://p" }) : usual(call, number)));
+    const controller = new AbortController();
+    const call = rejection(jobs.render(OTHER_ID, undefined, { signal: controller.signal }));
+    while (calls < 2) await pause(5);
+    assert.equal(sent.length, 1);
+    controller.abort();
+    assert.equal((await call).name, "AbortError");
+    gate.resolve();
+    await pause(20);
+    assert.deepEqual(posts(), []);
+    await settles(jobs.render(OTHER_ID));
+    assert.equal(posts().length, 1);
+  });
+}
+
+test("a charge whose client is closed while headers() is awaited is never sent", async () => {
+  const gate = deferred();
+  const asked = deferred();
+  const { jobs, posts } = client(HELD.headers(gate, asked));
+  const call = rejection(jobs.submit(request));
+  await settles(asked.promise);
+  jobs.close();
+  assert.equal((await call).name, "ClosedError");
+  gate.resolve();
+  await pause(20);
+  assert.deepEqual(posts(), []);
+});
+
+/** A signal that is none of this realm's, as a test environment or a polyfill has it. */
+class ForeignSignal {
+  aborted = false;
+  listeners = new Set();
+  addEventListener(type, listener) {
+    if (type === "abort") this.listeners.add(listener);
+  }
+  removeEventListener(type, listener) {
+    this.listeners.delete(listener);
+  }
+  abort() {
+    this.aborted = true;
+    for (const listener of this.listeners) typeof listener === "function" ? listener.call(this, { type: "abort" }) : listener.handleEvent({ type: "abort" });
+  }
+}
+
+test("a signal of another realm aborts, and one without a reason rejects with an AbortError", async () => {
+  const { jobs } = client({ timeout: 500 }, () => new Promise(() => {}));
+  for (const call of [(options) => jobs.get(OTHER_ID, options), (options) => jobs.submit(request, options), (options) => jobs.poll(OTHER_ID, options), (options) => jobs.watch(OTHER_ID, options).next()]) {
+    const signal = new ForeignSignal();
+    const calling = rejection(call({ signal }));
+    setTimeout(() => signal.abort(), 10);
+    const error = await calling;
+    assert.equal(error?.name, "AbortError");
+    assert.equal(signal.listeners.size, 0);
+    const gone = Object.assign(new ForeignSignal(), { aborted: true });
+    assert.equal((await rejection(call({ signal: gone })))?.name, "AbortError");
+    const reason = { why: "left" };
+    assert.equal(await rejection(call({ signal: Object.assign(new ForeignSignal(), { aborted: true, reason }) })), reason);
+  }
+});
+
+test("calls work with a signal of another realm that is never aborted", async () => {
+  const { jobs } = client();
+  const signal = new ForeignSignal();
+  assert.equal((await settles(jobs.submit(request, { signal }))).status, "pending");
+  assert.equal((await settles(jobs.get(OTHER_ID, { signal }))).id, OTHER_ID);
+  assert.equal(signal.listeners.size, 0);
+});
+
+test("a request that was answered is not aborted afterwards, and one that is given up is", async () => {
+  const { jobs, sent } = client();
+  await settles(jobs.get(OTHER_ID));
+  await settles(jobs.submit(request));
+  await pause(20);
+  assert.deepEqual(sent.map(({ signal }) => !!signal?.aborted), [false, false]);
+  const hanging = client({}, () => new Promise(() => {}));
+  const controller = new AbortController();
+  const call = rejection(hanging.jobs.get(OTHER_ID, { signal: controller.signal }));
+  while (!hanging.sent.length) await pause(5);
+  controller.abort();
+  await call;
+  await pause(20);
+  assert.deepEqual(hanging.sent.map(({ signal }) => signal.aborted), [true]);
+});
+
+test("a journal that never answers ends every call in the client's timeout", async () => {
+  const never = () => new Promise(() => {});
+  const journal = { create: never, read: never, write: never, replace: never, delete: never, list: never };
+  const { jobs, posts } = client({ journal, timeout: 100 });
+  for (const [what, call] of [["pending", () => jobs.pending()], ["settle", () => jobs.settle("op")], ["submit", () => jobs.submit(request, { operation: "op" })]]) {
+    const error = await rejection(call(), 3_000);
+    assert.ok(error.name === "JournalError" || (error.name === "ConnectionError" && error.sent === false), `${what}: ${error.stack}`);
+  }
+  assert.equal((await settles(jobs.get(OTHER_ID), 3_000)).id, OTHER_ID);
+  assert.deepEqual(posts(), []);
+});
+
+test("a listJobs that never answers ends settle in the client's timeout", async () => {
+  const { jobs } = client({ listJobs: () => new Promise(() => {}), timeout: 100 }, () => answer(502, "lost"));
+  assert.equal((await rejection(jobs.submit(request, { operation: "op" }))).name, "ChargeUnknownError");
+  const ended = await settles(jobs.settle("op").catch((error) => error), 3_000);
+  assert.ok(isTemplateJobsError(ended) || ended.state === "unknown", ended);
+  assert.equal((await settles(jobs.pending()))[0].state, "unknown");
+});
+
+test("a WebAssembly that does not load ends every call in its time, and nothing is sent", () => {
+  const seen = run(`
+    const { TemplateJobs, init } = await import(entry("slim.js"));
+    init(new Promise(() => {})).catch(() => {});
+    const sent = [];
+    const jobs = new TemplateJobs({ baseUrl: "https://api.test", journal: "memory", timeout: 200, fetch: async (...call) => sent.push(call) });
+    const calls = {
+      get: jobs.get(id), pending: jobs.pending(), settle: jobs.settle("op"), submit: jobs.submit(request, { operation: "op" }), render: jobs.render(id), poll: jobs.poll(id),
+      templates: jobs.templates(), own: new TemplateJobs({ journal: "memory" }).submit(request, { timeout: 100 }), polling: jobs.poll(id, { timeout: 50 }),
+    };
+    const within = (call) => Promise.race([call.catch(({ name, sent }) => [name, sent]), new Promise((resolve) => setTimeout(resolve, 3_000, "hangs"))]);
+    const ends = await Promise.all(Object.entries(calls).map(async ([name, call]) => [name, await within(call)]));
+    print({ ends: Object.fromEntries(ends), sent });
+  `);
+  const { polling, ...ends } = seen.ends;
+  for (const [name, end] of Object.entries(ends)) assert.deepEqual(end, ["ConnectionError", false], name);
+  assert.equal(polling[0], "PollTimeoutError");
+  assert.deepEqual(seen.sent, []);
+});
+
+test("where the intrinsics are frozen every call settles as it does elsewhere", () => {
+  const script = `
+    const { TemplateJobs } = await import(entry("node.js"));
+    const reply = (status, body) => new Response(JSON.stringify(body), { status });
+    let respond = () => reply(200, { id, status: "done", video_output: "https://v" });
+    const jobs = new TemplateJobs({ baseUrl: "https://api.test", journal: "memory", maxRetries: 0, fetch: async () => respond() });
+    const within = (call) => Promise.race([call.then(({ id }) => id, ({ name, message, cause }) => [name, !!message, cause?.message]), new Promise((resolve) => setTimeout(resolve, 3_000, "hangs"))]);
+    const ends = [await within(jobs.get(id)), await within(jobs.submit(request)), await within(jobs.submit({})), await within(jobs.poll(id, { until: "video" }))];
+    respond = () => reply(404, { detail: "none" });
+    ends.push(await within(jobs.get(id)));
+    respond = () => { throw new TypeError("refused"); };
+    ends.push(await within(jobs.get(id)), await within(jobs.submit(request)));
+    ends.push(await within(jobs.get(id, { signal: AbortSignal.abort() })));
+    print(ends);
+  `;
+  const freeze = `
+    Object.freeze(Error.prototype);
+    for (const it of [Object, Function, Array, Error, TypeError, Promise, Map, Set, String, Number, RegExp, Date]) { Object.freeze(it.prototype); Object.freeze(it); }
+  `;
+  const usualEnds = run(script);
+  assert.equal(usualEnds.length, 8);
+  assert.deepEqual(run(freeze + script), usualEnds);
+});
+
+/** What a script of its own process prints: it may break the globals as it likes. */
+function run(script) {
+  const directory = process.env.PACKAGE_DIR ?? new URL("../../target/npm/package", import.meta.url).pathname;
+  const before = `
+    const entry = (file) => ${JSON.stringify(pathToFileURL(join(directory, "/")).href)} + file;
+    const id = ${JSON.stringify(OTHER_ID)};
+    const request = ${JSON.stringify(request)};
+    const print = (found) => { console.log(JSON.stringify(found)); process.exit(); };
+  `;
+  const { stdout, stderr, status } = spawnSync(process.execPath, ["--input-type=module", "-e", before + script], { encoding: "utf8", timeout: 40_000 });
+  assert.equal(status, 0, stderr);
+  return JSON.parse(stdout);
+}
