@@ -1,5 +1,8 @@
 //! A charge, from its request to its verdict.
 
+use std::cell::Cell;
+use std::rc::Rc;
+
 use futures_channel::oneshot;
 
 use super::caller::{Caller, Stop};
@@ -62,6 +65,9 @@ impl Charge {
         self.endpoint.path(self.render.as_deref().unwrap_or_default())
     }
 }
+
+/// Whether the entry is kept, and where its `create` is acknowledged.
+type Creating<V> = (Rc<Cell<bool>>, oneshot::Receiver<Result<bool, V>>);
 
 impl<H: Host> Client<H> {
     /// Charges once. The charge is a task of its own: dropping this future before the request is sent prevents it; later
@@ -176,17 +182,14 @@ impl<H: Host> Client<H> {
             // From here on the journal is written, so the task runs to its end, whoever waits.
             let mut entry = self.new_entry(charge);
             if let Some(credits) = self.estimate_of(charge)? {
-                let reserved = self.reserve(&charge.operation, credits);
+                let reserved = self.reserve(&charge.operation, &entry.owner, credits);
                 entry.budget = Some(caller.meanwhile(host, reserved, || Err(late())).await?);
             }
             let text = entry.encode();
             match caller.meanwhile(host, self.create(&charge.key, &text, &entry), || Err(late())).await {
                 Ok(None) => {}
                 Ok(Some(found)) => {
-                    // What both set aside under one key is now the other attempt's.
-                    if self.decode(&found).is_none_or(|found| found.budget != entry.budget) {
-                        self.release(&entry).await;
-                    }
+                    self.release(&entry).await;
                     return self.claimed(charge, caller, &found).await;
                 }
                 Err(error) => {
@@ -264,18 +267,29 @@ impl<H: Host> Client<H> {
     /// known by its owner token.
     async fn create(&self, key: &str, text: &str, entry: &Entry) -> Result<Option<String>, Error<H::Value>> {
         for _ in 0..CREATES {
-            let created = self.create_in_time(key, text).await;
-            if !matches!(created, Ok(true)) {
-                match self.read_entry_text(key).await? {
-                    Some(found) if found == text => {}
-                    Some(found) => return Ok(Some(found)),
+            let (kept, mut creating) = self.begin_create(key, text);
+            let deadline = self.host().now() + self.config().timeout;
+            let created = self.until(deadline, &mut creating).await.and_then(Result::ok);
+            if !matches!(created, Some(Ok(true))) {
+                match self.read_entry_text(key).await {
+                    Ok(Some(found)) if found == text => kept.set(true),
+                    Ok(Some(found)) => return Ok(Some(found)),
                     // It was deleted in between.
-                    None if created.is_ok() => continue,
-                    None => return Err(Error::journal(created.err().flatten())),
+                    Ok(None) if matches!(created, Some(Ok(_))) => continue,
+                    found => {
+                        // It may be there, or come.
+                        drop(creating);
+                        let _ = self.delete_entry(key, text).await;
+                        return Err(found.err().unwrap_or_else(|| Error::journal(created.and_then(Result::err))));
+                    }
                 }
             }
             // Without its marker the operation is not listed, so it is not sent.
-            if let Err(error) = self.mark_open(key, entry).await {
+            let marked = async {
+                self.hold(entry).await?;
+                self.mark_open(key, entry).await
+            };
+            if let Err(error) = marked.await {
                 let _ = self.delete_entry(key, text).await;
                 return Err(error);
             }
@@ -284,23 +298,23 @@ impl<H: Host> Client<H> {
         Err(Error::journal(None))
     }
 
-    /// Whether the journal wrote the entry; what it threw, or `None` where it did not answer in time. An entry that is
-    /// written later is deleted then: nobody sends under it.
-    async fn create_in_time(&self, key: &str, text: &str) -> Result<bool, Option<H::Value>> {
+    /// Writes an entry if none is there: whether it did, or what was thrown. An entry that is acknowledged after its
+    /// attempt gave up (the receiver was dropped) and was not kept is deleted: nobody sends under it.
+    fn begin_create(&self, key: &str, text: &str) -> Creating<H::Value> {
         let (client, key, text) = (self.clone(), key.to_owned(), text.to_owned());
+        let kept = Rc::new(Cell::new(false));
+        let is_kept = Rc::clone(&kept);
         let (sender, receiver) = oneshot::channel();
         self.host().spawn(async move {
             let created = client.host().journal(Store::Configured, JournalCall::Create(&key, &text)).await;
             let created = created.map(|reply| reply == JournalReply::Done(true));
-            if let Err(Ok(true)) = sender.send(created) {
+            if let Err(Ok(true)) = sender.send(created)
+                && !is_kept.get()
+            {
                 let _ = client.delete_entry(&key, &text).await;
             }
         });
-        let deadline = self.host().now() + self.config().timeout;
-        match self.until(deadline, receiver).await {
-            Some(Ok(created)) => created.map_err(Some),
-            _ => Err(None),
-        }
+        (kept, receiver)
     }
 
     /// The charging request. This is the one place that sends one. `None` where no answer came in time: the caller's time

@@ -109,7 +109,15 @@ impl<H: Host> Client<H> {
         let (text, entry) = self.known_entry(operation, &key).await?;
         let advice = match entry.state {
             State::Unknown => {
-                if self.delete_entry(&key, &text).await? {
+                let deleted = match self.delete_entry(&key, &text).await {
+                    Ok(deleted) => deleted,
+                    // Its acknowledgement may be all that is missing.
+                    Err(error) => match self.read_entry_text(&key).await {
+                        Ok(None) => true,
+                        _ => return Err(error),
+                    },
+                };
+                if deleted {
                     self.unmark_open(operation, &entry).await;
                     self.release(&entry).await;
                     return Ok(());
@@ -213,7 +221,8 @@ impl<H: Host> Client<H> {
                 continue;
             };
             if entry.state == State::Ended {
-                let _ = self.journal(Store::Configured, JournalCall::Delete(&marker, Some(&entry.owner))).await;
+                // Its process ended, or was not answered, before the markers were written.
+                self.mark_ended(operation, &entry).await;
                 continue;
             }
             self.doubt(operation, &mut entry);
@@ -251,10 +260,22 @@ impl<H: Host> Client<H> {
     pub(super) async fn write_end(&self, charged: &Charged) {
         let Charged { operation, entry, .. } = charged;
         let ended = Entry { state: State::Ended, ..entry.clone() };
-        let written = self.replace_entry(&self.key(operation), &entry.encode(), &ended.encode()).await;
-        if !matches!(written, Ok(true)) {
-            return;
+        let (key, text) = (self.key(operation), ended.encode());
+        let mut written = self.replace_entry(&key, &entry.encode(), &text).await;
+        if let Ok(false) = written
+            && let Ok(Some(found)) = self.read_entry_text(&key).await
+            && self.decode(&found).is_some_and(|found| found.owner == entry.owner && found.state == State::Sending)
+        {
+            // The verdict could not be written.
+            written = self.replace_entry(&key, &found, &text).await;
         }
+        if let Ok(true) = written {
+            self.mark_ended(operation, &ended).await;
+        }
+    }
+
+    /// Marks an operation as ended in this period, and not open.
+    async fn mark_ended(&self, operation: &str, entry: &Entry) {
         let job = entry.job.as_deref().unwrap_or_default();
         let short = self.config().journal_in_memory && !entry.explicit;
         let wall = self.host().wall();
@@ -316,14 +337,13 @@ impl<H: Host> Client<H> {
     /// Written first and summed then: of two that would exceed the limit together, neither overlooks the other. In the
     /// memory of this process keys are listed in the order of their writing, so there the first one passes; elsewhere
     /// both may be refused.
-    pub(super) async fn reserve(&self, operation: &str, estimate: f64) -> Result<String, Error<H::Value>> {
+    pub(super) async fn reserve(&self, operation: &str, owner: &str, estimate: f64) -> Result<String, Error<H::Value>> {
         let store = self.budget_store();
         let prefix = self.budget_key("");
         let milli = credits::millicredits(estimate);
         let key = self.budget_key(&format!("{operation}={milli}"));
-        let created = self.journal(store, JournalCall::Create(&key, "reserved")).await;
-        // Another attempt of the operation may hold it.
-        let is_ours = !matches!(created, Ok(JournalReply::Done(false)));
+        // Another attempt of the operation may hold it: the one that gets the entry takes it over.
+        let created = self.journal(store, JournalCall::Create(&key, owner)).await;
         let sum = async {
             created?;
             let mut sum = 0;
@@ -342,18 +362,24 @@ impl<H: Host> Client<H> {
         if remaining.as_ref().is_ok_and(|remaining| milli <= *remaining) {
             return Ok(key);
         }
-        if is_ours {
-            let _ = self.journal(store, JournalCall::Delete(&key, None)).await;
-        }
+        let _ = self.journal(store, JournalCall::Delete(&key, Some(owner))).await;
         let remaining = credits::credits(remaining?);
         let message = "This call would exceed maxCredits; nothing was sent. Raise maxCredits, or use another budgetKey.";
         Err(Error::new(ErrorKind::BudgetExceeded { estimate, remaining }, message))
     }
 
-    /// Gives back what was set aside for an operation.
+    /// Takes over what is set aside for an operation, once its entry is written: only its owner gives it back.
+    pub(super) async fn hold(&self, entry: &Entry) -> Result<(), Error<H::Value>> {
+        if let Some(key) = &entry.budget {
+            self.journal(self.budget_store(), JournalCall::Write(key, &entry.owner)).await?;
+        }
+        Ok(())
+    }
+
+    /// Gives back what was set aside for an operation, unless another attempt has taken it over.
     pub(super) async fn release(&self, entry: &Entry) {
         if let Some(key) = &entry.budget {
-            let _ = self.journal(self.budget_store(), JournalCall::Delete(key, None)).await;
+            let _ = self.journal(self.budget_store(), JournalCall::Delete(key, Some(&entry.owner))).await;
         }
     }
 
