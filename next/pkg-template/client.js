@@ -139,7 +139,11 @@ function checkSignal({ signal, waitUntil, onUpdate }) {
   const refuse = (field, advice) => {
     throw { field, message: `${field} ${advice}` };
   };
-  if (signal && (typeof signal.aborted !== "boolean" || typeof signal.addEventListener !== "function")) refuse("signal", "must be an AbortSignal");
+  let listens = !signal;
+  try {
+    listens ||= typeof signal.aborted === "boolean" && typeof signal.addEventListener === "function";
+  } catch {}
+  if (!listens) refuse("signal", "must be an AbortSignal");
   if (waitUntil !== undefined && typeof waitUntil !== "function") refuse("waitUntil", "must be a function");
   if (onUpdate !== undefined && typeof onUpdate !== "function") refuse("onUpdate", "must be a function");
 }
@@ -347,6 +351,16 @@ function idOf(target) {
   }
 }
 
+// What a caller knows of a job, which later changes do not reach.
+function jobOf(target) {
+  if (typeof target !== "object" || !target) return;
+  try {
+    return { ...target, id: lower(target.id) };
+  } catch (cause) {
+    throw { field: "job", message: "job cannot be read", cause };
+  }
+}
+
 // Whoever passes the options of a render in the place of its request would pay for something else.
 function refuseOptions(request) {
   if (typeof request !== "object" || !request) return;
@@ -490,7 +504,7 @@ export class TemplateJobs {
   #polling(target, { timeout, until, expectedMs, maxInterval }) {
     const id = this.#checked(idOf, target);
     if (typeof id !== "string") throw problem("InvalidRequestError", "id must be the UUID of a job", { field: "id" });
-    const job = typeof target === "object" && target ? target : undefined;
+    const job = this.#checked(jobOf, target);
     return (core, number, _, call) =>
       core.poll(number, id, job, { timeout, until, expectedMs, maxInterval }, call.listener.onUpdate && ((...update) => call.update(...update)));
   }

@@ -12,7 +12,7 @@ const refuse = (field, advice) => {
  * Throws `{ field, message }` where it stands outside of path and query, or where the result is too long.
  */
 export function fillWebhook(url, operation) {
-  const [, origin, path, , fragment = ""] = /^(https?:\/\/[^\\/?#]*)([^?#]*)(\?[^#]*)?(#[^]*)?$/i.exec(url) ?? [, url, ""];
+  const [, origin, path, , fragment = ""] = /^(https?:\/\/[^\\/?#]*)((?:\/[^?#]*)?)(\?[^#]*)?(#[^]*)?$/i.exec(url) ?? [, url, ""];
   if ((origin + fragment).includes(MARK)) refuse("webhook_url", "may have {operation} in its path and its query only");
   if (path.includes(MARK) && /^\.\.?$/.test(operation)) {
     refuse("webhook_url", `cannot have the operation ${operation} in its path: URLs drop it there. Put {operation} into the query`);
@@ -28,8 +28,15 @@ export function fillWebhook(url, operation) {
  * Throws `{ field, message, cause? }` where the body is no webhook.
  */
 export function parseWebhook(body, url, options = {}) {
-  if (typeof options !== "object" || options === null) refuse("options", "must be an object");
   let found;
+  let webhookUrl;
+  try {
+    if (typeof options !== "object" || options === null) throw undefined;
+    ({ webhookUrl } = options);
+  } catch (cause) {
+    throw { field: "options", message: "options must be an object", cause };
+  }
+  if (webhookUrl !== undefined && typeof webhookUrl !== "string") refuse("webhookUrl", "must be a string, as webhook_url was given");
   try {
     const bytes = ArrayBuffer.isView(body) || {}.toString.call(body) === "[object ArrayBuffer]";
     const text = bytes ? new TextDecoder().decode(body) : body;
@@ -43,8 +50,6 @@ export function parseWebhook(body, url, options = {}) {
   } catch (cause) {
     throw { field: "body", message: "body is no webhook of a job: it has no id and status. Pass the text or the bytes that were sent, or what JSON.parse makes of them", cause };
   }
-  const { webhookUrl } = options;
-  if (webhookUrl !== undefined && typeof webhookUrl !== "string") refuse("webhookUrl", "must be a string, as webhook_url was given");
   try {
     const sent = new URL(url ?? "/", "http://localhost");
     const operation = (webhookUrl && marked(new URL(webhookUrl, "http://localhost"), sent)) || sent.searchParams.get("operation");
@@ -57,12 +62,16 @@ export function parseWebhook(body, url, options = {}) {
 
 const isText = (it) => typeof it === "string" && it !== "";
 
-// The operation in the place that a template marks: a part of the path, which must be the template's, or of the query.
+// The operation in the places that a template marks: parts of the path, which must be the template's, or else of the query.
 function marked(template, sent) {
   const wanted = parts(template.pathname, "/");
   const given = parts(sent.pathname, "/");
   let found;
-  const fits = (part, index) => (part.includes(MARK) ? (found = match(part, given[index])) : part === given[index]);
+  const fits = (part, index) => {
+    if (!part.includes(MARK)) return part === given[index];
+    const operation = match(part, given[index]);
+    return operation && operation === (found ??= operation);
+  };
   if (wanted.length === given.length && wanted.every(fits) && found) return found;
   const pieces = parts(sent.search.slice(1), "&");
   for (const part of parts(template.search.slice(1), "&")) {
