@@ -277,7 +277,7 @@ impl TemplateJobs {
     /// [`ErrorKind::ChargeUnknown`] where the answer was lost. `InvalidRequest`, `Api`, `Connection`, `BudgetExceeded`,
     /// `OperationConflict`, `Journal`.
     pub async fn submit(&self, request: &JobRequest, options: ChargeOptions) -> Result<Job, Error> {
-        self.charge(Endpoint::Submit, None, Some(request.to_json()?), options).await
+        self.read(self.charge(Endpoint::Submit, None, Some(request.to_json()?), options).await)
     }
 
     /// Submits a preview and waits for it.
@@ -285,8 +285,11 @@ impl TemplateJobs {
     /// # Errors
     /// Those of [`submit`](Self::submit) and [`poll`](Self::poll).
     pub async fn preview(&self, request: &JobRequest, charge: ChargeOptions, wait: PollOptions) -> Result<Job, Error> {
-        let job = self.preview_async(request, charge).await?;
-        self.poll(&job.id, PollOptions { until: Some(Goal::Preview), ..wait }).await
+        let request = request.to_json()?;
+        let charged = self.charge(Endpoint::PreviewAsync, None, Some(request), charge).await;
+        let job = charged.map_err(|error| self.redacted(error))?;
+        let id = text(&job, "id").unwrap_or_default();
+        self.wait(&id, Some(job), PollOptions { until: Some(Goal::Preview), ..wait }).await
     }
 
     /// Submits a preview. The job is pending: `poll` it.
@@ -294,7 +297,7 @@ impl TemplateJobs {
     /// # Errors
     /// Those of [`submit`](Self::submit).
     pub async fn preview_async(&self, request: &JobRequest, options: ChargeOptions) -> Result<Job, Error> {
-        self.charge(Endpoint::PreviewAsync, None, Some(request.to_json()?), options).await
+        self.read(self.charge(Endpoint::PreviewAsync, None, Some(request.to_json()?), options).await)
     }
 
     /// Makes a preview by one request that blocks until it is ready. `preview` survives a lost connection better.
@@ -302,7 +305,7 @@ impl TemplateJobs {
     /// # Errors
     /// Those of [`submit`](Self::submit).
     pub async fn preview_sync(&self, request: &JobRequest, options: ChargeOptions) -> Result<Job, Error> {
-        self.charge(Endpoint::PreviewSync, None, Some(request.to_json()?), options).await
+        self.read(self.charge(Endpoint::PreviewSync, None, Some(request.to_json()?), options).await)
     }
 
     /// Renders the video of a previewed job, with these changes. It is pending: `poll` it. A job that is rendered, or that this
@@ -312,7 +315,7 @@ impl TemplateJobs {
     /// Those of [`submit`](Self::submit).
     pub async fn render(&self, id: &str, changes: Option<&RenderRequest>, options: ChargeOptions) -> Result<Job, Error> {
         let request = changes.map(RenderRequest::to_json).transpose()?;
-        self.charge(Endpoint::Render, Some(id), request, options).await
+        self.read(self.charge(Endpoint::Render, Some(id), request, options).await)
     }
 
     /// The job of that id, as it is now.
@@ -328,23 +331,7 @@ impl TemplateJobs {
     /// # Errors
     /// [`ErrorKind`]`::JobFailed`, `PollTimeout`, `IncompleteResult`, `InvalidRequest`, and `Api` with 401, 403 or 404.
     pub async fn poll(&self, id: &str, options: PollOptions) -> Result<Job, Error> {
-        let PollOptions { until, timeout, expected, max_interval, on_update } = options;
-        let options = client::PollOptions {
-            until,
-            timeout: timeout.map(ms),
-            expected_ms: expected.map(ms),
-            max_interval: max_interval.map(ms),
-            attentive: on_update.is_some(),
-        };
-        let on_update = on_update.map(|on_update| -> host::OnUpdate<JsValue> {
-            Box::new(move |job, look| {
-                if let Ok(job) = Job::from_js(job) {
-                    let remaining = if look.remaining_ms > 0.0 { Some(duration(look.remaining_ms)) } else { None };
-                    on_update(Update { job, next_poll: duration(look.in_ms), remaining });
-                }
-            })
-        });
-        self.read(self.0.poll(id, None, options, on_update).await)
+        self.wait(id, None, options).await
     }
 
     /// The account's templates.
@@ -401,7 +388,7 @@ impl TemplateJobs {
         id: Option<&str>,
         request: Option<String>,
         options: ChargeOptions,
-    ) -> Result<Job, Error> {
+    ) -> Result<JsValue, Error> {
         let ChargeOptions { operation, seconds, timeout } = options;
         let explicit = operation.is_some();
         let operation = operation.unwrap_or_else(|| match id {
@@ -409,7 +396,27 @@ impl TemplateJobs {
             None => new_operation(),
         });
         let options = client::ChargeOptions { operation, explicit, seconds, timeout: timeout.map(ms) };
-        self.read(self.0.charge(endpoint, id, request.as_deref(), options, None).await)
+        self.0.charge(endpoint, id, request.as_deref(), options, None).await
+    }
+
+    async fn wait(&self, id: &str, job: Option<JsValue>, options: PollOptions) -> Result<Job, Error> {
+        let PollOptions { until, timeout, expected, max_interval, on_update } = options;
+        let options = client::PollOptions {
+            until,
+            timeout: timeout.map(ms),
+            expected_ms: expected.map(ms),
+            max_interval: max_interval.map(ms),
+            attentive: on_update.is_some(),
+        };
+        let on_update = on_update.map(|on_update| -> host::OnUpdate<JsValue> {
+            Box::new(move |job, look| {
+                if let Ok(job) = Job::from_js(job) {
+                    let remaining = if look.remaining_ms > 0.0 { Some(duration(look.remaining_ms)) } else { None };
+                    on_update(Update { job, next_poll: duration(look.in_ms), remaining });
+                }
+            })
+        });
+        self.read(self.0.poll(id, job, options, on_update).await)
     }
 
     /// The outcome of a call as a struct, or its error without secrets.
