@@ -289,8 +289,10 @@ fn a_javascript_object_reads_the_corpus_as_expected() {
         }
         let facts = facts.unwrap_or_else(|| panic!("{name}: no job was read"));
         let text = |member: &str| get(&expected, member).as_string().filter(|text| !text.is_empty());
-        let number = |member: &str| get(&expected, member).as_f64();
-        assert_eq!(Some(facts.id), text("id"), "{name}");
+        // The corpus has -1 where the core believes no number.
+        let number = |member: &str| get(&expected, member).as_f64().filter(|number| *number >= 0.0);
+        // The core has one spelling of an id.
+        assert_eq!(Some(facts.id), text("id").map(|id| id.to_lowercase()), "{name}");
         assert_eq!(Some(format!("{:?}", facts.status)), text("status"), "{name}");
         assert_eq!(facts.progress, number("progress"), "{name}");
         assert_eq!(facts.preview, get(&expected, "preview").is_truthy(), "{name}");
@@ -305,7 +307,7 @@ fn a_javascript_object_reads_the_corpus_as_expected() {
         // The struct says the same.
         let job = Job::from_js(&body).unwrap_or_else(|error| panic!("{name}: {error}"));
         let filled = |member: Option<String>| member.filter(|text| !text.is_empty());
-        assert_eq!(job.status(), facts.status, "{name}");
+        assert_eq!((Some(&job.id), job.status()), (text("id").as_ref(), facts.status), "{name}");
         assert_eq!(filled(job.preview).is_some(), facts.preview, "{name}");
         assert_eq!(filled(job.video_output).is_some(), facts.video, "{name}");
         assert_eq!(filled(job.failed_reason), text("failed_reason"), "{name}");
@@ -677,11 +679,13 @@ async fn a_call_that_is_dropped_before_its_request_sends_none() {
 async fn a_client_that_is_dropped_leaves_nothing_behind() {
     let fetch = format!(
         "if (init.method === 'POST' || url.endsWith('{UNKNOWN_ID}/')) return {{ status: 201, text: () => '{{\"id\":\"{UNKNOWN_ID}\",\"status\":\"running\"}}' }};
-        init.signal.onabort = () => {{ globalThis.given_up = (globalThis.given_up ?? 0) + 1 }};
-        return new Promise(() => {{}})"
+        return new Promise((_, reject) => init.signal.addEventListener('abort', () => {{
+            globalThis.given_up = (globalThis.given_up ?? 0) + 1;
+            reject(init.signal.reason);
+        }}))"
     );
-    let held = wasm_bindgen::externref_heap_live_count();
-    for _ in 0..10 {
+    let mut held = 0;
+    for round in 0..11 {
         let jobs = over(&fetch, Options::default());
         jobs.submit(&titled(UNKNOWN_ID), usual()).await.expect("a job");
         // A request in flight, a wait that sleeps between two polls, and a charge that runs on alone.
@@ -690,8 +694,13 @@ async fn a_client_that_is_dropped_leaves_nothing_behind() {
         drop(jobs);
         let slow = over(&slow_charge(UNKNOWN_ID), Options::default());
         left_after(20, slow.submit(&titled(UNKNOWN_ID), usual())).await;
+        if round == 0 {
+            // What is made once and kept is there now.
+            sleep(400).await;
+            held = wasm_bindgen::externref_heap_live_count();
+        }
     }
-    assert_eq!(global("given_up"), 10, "a request that nobody waits for is aborted");
+    assert_eq!(global("given_up"), 11, "a request that nobody waits for is aborted");
     sleep(400).await;
     let left = wasm_bindgen::externref_heap_live_count();
     assert!(left <= held, "{held} values were held before, {left} are after");

@@ -132,7 +132,9 @@ impl Options {
     }
 
     fn is_relative(&self) -> bool {
-        Url::new(&self.base_url).is_err()
+        let scheme = self.base_url.split_once(':').map_or("", |(scheme, _)| scheme);
+        !scheme.starts_with(|first: char| first.is_ascii_alphabetic())
+            || scheme.contains(|char: char| !char.is_ascii_alphanumeric() && !matches!(char, '+' | '.' | '-'))
     }
 
     fn config(&self) -> Config {
