@@ -175,6 +175,7 @@ impl Status {
 
 /// The model of a template's avatar, which sets the price.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum ModelVersion {
     /// `standard`, the default.
     #[default]

@@ -263,6 +263,26 @@ impl<V> Error<V> {
         self
     }
 
+    /// The same error, with its texts, its JSON body and its cause as these make them.
+    #[cfg_attr(not(target_arch = "wasm32"), expect(dead_code, reason = "the web host removes secrets with it"))]
+    #[must_use]
+    pub(crate) fn map(
+        mut self,
+        text: impl Fn(&str) -> String,
+        body: impl FnOnce(&V) -> V,
+        cause: impl FnOnce(&V) -> V,
+    ) -> Self {
+        let parts = &mut *self.0;
+        parts.message = text(&parts.message);
+        if let ErrorKind::JobFailed { reason } = &mut parts.kind {
+            *reason = text(reason);
+        }
+        parts.text = parts.text.as_deref().map(text);
+        parts.body = parts.body.as_ref().map(body);
+        parts.cause = parts.cause.as_ref().map(cause);
+        self
+    }
+
     /// The same error where only a read was made before a charge: the charge was not sent.
     #[must_use]
     pub(crate) fn before_a_charge(mut self) -> Self {

@@ -34,6 +34,14 @@ impl Source {
     /// What stands for [`Source::Next`] on the command line.
     pub const NEXT: &str = "next";
 
+    /// The name of the library's package.
+    pub const fn library(self) -> &'static str {
+        match self {
+            Self::Current => "custom-template-jobs",
+            Self::Next => "custom-template-jobs-next",
+        }
+    }
+
     /// Where the tarball and all that it is made of are put.
     fn directory(self, workspace: &Workspace) -> PathBuf {
         workspace.target.join(match self {

@@ -3,7 +3,7 @@
 use js_sys::{Array, Object, Reflect};
 use wasm_bindgen::prelude::*;
 
-use crate::error::{Error, ErrorKind};
+use crate::error::Error;
 use crate::host::Event;
 use crate::job::{JobFields, Member};
 
@@ -133,25 +133,36 @@ pub fn in_browser() -> bool {
     IN_BROWSER.with(|in_browser| *in_browser)
 }
 
-/// The record of an error, from which the facade makes an `Error`. No secret is in it.
-pub fn error_record(error: &Error<JsValue>, secrets: &Array) -> JsValue {
-    let clean = |text: &str| redact(&JsValue::from_str(text), secrets);
+/// An error without secrets. The job stays the object that it is.
+pub fn redacted(error: Error<JsValue>, secrets: &Array) -> Error<JsValue> {
+    error.map(
+        |text| redact(&JsValue::from_str(text), secrets).as_string().unwrap_or_default(),
+        |body| redact(body, secrets),
+        |cause| redact_error(cause, secrets),
+    )
+}
+
+/// The record of an error without secrets, from which the facade makes an `Error`.
+#[cfg(feature = "npm")]
+pub fn error_record(error: &Error<JsValue>) -> JsValue {
+    use crate::error::ErrorKind;
+
     let record = Record::default()
         .with("name", error.name())
-        .with("message", clean(error.message()))
+        .with("message", error.message())
         .with_some("operation", error.operation())
         .with_some("jobId", error.job_id())
         .with_some("job", error.job())
-        .with_some("body", error.body().map(|body| redact(body, secrets)))
-        .with_some("text", error.text().map(clean))
-        .with_some("cause", error.cause().map(|cause| redact_error(cause, secrets)));
+        .with_some("body", error.body())
+        .with_some("text", error.text())
+        .with_some("cause", error.cause());
     let record = match error.kind() {
         ErrorKind::InvalidRequest { field } => record.with("field", field.as_str()),
         ErrorKind::Api { status, kind, retry_after_ms } => {
             record.with("status", *status).with("kind", kind.as_str()).with_some("retryAfterMs", *retry_after_ms)
         }
         ErrorKind::Connection { sent } => record.with("sent", *sent),
-        ErrorKind::JobFailed { reason } => record.with("reason", clean(reason)),
+        ErrorKind::JobFailed { reason } => record.with("reason", reason.as_str()),
         ErrorKind::BudgetExceeded { estimate, remaining } => {
             record.with("estimate", *estimate).with("remaining", *remaining)
         }

@@ -76,19 +76,19 @@ extern "C" {
 #[wasm_bindgen(module = "/src/web/snapshot.js")]
 extern "C" {
     #[wasm_bindgen(catch)]
-    fn snapshot(value: &JsValue, root: &str) -> Result<String, JsValue>;
+    pub(super) fn snapshot(value: &JsValue, root: &str) -> Result<String, JsValue>;
     fn covers(request: &JsValue, job: &JsValue) -> bool;
 }
 
 #[wasm_bindgen(module = "/src/web/operation.js")]
 extern "C" {
     #[wasm_bindgen(js_name = newOperation)]
-    fn new_operation() -> String;
+    pub(super) fn new_operation() -> String;
 }
 
 /// What a host needs of a client's options, copied.
-#[derive(Clone, Debug, Default)]
-pub struct Options {
+#[derive(Clone, Default)]
+pub struct HostOptions {
     /// An object with `apiId`, `apiKey` and `headers`, values or functions.
     pub credentials: JsValue,
     /// The caller's own `fetch`, called as `(url, init)`.
@@ -105,9 +105,16 @@ pub struct Options {
     pub idempotent: bool,
 }
 
+impl fmt::Debug for HostOptions {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Not the credentials.
+        formatter.debug_struct("HostOptions").finish_non_exhaustive()
+    }
+}
+
 /// The host over `fetch`.
 pub struct WebHost {
-    options: Options,
+    options: HostOptions,
     journal: Journal,
     journal_in_memory: bool,
     /// The newest last.
@@ -129,8 +136,21 @@ pub struct WebHeaders {
     _secrets: Vec<Rc<str>>,
 }
 
+impl fmt::Debug for WebHeaders {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Not the key among them.
+        formatter.write_str("WebHeaders")
+    }
+}
+
 /// A lock that is held.
 pub struct WebLock(Lock);
+
+impl fmt::Debug for WebLock {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("WebLock")
+    }
+}
 
 impl Drop for WebLock {
     fn drop(&mut self) {
@@ -142,6 +162,12 @@ impl Drop for WebLock {
 pub struct WebTurn {
     turn: JsTurn,
     published: bool,
+}
+
+impl fmt::Debug for WebTurn {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("WebTurn").field("published", &self.published).finish_non_exhaustive()
+    }
 }
 
 impl Drop for WebTurn {
@@ -161,7 +187,7 @@ impl fmt::Debug for WebHost {
 
 impl WebHost {
     /// A host. It does no I/O yet.
-    pub fn new(options: Options) -> Self {
+    pub fn new(options: HostOptions) -> Self {
         let is_default = options.journal.is_falsy();
         let journal_in_memory = options.journal.as_string().is_some() || is_default && !convert::in_browser();
         let journal = if journal_in_memory {
@@ -216,9 +242,9 @@ impl WebHost {
         self.secrets.borrow().iter().map(|secret| JsValue::from_str(secret)).collect()
     }
 
-    /// The record of an error, without secrets.
-    pub fn error_record(&self, error: &Error<JsValue>) -> JsValue {
-        convert::error_record(error, &self.secrets())
+    /// An error without secrets.
+    pub fn redacted(&self, error: Error<JsValue>) -> Error<JsValue> {
+        convert::redacted(error, &self.secrets())
     }
 
     fn keep_secrets(&self, pairs: &Array) -> Vec<Rc<str>> {

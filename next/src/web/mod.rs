@@ -5,10 +5,18 @@
 //! `snapshot.js` (the JSON text of a request), `redact.js` (secrets) and `operation.js` (random ids).
 
 mod convert;
+#[cfg(feature = "serde")]
+mod data;
 mod host;
 mod http;
 mod journal;
 #[cfg(feature = "npm")]
 mod npm;
+#[cfg(feature = "serde")]
+mod typed;
 
-pub use host::{Options, WebHost};
+#[cfg(feature = "serde")]
+pub use data::{Job, JobRequest, RenderRequest, Template, Variable, Variables};
+pub use host::{HostOptions, WebHost};
+#[cfg(feature = "serde")]
+pub use typed::{ChargeOptions, Error, Journal, Options, PollOptions, TemplateJobs, Update};

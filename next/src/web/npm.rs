@@ -1,6 +1,7 @@
 //! The exported class of the npm package. The facade `client.js` snapshots, makes ids, loads the wasm and delegates.
 
 use std::cell::{Cell, RefCell};
+use std::fmt;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::rc::Rc;
@@ -10,8 +11,8 @@ use js_sys::{Array, Function, Promise};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::future_to_promise;
 
-use super::convert::{Record, get, number, text};
-use super::{Options, WebHost};
+use super::convert::{self, Record, get, number, text};
+use super::{HostOptions, WebHost};
 use crate::api::{Endpoint, Goal, ModelVersion, Step};
 use crate::client::{ChargeOptions, Client, Config, Operation, PollOptions};
 use crate::credits::{Price, PriceTable};
@@ -46,6 +47,12 @@ pub struct Core {
     client: Client<WebHost>,
     /// The calls in progress, in the order of their numbers.
     calls: Calls,
+}
+
+impl fmt::Debug for Core {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Core")
+    }
 }
 
 type Calls = Rc<RefCell<Vec<(u32, Rc<Call>)>>>;
@@ -94,7 +101,7 @@ impl Core {
     #[wasm_bindgen(constructor)]
     pub fn new(options: &JsValue) -> Self {
         let function = |name: &str| get(options, name).dyn_into::<Function>().ok();
-        let host = WebHost::new(Options {
+        let host = WebHost::new(HostOptions {
             credentials: options.clone(),
             fetch: function("fetch"),
             journal: get(options, "journal"),
@@ -187,7 +194,7 @@ impl Core {
             .and_then(|step| Step::parse(&step))
             .ok_or_else(|| Refusal::new("step", "must be submit, preview or render").into())
             .and_then(|step| {
-                let model = ModelVersion::read(&super::convert::member(&get(question, "model_version")))?;
+                let model = ModelVersion::read(&convert::member(&get(question, "model_version")))?;
                 self.client.estimate(step, number(question, "seconds").unwrap_or_default(), model)
             });
         self.promise(call, async move { estimated.map(JsValue::from_f64) })
@@ -263,7 +270,7 @@ fn promise(client: Client<WebHost>, calls: Calls, number: u32, call: Rc<Call>) -
             calls.borrow_mut().remove(at);
         }
         match outcome {
-            Some(outcome) => outcome.map_err(|error| client.host().error_record(&error)),
+            Some(outcome) => outcome.map_err(|error| convert::error_record(&client.host().redacted(error))),
             None => Err(JsValue::UNDEFINED),
         }
     })

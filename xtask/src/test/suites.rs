@@ -139,8 +139,6 @@ pub const SUITES: &[Suite] = &[
     },
 ];
 
-const WASM: [&str; 4] = ["--package", "custom-template-jobs", "--target", "wasm32-unknown-unknown"];
-
 /// What several suites share, made when the first of them needs it.
 pub struct Lab {
     workspace: Workspace,
@@ -154,9 +152,14 @@ pub struct Lab {
 type Stoppers = Arc<Mutex<Vec<Box<dyn Fn() + Send>>>>;
 
 impl Lab {
-    /// The suites use the package of this source.
+    /// The suites use the library and the package of this source.
     pub fn new(workspace: Workspace, source: Source) -> Self {
         Self { workspace, sandbox: None, source, package: None, stoppers: None }
+    }
+
+    /// Of cargo: the library, compiled to WebAssembly.
+    const fn wasm(&self) -> [&'static str; 4] {
+        ["--package", self.source.library(), "--target", "wasm32-unknown-unknown"]
     }
 
     /// Has this done when a signal ends us.
@@ -267,8 +270,8 @@ fn lint(lab: &mut Lab) -> Result<Counts> {
     let deny = ["--", "-D", "warnings"];
     all_pass(&mut [
         clippy().args(["--workspace", "--all-targets"]).args(deny),
-        clippy().args(WASM).args(["--lib", "--features", "npm"]).args(deny),
-        clippy().args(WASM).args(["--all-targets", "--features", "serde"]).args(deny),
+        clippy().args(lab.wasm()).args(["--lib", "--no-default-features", "--features", "npm"]).args(deny),
+        clippy().args(lab.wasm()).args(["--all-targets", "--features", "serde"]).args(deny),
     ])
 }
 
@@ -295,9 +298,9 @@ fn docs(lab: &mut Lab) -> Result<Counts> {
     let runner = test_runner(lab)?;
     // The examples of the typed face need a browser's words, so they are compiled for WebAssembly.
     let mut examples = lab.workspace.cargo();
-    examples.args(["test", "--doc"]).args(WASM).args(["--features", "serde"]);
+    examples.args(["test", "--doc"]).args(lab.wasm()).args(["--features", "serde"]);
     examples.env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER", runner);
-    all_pass(&mut [doc().arg("--workspace"), doc().args(WASM).args(["--features", "serde"]), &mut examples])
+    all_pass(&mut [doc().arg("--workspace"), doc().args(lab.wasm()).args(["--features", "serde"]), &mut examples])
 }
 
 fn wasm_node(lab: &mut Lab) -> Result<Counts> {
@@ -359,7 +362,7 @@ fn wasm_tests(lab: &mut Lab) -> Result<Command> {
     let mut command = lab.workspace.cargo();
     command
         .arg("test")
-        .args(WASM)
+        .args(lab.wasm())
         .args(["--features", "serde", "--test", "*", "--no-fail-fast"])
         .env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER", runner)
         .env("WASM_BINDGEN_TEST_TIMEOUT", "120")

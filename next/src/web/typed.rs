@@ -1,0 +1,446 @@
+//! The typed client for Rust front ends.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use js_sys::{Array, Function};
+use wasm_bindgen::prelude::*;
+use web_sys::Url;
+
+use super::convert::{Record, get, text};
+use super::data::{Job, JobRequest, RenderRequest, Template};
+use super::host::{HostOptions, WebHost, new_operation};
+use crate::api::{Endpoint, Goal, ModelVersion, Step};
+use crate::client::{self, Client, Config, Operation};
+use crate::credits::{Price, PriceTable};
+use crate::error::{self, ApiKind, ErrorKind, Refusal};
+use crate::host;
+
+/// What a call fails with. It holds no key: the secrets of the client's requests are removed from every text.
+pub type Error = error::Error<JsValue>;
+
+/// Where the operations are recorded, so that none is charged twice.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub enum Journal {
+    /// `IndexedDB` in a page or a worker of one, so that it outlives them; memory elsewhere.
+    #[default]
+    Default,
+    /// The memory of this page or process.
+    Memory,
+    /// The caller's own: an object with the methods of the npm package's interface `Journal`.
+    Custom(JsValue),
+}
+
+/// How a client is set up.
+#[derive(Clone)]
+pub struct Options {
+    /// The address of the provider, which is the default, or of a relay; in a page it may be relative.
+    pub base_url: String,
+    /// Is sent as `X-API-ID`.
+    pub api_id: Option<String>,
+    /// Is sent as `X-API-KEY`. Everybody who opens a page can read it there: use a relay.
+    pub api_key: Option<String>,
+    /// Are sent with every request, such as the login of a relay.
+    pub headers: BTreeMap<String, String>,
+    /// Keeps the journals of people apart who log in to one page.
+    pub account: String,
+    /// The time for one request, and for what a call waits for before it; 30 seconds by default.
+    pub timeout: Duration,
+    /// The time for a preview that blocks; 5 minutes by default.
+    pub preview_timeout: Duration,
+    /// How often a read is retried; 3 by default. A charge that may have been sent is never sent again.
+    pub max_retries: u32,
+    /// What may be spent, in credits; no limit by default. With a limit, charges need [`ChargeOptions::seconds`].
+    pub max_credits: Option<f64>,
+    /// The name under which the journal sums what is spent, for every client with that name. Without one, the clients of this
+    /// process are summed.
+    pub budget_key: Option<String>,
+    /// What each step costs.
+    pub prices: PriceTable,
+    /// Where the operations are recorded.
+    pub journal: Journal,
+    /// Whether a charge carries its operation id as `Idempotency-Key`, for a relay that honours it. By default where `base_url`
+    /// is relative.
+    pub idempotency_header: Option<bool>,
+    /// Is called as `(url, init)` in place of the platform's `fetch`.
+    pub fetch: Option<Function>,
+    /// Is called with a `Date` and returns, or promises, an array of the jobs that were made since: with it, `settle` finds the
+    /// job of an unknown operation.
+    pub list_jobs: Option<Function>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        let config = Config::new(Config::BASE_URL, "", "");
+        Self {
+            base_url: config.base_url,
+            api_id: None,
+            api_key: None,
+            headers: BTreeMap::new(),
+            account: String::new(),
+            timeout: duration(config.timeout),
+            preview_timeout: duration(config.preview_timeout),
+            max_retries: config.max_retries,
+            max_credits: config.max_credits,
+            budget_key: config.budget_key,
+            prices: config.prices,
+            journal: Journal::default(),
+            idempotency_header: None,
+            fetch: None,
+            list_jobs: None,
+        }
+    }
+}
+
+impl fmt::Debug for Options {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Not the key, nor the headers.
+        formatter
+            .debug_struct("Options")
+            .field("base_url", &self.base_url)
+            .field("api_id", &self.api_id)
+            .field("account", &self.account)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Options {
+    fn check(&self) -> Result<(), Refusal> {
+        let is_amount = |credits: f64| credits.is_finite() && credits >= 0.0;
+        if self.max_credits.is_some_and(|credits| !is_amount(credits)) {
+            return Err(Refusal::new("max_credits", "must be a finite number of credits, 0 or more"));
+        }
+        let PriceTable { preview, submit, render, aurora_v1, aurora_v1_fast } = self.prices;
+        for Price { credits, seconds } in [preview, submit, render, aurora_v1, aurora_v1_fast] {
+            if !is_amount(credits) || !is_amount(seconds) || seconds == 0.0 {
+                return Err(Refusal::new("prices", "must be finite numbers: credits 0 or more, seconds above 0"));
+            }
+        }
+        Ok(())
+    }
+
+    /// The base URL as it parses: two spellings of one address share a journal.
+    fn place(&self) -> String {
+        let page = text(&get(&js_sys::global(), "location"), "href");
+        let parsed = match page {
+            Some(page) => Url::new_with_base(&self.base_url, &page),
+            None => Url::new(&self.base_url),
+        };
+        parsed.map_or_else(|_| self.base_url.clone(), |url| url.href())
+    }
+
+    fn is_relative(&self) -> bool {
+        let scheme = self.base_url.split_once(':').map_or("", |(scheme, _)| scheme);
+        !scheme.starts_with(|first: char| first.is_ascii_alphabetic())
+            || scheme.contains(|char: char| !char.is_ascii_alphanumeric() && !matches!(char, '+' | '.' | '-'))
+    }
+
+    fn config(&self) -> Config {
+        let config = Config::new(&self.place(), self.api_id.as_deref().unwrap_or_default(), &self.account);
+        Config {
+            // Where it is relative, requests keep it so.
+            base_url: self.base_url.trim_end_matches('/').into(),
+            timeout: ms(self.timeout),
+            preview_timeout: ms(self.preview_timeout),
+            max_retries: self.max_retries,
+            max_credits: self.max_credits,
+            budget_key: self.budget_key.clone(),
+            prices: self.prices,
+            ..config
+        }
+    }
+
+    fn host(self) -> WebHost {
+        let pair = |(name, value): (&String, &String)| Array::of2(&name.into(), &value.into());
+        let headers: Array = self.headers.iter().map(pair).collect();
+        let credentials = Record::default()
+            .with_some("apiId", self.api_id.as_deref())
+            .with_some("apiKey", self.api_key.as_deref())
+            .with("headers", headers);
+        let idempotent = self.idempotency_header.unwrap_or_else(|| self.is_relative());
+        WebHost::new(HostOptions {
+            credentials: credentials.into(),
+            fetch: self.fetch,
+            journal: match self.journal {
+                Journal::Default => JsValue::UNDEFINED,
+                Journal::Memory => "memory".into(),
+                Journal::Custom(journal) => journal,
+            },
+            list_jobs: self.list_jobs,
+            on_event: None,
+            on_send: None,
+            idempotent,
+        })
+    }
+}
+
+/// How a charging call is made.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ChargeOptions {
+    /// The caller's own id of the operation: as often as it is used, it is charged once. By default a random one, and that of
+    /// the job for a render.
+    pub operation: Option<String>,
+    /// Seconds of video, for the estimate.
+    pub seconds: Option<f64>,
+    /// How long the call waits, [`Options::timeout`] by default. A charge that may have been sent goes on.
+    pub timeout: Option<Duration>,
+}
+
+/// How a job is waited for.
+#[derive(Default)]
+pub struct PollOptions {
+    /// What is waited for. By default the result of the last step that this client charged for, else the first `done`.
+    pub until: Option<Goal>,
+    /// How long the wait lasts at most; 30 minutes by default.
+    pub timeout: Option<Duration>,
+    /// How long such jobs take; by default as long as earlier ones.
+    pub expected: Option<Duration>,
+    /// The longest interval between two polls.
+    pub max_interval: Option<Duration>,
+    /// Receives each change of the job.
+    pub on_update: Option<Box<dyn Fn(Update)>>,
+}
+
+impl fmt::Debug for PollOptions {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { until, timeout, expected, max_interval, .. } = self;
+        formatter
+            .debug_struct("PollOptions")
+            .field("until", until)
+            .field("timeout", timeout)
+            .field("expected", expected)
+            .field("max_interval", max_interval)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A change of a job that is waited for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Update {
+    /// The job.
+    pub job: Job,
+    /// When it is polled next, from now.
+    pub next_poll: Duration,
+    /// How long it is expected to take yet, where that is known.
+    pub remaining: Option<Duration>,
+}
+
+/// A client of the API, for front ends written in Rust. Clones share everything.
+///
+/// Dropping a future cancels its call, except a charge that may have been sent: that part runs on, until its job is recorded in
+/// the journal. In a page the journal is the same as that of the npm package.
+///
+/// ```no_run
+/// use custom_template_jobs_next::web::{
+///     ChargeOptions, Error, JobRequest, Options, PollOptions, TemplateJobs, Update, Variable,
+/// };
+///
+/// # async fn example() -> Result<(), Error> {
+/// let jobs = TemplateJobs::new(Options { base_url: "/relay".into(), ..Options::default() })?;
+/// let request = JobRequest {
+///     template_id: "3c90c3cc-0d44-4b50-8888-8dd25736052a".into(),
+///     variables: [("headline".into(), Variable::text("Hello"))].into(),
+///     ..JobRequest::default()
+/// };
+/// let preview = jobs.preview(&request, ChargeOptions::default(), PollOptions::default()).await?;
+/// println!("the preview: {}", preview.preview.unwrap_or_default());
+///
+/// jobs.render(&preview.id, None, ChargeOptions::default()).await?;
+/// let show = |update: Update| println!("{:?}", update.job.progress);
+/// let video = jobs.poll(&preview.id, PollOptions { on_update: Some(Box::new(show)), ..PollOptions::default() }).await?;
+/// println!("the video: {}", video.video_output.unwrap_or_default());
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct TemplateJobs(Client<WebHost>);
+
+impl TemplateJobs {
+    /// A client. It does no I/O yet.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidRequest`] where `max_credits` or a price is negative or not finite.
+    pub fn new(options: Options) -> Result<Self, Error> {
+        options.check()?;
+        let config = options.config();
+        let host = options.host();
+        let config = Config { journal_in_memory: host.journal_in_memory(), ..config };
+        let namespace = config.namespace.clone();
+        let client = Client::new(host, config);
+        WebHost::connect(&client, &namespace);
+        Ok(Self(client))
+    }
+
+    /// Submits a job that goes straight to the video. It is pending: `poll` it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::ChargeUnknown`] where the answer was lost. `InvalidRequest`, `Api`, `Connection`, `BudgetExceeded`,
+    /// `OperationConflict`, `Journal`.
+    pub async fn submit(&self, request: &JobRequest, options: ChargeOptions) -> Result<Job, Error> {
+        self.read(self.charge(Endpoint::Submit, None, Some(request.to_json()?), options).await)
+    }
+
+    /// Submits a preview and waits for it.
+    ///
+    /// # Errors
+    /// Those of [`submit`](Self::submit) and [`poll`](Self::poll).
+    pub async fn preview(&self, request: &JobRequest, charge: ChargeOptions, wait: PollOptions) -> Result<Job, Error> {
+        let request = request.to_json()?;
+        let charged = self.charge(Endpoint::PreviewAsync, None, Some(request), charge).await;
+        let job = charged.map_err(|error| self.redacted(error))?;
+        let id = text(&job, "id").unwrap_or_default();
+        self.wait(&id, Some(job), PollOptions { until: Some(Goal::Preview), ..wait }).await
+    }
+
+    /// Submits a preview. The job is pending: `poll` it.
+    ///
+    /// # Errors
+    /// Those of [`submit`](Self::submit).
+    pub async fn preview_async(&self, request: &JobRequest, options: ChargeOptions) -> Result<Job, Error> {
+        self.read(self.charge(Endpoint::PreviewAsync, None, Some(request.to_json()?), options).await)
+    }
+
+    /// Makes a preview by one request that blocks until it is ready. `preview` survives a lost connection better.
+    ///
+    /// # Errors
+    /// Those of [`submit`](Self::submit).
+    pub async fn preview_sync(&self, request: &JobRequest, options: ChargeOptions) -> Result<Job, Error> {
+        self.read(self.charge(Endpoint::PreviewSync, None, Some(request.to_json()?), options).await)
+    }
+
+    /// Renders the video of a previewed job, with these changes. It is pending: `poll` it. A job that is rendered, or that this
+    /// journal is rendering, is returned and not charged.
+    ///
+    /// # Errors
+    /// Those of [`submit`](Self::submit).
+    pub async fn render(&self, id: &str, changes: Option<&RenderRequest>, options: ChargeOptions) -> Result<Job, Error> {
+        let request = changes.map(RenderRequest::to_json).transpose()?;
+        self.read(self.charge(Endpoint::Render, Some(id), request, options).await)
+    }
+
+    /// The job of that id, as it is now.
+    ///
+    /// # Errors
+    /// [`ErrorKind`]`::InvalidRequest`, `Api`, `Connection`.
+    pub async fn get(&self, id: &str) -> Result<Job, Error> {
+        self.read(self.0.get(id, None).await)
+    }
+
+    /// Waits until a job's preview or video is there.
+    ///
+    /// # Errors
+    /// [`ErrorKind`]`::JobFailed`, `PollTimeout`, `IncompleteResult`, `InvalidRequest`, and `Api` with 401, 403 or 404.
+    pub async fn poll(&self, id: &str, options: PollOptions) -> Result<Job, Error> {
+        self.wait(id, None, options).await
+    }
+
+    /// The account's templates.
+    ///
+    /// # Errors
+    /// [`ErrorKind`]`::Api`, `Connection`.
+    pub async fn templates(&self) -> Result<Vec<Template>, Error> {
+        self.read(self.0.templates(None).await)
+    }
+
+    /// The account's balance, in credits.
+    ///
+    /// # Errors
+    /// [`ErrorKind`]`::Api`, `Connection`.
+    pub async fn remaining_credits(&self) -> Result<f64, Error> {
+        self.0.remaining_credits(None).await.map_err(|error| self.redacted(error))
+    }
+
+    /// What a step is expected to cost, in credits, for a video of so many seconds.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidRequest`] where the length is not a positive number.
+    pub fn estimate(&self, step: Step, seconds: f64, model: ModelVersion) -> Result<f64, Error> {
+        self.0.estimate(step, seconds, model)
+    }
+
+    /// The operations that the journal knows and has not seen end.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Journal`].
+    pub async fn pending(&self) -> Result<Vec<Operation>, Error> {
+        self.0.pending().await.map_err(|error| self.redacted(error))
+    }
+
+    /// Looks again at an operation whose outcome is unknown, at the job of the id `job_id` if one is given. It never charges.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidRequest`] where the journal has no such operation; `Journal`, `Api`, `Connection`.
+    pub async fn settle(&self, operation: &str, job_id: Option<&str>) -> Result<Operation, Error> {
+        self.0.settle(operation, job_id).await.map_err(|error| self.redacted(error))
+    }
+
+    /// Closes an unknown operation of which its owner knows that it was not charged: its id and its share of the budget are free.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidRequest`] where the journal has no such operation, or it is in flight, or it was charged; `Journal`.
+    pub async fn discard(&self, operation: &str) -> Result<(), Error> {
+        self.0.discard(operation).await.map_err(|error| self.redacted(error))
+    }
+
+    async fn charge(
+        &self,
+        endpoint: Endpoint,
+        id: Option<&str>,
+        request: Option<String>,
+        options: ChargeOptions,
+    ) -> Result<JsValue, Error> {
+        let ChargeOptions { operation, seconds, timeout } = options;
+        let explicit = operation.is_some();
+        let operation = operation.unwrap_or_else(|| match id {
+            Some(id) => format!("render:{}", id.to_ascii_lowercase()),
+            None => new_operation(),
+        });
+        let options = client::ChargeOptions { operation, explicit, seconds, timeout: timeout.map(ms) };
+        self.0.charge(endpoint, id, request.as_deref(), options, None).await
+    }
+
+    async fn wait(&self, id: &str, job: Option<JsValue>, options: PollOptions) -> Result<Job, Error> {
+        let PollOptions { until, timeout, expected, max_interval, on_update } = options;
+        let options = client::PollOptions {
+            until,
+            timeout: timeout.map(ms),
+            expected_ms: expected.map(ms),
+            max_interval: max_interval.map(ms),
+            attentive: on_update.is_some(),
+        };
+        let on_update = on_update.map(|on_update| -> host::OnUpdate<JsValue> {
+            Box::new(move |job, look| {
+                if let Ok(job) = Job::from_js(job) {
+                    let remaining = if look.remaining_ms > 0.0 { Some(duration(look.remaining_ms)) } else { None };
+                    on_update(Update { job, next_poll: duration(look.in_ms), remaining });
+                }
+            })
+        });
+        self.read(self.0.poll(id, job, options, on_update).await)
+    }
+
+    /// The outcome of a call as a struct, or its error without secrets.
+    fn read<T: serde::de::DeserializeOwned>(&self, outcome: Result<JsValue, Error>) -> Result<T, Error> {
+        let read = outcome.and_then(|value| {
+            serde_wasm_bindgen::from_value(value.clone()).map_err(|error| {
+                let kind = ErrorKind::Api { status: 200, kind: ApiKind::Unexpected, retry_after_ms: None };
+                Error::new(kind, format!("The answer has not its documented shape: {error}.")).with_answer(Some(value), None)
+            })
+        });
+        read.map_err(|error| self.redacted(error))
+    }
+
+    fn redacted(&self, error: Error) -> Error {
+        self.0.host().redacted(error)
+    }
+}
+
+fn ms(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1_000.0
+}
+
+fn duration(ms: f64) -> Duration {
+    Duration::try_from_secs_f64(ms / 1_000.0).unwrap_or_default()
+}
