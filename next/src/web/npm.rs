@@ -222,7 +222,7 @@ impl Core {
     }
 
     /// Waits for a job. `job` is the job as last seen, or undefined; `on_update` receives changes, and calls nothing at once.
-    pub fn poll(&self, call: u32, id: String, job: JsValue, options: &JsValue, on_update: Option<Function>) -> Promise {
+    pub fn poll(&self, call: u32, id: &str, job: JsValue, options: &JsValue, on_update: Option<Function>) -> Promise {
         let wait = PollOptions {
             until: text(options, "until").and_then(|goal| Goal::parse(&goal)),
             timeout: number(options, "timeout"),
@@ -237,8 +237,7 @@ impl Core {
             })
         });
         let job = job.is_object().then_some(job);
-        let client = self.client.clone();
-        self.promise(call, async move { client.poll(&id, job, wait, on_update).await })
+        self.promise(call, self.client.poll(id, job, wait, on_update))
     }
 
     /// Aborts a call. A charge that may have been sent runs on.

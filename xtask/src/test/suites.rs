@@ -73,6 +73,7 @@ pub const SUITES: &[Suite] = &[
     Suite { name: "pack", what: "the npm package builds", when: Always, exists: always, run: pack_suite },
     Suite { name: "package", what: "what npm and crates.io would be sent", when: Always, exists: always, run: package },
     Suite { name: "node", what: "the packed package in Node", when: Always, exists: has_node, run: node },
+    Suite { name: "next-node", what: "the next core's package in Node", when: Always, exists: has_node, run: next_node },
     Suite {
         name: "fuzz",
         what: "what is made up from outside, FUZZ_SECONDS (60) for each target",
@@ -406,6 +407,14 @@ fn node(lab: &mut Lab) -> Result<Counts> {
     let mut command = node_tests(&lab.workspace, "node")?;
     command.env("PACKAGE_DIR", project.join("node_modules").join("custom-template-jobs")).env("SANDBOX_URL", url);
     run_node_tests(&lab.workspace, "node", &mut command)
+}
+
+/// The same on the next core's package, until that takes the place of today's.
+fn next_node(lab: &mut Lab) -> Result<Counts> {
+    let (source, package) = (std::mem::replace(&mut lab.source, Source::Next), lab.package.take());
+    let counts = node(lab);
+    (lab.source, lab.package) = (source, package);
+    counts
 }
 
 /// The short ones are among the native tests and among those in Node. These look for seeds that nobody has tried.
