@@ -16,7 +16,7 @@ mod tests;
 
 use std::fmt::Write as _;
 
-use crate::api::{Step, is_uuid};
+use crate::api::{Status, Step, is_uuid};
 use crate::hash::{hex, parse_hex};
 use crate::job::{JobFacts, Member};
 
@@ -328,7 +328,8 @@ pub fn was_rendered(before: &JobFacts, after: &JobFacts) -> bool {
         // A second render of the job: only a change of the job proves it.
         return after.status.is_active() || after.version != before.version;
     }
-    let at_rest = !before.status.is_active();
+    // Behind a status that nobody knows anything may have been.
+    let at_rest = !before.status.is_active() && before.status != Status::Unknown;
     after.is_rendered_or_rendering()
         || at_rest
             && (after.status.is_failure() && after.status != before.status

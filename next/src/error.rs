@@ -294,6 +294,18 @@ impl<V> Error<V> {
     }
 }
 
+impl<V> Error<V> {
+    /// The same error where only a read was made after a charge: the charge was sent.
+    #[must_use]
+    pub(crate) fn after_a_charge(mut self) -> Self {
+        if let ErrorKind::Connection { sent } = &mut self.0.kind {
+            *sent = true;
+            self.0.message.push_str(" The charge was sent before.");
+        }
+        self
+    }
+}
+
 impl<V> fmt::Debug for Error<V> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Not the values of the host: what a runtime threw may hold the request, and so the key.

@@ -175,6 +175,8 @@ fn a_lost_render_is_taken_for_carried_out_only_where_the_job_shows_it() {
     assert!(was_rendered(&ready, &JobFacts { version: Some(2), ..ready.clone() }));
     let busy = facts(Status::Running, false, false);
     assert!(!was_rendered(&busy, &JobFacts { version: Some(2), ..busy.clone() }), "it changes by itself");
+    let odd = facts(Status::Unknown, true, false);
+    assert!(!was_rendered(&odd, &facts(Status::Failed, true, false)), "it may have failed before");
     let rendered = facts(Status::Done, true, true);
     assert!(!was_rendered(&rendered, &rendered), "the video is that of the first render");
     assert!(was_rendered(&rendered, &JobFacts { version: Some(2), ..rendered.clone() }));

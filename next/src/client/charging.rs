@@ -400,7 +400,8 @@ impl<H: Host> Client<H> {
     /// The job of an operation that was charged for.
     async fn fetch_job(&self, caller: &mut Caller<H::Value>, id: &str) -> Result<H::Value, Stop<H::Value>> {
         caller.job_id = Some(id.into());
-        Ok(caller.before(self.host(), self.read(Endpoint::Get, id, None), Error::no_answer).await??)
+        let job = caller.before(self.host(), self.read(Endpoint::Get, id, None), Error::no_answer).await?;
+        Ok(job.map_err(Error::after_a_charge)?)
     }
 
     /// Writes that the charge was for this job, over the entry of this attempt alone.

@@ -1,18 +1,18 @@
 //! Bytes from outside, made up from a seed, against the client's core on virtual time.
 //!
-//! | file | decides |
+//! | file | holds |
 //! | --- | --- |
 //! | `made_up.rs` | what may come from outside: jobs, error bodies, answers, journal entries, odd in every field |
-//! | `world.rs` | a host that serves them in any order, and keeps the books that no call may break |
+//! | `tape.rs` | the seed's data, for all the functions of a world that draw from it |
+//! | `world.rs` | a server and a journal that answer with them in any order, and the books that no call may break |
 //! | `tests/targets.rs` | the properties |
 //!
-//! A failing seed is printed; `FUZZ_SEED=0x… cargo test --package fuzz NAME -- --nocapture` runs it again and tells what
+//! A failing seed is printed; `FUZZ_SEED=0x… cargo test --package fuzz NAME -- --nocapture` runs it again and prints what
 //! happened. `FUZZ_SECONDS` lets each target look for as long; `cargo xtask test fuzz` does so for a minute. The packed client
 //! has targets of its own, in `tests/node/fuzz.test.mjs` over `made-up.mjs`.
 
 pub mod made_up;
-#[path = "../../simulation/src/value.rs"]
-pub mod value;
+pub mod tape;
 pub mod world;
 
 use std::time::Duration;
@@ -38,7 +38,7 @@ pub fn fuzz(runs: u64, mut property: impl FnMut(&mut Source<'_>) -> Drawn<()>) {
         for run in 1..=runs {
             // A seed is what the data begins with, and then how long it is.
             let size = 32 + LONGEST * run / runs;
-            arbtest(&mut property).seed(value::mix(run, b"short") << 32 | size).run();
+            arbtest(&mut property).seed(test_host::random::Random::new(run).bits() << 32 | size).run();
         }
     }
 }

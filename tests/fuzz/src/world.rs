@@ -1,51 +1,46 @@
-//! A host that answers with whatever was made up, in any order, and keeps the books: what broke a rule panics at once.
+//! A server and a journal that answer with whatever was made up, in any order, and the books: what breaks a rule panics.
 //!
 //! The rules, whatever comes from outside:
-//! - a charge is posted only by whom the journal said that the operation is new, and again only where the former post was
-//!   refused or proven unsent;
-//! - the verdict on a post is what the README says: a 2xx is bound or unknown, and bound only with an id that was in it;
-//! - what cannot be read in the journal is never written over and never removed, nor is a charge that is not known to be free;
-//! - of how long jobs took nothing is written down that could not be;
-//! - every call settles, once, and in time; a call that was left hears once that it is over;
-//! - a failure has one of the names of the contract and a message, and what it asks to wait is from 1 to 60 seconds;
-//! - no timer is given a time that it cannot take;
-//! - a budget that clients share is not passed by what their charges are known to cost at least.
+//! - a charge is sent only where the journal has its operation as sending, and again only where the former request was
+//!   refused, proven unsent or discarded;
+//! - the verdict on a request is that of the README: a 2xx is bound where it names the job, else unknown;
+//! - what cannot be read in the journal is never written over and never deleted, nor is a charge that is not known to be
+//!   free, nor the entry of another attempt;
+//! - no duration is written down that is impossible;
+//! - every call settles, in time, and leaves no task behind;
+//! - a failure has a name of the contract and a message, and what it asks to wait is from 1 to 60 seconds;
+//! - no timer is given a time that it cannot take (the host asserts it);
+//! - a budget that clients share is not exceeded by the least that their charges are known to cost.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::rc::Rc;
+use std::task::Poll;
 
-use custom_template_jobs::api::{Endpoint, is_uuid};
-use custom_template_jobs::charge::{Entry, State};
-use custom_template_jobs::client::{Client, Config, Wanted};
-use custom_template_jobs::error::Failure;
-use custom_template_jobs::host::{Answer, Env, Host, JournalCall, Request};
-use custom_template_jobs::poll::Look;
-use custom_template_jobs::value::Value as _;
-use custom_template_jobs::value::place::Whole as _;
+use custom_template_jobs::api::{Endpoint, Goal, is_uuid};
+use custom_template_jobs::charge::{Entry, State, salvage};
+use custom_template_jobs::client::{ChargeOptions, Client, Config, Operation, PollOptions};
+use custom_template_jobs::error::ErrorKind;
+use custom_template_jobs::host::{Body, Env, Host as _, JournalReply, Unusable};
+use futures_channel::oneshot;
+use serde_json::{Value, json};
+use test_host::cases::Failure;
+use test_host::journal::Call as JournalCall;
+use test_host::json::member_of;
+use test_host::{Event, Given, Method, Plan, Reply, Sent, TestHost};
 
 use crate::made_up::{self, IDS, OPERATIONS};
-use crate::value::{Json, Value, mix};
+use crate::tape::Tape;
 use crate::{Drawn, Source};
 
 /// The longest time that a timer can be given, in milliseconds.
 const LONGEST: f64 = 2_147_483_647.0;
-/// How much may happen after the last that was made up. A wait for a job is left before.
-const PATIENCE: u32 = 5_000;
-/// What proves that a request never left: the README's word, not the library's.
+/// How many steps there may be after the data has ended. Waits for jobs are left before.
+const PATIENCE: u32 = 200_000;
+/// What proves that a request was never sent, by the README.
 const NEVER_SENT: [&str; 3] = ["ECONNREFUSED", "ENOTFOUND", "ConnectionRefused"];
-const NAMES: [&str; 10] = [
-    "InvalidRequestError",
-    "ApiError",
-    "ConnectionError",
-    "ChargeUnknownError",
-    "JobFailedError",
-    "PollTimeoutError",
-    "IncompleteResultError",
-    "BudgetExceededError",
-    "OperationConflictError",
-    "JournalError",
-];
 
 /// What a world is made with.
 #[derive(Clone, Copy, Debug)]
@@ -54,775 +49,668 @@ pub struct Options {
     pub calls: u32,
     /// Whether the journal holds what others wrote, or nobody.
     pub foreign: bool,
-    /// Whether the journal fails and says what is not so; but never that an operation is new which is not.
+    /// Whether the journal fails and lies; but never so that an operation seems to be new which is not.
     pub lies: bool,
-    /// What clients with one budget may spend together; NaN where there is no limit.
-    pub budget: f64,
+    /// What clients with one budget may spend together, in credits.
+    pub budget: Option<f64>,
 }
 
-/// One thing that a task waits for.
+/// A call of a client.
 #[derive(Debug)]
-struct Wait {
-    run: u32,
-    task: u32,
-    what: What,
-}
-
-#[derive(Debug)]
-enum What {
-    Answer { request: Box<Request<Json>>, due: f64 },
-    Sleep { due: f64 },
-    Journal { call: JournalCall, key: Rc<str>, entry: Json },
-    List,
-    Alarm { call: usize, due: f64 },
-}
-
-impl What {
-    /// When time alone ends it.
-    const fn due(&self) -> Option<f64> {
-        match self {
-            Self::Answer { due, .. } | Self::Sleep { due, .. } | Self::Alarm { due, .. } => Some(*due),
-            Self::Journal { .. } | Self::List => None,
-        }
-    }
-
-    const fn is_timer(&self) -> bool {
-        matches!(self, Self::Sleep { .. } | Self::Alarm { .. })
-    }
-}
-
-#[derive(Debug, Default)]
 struct Call {
-    run: u32,
-    task: u32,
-    wanted: Option<Wanted>,
-    begun: f64,
-    /// How long its caller waits, where that was said.
-    timeout: f64,
-    left: bool,
-    /// Its time is over: it settles now, and what it began goes on without it.
-    late: bool,
-    outcome: Option<Result<Json, Json>>,
-    over: bool,
+    name: String,
+    run: usize,
+    is_poll: bool,
+    /// When it must have settled.
+    deadline: f64,
+    leave: Option<oneshot::Sender<()>>,
+    settled: bool,
 }
 
-/// What is known of an operation.
-#[derive(Debug, Default)]
-struct Operation {
-    /// The verdicts that its posts deserve, in words; `None` while one is under way.
-    posts: Vec<Option<&'static str>>,
-    /// The reply of the last one, until the client says what it makes of it.
-    reply: Option<Json>,
-    render: Option<Rc<str>>,
-    job: Option<Rc<str>>,
+/// A charging request.
+#[derive(Debug)]
+struct Post {
+    host: usize,
+    owner: String,
     estimate: f64,
+    render: Option<String>,
+    reply: Option<Reply>,
+    discarded: bool,
 }
 
-impl Operation {
+impl Post {
     fn is_free(&self) -> bool {
-        self.posts.iter().all(|post| matches!(post, Some("rejected" | "not_sent")))
+        self.discarded || matches!(self.deserved(), Some(("rejected" | "not_sent", _)))
+    }
+
+    /// The verdict that it deserves, by the README, with the job that it is bound to; `None` while there is no reply.
+    fn deserved(&self) -> Option<(&'static str, Option<String>)> {
+        let answer = match self.reply.as_ref()? {
+            Reply::Unusable(_) => return Some(("rejected", None)),
+            Reply::Failed { code, .. } => {
+                let proven = code.as_deref().is_some_and(|code| NEVER_SENT.contains(&code));
+                return Some((if proven { "not_sent" } else { "unknown" }, None));
+            }
+            Reply::Answer(answer) => answer,
+        };
+        if matches!(answer.status, 400..=405 | 413..=415 | 422 | 429 | 431) {
+            return Some(("rejected", None));
+        }
+        let uuid = |id: &str| is_uuid(id).then(|| id.to_ascii_lowercase());
+        let named = match &answer.body {
+            Body::Json(body) => body["id"].as_str().and_then(uuid),
+            Body::Cut(text) => salvage(text),
+            Body::Text(_) => None,
+        };
+        let empty = match &answer.body {
+            Body::Json(_) => true,
+            Body::Text(text) => text.trim().is_empty(),
+            Body::Cut(_) => false,
+        };
+        let job = match (&self.render, named) {
+            (Some(render), Some(job)) if job != *render => None,
+            (Some(render), None) if empty => Some(render.clone()),
+            (_, job) => job,
+        };
+        let job = job.filter(|_| (200..300).contains(&answer.status));
+        Some((if job.is_some() { "bound" } else { "unknown" }, job))
     }
 }
 
-/// Everything but the client.
-#[derive(Debug)]
-struct Surroundings {
-    options: Options,
-    now: f64,
-    drawn: u64,
-    run: u32,
-    waits: Vec<Wait>,
+/// Everything that is written down.
+#[derive(Debug, Default)]
+struct Books {
     calls: Vec<Call>,
-    namespace: String,
-    journal: BTreeMap<Rc<str>, Json>,
-    /// The keys that this journal said are new, and that were not removed since.
-    created: BTreeSet<Rc<str>>,
-    /// The keys and jobs of what was to be written, whether it was or not, and of what was made up: who writes or reads of a
-    /// job knows of it.
-    named: BTreeSet<(Rc<str>, String)>,
-    operations: BTreeMap<Rc<str>, Operation>,
+    posts: BTreeMap<String, Vec<Post>>,
     /// The least that a job was said to have used, in credits.
-    used: BTreeMap<Rc<str>, f64>,
-    env: Env,
-    lists: bool,
-    shares: bool,
-    /// Whether somebody reads what happens: where a seed was chosen.
-    told: bool,
+    used: BTreeMap<String, f64>,
+    /// How many calls discard at the moment, or may yet.
+    discarding: u32,
+    listed: Option<Vec<Operation>>,
+    /// The data has ended: all is plain from here on.
+    calm: bool,
 }
-
-/// The host of one client.
-#[derive(Clone, Debug)]
-pub struct Tab(Rc<RefCell<Surroundings>>, u32);
 
 /// A client, and all that is around it.
 #[derive(Debug)]
+#[expect(clippy::struct_field_names, reason = "it is a world")]
 pub struct World {
-    state: Rc<RefCell<Surroundings>>,
-    client: Client<Tab>,
-    config: Config<Value>,
+    world: test_host::World,
+    options: Options,
+    tape: Tape,
+    books: Rc<RefCell<Books>>,
+    config: Config,
+    client: Client<TestHost>,
+    run: usize,
+    shares: bool,
+    lists: bool,
 }
 
 impl World {
     /// With what the journal holds from the start.
     pub fn new(options: Options, source: &mut Source<'_>) -> Drawn<Self> {
-        let mut config = Config::new(Value::text("https://api.test"), Value::text("me"));
-        config.max_credits = options.budget;
-        config.budget_key = if options.budget.is_nan() { Value::nothing() } else { Value::text("november") }.into();
-        let namespace = config.namespace.own().written();
-        let mut journal = BTreeMap::new();
+        let budget_key = options.budget.map(|_| "november".to_owned());
+        let config = Config { max_credits: options.budget, budget_key, ..Config::new("https://api.test", "me", "") };
+        let world = test_host::World::seeded(source.arbitrary()?);
+        let namespace = &config.namespace;
         if options.foreign {
             let render = format!("render:{}", IDS[0]);
-            let operations = OPERATIONS.into_iter().chain([render.as_str(), ""]).map(|id| format!("{namespace}/{id}"));
-            let spent = ["op=1", "x", ""].map(|spent| format!("{namespace}:budget:november/{spent}"));
-            for key in operations.chain(spent) {
+            for id in OPERATIONS.into_iter().chain([render.as_str(), ""]) {
                 if source.arbitrary()? {
-                    journal.insert(key.into(), made_up::entry(source)?);
+                    world.journal().put(&format!("{namespace}/{id}"), &made_up::entry(source)?);
+                }
+                if source.arbitrary()? {
+                    world.journal().put(&format!("{namespace}:open/{id}"), &made_up::text(source)?);
                 }
             }
-            journal.insert("somebody/else".into(), made_up::entry(source)?);
-            for kind in (0..9).map(made_up::kind) {
-                journal.insert(format!("{namespace}:took/{}", kind % 1_000.0).into(), made_up::duration(source, kind)?);
+            for rest in [":budget/all/november/op=1", ":budget/all/november/x", ":ended/1/submit", ":ended/1/render:x/op"] {
+                if source.arbitrary()? {
+                    world.journal().put(&format!("{namespace}{rest}"), &made_up::text(source)?);
+                }
+            }
+            for number in 0..1_000 {
+                if source.is_empty() {
+                    break;
+                }
+                world.journal().put(&format!("{namespace}:took/{number}"), &made_up::duration(source)?);
+                if source.ratio(3, 4)? {
+                    break;
+                }
             }
         }
-        let state = Surroundings {
-            options,
-            now: 0.0,
-            drawn: source.arbitrary()?,
-            run: 0,
-            waits: Vec::new(),
-            calls: Vec::new(),
-            namespace,
-            journal,
-            created: BTreeSet::new(),
-            named: BTreeSet::new(),
-            operations: BTreeMap::new(),
-            used: BTreeMap::new(),
-            env: Env { visible: true, online: true },
-            lists: source.arbitrary()?,
-            shares: source.ratio(3, 4)?,
-            told: crate::chosen_seed().is_some(),
-        };
-        let state = Rc::new(RefCell::new(state));
-        let client = Client::new(Tab(Rc::clone(&state), 0), config.clone());
-        Ok(Self { state, client, config })
+        if source.arbitrary()? {
+            world.have_locks();
+        }
+        let (shares, lists) = (source.ratio(3, 4)?, source.arbitrary()?);
+        let tape = Tape::new(source)?;
+        let books = Rc::new(RefCell::new(Books::default()));
+        let client = world.process().client(config.clone());
+        let world = Self { world, options, tape, books, config, client, run: 0, shares, lists };
+        world.serve();
+        world.watch_journal();
+        world.prepare();
+        Ok(world)
     }
 
     /// Lets happen what the data says, then all that is left, and looks at the books.
-    pub fn run(mut self, source: &mut Source<'_>) -> Drawn<()> {
+    pub fn run(mut self) {
         let mut begun = 0;
-        while !source.is_empty() {
-            match source.int_in_range(0..=40)? {
-                0..=7 if begun < self.state.borrow().options.calls => {
+        while !self.tape.is_empty() {
+            match self.tape.below(41) {
+                0..=7 if begun < self.options.calls => {
                     begun += 1;
-                    self.begin(source)?;
+                    self.begin();
                 }
-                8 => self.leave(source)?,
-                9 if source.ratio(1, 4)? => self.restart(),
+                8 => self.leave(),
+                9 if self.tape.one_in(4) => self.restart(),
                 10 => {
-                    let env = Env { visible: source.arbitrary()?, online: source.ratio(3, 4)? };
-                    self.state.borrow_mut().env = env;
+                    let env = Env { visible: self.tape.one_in(2), online: !self.tape.one_in(4) };
+                    self.client.host().set_env(env);
                 }
-                _ if self.deliver(source)? => {}
-                _ if begun < self.state.borrow().options.calls => {
+                _ if self.step(4) => {}
+                _ if begun < self.options.calls => {
                     begun += 1;
-                    self.begin(source)?;
+                    self.begin();
                 }
                 _ => break,
             }
         }
-        self.settle_down()
+        self.settle_down();
+        self.world.journal().calm();
+        self.world.close();
+    }
+
+    /// Some steps. Whether something happened.
+    fn step(&self, steps: u32) -> bool {
+        let mut happened = false;
+        for _ in 0..steps {
+            happened |= self.world.step();
+        }
+        happened
     }
 
     /// From here on the answers are plain and the journal is honest: every call comes to its end.
-    fn settle_down(mut self) -> Drawn<()> {
-        let calm = &mut Source::new(&[]);
-        self.state.borrow_mut().options.lies = false;
-        self.state.borrow_mut().env = Env { visible: true, online: true };
-        let calls = self.state.borrow().calls.len();
-        for call in 0..calls {
-            let is_poll = self.state.borrow().calls[call].wanted == Some(Wanted::Poll);
-            if is_poll && self.state.borrow().waits_for(call) {
-                self.leave_call(call);
-            }
+    fn settle_down(&mut self) {
+        self.books.borrow_mut().calm = true;
+        self.client.host().set_env(Env { visible: true, online: true });
+        let is_poll = |call: &mut Call| if call.is_poll { call.leave.take() } else { None };
+        let polls: Vec<_> = self.books.borrow_mut().calls.iter_mut().filter_map(is_poll).collect();
+        for leave in polls {
+            _ = leave.send(());
         }
-        let mut happened = 0;
-        while self.deliver(calm)? {
-            happened += 1;
-            assert!(happened < PATIENCE, "it never ends: {:?}", self.state.borrow().waits);
+        self.finish();
+        for call in self.books.borrow().calls.iter().filter(|call| call.run == self.run) {
+            assert!(call.settled, "{} never settles", call.name);
         }
-        {
-            let state = &*self.state.borrow();
-            for (number, call) in state.calls.iter().enumerate().filter(|(_, call)| call.run == state.run) {
-                assert!(call.outcome.is_some() || call.left, "call {number} never settled: {call:?}");
-                assert!(
-                    call.over || !(call.left || call.late) || call.task == 0,
-                    "call {number} was left and is not over: {call:?}"
-                );
-            }
-        }
-        // Whoever comes later hears of every operation that is open.
+        assert_eq!(self.client.host().tasks(), 0, "tasks of calls that have ended");
+        assert!(!self.client.host().is_listening(), "a listener that nobody needs");
+        self.check_verdicts();
+        // Whoever comes later finds every operation that is open.
         self.restart();
-        self.call(Wanted::Pending, &Json::record(), f64::NAN);
-        while self.deliver(calm)? {}
-        let state = &*self.state.borrow();
-        let Some(Call { outcome: Some(Ok(listed)), .. }) = state.calls.last() else { panic!("pending() fails") };
-        let Json::List(listed) = listed else { panic!("pending() lists nothing: {}", listed.written()) };
-        let listed: BTreeSet<String> = listed.iter().map(|one| one.get("operation").as_text().into()).collect();
-        for (key, entry) in &state.journal {
-            let Some(operation) = key.strip_prefix(&format!("{}/", state.namespace)) else { continue };
-            let open = decode(entry).is_some_and(|entry| entry.state != State::Ended);
-            assert_eq!(listed.contains(operation), open, "pending() and {operation:?}: {}", entry.written());
+        self.call("pending", f64::INFINITY, |client, books| async move {
+            let listed = client.pending().await?;
+            books.borrow_mut().listed = Some(listed);
+            Ok(None)
+        });
+        self.finish();
+        let books = self.books.borrow();
+        let listed: BTreeSet<&str> = books.listed.iter().flatten().map(|operation| operation.operation.as_str()).collect();
+        assert!(books.listed.is_some(), "pending() fails");
+        let entry = |id: &str| decode(&self.world.journal().get(&self.key(id))?);
+        for id in &listed {
+            assert!(entry(id).is_some_and(|entry| entry.state != State::Ended), "pending() lists {id:?}");
         }
-        for (id, operation) in state.operations.iter().filter(|(_, operation)| !operation.is_free()) {
-            let entry = state.journal.get(state.key(id).as_str()).unwrap_or_else(|| panic!("{id} is lost: {operation:?}"));
-            assert!(decode(entry).is_some(), "{id} cannot be read any more: {}", entry.written());
-        }
-        Ok(())
-    }
-
-    fn begin(&self, source: &mut Source<'_>) -> Drawn<()> {
-        let id = Json::text(source.choose(&IDS)?);
-        let endpoints = [
-            Endpoint::Submit,
-            Endpoint::Render,
-            Endpoint::PreviewAsync,
-            Endpoint::PreviewSync,
-            Endpoint::Get,
-            Endpoint::Templates,
-        ];
-        let (wanted, mut given) = match source.int_in_range(0..=11)? {
-            7 => (Wanted::Endpoint(Endpoint::RemainingCredits), Json::record()),
-            8 => (Wanted::Pending, Json::record()),
-            9 => {
-                let operation = Json::text(source.choose(&OPERATIONS)?);
-                let job = if source.arbitrary()? { Json::Nothing } else { id };
-                (Wanted::Settle, Json::record().with("id", &operation).with("jobId", &job))
-            }
-            10 | 11 => {
-                let given = Json::record().with("id", &id);
-                let given = given.with("until", &Json::text(source.choose(&["", "preview", "video", "done"])?));
-                (
-                    Wanted::Poll,
-                    if source.arbitrary()? { given.with("job", &made_up::job(source, id.as_text())?) } else { given },
-                )
-            }
-            at => {
-                let endpoint = endpoints[at % endpoints.len()];
-                let render = matches!(endpoint, Endpoint::Render | Endpoint::Get);
-                let mut request = Json::record().with("variables", &Json::record()).with_text("template_id", IDS[2]);
-                if source.ratio(1, 3)? {
-                    request = request.with_text("webhook_url", "https://me.test/{operation}");
-                }
-                let given = Json::record().with("id", if render { &id } else { &Json::Nothing }).with("request", &request);
-                let given = given.with_number("seconds", 30.0);
-                let named = source.ratio(2, 3)?;
-                let operation = if named { Json::text(source.choose(&OPERATIONS)?) } else { Json::Nothing };
-                (Wanted::Endpoint(endpoint), given.with("operation", &operation))
-            }
-        };
-        let mut timeout = f64::NAN;
-        for key in ["timeout", "expectedMs", "maxInterval"] {
-            if source.ratio(1, 3)? {
-                let number = made_up::number(source)?;
-                given = given.with_number(key, number);
-                timeout = if key == "timeout" { number } else { timeout };
-            }
-        }
-        self.call(wanted, &given, timeout);
-        Ok(())
-    }
-
-    fn call(&self, wanted: Wanted, given: &Json, timeout: f64) {
-        let number = {
-            let state = &mut *self.state.borrow_mut();
-            let (run, begun) = (state.run, state.now);
-            state.tell(|| format!("call {}: {wanted:?} {:.300}", state.calls.len(), given.written()));
-            state.calls.push(Call { run, wanted: Some(wanted), begun, timeout, ..Call::default() });
-            state.calls.len() - 1
-        };
-        let task = self.client.start(wanted, given.clone().into(), &number);
-        self.state.borrow_mut().calls[number].task = task;
-    }
-
-    fn leave(&self, source: &mut Source<'_>) -> Drawn<()> {
-        let waiting: Vec<usize> = {
-            let state = &*self.state.borrow();
-            (0..state.calls.len()).filter(|call| state.waits_for(*call)).collect()
-        };
-        if !waiting.is_empty() {
-            self.leave_call(*source.choose(&waiting)?);
-        }
-        Ok(())
-    }
-
-    fn leave_call(&self, number: usize) {
-        let task = {
-            let state = &mut *self.state.borrow_mut();
-            state.tell(|| format!("the caller of call {number} leaves"));
-            state.calls[number].left = true;
-            state.calls[number].task
-        };
-        self.client.leave(task);
-    }
-
-    /// The process dies, and another comes: the journal is there, and nothing else. What was on the wire stays unknown.
-    fn restart(&mut self) {
-        let run = {
-            let state = &mut *self.state.borrow_mut();
-            state.run += 1;
-            state.tell(|| "a restart".into());
-            // What the journal was asked for in nobody's name was asked for before.
-            state.waits.clear();
-            state.run
-        };
-        self.client = Client::new(Tab(Rc::clone(&self.state), run), self.config.clone());
-    }
-
-    /// Lets one thing happen. Whether there was one.
-    fn deliver(&self, source: &mut Source<'_>) -> Drawn<bool> {
-        let wait = {
-            let state = &mut *self.state.borrow_mut();
-            let first = |is: &dyn Fn(&What) -> bool| state.waits.iter().position(|wait| is(&wait.what));
-            let timer = (0..state.waits.len())
-                .filter_map(|at| Some((at, state.waits[at].what.due()?)))
-                .min_by(|one, other| one.1.total_cmp(&other.1));
-            // A journal does things in the order in which it is asked; the network does not.
-            let mut ready: Vec<usize> = first(&|what| matches!(what, What::Journal { .. })).into_iter().collect();
-            ready.extend(
-                (0..state.waits.len()).filter(|at| matches!(state.waits[*at].what, What::Answer { .. } | What::List)),
+        for (id, posts) in books.posts.iter().filter(|(_, posts)| !posts.iter().all(Post::is_free)) {
+            let entry = entry(id).unwrap_or_else(|| panic!("{id:?} is lost: {posts:?}"));
+            // A journal that says that an entry is missing loses its marker.
+            let lies = self.options.lies;
+            assert!(
+                lies || entry.state == State::Ended || listed.contains(id.as_str()),
+                "pending() lacks {id:?}: {entry:?}"
             );
-            let at = match timer {
-                _ if !ready.is_empty() && (timer.is_none() || source.ratio(15, 16)?) => *source.choose(&ready)?,
-                Some((at, due)) => {
-                    state.now = state.now.max(due);
-                    at
-                }
-                None => return Ok(false),
-            };
-            let timed_out = state.waits[at].what.due().is_some_and(|due| state.now >= due);
-            if !state.waits[at].what.is_timer() && !timed_out {
-                let next = timer.map_or(f64::INFINITY, |(_, due)| due);
-                state.now = (state.now + f64::from(source.int_in_range(0..=250_u8)?)).min(next.max(state.now));
+        }
+    }
+
+    fn finish(&self) {
+        let mut steps = 0;
+        while self.world.step() {
+            steps += 1;
+            assert!(steps < PATIENCE, "it never ends");
+        }
+    }
+
+    fn key(&self, operation: &str) -> String {
+        format!("{}/{operation}", self.config.namespace)
+    }
+
+    /// The process crashes, and another comes: the journal is there, and nothing else.
+    fn restart(&mut self) {
+        self.client.host().crash();
+        self.run += 1;
+        self.client = self.world.process().client(self.config.clone());
+        self.prepare();
+    }
+
+    /// What the caller gives to a client.
+    fn prepare(&self) {
+        let host = self.client.host();
+        host.set_shares(self.shares);
+        let (tape, books) = (self.tape.clone(), Rc::clone(&self.books));
+        host.on_headers(move || {
+            if books.borrow().calm || !tape.one_in(16) {
+                return Given::now(Ok(()));
             }
-            state.waits.remove(at)
+            let answer =
+                if tape.one_in(2) { Err(Unusable { field: "headers", advice: "failed", cause: None }) } else { Ok(()) };
+            Given::after(tape.below(60_000) as f64, answer)
+        });
+        if self.lists {
+            let tape = self.tape.clone();
+            host.on_list_jobs(move |since| {
+                assert!(!since.is_nan(), "since when?");
+                let jobs: Vec<Value> =
+                    (0..tape.below(4)).map(|at| tape.draw(|source| made_up::job(source, IDS[at % IDS.len()]))).collect();
+                let answer = if tape.one_in(4) { Err(jobs.into()) } else { Ok(jobs.into()) };
+                Given::after(tape.below(250) as f64, answer)
+            });
+        }
+    }
+
+    fn begin(&self) {
+        let id = IDS[self.tape.below(IDS.len())];
+        let timeout = |one_in| self.tape.one_in(one_in).then(|| self.tape.draw(made_up::number));
+        match self.tape.below(13) {
+            0 => self.call(
+                "templates()",
+                f64::INFINITY,
+                |client, _| async move { client.templates(None).await.map(|_| None) },
+            ),
+            1 => self.call("remaining_credits()", f64::INFINITY, |client, _| async move {
+                let credits = client.remaining_credits(None).await?;
+                assert!(credits.is_finite(), "{credits} credits");
+                Ok(None)
+            }),
+            2 => self.call("pending()", f64::INFINITY, |client, _| async move {
+                // Where the journal lies, it may fail.
+                client.pending().await.map(|_| None)
+            }),
+            3 => {
+                let operation = OPERATIONS[self.tape.below(OPERATIONS.len())];
+                let job = self.tape.one_in(2).then_some(id);
+                let name = format!("settle({operation:?}, {job:?})");
+                self.call(&name, f64::INFINITY, move |client, _| async move {
+                    client.settle(operation, job).await.map(|_| None)
+                });
+            }
+            4 => {
+                let operation = OPERATIONS[self.tape.below(OPERATIONS.len())];
+                // It may still happen where its caller has left, or its process has crashed.
+                self.books.borrow_mut().discarding += 1;
+                self.call(&format!("discard({operation:?})"), f64::INFINITY, move |client, books| async move {
+                    let outcome = client.discard(operation).await;
+                    if !matches!(&outcome, Err(failure) if *failure.kind() == ErrorKind::Journal) {
+                        books.borrow_mut().discarding -= 1;
+                    }
+                    outcome.map(|()| None)
+                });
+            }
+            5 | 6 => {
+                let job = self.tape.one_in(2).then(|| self.tape.draw(|source| made_up::job(source, id)));
+                let until = [None, Some(Goal::Preview), Some(Goal::Video), Some(Goal::Done), Some(Goal::Settled)];
+                let options = PollOptions {
+                    until: until[self.tape.below(until.len())],
+                    timeout: timeout(3),
+                    expected_ms: timeout(3),
+                    max_interval: timeout(3),
+                    attentive: self.tape.one_in(2),
+                };
+                self.call(&format!("poll({id}, {options:?})"), f64::NAN, move |client, _| async move {
+                    let on_update = |job: &Value, look: custom_template_jobs::poll::Look| {
+                        assert!(job["id"].as_str().is_some_and(is_uuid), "{job}");
+                        assert!(look.in_ms.is_finite() && look.remaining_ms <= 100.0 * LONGEST, "{look:?}");
+                    };
+                    client.poll(id, job, options, Some(Box::new(on_update))).await.map(Some)
+                });
+            }
+            7 => {
+                let timeout = timeout(3);
+                self.call(&format!("get({id})"), f64::INFINITY, move |client, _| async move {
+                    client.get(id, timeout).await.map(Some)
+                });
+            }
+            _ => self.charge(id, timeout(3)),
+        }
+    }
+
+    fn charge(&self, id: &'static str, timeout: Option<f64>) {
+        let endpoints = [Endpoint::Submit, Endpoint::Render, Endpoint::PreviewAsync, Endpoint::PreviewSync];
+        let endpoint = endpoints[self.tape.below(endpoints.len())];
+        let mut request = json!({"template_id": IDS[2], "variables": {}});
+        if self.tape.one_in(3) {
+            request["webhook_url"] = "https://me.test/?operation={operation}".into();
+        }
+        let explicit = !self.tape.one_in(3);
+        let operation = match endpoint {
+            _ if explicit => OPERATIONS[self.tape.below(OPERATIONS.len())].to_owned(),
+            Endpoint::Render => format!("render:{id}"),
+            _ => self.client.host().token(),
         };
-        let Wait { run, task, what } = wait;
-        if run != self.state.borrow().run {
-            return Ok(true);
+        // The time in which a render waits for the job's preview is not the caller's.
+        let limit = match timeout.filter(|ms| *ms >= 0.0) {
+            _ if endpoint == Endpoint::Render => f64::INFINITY,
+            Some(ms) => ms.min(LONGEST),
+            None if endpoint == Endpoint::PreviewSync => self.config.preview_timeout,
+            None => self.config.timeout,
+        };
+        let options = ChargeOptions { operation, explicit, seconds: Some(30.0), timeout };
+        let name = format!("{endpoint:?} {options:?}");
+        self.call(&name, self.world.now() + limit, move |client, _| async move {
+            let request = request.to_string();
+            Ok(Some(match endpoint {
+                Endpoint::Render => client.render(id, Some(&request), options).await?,
+                Endpoint::PreviewAsync => client.preview_async(&request, options).await?,
+                Endpoint::PreviewSync => client.preview_sync(&request, options).await?,
+                _ => client.submit(&request, options).await?,
+            }))
+        });
+    }
+
+    /// Begins a call. A deadline that is no number is that of a wait, which somebody leaves at the end.
+    fn call<F>(&self, name: &str, deadline: f64, call: impl FnOnce(Client<TestHost>, Rc<RefCell<Books>>) -> F)
+    where
+        F: Future<Output = Result<Option<Value>, Failure>> + 'static,
+    {
+        self.print(|| format!("call: {name}"));
+        let (leave, left) = oneshot::channel();
+        let number = {
+            let calls = &mut self.books.borrow_mut().calls;
+            let (name, is_poll) = (name.to_owned(), deadline.is_nan());
+            calls.push(Call { name, run: self.run, is_poll, deadline, leave: Some(leave), settled: false });
+            calls.len() - 1
+        };
+        let work = call(self.client.clone(), Rc::clone(&self.books));
+        let (books, world) = (Rc::clone(&self.books), self.world.clone());
+        self.client.host().spawn(async move {
+            let outcome = unless(left, work).await;
+            let now = world.now();
+            let call = &mut books.borrow_mut().calls[number];
+            call.settled = true;
+            if crate::chosen_seed().is_some() {
+                println!("{now:>16.1} {} settles: {outcome:.300?}", call.name);
+            }
+            match outcome {
+                None => {}
+                Some(outcome) => {
+                    assert!(call.deadline.is_nan() || now <= call.deadline + 0.001, "{} settles late, at {now}", call.name);
+                    match outcome {
+                        Ok(job) => assert!(
+                            job.is_none_or(|job| job["id"].as_str().is_some_and(is_uuid)),
+                            "{} returns no job",
+                            call.name
+                        ),
+                        Err(failure) => check_failure(&call.name, &failure),
+                    }
+                }
+            }
+        });
+    }
+
+    fn leave(&self) {
+        let mut waiting: Vec<oneshot::Sender<()>> = Vec::new();
+        {
+            let books = &mut *self.books.borrow_mut();
+            let mut calls: Vec<&mut Call> = books
+                .calls
+                .iter_mut()
+                .filter(|call| call.run == self.run && !call.settled && call.leave.is_some())
+                .collect();
+            if !calls.is_empty() {
+                let at = self.tape.below(calls.len());
+                waiting.extend(calls[at].leave.take());
+            }
         }
-        match what {
-            What::Sleep { .. } => self.client.resume(task, Ok(Value::nothing())),
-            What::Alarm { call, .. } => {
-                let waits = self.state.borrow().calls[call].outcome.is_none();
-                if waits {
-                    self.state.borrow_mut().calls[call].late = true;
-                    self.client.late(task);
+        for leave in waiting {
+            _ = leave.send(());
+        }
+    }
+
+    fn print(&self, what: impl FnOnce() -> String) {
+        if crate::chosen_seed().is_some() {
+            println!("{:>16.1} {}", self.world.now(), what());
+        }
+    }
+
+    // The server
+
+    fn serve(&self) {
+        let (tape, books, world) = (self.tape.clone(), Rc::clone(&self.books), self.world.clone());
+        let (options, namespace) = (self.options, self.config.namespace.clone());
+        self.world.serve(move |sent: Sent| {
+            let place = if sent.charges() { Some(post(&books, &world, options, &namespace, &sent)) } else { None };
+            let calm = books.borrow().calm;
+            let ms = match tape.below(16) {
+                _ if calm => 0.0,
+                15 => f64::from(tape.draw(|source| source.int_in_range(0..=700_000_u32))),
+                _ => tape.below(251) as f64,
+            };
+            let (tape, books, world) = (tape.clone(), Rc::clone(&books), world.clone());
+            async move {
+                world.sleep(ms).await;
+                let id = IDS.into_iter().find(|id| sent.path.contains(id)).unwrap_or(IDS[1]);
+                let reply = tape.try_draw(|source| made_up::reply(source, id)).unwrap_or_else(|| test_host::failed(""));
+                if crate::chosen_seed().is_some() {
+                    println!("{:>16.1}   {} -> {reply:.300?}", world.now(), sent.line());
                 }
-            }
-            What::List => {
-                let mut jobs = Json::list();
-                for _ in 0..source.int_in_range(0..=3)? {
-                    let id = source.choose(&IDS)?;
-                    jobs = jobs.and(&made_up::job(source, id)?);
+                let books = &mut *books.borrow_mut();
+                if let Reply::Answer(answer) = &reply
+                    && let Body::Json(job) = &answer.body
+                    && let Some(used) = member_of(job.get("credits_used")).number().filter(|used| *used > 0.0)
+                {
+                    let id = job["id"].as_str().unwrap_or_default().to_ascii_lowercase();
+                    let least = books.used.entry(id).or_insert(f64::INFINITY);
+                    *least = least.min(used);
                 }
-                let answer = if source.ratio(1, 4)? { Err(jobs) } else { Ok(jobs) };
-                self.client.resume(task, lent(answer));
-            }
-            What::Journal { call, key, entry } => {
-                let answer = self.state.borrow_mut().journal(source, call, &key, &entry)?;
-                if task > 0 {
-                    self.client.resume(task, lent(answer));
+                if let (Some(place), Some(operation)) = (place, &sent.operation)
+                    && let Some(posts) = books.posts.get_mut(operation)
+                {
+                    posts[place].reply = Some(reply.clone());
                 }
+                reply
             }
-            What::Answer { request, due } => {
-                let late = self.state.borrow().now >= due;
-                let id = IDS.into_iter().find(|id| request.url.as_text().contains(id)).unwrap_or(IDS[1]);
-                let reply =
-                    if late { Ok(Json::record().with("late", &Json::Bool(true))) } else { made_up::reply(source, id)? };
-                self.state.borrow_mut().answered(&request, &reply);
-                self.client.resume(task, lent(reply));
+        });
+    }
+
+    /// Each charging request has had the verdict that its reply deserves.
+    fn check_verdicts(&self) {
+        let books = self.books.borrow();
+        let mut sent: BTreeMap<&str, usize> = BTreeMap::new();
+        let log = self.world.log();
+        for logged in &log {
+            match &logged.event {
+                Event::Request { operation: Some(operation), .. } => *sent.entry(operation).or_default() += 1,
+                Event::Verdict { operation, verdict, job_id } => {
+                    let posts = &books.posts[operation];
+                    let count = sent.get(operation.as_str()).copied().unwrap_or_default();
+                    // After a discard two attempts may be in flight at once.
+                    let Some(post) = posts[..count].iter().rfind(|post| post.host == logged.host) else {
+                        panic!("{operation:?} was not sent")
+                    };
+                    if posts[..count].iter().filter(|post| post.host == logged.host && post.discarded).count() > 0 {
+                        continue;
+                    }
+                    // Where no answer came in time, nobody knows.
+                    if let Some(deserved) = post.deserved() {
+                        let late = (*verdict, job_id) == ("unknown", &None);
+                        assert!((*verdict, job_id.clone()) == deserved || late, "{verdict} {job_id:?} for {post:?}");
+                    }
+                }
+                _ => {}
             }
         }
-        Ok(true)
+    }
+
+    // The journal
+
+    fn watch_journal(&self) {
+        let (tape, books, lies) = (self.tape.clone(), Rc::clone(&self.books), self.options.lies);
+        self.world.journal().plan(move |call| {
+            if books.borrow().calm {
+                return Plan::USUAL;
+            }
+            match tape.below(12) {
+                10 => Plan::works_after(tape.below(100) as f64),
+                11 if lies && tape.one_in(2) => Plan::THROWS,
+                11 if lies && call.method != Method::Write => Plan::WORKS_AND_THROWS,
+                11 => Plan::answers_after(tape.below(40_000) as f64),
+                _ => Plan::USUAL,
+            }
+        });
+        let (tape, books, options) = (self.tape.clone(), Rc::clone(&self.books), self.options);
+        let (namespace, world) = (self.config.namespace.clone(), self.world.clone());
+        self.world.journal().witness(move |call, old, reply| {
+            if crate::chosen_seed().is_some() {
+                println!("{:>16.1}   journal: {call:.400?} -> {reply:.300?}", world.now());
+            }
+            check_call(&mut books.borrow_mut(), options, &namespace, call, old, &reply);
+            if !options.lies || books.borrow().calm || !tape.one_in(10) {
+                return reply;
+            }
+            match (call.method, reply) {
+                // What is said to have ended may be forgotten.
+                (Method::Read, _) => {
+                    let lie = tape.draw(made_up::entry);
+                    JournalReply::Entry((!lie.contains("ended") && !tape.one_in(3)).then_some(lie))
+                }
+                (Method::List, _) => JournalReply::Keys((0..tape.below(4)).map(|_| tape.draw(made_up::text)).collect()),
+                // What is said to be new may be sent, and what is said to be deleted is free.
+                (Method::Create, _) => JournalReply::Done(false),
+                (Method::Replace | Method::Delete, JournalReply::Done(_)) => JournalReply::Done(tape.one_in(2)),
+                (_, reply) => reply,
+            }
+        });
+    }
+}
+
+/// A charge leaves.
+fn post(books: &Rc<RefCell<Books>>, world: &test_host::World, options: Options, namespace: &str, sent: &Sent) -> usize {
+    let id = sent.operation.clone().unwrap_or_default();
+    assert!(!id.is_empty(), "a charge without an operation");
+    let books = &mut *books.borrow_mut();
+    let entry = world.journal().get(&format!("{namespace}/{id}")).as_deref().and_then(decode);
+    let discarded = books.discarding > 0 && entry.is_none();
+    let sending = entry
+        .as_ref()
+        .is_some_and(|entry| entry.state == State::Sending || entry.step == custom_template_jobs::api::Step::Render);
+    assert!(discarded || sending, "{id:?} is sent before it is written down: {entry:?}");
+    let estimate = match sent.endpoint {
+        Endpoint::Submit => 5.0,
+        Endpoint::Render => 4.0,
+        _ => 1.0,
+    };
+    if let Some(budget) = options.budget.filter(|_| !options.lies && !options.foreign) {
+        let unfree = books.posts.values().flatten().filter(|post| !post.is_free());
+        let sum: f64 = unfree.map(|post| least(post, &books.used)).sum();
+        assert!(sum + estimate <= budget, "{id:?} takes {estimate} of {budget} credits, of which {sum} are spent");
+    }
+    let posts = books.posts.entry(id.clone()).or_default();
+    assert!(posts.iter().all(Post::is_free), "{id:?} is sent again: {posts:?}");
+    let render = sent.path.ends_with("/render/").then(|| sent.job_id().to_owned());
+    let owner = entry.map(|entry| entry.owner).unwrap_or_default();
+    posts.push(Post { host: sent.host, owner, estimate, render, reply: None, discarded });
+    posts.len() - 1
+}
+
+/// What a request costs at least.
+fn least(post: &Post, used: &BTreeMap<String, f64>) -> f64 {
+    let job = post.deserved().and_then(|(_, job)| job);
+    let told = job.and_then(|job| used.get(&job)).copied().unwrap_or(f64::INFINITY);
+    // What is next to nothing may be rounded to it.
+    if told < 0.001 { 0.0 } else { told.min(post.estimate) }
+}
+
+/// What the journal is asked for must be allowed.
+fn check_call(
+    books: &mut Books,
+    options: Options,
+    namespace: &str,
+    call: &JournalCall,
+    old: Option<&str>,
+    reply: &JournalReply,
+) {
+    let Some(rest) = call.key.strip_prefix(namespace) else {
+        assert!(options.lies, "{:?} is somebody else's", call.key);
+        return;
+    };
+    if let Some(place) = rest.strip_prefix(":took/").filter(|_| call.method == Method::Write) {
+        let written: Value = call.entry.as_deref().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+        let kind = written["kind"].as_str().and_then(custom_template_jobs::hash::parse_hex).unwrap_or_default();
+        assert_eq!(place, (kind % 1_000).to_string(), "{written}");
+        assert!(written["ms"].as_f64().is_some_and(|ms| (0.0..=86_400_000.0).contains(&ms)), "{written}");
+    }
+    let Some(id) = rest.strip_prefix('/') else {
+        let kinds = [":took/", ":open/", ":ended/", ":budget/"];
+        assert!(options.lies || kinds.iter().any(|kind| rest.starts_with(kind)), "{:?} is no key of ours", call.key);
+        return;
+    };
+    assert!(call.method != Method::Write, "{id:?} is written over, whatever it was");
+    if *reply != JournalReply::Done(true) {
+        return;
+    }
+    let was = old.and_then(decode);
+    match call.method {
+        Method::Replace => {
+            let written = call.new.as_deref().and_then(decode).unwrap_or_else(|| panic!("{call:?} is no entry"));
+            let Some(was) = was else { panic!("what cannot be read is written over: {old:?}") };
+            assert!(matches!(written.state, State::Bound | State::Ended), "{id:?} is taken back: {call:?}");
+            assert!(written.owner == was.owner, "{id:?} is taken from another attempt: {call:?}");
+            assert!(was.state == State::Sending || was.state == State::Unknown || was.job == written.job, "{call:?}");
+        }
+        Method::Delete => {
+            let Some(was) = was else { panic!("what cannot be read is deleted: {old:?}") };
+            if was.state == State::Ended {
+                books.posts.remove(id);
+                return;
+            }
+            let discarding = books.discarding > 0;
+            let mut own = books.posts.get_mut(id).into_iter().flatten().filter(|post| post.owner == was.owner).peekable();
+            // An entry without a request was not sent, unless it was here before.
+            let free = own.peek().is_some() || !options.foreign || was.owner.len() == 32;
+            assert!(free || discarding || options.lies, "{id:?} is forgotten: {was:?}");
+            for post in own.filter(|post| !post.is_free()) {
+                assert!(discarding, "{id:?} is forgotten: {post:?}");
+                post.discarded = true;
+            }
+        }
+        _ => {}
+    }
+}
+
+fn check_failure(name: &str, failure: &Failure) {
+    assert!(failure.message().contains(' '), "{name} fails without a message: {failure:?}");
+    assert!(failure.name().ends_with("Error"), "{failure:?}");
+    match failure.kind() {
+        ErrorKind::Api { retry_after_ms: Some(ms), .. } => assert!((1_000.0..=60_000.0).contains(ms), "{failure:?}"),
+        ErrorKind::InvalidRequest { field } => assert!(!field.is_empty(), "{failure:?}"),
+        _ => {}
     }
 }
 
 /// An entry that can be read.
-fn decode(entry: &Json) -> Option<Entry<Value>> {
-    Entry::decode(entry.clone().into())
+pub fn decode(text: &str) -> Option<Entry> {
+    let value: Value = serde_json::from_str(text).ok()?;
+    Entry::decode(Entry::NAMES.map(|name| member_of(value.get(name))))
 }
 
-fn lent(answer: Answer<Json>) -> Answer<Value> {
-    answer.map(Value::from).map_err(Value::from)
-}
-
-/// What a post deserves that had this reply, by the README; for a 2xx the client has to say.
-fn deserved(reply: &Answer<Json>) -> &'static str {
-    let Ok(reply) = reply else { return "unknown" };
-    let status = reply.number_of("status");
-    match status.max(0.0) as u16 {
-        _ if reply.get("field").is_there() => "rejected",
-        200..=299 => "2xx",
-        400..=405 | 413..=415 | 422 | 429 | 431 => "rejected",
-        0 if NEVER_SENT.contains(&reply.get("code").as_text()) => "not_sent",
-        _ => "unknown",
-    }
-}
-
-impl Surroundings {
-    fn tell(&self, what: impl FnOnce() -> String) {
-        if self.told {
-            println!("{:>16.1} {}", self.now, what());
-        }
-    }
-
-    /// Whether somebody waits for a call.
-    fn waits_for(&self, call: usize) -> bool {
-        let call = &self.calls[call];
-        call.run == self.run && call.outcome.is_none() && !call.left
-    }
-
-    fn key(&self, operation: &str) -> String {
-        format!("{}/{operation}", self.namespace)
-    }
-
-    /// A task waits for one thing at a time; what the journal was asked for is done all the same.
-    fn wait(&mut self, run: u32, task: u32, what: What) {
-        if task > 0 {
-            self.forget(run, task);
-        }
-        self.waits.push(Wait { run, task, what });
-    }
-
-    fn forget(&mut self, run: u32, task: u32) {
-        for wait in self.waits.iter_mut().filter(|wait| wait.run == run && wait.task == task) {
-            if matches!(wait.what, What::Journal { .. }) {
-                wait.task = 0;
-            }
-        }
-        self.waits.retain(|wait| wait.run != run || wait.task != task || matches!(wait.what, What::Alarm { .. }));
-    }
-
-    /// A charge leaves.
-    fn posted(&mut self, request: &Request<Json>) {
-        let id: Rc<str> = request.operation.as_text().into();
-        self.tell(|| format!("  posts {id:?}"));
-        assert!(!id.is_empty(), "a charge without an operation");
-        let key = self.key(&id);
-        assert!(self.created.contains(key.as_str()), "{id:?} is posted, and the journal never said that it is new");
-        let entry = self.journal.get(key.as_str()).and_then(decode);
-        assert_eq!(entry.map(|entry| entry.state), Some(State::Posting), "{id:?} is posted before it is written down");
-        let estimate = match request.endpoint {
-            Endpoint::Submit => 5.0,
-            Endpoint::Render => 4.0,
-            _ => 1.0,
-        };
-        if !self.options.lies && !self.options.foreign {
-            let spent: f64 = self.operations.values().filter(|one| !one.is_free()).map(|one| self.least(one)).sum();
-            let budget = self.options.budget;
-            assert!(
-                budget.is_nan() || spent + estimate <= budget,
-                "{id:?} takes {estimate} of {budget} credits, of which {spent} are spent"
-            );
-        }
-        let render = request.url.as_text().strip_suffix("/render/").and_then(|url| url.rsplit('/').next()).map(Rc::from);
-        let operation = self.operations.entry(Rc::clone(&id)).or_default();
-        assert!(operation.is_free(), "{id:?} is posted again: {operation:?}");
-        operation.estimate = estimate;
-        operation.render = render;
-        operation.posts.push(None);
-        operation.reply = None;
-    }
-
-    /// What an operation costs at least.
-    fn least(&self, operation: &Operation) -> f64 {
-        let told = operation.job.as_ref().and_then(|job| self.used.get(job)).copied().unwrap_or(f64::INFINITY);
-        // What is next to nothing may be rounded to it.
-        if told < 0.001 { 0.0 } else { told.min(operation.estimate) }
-    }
-
-    fn answered(&mut self, request: &Request<Json>, reply: &Answer<Json>) {
-        self.tell(|| format!("  {:?} {}: {:.300}", request.endpoint, request.url.as_text(), format!("{reply:?}")));
-        if let Ok(reply) = reply {
-            let job = reply.get("body");
-            let used = job.number_of("credits_used");
-            if used > 0.0 {
-                let least = self.used.entry(job.get("id").as_text().into()).or_insert(f64::INFINITY);
-                *least = least.min(used);
-            }
-        }
-        let Some(operation) = self.operations.get_mut(request.operation.as_text()) else { return };
-        if request.endpoint.charges().is_none() {
-            return;
-        }
-        if let Some(post) = operation.posts.last_mut() {
-            *post = Some(deserved(reply));
-        }
-        operation.reply = Some(reply.clone().unwrap_or_else(|thrown| thrown));
-    }
-
-    /// What a client makes of a reply.
-    fn judged(&mut self, event: &Json) {
-        let (id, verdict) = (event.get("operation"), event.get("verdict"));
-        // Jobs that other charges are for, as far as a client may know.
-        let others = self.operations.iter().filter(|(other, _)| ***other != *id.as_text());
-        let mut taken: Vec<String> = others.filter_map(|(_, other)| other.job.as_ref().map(ToString::to_string)).collect();
-        let own = format!("{}/{}", self.namespace, id.as_text());
-        let entries = self.journal.iter().map(|(key, entry)| (key, entry.get("job").as_text().to_owned()));
-        let named = self.named.iter().map(|(key, job)| (key, job.clone()));
-        taken.extend(entries.chain(named).filter(|(key, _)| ***key != *own).map(|(_, job)| job));
-        let operation = self.operations.get_mut(id.as_text()).unwrap_or_else(|| panic!("{} was not posted", id.as_text()));
-        let reply = operation.reply.take().unwrap_or_else(|| panic!("{} was not answered", id.as_text()));
-        let Some(post) = operation.posts.last_mut() else { panic!("{} was not posted", id.as_text()) };
-        let deserved = *post;
-        if deserved != Some("2xx") {
-            assert_eq!(Some(verdict.as_text()), deserved, "{}", reply.written());
-            return;
-        }
-        let job = event.get("jobId");
-        let mine = |id: &Json| {
-            is_uuid(Value::from(id.clone()))
-                && operation.render.as_ref().is_none_or(|render| id.as_text().eq_ignore_ascii_case(render))
-        };
-        let body = reply.get("body").get("id");
-        match verdict.as_text() {
-            "bound" => {
-                assert!(mine(&job), "{job:?} for {:?}", operation.render);
-                let told = format!("\"{}\"", job.as_text());
-                assert!(body == job || reply.get("text").as_text().contains(&told), "{job:?} is not in {}", reply.written());
-                operation.job = Some(job.as_text().into());
-                *post = Some("bound");
-            }
-            "unknown" => {
-                let anothers = operation.render.is_none() && taken.iter().any(|job| job == body.as_text());
-                assert!(anothers || !mine(&body), "a job that was named is not bound: {}", reply.written());
-                *post = Some("unknown");
-            }
-            other => panic!("a 2xx is {other}: {}", reply.written()),
-        }
-    }
-
-    /// The journal does what it is asked, checks that it may be asked, and answers, perhaps with a lie.
-    fn journal(&mut self, source: &mut Source<'_>, call: JournalCall, key: &Rc<str>, entry: &Json) -> Drawn<Answer<Json>> {
-        let old = self.journal.get(key).cloned();
-        self.tell(|| format!("  journal: {} {key} {:.300}", call.as_str(), entry.written()));
-        let ours = format!("{}/", self.namespace);
-        let took = key.strip_prefix(&format!("{}:took/", self.namespace));
-        let budget = key.starts_with(&format!("{}:budget:november/", self.namespace));
-        let known = budget || took.is_some() || key.starts_with(&ours);
-        assert!(known || self.options.lies, "{key} is somebody else's");
-        let honest = match call {
-            JournalCall::Create => {
-                if old.is_none() {
-                    self.journal.insert(Rc::clone(key), entry.clone());
-                }
-                Json::Bool(old.is_none())
-            }
-            JournalCall::Read => old.unwrap_or(Json::Nothing),
-            JournalCall::Write => {
-                if let Some(place) = took {
-                    let kind = entry.number_of("kind");
-                    assert!(kind >= 0.0 && place == (kind % 1_000.0).to_string(), "{} at {place}", entry.written());
-                    assert!((0.0..=86_400_000.0).contains(&entry.number_of("ms")), "{}", entry.written());
-                } else if !budget {
-                    let written = decode(entry).unwrap_or_else(|| panic!("{} is no entry", entry.written()));
-                    assert!(matches!(written.state, State::Bound | State::Ended), "{} is taken back", entry.written());
-                    let old = old.unwrap_or(Json::Nothing);
-                    assert!(self.options.lies || decode(&old).is_some(), "{} is written over", old.written());
-                }
-                self.journal.insert(Rc::clone(key), entry.clone());
-                Json::Nothing
-            }
-            JournalCall::Delete if entry.is_there() && old.as_ref() != Some(entry) => Json::Nothing,
-            JournalCall::Delete => {
-                if !budget && let Some(old) = &old {
-                    let ended = decode(old).is_some_and(|entry| entry.state == State::Ended);
-                    let operation = key.strip_prefix(&ours).and_then(|id| self.operations.get(id));
-                    let free = self.created.contains(key) && operation.is_none_or(Operation::is_free);
-                    assert!(ended || free || self.options.lies, "{key} is forgotten: {} {operation:?}", old.written());
-                    if ended && let Some(id) = key.strip_prefix(&ours) {
-                        self.operations.remove(id);
-                    }
-                }
-                self.created.remove(key);
-                self.journal.remove(key);
-                Json::Nothing
-            }
-            JournalCall::List => {
-                let keys = self.journal.keys().filter(|other| other.starts_with(&**key));
-                Json::List(Rc::new(keys.map(|key| Json::Text(Rc::clone(key))).collect()))
-            }
-        };
-        let new = call == JournalCall::Create && honest.is_true();
-        if self.options.lies && source.ratio(1, 6)? {
-            if source.arbitrary()? {
-                return Ok(Err(made_up::text(source)?));
-            }
-            let lie = match call {
-                JournalCall::Read if took.is_some() => {
-                    let kind = made_up::kind(source.int_in_range(0..=8)?);
-                    made_up::duration(source, kind)?
-                }
-                JournalCall::Read => made_up::entry(source)?,
-                _ => made_up::json(source, 0)?,
-            };
-            // What is said to have ended may be forgotten, and what is said to be new may be posted.
-            if !lie.is_true() && lie.get("state").as_text() != "ended" {
-                self.named.insert((Rc::clone(key), lie.get("job").as_text().to_owned()));
-                return Ok(Ok(lie));
-            }
-        }
-        if new {
-            self.created.insert(Rc::clone(key));
-        }
-        Ok(Ok(honest))
-    }
-}
-
-fn check_time(ms: f64, what: &str) {
-    // What is added to the time and taken away again is rounded.
-    assert!((0.0..=LONGEST + 0.001).contains(&ms), "{what} of {ms} ms");
-}
-
-impl Host for Tab {
-    type Value = Value;
-    type Call = usize;
-
-    fn send(&self, task: u32, request: Request<Value>) {
-        let Request { endpoint, url, body, operation, shared, timeout } = request;
-        let [url, body, operation, shared] = [url, body, operation, shared].map(custom_template_jobs::value::Value::own);
-        let request = Request { endpoint, url, body, operation, shared, timeout };
-        check_time(request.timeout, "a timeout");
-        let state = &mut *self.0.borrow_mut();
-        if request.endpoint.charges().is_some() {
-            state.posted(&request);
-        }
-        let due = state.now + request.timeout;
-        state.wait(self.1, task, What::Answer { request: Box::new(request), due });
-    }
-
-    fn sleep(&self, task: u32, ms: f64, _light: bool) {
-        check_time(ms, "a sleep");
-        let state = &mut *self.0.borrow_mut();
-        let due = state.now + ms;
-        state.wait(self.1, task, What::Sleep { due });
-    }
-
-    fn forget(&self, task: u32) {
-        self.0.borrow_mut().forget(self.1, task);
-    }
-
-    fn journal(&self, task: u32, call: JournalCall, key: Value, entry: Value) {
-        let (key, entry): (Rc<str>, _) = (key.own().as_text().into(), entry.own());
-        let state = &mut *self.0.borrow_mut();
-        if call == JournalCall::Write && entry.get("job").is_there() {
-            state.named.insert((Rc::clone(&key), entry.get("job").as_text().to_owned()));
-        }
-        state.wait(self.1, task, What::Journal { call, key, entry });
-    }
-
-    fn list_jobs(&self, task: u32, since: f64) -> bool {
-        let state = &mut *self.0.borrow_mut();
-        let lists = state.lists && !since.is_nan();
-        if lists {
-            state.wait(self.1, task, What::List);
-        }
-        lists
-    }
-
-    fn settle(&self, call: &usize, result: Result<Value, Failure<Value>>) {
-        let result = result.map(Value::own);
-        let state = &mut *self.0.borrow_mut();
-        let now = state.now;
-        state.tell(|| {
-            format!("call {call} settles: {:.300}", format!("{:?}", result.as_ref().map_err(|failure| failure.get("name"))))
-        });
-        let heard = &mut state.calls[*call];
-        assert!(heard.outcome.is_none() && !heard.left, "call {call} settles again, or was left: {heard:?}");
-        if let Some(Wanted::Endpoint(endpoint)) = heard.wanted
-            && endpoint.charges().is_some()
-            && heard.timeout >= 0.0
-        {
-            assert!(now <= heard.begun + heard.timeout, "call {call} settles late, at {now}: {heard:?}");
-        }
-        heard.outcome = Some(match result {
-            Ok(value) => {
-                if matches!(heard.wanted, Some(Wanted::Endpoint(endpoint)) if endpoint.charges().is_some() || endpoint == Endpoint::Get)
-                {
-                    assert!(is_uuid(Value::from(value.get("id"))), "call {call} gives no job: {}", value.written());
-                }
-                Ok(value)
-            }
-            Err(failure) => {
-                let name = failure.get("name").own();
-                assert!(NAMES.contains(&name.as_text()), "call {call} fails with {name:?}");
-                assert!(failure.get("message").own().matches(r"\S+ \S+"), "call {call} fails without a word: {name:?}");
-                let asked = failure.get("retryAfterMs").own();
-                assert!(!asked.is_there() || (1_000.0..=60_000.0).contains(&asked.as_number()), "it asks for {asked:?}");
-                Err(name)
-            }
-        });
-    }
-
-    fn over(&self, call: &usize) {
-        let state = &mut *self.0.borrow_mut();
-        let heard = &mut state.calls[*call];
-        assert!((heard.left || heard.late) && !heard.over, "call {call} is over, and was not left: {heard:?}");
-        heard.over = true;
-    }
-
-    fn update(&self, call: &usize, job: Value, look: Look) {
-        let job = job.own();
-        let state = &mut *self.0.borrow_mut();
-        let heard = &state.calls[*call];
-        assert!(heard.outcome.is_none() && !heard.left, "call {call} hears of a change after its end");
-        assert!(is_uuid(Value::from(job.get("id"))), "{}", job.written());
-        // What a timer can be given is expected at most, and what progress tells is at most 40 times the wait.
-        assert!(look.in_ms.is_finite() && look.remaining_ms <= 100.0 * LONGEST, "{look:?}");
-    }
-
-    fn alarm(&self, call: &usize, task: u32, ms: f64) {
-        assert!(ms >= 0.0 && ms.is_finite(), "an alarm in {ms} ms");
-        if ms > LONGEST {
-            return;
-        }
-        let state = &mut *self.0.borrow_mut();
-        let due = state.now + ms;
-        state.waits.push(Wait { run: self.1, task, what: What::Alarm { call: *call, due } });
-    }
-
-    fn now(&self) -> f64 {
-        self.0.borrow().now
-    }
-
-    fn wall(&self) -> f64 {
-        1_795_000_000_000.0 + self.0.borrow().now
-    }
-
-    fn random(&self) -> f64 {
-        let state = &mut *self.0.borrow_mut();
-        state.drawn = mix(state.drawn, b"random");
-        (state.drawn >> 11) as f64 / (1_u64 << 53) as f64
-    }
-
-    fn uuid(&self) -> Value {
-        let state = &mut *self.0.borrow_mut();
-        state.drawn = mix(state.drawn, b"uuid");
-        Value::text_of(&format!("{:08x}-0000-4000-8000-{:012x}", state.drawn >> 32, state.drawn & 0xffff_ffff_ffff))
-    }
-
-    fn env(&self) -> Env {
-        self.0.borrow().env
-    }
-
-    fn shares(&self) -> bool {
-        self.0.borrow().shares
-    }
-
-    fn event(&self, event: Value) {
-        let event = event.own();
-        if event.get("type").as_text() == "verdict" {
-            self.0.borrow_mut().judged(&event);
-        }
-    }
+/// The output of a future, or `None` where its caller leaves before.
+async fn unless<T>(left: oneshot::Receiver<()>, work: impl Future<Output = T>) -> Option<T> {
+    let (mut left, mut work) = (pin!(left), pin!(work));
+    poll_fn(|context| match work.as_mut().poll(context) {
+        Poll::Ready(output) => Poll::Ready(Some(output)),
+        Poll::Pending => match left.as_mut().poll(context) {
+            Poll::Ready(Ok(())) => Poll::Ready(None),
+            // Nobody can leave any more.
+            _ => Poll::Pending,
+        },
+    })
+    .await
 }

@@ -92,6 +92,7 @@ impl Plan {
 }
 
 type Planner = Rc<RefCell<dyn FnMut(&Call) -> Plan>>;
+type Witness = Rc<RefCell<dyn FnMut(&Call, Option<&str>, JournalReply) -> JournalReply>>;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Order {
@@ -105,6 +106,7 @@ pub struct Journal {
     entries: RefCell<BTreeMap<String, (u64, String)>>,
     order: Order,
     planner: RefCell<Planner>,
+    witness: RefCell<Option<Witness>>,
     calls: RefCell<Vec<Call>>,
 }
 
@@ -120,6 +122,7 @@ impl Journal {
             entries: RefCell::default(),
             order,
             planner: RefCell::new(Rc::new(RefCell::new(|_: &Call| Plan::USUAL))),
+            witness: RefCell::default(),
             calls: RefCell::default(),
         })
     }
@@ -156,8 +159,29 @@ impl Journal {
         planner(call)
     }
 
+    /// From now on, a function sees each call that was carried out, with the entry that was there before, and may answer
+    /// something else in place of the truth.
+    pub fn witness(&self, witness: impl FnMut(&Call, Option<&str>, JournalReply) -> JournalReply + 'static) {
+        *self.witness.borrow_mut() = Some(Rc::new(RefCell::new(witness)));
+    }
+
+    /// From now on, every call works, and nobody sees it.
+    pub fn calm(&self) {
+        self.plan_all(Plan::USUAL);
+        self.witness.take();
+    }
+
+    pub(crate) fn apply(&self, call: &Call) -> JournalReply {
+        let before = self.get(&call.key);
+        let reply = self.carry_out(call);
+        match self.witness.borrow().clone() {
+            Some(witness) => (witness.borrow_mut())(call, before.as_deref(), reply),
+            None => reply,
+        }
+    }
+
     /// Does what a call asks for.
-    pub fn apply(&self, call: &Call) -> JournalReply {
+    fn carry_out(&self, call: &Call) -> JournalReply {
         let mut entries = self.entries.borrow_mut();
         let found = entries.get(&call.key).cloned();
         let next = self.calls.borrow().len() as u64;

@@ -2,7 +2,8 @@
 
 use std::f64::consts::TAU;
 
-use custom_template_jobs::api::{JobFacts, Status};
+use custom_template_jobs::api::Status;
+use custom_template_jobs::job::JobFacts;
 use sandbox::random::Random;
 
 pub const SECOND: f64 = 1_000.0;
@@ -102,9 +103,18 @@ impl Job {
         } else {
             Status::Running
         };
-        let progress = if progress == Progress::Absent { -1.0 } else { self.progress(progress, now) };
+        let progress = (progress != Progress::Absent).then(|| self.progress(progress, now));
         let video = status == Status::Done;
-        JobFacts { status, progress, preview: false, video, touched: 0.0, credits_used: -1.0, duration: -1.0 }
+        JobFacts {
+            id: String::new(),
+            status,
+            progress,
+            preview: false,
+            video,
+            version: None,
+            credits_used: None,
+            duration: None,
+        }
     }
 
     /// From 0 to 1.

@@ -14,7 +14,7 @@ pub struct Wait {
     pub lag: f64,
 }
 
-/// Ours, from the answer that made the job on, as `client/watching.rs` does it. `expected` is what is remembered of such
+/// Ours, from the answer that made the job on, as `client/polling.rs` does it. `expected` is what is remembered of such
 /// jobs, in milliseconds; NaN for nothing.
 pub fn ours(job: &Job, progress: Progress, expected: f64, watched: bool) -> Wait {
     let wish = Wish { goal: Goal::Video, deadline: LONGEST, max_interval: LONGEST, attentive: watched };

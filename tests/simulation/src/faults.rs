@@ -9,8 +9,10 @@ use sandbox::random::Random;
 pub enum Fault {
     /// The runtime proves that nothing left.
     NotSent,
-    /// An option cannot be used: the request is never made.
+    /// The function for headers throws: the request is never made.
     Unusable,
+    /// The function for headers takes its time, or for ever.
+    SlowHeaders,
     /// The connection breaks before the request is carried out; no code tells.
     LostBefore,
     /// It breaks after.
@@ -33,7 +35,7 @@ pub enum Fault {
     StatusAfter,
     /// 429 with every kind of `Retry-After`; nothing was carried out.
     TooMany,
-    /// The body is that of another job.
+    /// The body is that of another job: a cache, a proxy, or a mock.
     Crossed,
     /// The transport sends a POST twice.
     Replay,
@@ -51,6 +53,8 @@ pub enum Fault {
     JournalFails,
     /// It fails and did it all the same.
     JournalFailsAfter,
+    /// It answers when nobody waits any more, and may have done what was asked long before, or does it then.
+    JournalHangs,
     /// Somebody sets the clock.
     ClockJump,
     /// The laptop sleeps.
@@ -69,6 +73,8 @@ pub enum Fault {
     Again,
     /// Another request under an operation id that is taken.
     Conflict,
+    /// Somebody discards an operation whose outcome is unknown, rightly or not.
+    Discard,
     /// A webhook does not come.
     WebhookLost,
     /// Somebody makes up a webhook, with the id of another job.
@@ -78,9 +84,10 @@ pub enum Fault {
 }
 
 /// Name and chance of each, in the order of the enum. A chance is per opportunity, in a seed of middle heat.
-pub const FAULTS: [(&str, f64); 34] = [
+pub const FAULTS: [(&str, f64); 37] = [
     ("not sent", 0.04),
-    ("unusable option", 0.01),
+    ("unusable headers", 0.01),
+    ("slow headers", 0.02),
     ("lost before commit", 0.04),
     ("lost after commit", 0.05),
     ("late commit", 0.04),
@@ -101,6 +108,7 @@ pub const FAULTS: [(&str, f64); 34] = [
     ("slow journal", 0.2),
     ("journal fails", 0.02),
     ("journal fails after it wrote", 0.02),
+    ("journal hangs", 0.005),
     ("clock jump", 0.02),
     ("sleep", 0.01),
     ("offline", 0.02),
@@ -110,6 +118,7 @@ pub const FAULTS: [(&str, f64); 34] = [
     ("caller's time is short", 0.1),
     ("clicked again", 0.3),
     ("id of another request", 0.03),
+    ("discarded", 0.3),
     ("webhook lost", 0.2),
     ("webhook forged", 0.1),
     ("list fails", 0.2),

@@ -1,342 +1,493 @@
-//! What really happened, beside what the clients believe, and the rules that may never be broken.
+//! The books of what really happened, beside what the clients believe, and the rules that must never be broken.
 
-use std::collections::BTreeMap;
-use std::rc::Rc;
+use std::collections::{BTreeMap, BTreeSet};
 
-use custom_template_jobs::host::Request;
-use custom_template_jobs::value::place::Whole as _;
+use custom_template_jobs::api::Step;
+use custom_template_jobs::host::{Answer, Body, JournalReply};
 use sandbox::engine::Engine;
-use sandbox::prices::Step;
+use sandbox::job::Job;
+use sandbox::prices::Step as Phase;
+use serde_json::Value;
+use test_host::journal::Call;
+use test_host::world::Logged;
+use test_host::{Event, Journal, Method, Reply, Sent};
 
-use crate::value::Json;
-use crate::world::Posted;
-
-/// What one fetch that charges came to.
+/// The outcome of a charging request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// Nobody has heard, or what was heard proves nothing.
+    /// No client has received it, or it proves nothing.
     Open,
-    /// It never left.
+    /// It was never sent.
     NotSent,
-    /// The client heard a refusal.
+    /// The client received a refusal.
     Refused,
 }
 
-/// One fetch that charges.
+/// A charging request.
 #[derive(Debug)]
 pub struct Fetch {
+    pub at: f64,
+    pub host: usize,
     outcome: Outcome,
-    /// The places in the ledger of what it charged.
+    /// The token of the journal entry under which it was sent; empty where that was discarded before.
+    owner: String,
+    /// Its places in the ledger.
     charges: Vec<usize>,
     /// The transport sent it twice, which no client can see.
     replayed: bool,
-    /// Whether its client has heard anything of it, and of which job it was.
-    heard: bool,
+    /// The answer named the job of another request.
+    crossed: bool,
+    /// Somebody has discarded its attempt.
+    discarded_at: Option<f64>,
+    /// When its client received the answer, and the job that it named.
+    answered_at: Option<f64>,
     named: Option<String>,
-    /// Whether the server said that the render is carried out. By a key it may have been charged with a fetch before.
-    done: bool,
-    /// Whose it is: a tab, and a task of its client.
-    by: (usize, u32),
+    /// Its process crashed.
+    crashed: bool,
 }
 
 /// What is true of an operation.
 #[derive(Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct Operation {
-    fetches: Vec<Fetch>,
-    render: Option<Rc<str>>,
-    /// Whether its webhook's address carries it.
+    pub fetches: Vec<Fetch>,
+    pub render: Option<String>,
+    /// Whether its webhook's URL carries it.
     pub token: bool,
-    /// What a webhook said.
-    pub webhook: Option<Rc<str>>,
-    /// Whether a caller was given its job.
-    pub told: bool,
-    /// Whether a caller was told that nobody knows.
-    pub told_unknown: bool,
+    /// The job that a webhook named.
+    pub webhook: Option<String>,
+    /// Whether a caller received its job.
+    pub returned: bool,
+    /// How many calls discard or settle it at the moment.
+    pub discarding: u32,
+    pub settling: u32,
+    /// Whether it was ever discarded.
+    discarded: bool,
+    /// Whether the journal failed in a call about it.
+    pub journal_failed: bool,
 }
+
+/// Operation, and the place among its requests.
+pub type FetchId = (String, usize);
 
 /// What is true.
 #[derive(Debug, Default)]
 pub struct Truth {
-    pub operations: BTreeMap<Rc<str>, Operation>,
+    pub operations: BTreeMap<String, Operation>,
     pub namespace: String,
     /// Whether the server honours an `Idempotency-Key`.
     pub keys: bool,
+    /// How long an answer to a charge is waited for, in milliseconds.
+    pub patience: f64,
     /// The first rule that was broken.
     pub violation: Option<String>,
 }
 
-/// The statuses that are taken to charge nothing, by the word of the README.
-fn is_refusal(status: f64) -> bool {
-    matches!(status as u16, 400..=405 | 413..=415 | 422 | 429 | 431)
+/// The statuses that are assumed to charge nothing, as the README has them.
+const fn is_refusal(status: u16) -> bool {
+    matches!(status, 400..=405 | 413..=415 | 422 | 429 | 431)
 }
 
-fn is_taken(state: &str) -> bool {
-    matches!(state, "bound" | "ended")
-}
+/// An operation's entry in the journal.
+#[derive(Debug)]
+pub struct Entry(Value);
 
-/// The operation that somebody wished for: a failed render that is asked for again is an operation of its own.
-fn wish_of(id: &str) -> &str {
-    id.trim_end_matches(":again")
+impl Entry {
+    pub fn parse(text: &str) -> Self {
+        Self(serde_json::from_str(text).unwrap_or_default())
+    }
+
+    fn text(&self, name: &str) -> &str {
+        self.0[name].as_str().unwrap_or_default()
+    }
+
+    pub fn job(&self) -> &str {
+        self.text("job")
+    }
+
+    /// Whether its job is known.
+    pub fn is_bound(&self) -> bool {
+        matches!(self.text("state"), "bound" | "ended")
+    }
+
+    pub fn is_ended(&self) -> bool {
+        self.text("state") == "ended"
+    }
+
+    fn is_render(&self) -> bool {
+        self.text("step") == Step::Render.as_str()
+    }
 }
 
 impl Truth {
-    pub fn violated(&mut self, words: impl FnOnce() -> String) {
+    pub fn violated(&mut self, rule: impl FnOnce() -> String) {
         if self.violation.is_none() {
-            self.violation = Some(words());
+            self.violation = Some(rule());
         }
     }
 
-    /// A fetch that charges leaves; its place. It must be the first of its operation, unless no former one charged, and
-    /// the journal must have it.
-    pub fn fetched(
-        &mut self,
-        id: &Rc<str>,
-        request: &Request<Json>,
-        journal: &BTreeMap<Rc<str>, Json>,
-        engine: &Engine,
-        by: (usize, u32),
-    ) -> usize {
-        let tab = by.0;
-        let wish = wish_of(id);
-        let mut same = self.operations.iter().filter(|(other, _)| wish_of(other) == wish);
-        let free = same.all(|(_, operation)| operation.fetches.iter().all(|fetch| operation.is_free(fetch, engine)));
-        let operation = self.operations.entry(Rc::clone(id)).or_default();
-        let url = request.body.get("webhook_url");
-        operation.token = url.as_text().ends_with(&format!("/{id}"));
-        operation.render =
-            request.url.as_text().strip_suffix("/render/").and_then(|url| url.rsplit('/').next()).map(Rc::from);
+    /// The key of an operation's entry.
+    pub fn key(&self, operation: &str) -> String {
+        format!("{}/{operation}", self.namespace)
+    }
+
+    /// The operation that a journal key is about.
+    pub fn operation_of<'a>(&self, key: &'a str) -> Option<&'a str> {
+        let rest = key.strip_prefix(self.namespace.as_str())?;
+        rest.strip_prefix('/').or_else(|| rest.strip_prefix(":open/")).or_else(|| {
+            let (_, marked) = rest.strip_prefix(":ended/")?.split_once('/')?;
+            Some(marked.split_once('/')?.1)
+        })
+    }
+
+    fn fetch(&mut self, id: &FetchId) -> Option<&mut Fetch> {
+        self.operations.get_mut(&id.0)?.fetches.get_mut(id.1)
+    }
+
+    /// A charging request leaves: the first one of its operation, unless the former ones were refused, proven unsent or
+    /// discarded; and the journal must have it, and list it.
+    pub fn sent(&mut self, sent: &Sent, journal: &Journal) -> FetchId {
+        let id = sent.operation.clone().unwrap_or_default();
+        let entry = journal.get(&self.key(&id)).map(|text| Entry::parse(&text));
+        let marked = journal.get(&format!("{}:open/{id}", self.namespace)).is_some();
+        let operation = self.operations.entry(id.clone()).or_default();
+        let free = operation.fetches.iter().all(Fetch::is_free);
+        // Where the job shows a render, somebody may settle the operation in the moment before.
+        let settled = |entry: &Entry| entry.is_bound() && entry.is_render();
+        let written = entry.as_ref().is_some_and(|entry| entry.text("state") == "sending" || settled(entry));
+        // Somebody may discard it in the moment between.
+        let discarded = operation.discarded && !written;
+        let body: Value = sent.body.as_deref().and_then(|body| serde_json::from_str(body).ok()).unwrap_or_default();
+        operation.token = body["webhook_url"].as_str().is_some_and(|url| url.ends_with(&format!("/{id}")));
+        operation.render = sent.path.ends_with("/render/").then(|| sent.job_id().to_owned());
         operation.fetches.push(Fetch {
+            at: sent.at,
+            host: sent.host,
             outcome: Outcome::Open,
+            owner: if written {
+                entry.map(|entry| entry.text("owner").to_owned()).unwrap_or_default()
+            } else {
+                String::new()
+            },
             charges: Vec::new(),
             replayed: false,
-            heard: false,
+            crossed: false,
+            discarded_at: discarded.then_some(sent.at),
+            answered_at: None,
             named: None,
-            done: false,
-            by,
+            crashed: false,
         });
         let place = operation.fetches.len() - 1;
-        let entry = journal.get(format!("{}/{id}", self.namespace).as_str());
-        let written = entry.is_some_and(|entry| entry.get("state").as_text() == "posting");
         if !free {
-            self.violated(|| format!("tab {tab} sends a second charge of {id}"));
+            self.violated(|| format!("host {} sends a second charge of {id}", sent.host));
         }
-        if !written {
-            self.violated(|| format!("tab {tab} sends {id}, which the journal does not know as posting"));
+        if !discarded && !written {
+            self.violated(|| format!("host {} sends {id}, which the journal does not have as sending", sent.host));
         }
-        place
+        if !discarded && !marked {
+            self.violated(|| format!("host {} sends {id}, which pending() would not list", sent.host));
+        }
+        (id, place)
     }
 
-    fn fetch(&mut self, posted: &Posted) -> Option<&mut Fetch> {
-        self.operations.get_mut(&posted.0)?.fetches.get_mut(posted.1)
-    }
-
-    pub fn came_to(&mut self, posted: Option<&Posted>, outcome: Outcome) {
-        if let Some(fetch) = posted.and_then(|posted| self.fetch(posted)) {
-            fetch.outcome = outcome;
+    pub fn not_sent(&mut self, id: &FetchId) {
+        if let Some(fetch) = self.fetch(id) {
+            fetch.outcome = Outcome::NotSent;
         }
     }
 
-    pub fn replayed(&mut self, posted: Option<&Posted>) {
-        if let Some(fetch) = posted.and_then(|posted| self.fetch(posted)) {
+    pub fn replayed(&mut self, id: &FetchId) {
+        if let Some(fetch) = self.fetch(id) {
             fetch.replayed = true;
         }
     }
 
-    /// A client hears how its fetch ended.
-    pub fn answered(&mut self, posted: &Posted, reply: &Json, engine: &Engine) {
-        let render = self.operations.get(&posted.0).and_then(|operation| operation.render.clone());
-        let Some(fetch) = self.fetch(posted) else { return };
-        let named = reply.get("body").get("id");
-        fetch.heard = true;
-        fetch.done =
-            (200.0..300.0).contains(&reply.number_of("status")) && render.is_some_and(|job| named.as_text() == &*job);
-        let jobs = fetch.charges.iter().filter_map(|place| engine.ledger().charges().get(*place));
-        fetch.named = jobs.map(|charge| charge.job.to_string()).find(|job| {
-            // Of an answer that breaks off the id may have arrived.
-            let whole = reply.get("body").get("id").as_text() == job;
-            (200.0..300.0).contains(&reply.number_of("status"))
-                && (whole || reply.get("text").as_text().contains(&format!(r#""id":"{job}""#)))
-        });
-        let refused = is_refusal(reply.number_of("status"));
-        if fetch.outcome == Outcome::Open && refused && (fetch.charges.is_empty() || fetch.replayed) {
+    /// The answer will be about another job: what was charged for is lost to everybody, and to budgets.
+    pub fn crossed(&mut self, id: &FetchId) {
+        if let Some(fetch) = self.fetch(id) {
+            fetch.crossed = true;
+        }
+    }
+
+    pub fn crashed(&mut self, host: usize) {
+        for fetch in self.operations.values_mut().flat_map(|operation| &mut operation.fetches) {
+            fetch.crashed |= fetch.host == host;
+        }
+    }
+
+    /// A client receives the reply to its request, if it still waits.
+    pub fn answered(&mut self, id: &FetchId, now: f64, reply: &Reply) {
+        let patience = self.patience;
+        let render = self.operations.get(&id.0).and_then(|operation| operation.render.clone());
+        let Some(fetch) = self.fetch(id).filter(|fetch| !fetch.crashed) else { return };
+        fetch.answered_at = (now - fetch.at < patience).then_some(now);
+        let Reply::Answer(answer) = reply else { return };
+        if (200..300).contains(&answer.status) {
+            fetch.named = named(answer).filter(|job| render.is_none_or(|render| render == *job));
+        }
+        if fetch.outcome == Outcome::Open && is_refusal(answer.status) && (fetch.charges.is_empty() || fetch.replayed) {
             fetch.outcome = Outcome::Refused;
         }
     }
 
-    /// The jobs that answers named to that tab as its own.
-    pub fn named_to(&self, tab: usize) -> Vec<String> {
-        let fetches = self.operations.values().flat_map(|operation| &operation.fetches);
-        fetches.filter(|fetch| fetch.by.0 == tab).filter_map(|fetch| fetch.named.clone()).collect()
-    }
-
-    /// An answer comes to a tab where no task waits for it. It may be late, but not left for dead.
-    pub fn unheard(&mut self, posted: &Posted, reply: &Json) {
-        let named = (200.0..300.0).contains(&reply.number_of("status")) && reply.get("body").get("id").is_there();
-        if named && self.fetch(posted).is_some_and(|fetch| !fetch.heard) {
-            self.violated(|| format!("nobody hears which job {} was charged for", posted.0));
+    /// The server has charged: at most once for a request, unless the transport sent it twice to a server without keys.
+    pub fn charged(&mut self, id: &FetchId, charge: usize) {
+        let keys = self.keys;
+        let Some(fetch) = self.fetch(id) else { return };
+        fetch.charges.push(charge);
+        if fetch.outcome == Outcome::NotSent || fetch.charges.len() > 1 && (keys || !fetch.replayed) {
+            self.violated(|| format!("{} was charged twice by one request", id.0));
         }
     }
 
-    /// Whether somebody would look at an operation again with that job: whoever forges a webhook needs an address in which the
-    /// operation stands, and it does not where its id was taken for another request meanwhile.
+    /// The credits that the requests of some hosts have charged, as far as a client can know of them.
+    pub fn spent(&self, hosts: &BTreeSet<usize>, engine: &Engine) -> f64 {
+        let counts = |fetch: &&Fetch| {
+            let hidden = fetch.crossed || fetch.replayed || fetch.discarded_at.is_some();
+            !hidden && hosts.contains(&fetch.host)
+        };
+        let fetches = self.operations.values().flat_map(|operation| &operation.fetches).filter(counts);
+        fetches.flat_map(|fetch| &fetch.charges).filter_map(|at| engine.ledger().charges().get(*at)).map(|c| c.credits).sum()
+    }
+
+    /// Whether somebody would settle an operation with that job: who forges a webhook needs a URL that carries the
+    /// operation, and where it carries none, nothing protects from a wrong id.
     pub fn is_credible(&self, id: &str, job: &str) -> bool {
         self.operations.get(id).is_none_or(|operation| {
-            operation.token || [&operation.webhook, &operation.render].into_iter().flatten().any(|known| **known == *job)
+            operation.token || [&operation.webhook, &operation.render].into_iter().flatten().any(|known| known == job)
         })
     }
 
-    /// A caller is told that nobody knows.
-    pub fn told_unknown(&mut self, id: &str, by: (usize, u32)) {
-        let Some(operation) = self.operations.get_mut(id) else { return };
-        operation.told_unknown = true;
-        if operation.fetches.iter().any(|fetch| fetch.by == by && fetch.named.is_some()) {
-            self.violated(|| format!("the answer to {id} named its job, and its caller is told that nobody knows"));
+    /// Whether an operation may have this job: it was charged for it, or its answer named it. A render that is returned
+    /// without a charge was asked for by somebody else. `owner` is the attempt that says so, where it is one.
+    pub fn is_rightful(&self, id: &str, job: &str, render: bool, owner: Option<&str>, engine: &Engine) -> bool {
+        if render && find(job, engine).is_some_and(|job| job.phases.iter().any(|phase| phase.step != Phase::Preview)) {
+            return true;
         }
+        let Some(operation) = self.operations.get(id) else { return false };
+        // A server that honours keys answers for another attempt of the same operation.
+        let owner = owner.filter(|_| operation.settling == 0 && !self.keys);
+        let fetches = operation.fetches.iter().filter(|fetch| owner.is_none_or(|owner| owner == fetch.owner));
+        let charged = |at: &usize| engine.ledger().charges().get(*at).is_some_and(|charge| charge.job.to_string() == job);
+        fetches.into_iter().any(|fetch| fetch.named.as_deref() == Some(job) || fetch.charges.iter().any(charged))
     }
 
-    /// A caller is told that nothing was sent.
-    pub fn told_unsent(&mut self, id: &str, by: (usize, u32)) {
-        let Some(operation) = self.operations.get(id) else { return };
-        if operation.fetches.iter().any(|fetch| fetch.by == by && fetch.outcome == Outcome::Open) {
-            self.violated(|| format!("the caller of {id} is told that nothing was sent, and it was"));
+    /// A journal has carried out a call.
+    pub fn journaled(&mut self, now: f64, call: &Call, old: Option<&str>, reply: &JournalReply, engine: &Engine) {
+        let Some(id) = call.key.strip_prefix(self.namespace.as_str()).and_then(|key| key.strip_prefix('/')) else { return };
+        if call.method == Method::Write {
+            self.violated(|| format!("the entry of {id} is written over, whatever it was"));
         }
-    }
-
-    /// The server has charged. Whether that is the fetch's own doing, and not the transport's.
-    pub fn charged(&mut self, posted: &Posted, charge: usize) -> bool {
-        let keys = self.keys;
-        let Some(fetch) = self.fetch(posted) else { return false };
-        fetch.charges.push(charge);
-        let first = fetch.charges.len() == 1;
-        let own = first && !fetch.replayed;
-        if fetch.outcome == Outcome::NotSent || !first && (keys || !fetch.replayed) {
-            self.violated(|| format!("{} was charged twice by one fetch", posted.0));
+        if *reply != JournalReply::Done(true) {
+            return;
         }
-        own
-    }
-
-    /// A webhook brings the job of an operation.
-    pub fn heard(&mut self, id: &Rc<str>, job: &Rc<str>) {
-        if let Some(operation) = self.operations.get_mut(id) {
-            operation.webhook = Some(Rc::clone(job));
-        }
-    }
-
-    fn operation_of<'a>(&self, key: &'a str) -> &'a str {
-        key.strip_prefix(self.namespace.as_str()).and_then(|key| key.strip_prefix('/')).unwrap_or_default()
-    }
-
-    /// Whether an operation was carried out for that job. A render that is returned unpaid was asked for by somebody else.
-    pub fn is_rightful(&self, id: &str, job: &str, render: bool, engine: &Engine) -> bool {
-        let Some(operation) = self.operations.get(id) else { return render && is_rendered(job, engine) };
-        operation.has_charged(job, engine) || render && is_rendered(job, engine)
-    }
-
-    /// An entry is about to be written over another.
-    pub fn written(&mut self, key: &str, old: Option<&Json>, new: &Json, engine: &Engine) {
-        let id = self.operation_of(key);
-        let (state, job) = (new.get("state"), new.get("job"));
-        let render = new.get("step").as_text() == "render";
-        if is_taken(state.as_text()) {
-            if !self.is_rightful(id, job.as_text(), render, engine) {
-                self.violated(|| format!("the journal binds {id} to {}, which it did not pay for", job.as_text()));
+        let old = old.map(Entry::parse);
+        let new = match call.method {
+            Method::Create => call.entry.as_deref(),
+            Method::Replace => call.new.as_deref(),
+            _ => None,
+        };
+        match (new.map(Entry::parse), old) {
+            (Some(new), old) => {
+                let owner = new.text("owner").to_owned();
+                if old.as_ref().is_some_and(|old| old.text("owner") != owner) {
+                    self.violated(|| format!("the entry of {id} is taken from another attempt"));
+                }
+                if old.as_ref().is_some_and(|old| old.is_bound() && (!new.is_bound() || new.job() != old.job())) {
+                    self.violated(|| format!("the journal forgets the job of {id}"));
+                }
+                if new.is_bound() && !self.is_rightful(id, new.job(), new.is_render(), Some(&owner), engine) {
+                    self.violated(|| format!("the journal binds {id} to {}, for which it was not charged", new.job()));
+                }
             }
-        } else if old.is_some_and(|old| is_taken(old.get("state").as_text())) {
-            self.violated(|| format!("the journal forgets the job of {id}"));
+            (None, Some(old)) => self.deleted(now, id, &old),
+            (None, None) => {}
         }
     }
 
-    /// An entry is about to be deleted: nothing may have been charged for it, unless it was given back.
-    pub fn deleted(&mut self, key: &str, old: Option<&Json>, engine: &Engine) {
-        let id = self.operation_of(key);
-        let Some(operation) = self.operations.get(id).filter(|_| old.is_some()) else { return };
-        if !operation.fetches.iter().all(|fetch| operation.is_free(fetch, engine)) {
+    /// An entry was deleted: nothing may have been charged for it, unless somebody discards it.
+    fn deleted(&mut self, now: f64, id: &str, old: &Entry) {
+        let Some(operation) = self.operations.get_mut(id) else { return };
+        let mut lost = old.is_bound() && operation.fetches.iter().any(|fetch| fetch.owner == old.text("owner"));
+        for fetch in operation.fetches.iter_mut().filter(|fetch| fetch.owner == old.text("owner") && !fetch.is_free()) {
+            lost |= operation.discarding == 0;
+            fetch.discarded_at = Some(now);
+        }
+        operation.discarded |= operation.discarding > 0;
+        if lost {
             self.violated(|| format!("the journal forgets {id}, which may have been charged"));
         }
     }
 
-    /// Every charge belongs to an operation that the journal knows or whose caller has its job.
-    pub fn check_ledger(&mut self, journal: &BTreeMap<Rc<str>, Json>) {
-        let mut lost = None;
-        for (id, operation) in &self.operations {
-            let charged = operation.fetches.iter().any(|fetch| !fetch.charges.is_empty() && !fetch.replayed);
-            let known = journal.contains_key(format!("{}/{id}", self.namespace).as_str());
-            if charged && !known && !operation.told {
-                lost = Some(Rc::clone(id));
-            }
-        }
-        if let Some(id) = lost {
-            self.violated(|| format!("{id} was charged, and nobody knows"));
+    /// The requests of an operation that a host has sent since then.
+    pub fn fetches_since(&self, id: &str, host: usize, begun: f64) -> impl Iterator<Item = &Fetch> {
+        let fetches = self.operations.get(id).into_iter().flat_map(|operation| &operation.fetches);
+        fetches.filter(move |fetch| fetch.host == host && fetch.at >= begun)
+    }
+
+    /// Whether the journal has the job of an operation.
+    pub fn is_bound(&self, id: &str, journal: &Journal) -> bool {
+        journal.get(&self.key(id)).is_some_and(|text| Entry::parse(&text).is_bound())
+    }
+
+    /// Every charge belongs to an operation that the journal has, or whose caller has its job, or that was discarded.
+    pub fn check_ledger(&mut self, journal: &Journal) {
+        let is_lost = |(id, operation): &(&String, &Operation)| {
+            let counts = |fetch: &Fetch| !fetch.charges.is_empty() && !fetch.replayed && fetch.discarded_at.is_none();
+            operation.fetches.iter().any(counts) && !operation.returned && journal.get(&self.key(id)).is_none()
+        };
+        if let Some((id, _)) = self.operations.iter().find(is_lost) {
+            let rule = format!("{id} was charged, and nobody knows");
+            self.violated(|| rule);
         }
     }
 
-    /// The job that an operation was charged for, where something can bring it: a webhook, a list, or the render itself.
-    pub fn settleable(&self, id: &str, lists: bool, engine: &Engine) -> bool {
-        let Some(operation) = self.operations.get(id) else { return false };
-        let charged = operation.fetches.iter().any(|fetch| !fetch.charges.is_empty() && !fetch.replayed);
-        let render = operation.render.as_deref();
-        charged
-            && match render {
-                Some(job) => is_rendering_or_rendered(job, engine),
-                // A webhook is unsigned, so where the operation stood in its address, the job must have it there, as in a
-                // list. A render may have given the job another address; then nothing shows whose it is.
-                None if operation.token => {
-                    let has_it = |job: &str| {
-                        let hook = find(job, engine).and_then(|job| job.webhook_url.as_deref());
-                        hook.is_some_and(|hook| hook.ends_with(&format!("/{id}")))
-                    };
-                    let places = operation.fetches.iter().flat_map(|fetch| &fetch.charges);
-                    let mut jobs = places.filter_map(|place| engine.ledger().charges().get(*place));
-                    operation.webhook.as_deref().is_some_and(has_it)
-                        || lists && jobs.any(|charge| has_it(&charge.job.to_string()))
+    /// What an answer named is in the journal, and a late answer to a discarded attempt is a warning.
+    pub fn check_answers(&mut self, journal: &Journal, log: &[Logged]) {
+        let mut broken = None;
+        for (id, operation) in self.operations.iter().filter(|(_, operation)| !operation.journal_failed) {
+            let entry = journal.get(&self.key(id)).map(|text| Entry::parse(&text));
+            let bound = |job: &str| entry.as_ref().is_some_and(|entry| entry.is_bound() && entry.job() == job);
+            // A webhook may have settled it before, with the other job of two, or with its own where the answer was another's.
+            let heard = |fetch: &&Fetch| fetch.answered_at.is_some() && !fetch.crashed && !fetch.replayed && !fetch.crossed;
+            for fetch in operation.fetches.iter().filter(heard) {
+                let Some(job) = &fetch.named else { continue };
+                if bound(job) {
+                    continue;
                 }
-                None => operation.webhook.is_some(),
+                let warned = log.iter().any(|logged| {
+                    matches!(&logged.event, Event::Warning { code: "late_answer", operation: Some(about), job_id: Some(of), .. }
+                        if about == id && of == job)
+                });
+                if fetch.discarded_at.is_none() {
+                    broken = Some(format!("the answer to {id} named {job}, and the journal has {entry:?}"));
+                } else if !warned {
+                    broken = Some(format!("{id} was discarded and charged for {job}, without a warning"));
+                }
             }
-    }
-}
-
-impl Operation {
-    fn is_free(&self, fetch: &Fetch, engine: &Engine) -> bool {
-        match fetch.outcome {
-            Outcome::NotSent | Outcome::Refused => true,
-            // A render that is seen to have failed may be asked for again.
-            Outcome::Open => {
-                let charges = engine.ledger().charges();
-                let refunded = |place: &usize| charges.get(*place).is_some_and(|charge| charge.refunded_at.is_some());
-                let lost = |job: &sandbox::job::Job| job.phase().is_some_and(|phase| phase.is_lost(engine.time(0)));
-                let job = self.render.as_deref().and_then(|job| find(job, engine));
-                let paid = !fetch.charges.is_empty();
-                let seen = job.is_some_and(|job| lost(job) || paid && fetch.charges.iter().all(refunded));
-                (fetch.done || paid) && seen
-            }
+        }
+        if let Some(rule) = broken {
+            self.violated(|| rule);
         }
     }
 
-    fn has_charged(&self, job: &str, engine: &Engine) -> bool {
-        let mut places = self.fetches.iter().flat_map(|fetch| &fetch.charges);
-        places.any(|place| engine.ledger().charges().get(*place).is_some_and(|charge| charge.job.to_string() == job))
+    /// Where a charge is answered with a job that its client was charged for under another operation, it warns; a render
+    /// knows its job, and is not bound by such an answer.
+    pub fn check_warnings(&mut self, log: &[Logged]) {
+        let mut bound: BTreeMap<(usize, &str), (f64, &str)> = BTreeMap::new();
+        let mut broken = None;
+        for (place, Logged { at, host, event }) in log.iter().enumerate() {
+            let Event::Verdict { operation, job_id: Some(job), .. } = event else { continue };
+            let render = self.operations.get(operation).filter(|operation| operation.render.is_some());
+            let anothers =
+                |fetch: &Fetch| fetch.crossed && !fetch.replayed && fetch.host == *host && fetch.answered_at == Some(*at);
+            if render.is_some_and(|operation| operation.fetches.iter().any(anothers)) {
+                broken = Some(format!("{operation} is bound by an answer about another job"));
+            }
+            let render = render.is_some();
+            // It is known once it is written, and was not settled with another before.
+            let written = |(since, other): &(f64, &str)| {
+                let is_sure = |one: &Operation| {
+                    !one.journal_failed && !one.discarded && !one.fetches.iter().any(|fetch| fetch.crossed)
+                };
+                other != operation && *since < at - 10_000.0 && self.operations.get(*other).is_some_and(is_sure)
+            };
+            let known = bound.get(&(*host, job.as_str())).is_some_and(written);
+            let warning = |logged: &Logged| matches!(&logged.event, Event::Warning { code: "known_job_id", operation: Some(about), .. } if about == operation);
+            if known && !render && !log.iter().skip(place).take(3).any(warning) {
+                broken = Some(format!("{operation} is bound to {job}, which is another's, without a warning"));
+            }
+            bound.entry((*host, job)).or_insert((*at, operation));
+        }
+        if let Some(rule) = broken {
+            self.violated(|| rule);
+        }
+    }
+
+    /// Whether an operation may have been charged and was not discarded.
+    pub fn may_be_charged(&self, id: &str) -> bool {
+        self.operations.get(id).is_some_and(|operation| operation.fetches.iter().any(|fetch| !fetch.is_free()))
+    }
+
+    /// Whether an operation was charged, as its owner's account shows.
+    pub fn has_charged(&self, id: &str) -> bool {
+        self.operations.get(id).is_some_and(|operation| operation.fetches.iter().any(|fetch| !fetch.charges.is_empty()))
+    }
+
+    /// Whether something can settle an operation that was charged for: a webhook, a list, or the render itself.
+    pub fn is_settleable(&self, id: &str, lists: bool, journal: &Journal, engine: &Engine) -> bool {
+        let Some(operation) = self.operations.get(id) else { return false };
+        let Some(entry) = journal.get(&self.key(id)).map(|text| Entry::parse(&text)) else { return false };
+        let own = |fetch: &&Fetch| fetch.owner == entry.text("owner") && !fetch.replayed && !fetch.charges.is_empty();
+        let Some(fetch) = operation.fetches.iter().find(own) else { return false };
+        if let Some(job) = &operation.render {
+            return find(job, engine).is_some_and(|job| shows_render(job, engine.time(0)));
+        }
+        // Where the clock was wrong by hours, the job seems to be older than the operation.
+        let clock = entry.0["createdAt"].as_f64().unwrap_or_default() - test_host::world::EPOCH - fetch.at;
+        if clock.abs() > 1_800_000.0 {
+            return false;
+        }
+        // Of a job that another operation is bound to, nobody can say whose it is.
+        let others = journal.operations();
+        let is_free = |job: &str| !others.iter().any(|(other, entry)| other != id && entry["job"] == job);
+        // A webhook is not signed, so where the operation was in its URL, the job must have it there, as in a list. A
+        // render may have given the job another URL; then nothing shows whose it is.
+        let has_token = |job: &str| {
+            let hook = find(job, engine).and_then(|job| job.webhook_url.as_deref());
+            !operation.token || hook.is_some_and(|hook| hook.ends_with(&format!("/{id}")))
+        };
+        let can_be = |job: &str| is_free(job) && has_token(job);
+        let mut charges = fetch.charges.iter().filter_map(|at| engine.ledger().charges().get(*at));
+        operation.webhook.as_deref().is_some_and(can_be)
+            || lists && operation.token && charges.any(|charge| can_be(&charge.job.to_string()))
     }
 }
 
-fn find<'a>(job: &str, engine: &'a Engine) -> Option<&'a sandbox::job::Job> {
-    engine.jobs().iter().find(|other| other.id.to_string() == job)
+impl Fetch {
+    /// Whether the operation may be sent again after it.
+    const fn is_free(&self) -> bool {
+        !matches!(self.outcome, Outcome::Open) || self.discarded_at.is_some()
+    }
+
+    /// Whether it may have been sent and charged, for all that its client knows.
+    pub fn is_open(&self) -> bool {
+        self.outcome == Outcome::Open
+    }
+
+    /// The job that its answer named before that time.
+    pub fn named_before(&self, now: f64) -> Option<&str> {
+        self.named.as_deref().filter(|_| self.answered_at.is_some_and(|at| at < now))
+    }
+
+    /// Whether the answer was another's.
+    pub const fn is_crossed(&self) -> bool {
+        self.crossed
+    }
 }
 
-/// Whether a video was ever asked for.
-fn is_rendered(job: &str, engine: &Engine) -> bool {
-    find(job, engine).is_some_and(|job| job.phases.iter().any(|phase| phase.step != Step::Preview))
+/// The job that an answer names; of one that was cut off, the id may have arrived.
+fn named(answer: &Answer<Value>) -> Option<String> {
+    match &answer.body {
+        Body::Json(body) => Some(body["id"].as_str()?.to_owned()),
+        Body::Cut(text) => {
+            let (id, rest) = text.strip_prefix(r#"{"id":""#)?.split_at_checked(36)?;
+            rest.starts_with('"').then(|| id.to_owned())
+        }
+        Body::Text(_) => None,
+    }
 }
 
-/// The job that a path names, where it can be rendered by now without paying twice, as far as its status tells.
-pub fn unrendered<'a>(path: &'a str, engine: &Engine, odd: bool) -> Option<&'a str> {
-    let job = path.strip_prefix("/api/custom_template_jobs/")?.strip_suffix('/')?;
-    (find(job, engine).is_some() && (odd || !is_rendering_or_rendered(job, engine))).then_some(job)
+pub fn find<'a>(id: &str, engine: &'a Engine) -> Option<&'a Job> {
+    engine.jobs().iter().find(|job| job.id.to_string() == id)
 }
 
-/// Whether the job itself shows that its render was carried out.
-fn is_rendering_or_rendered(job: &str, engine: &Engine) -> bool {
-    let rendering =
-        |job: &sandbox::job::Job| job.phase().is_some_and(|phase| phase.step == Step::Render && phase.odd_status.is_none());
-    let now = engine.time(0);
-    find(job, engine).is_some_and(|job| rendering(job) && !job.phase().is_some_and(|phase| phase.is_lost(now)))
+/// Whether the job itself shows that its last render was carried out: no document knows an odd status.
+pub fn shows_render(job: &Job, now: u64) -> bool {
+    job.phase().is_some_and(|phase| phase.step == Phase::Render && phase.odd_status.is_none() && !phase.is_lost(now))
+}
+
+/// Whether the job shows that a render may be in progress: another one is not begun beside it.
+pub fn may_be_rendering(job: &Job, now: u64) -> bool {
+    job.has_preview(now) && job.phase().is_some_and(|phase| now < phase.end && phase.odd_status.is_none())
 }

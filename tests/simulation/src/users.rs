@@ -1,422 +1,525 @@
-//! What people do: they charge, wait, look, click again, leave, and settle what nobody knows.
+//! What people do: they charge, wait, read, click again, leave, settle what nobody knows, and discard it.
 
-use std::collections::VecDeque;
+use std::cell::RefCell;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::rc::Rc;
+use std::task::Poll;
 
-use custom_template_jobs::api::Endpoint;
-use custom_template_jobs::client::Wanted;
-use custom_template_jobs::value::place::Whole as _;
+use custom_template_jobs::api::{Endpoint, Goal};
+use custom_template_jobs::client::{ChargeOptions, Client, Operation, PollOptions};
+use custom_template_jobs::error::ErrorKind;
 use sandbox::random::Random;
+use serde_json::{Value, json};
+use test_host::TestHost;
+use test_host::cases::Failure;
 
 use crate::faults::Fault;
 use crate::truth::Truth;
-use crate::value::Json;
-use crate::world::{State, What, World};
+use crate::world::{SLOTS, Sim};
 
-/// One call of the client.
-#[derive(Debug)]
-pub struct Call {
-    tab: usize,
-    wanted: Wanted,
-    /// The wish to charge that it carries out.
-    wish: Option<usize>,
-    operation: Option<Rc<str>>,
-    task: u32,
-    begun: f64,
-    /// Its tab crashed: nobody will ever hear of it.
-    crashed: bool,
-    left: bool,
-    settled: bool,
-    over: u32,
+/// What is called.
+#[derive(Clone, Debug)]
+enum Wish {
+    /// The charge of this number.
+    Charge(usize, Option<f64>),
+    Poll(String, PollOptions),
+    Get(String),
+    Templates,
+    Credits,
+    Pending,
+    Settle(String, Option<String>),
+    Discard(String),
 }
 
-/// A wish to charge; it may be uttered more than once.
+/// What a call returns.
+#[derive(Debug)]
+pub enum Returned {
+    Job(Value),
+    Operations(Vec<Operation>),
+    Nothing,
+}
+
+/// A call of a client.
+#[derive(Debug)]
+pub struct Call {
+    wish: Wish,
+    host: usize,
+    operation: Option<String>,
+    pub begun: f64,
+    /// Whether it asks for another render of a job that has one.
+    pub renders_anew: bool,
+    /// Whether the journal had the job of its operation when it began.
+    bound: bool,
+    /// When it ended, or its caller left.
+    ended: Option<f64>,
+    crashed: bool,
+}
+
+/// An intended charge; somebody may ask for it more than once.
 #[derive(Clone, Debug)]
 struct Charge {
     endpoint: Endpoint,
-    operation: Option<Rc<str>>,
-    request: Json,
-    /// The job that is rendered, or nothing.
-    id: Json,
+    operation: String,
+    explicit: bool,
+    request: Option<Value>,
+    /// The job that is rendered.
+    job: Option<String>,
     seconds: f64,
-}
-
-/// What somebody means to do next.
-#[derive(Debug)]
-enum Wish {
-    Again(usize),
-    Poll(Rc<str>),
-    Render(Rc<str>),
 }
 
 /// The people of a world.
 #[derive(Debug)]
 pub struct Users {
-    /// Which tab is open in which window.
-    pub slots: [usize; 2],
     calls: Vec<Call>,
     charges: Vec<Charge>,
-    wishes: VecDeque<Wish>,
-    /// Jobs that somebody was told of.
-    jobs: Vec<Rc<str>>,
-    news: VecDeque<(usize, Result<Json, Json>)>,
-    /// How many operations there are to be, and how many there were.
+    /// Jobs that somebody was given.
+    jobs: Vec<String>,
+    /// How many charges there are to be, and how many there were.
     pub limit: u64,
     pub operations: u64,
     pause: f64,
-    /// What was said last: for whoever asked for it.
-    pub said: Option<Result<Json, Json>>,
 }
 
 impl Users {
     pub fn new(random: &mut Random) -> Self {
-        Self {
-            slots: [0; 2],
-            calls: Vec::new(),
-            charges: Vec::new(),
-            wishes: VecDeque::new(),
-            jobs: Vec::new(),
-            news: VecDeque::new(),
-            limit: 0,
-            operations: 0,
-            pause: random.between(50.0, 6_000.0),
-            said: None,
-        }
+        let pause = random.between(50.0, 6_000.0);
+        Self { calls: Vec::new(), charges: Vec::new(), jobs: Vec::new(), limit: 0, operations: 0, pause }
     }
 
-    pub fn is_running(&self, call: usize) -> bool {
-        self.calls.get(call).is_some_and(|call| !call.crashed && !call.left && !call.settled)
-    }
-
-    /// When the call of that task began.
-    pub fn begun(&self, tab: usize, task: u32) -> f64 {
-        self.calls.iter().rev().find(|call| call.tab == tab && call.task == task).map_or(0.0, |call| call.begun)
-    }
-
-    /// A caller leaves, if it still waits; its task.
-    pub fn leave(&mut self, call: usize) -> Option<u32> {
-        let running = self.is_running(call);
-        let call = self.calls.get_mut(call).filter(|call| running && call.task > 0)?;
-        call.left = true;
-        Some(call.task)
-    }
-
-    pub fn crashed(&mut self, tab: usize) {
-        for call in self.calls.iter_mut().filter(|call| call.tab == tab) {
+    /// The client of that host has crashed.
+    pub fn crashed(&mut self, host: usize) {
+        for call in self.calls.iter_mut().filter(|call| call.host == host && call.ended.is_none()) {
             call.crashed = true;
         }
     }
 
-    pub fn over(&mut self, call: usize, truth: &mut Truth) {
-        let Some(call) = self.calls.get_mut(call) else { return };
-        call.over += 1;
-        if call.over > 1 {
-            truth.violated(|| "a call is over twice".to_owned());
-        }
+    /// The first call of a host that charges for an operation: nothing is sent for a caller who has left.
+    pub fn charging(&self, operation: &str, host: usize) -> Option<&Call> {
+        let is_it = |call: &&Call| call.host == host && call.operation.as_deref() == Some(operation) && call.ended.is_none();
+        self.calls.iter().find(is_it)
     }
 
-    /// Every call has settled, unless its caller left or its tab crashed.
+    /// Whether no other call was about the same operation at the same time, of this host or of any.
+    fn is_alone(&self, number: usize, anywhere: bool) -> bool {
+        let call = &self.calls[number];
+        let same = |(other, one): &(usize, &Call)| {
+            *other != number
+                && (anywhere || one.host == call.host)
+                && one.operation == call.operation
+                && one.operation.is_some()
+        };
+        // One that was left may go on.
+        !self
+            .calls
+            .iter()
+            .enumerate()
+            .filter(same)
+            .any(|(_, one)| one.ended.is_none_or(|ended| ended + 400_000.0 >= call.begun))
+    }
+
+    /// Every call has ended, unless its process crashed.
     pub fn check(&self, truth: &mut Truth) {
-        for (number, call) in self.calls.iter().enumerate().filter(|(_, call)| !call.crashed) {
-            if !call.settled && !call.left {
-                truth.violated(|| format!("call {number} ({:?}) ended silently", call.wanted));
-            }
-            if call.left && call.over != 1 {
-                truth.violated(|| format!("call {number} ({:?}) was left, and its end was never told", call.wanted));
-            }
+        for (number, call) in self.calls.iter().enumerate().filter(|(_, call)| !call.crashed && call.ended.is_none()) {
+            truth.violated(|| format!("call {number} never settles: {:?}", call.wish));
         }
-    }
-
-    fn call(&mut self, tab: usize, wanted: Wanted, wish: Option<usize>) -> usize {
-        let operation = None;
-        let call =
-            Call { tab, wanted, wish, operation, task: 0, begun: 0.0, crashed: false, left: false, settled: false, over: 0 };
-        self.calls.push(call);
-        self.calls.len() - 1
     }
 }
 
-impl State {
-    /// A client says how a call ended.
-    pub fn settled(&mut self, number: usize, told: Result<Json, Json>) {
-        let Some(call) = self.users.calls.get_mut(number) else { return };
-        let broken = call.settled || call.left || call.crashed;
-        call.settled = true;
-        if broken {
-            self.truth.violated(|| format!("call {number} was settled though nobody waits for it"));
+/// Counts the calls that settle or discard an operation.
+fn count(truth: &mut Truth, wish: &Wish, change: impl FnOnce(&mut u32)) {
+    match wish {
+        Wish::Settle(operation, _) => change(&mut truth.operations.entry(operation.clone()).or_default().settling),
+        Wish::Discard(operation) => change(&mut truth.operations.entry(operation.clone()).or_default().discarding),
+        _ => {}
+    }
+}
+
+/// The output of a future, or `None` where the other one is ready before.
+async fn unless<T>(other: impl Future<Output = ()>, work: impl Future<Output = T>) -> Option<T> {
+    let (mut other, mut work) = (pin!(other), pin!(work));
+    poll_fn(|context| match work.as_mut().poll(context) {
+        Poll::Ready(output) => Poll::Ready(Some(output)),
+        Poll::Pending => other.as_mut().poll(context).map(|()| None),
+    })
+    .await
+}
+
+impl Sim {
+    /// People come until there have been as many charges as there are to be.
+    pub async fn live(self: Rc<Self>) {
+        loop {
+            {
+                let users = &self.state.borrow().users;
+                if users.operations >= users.limit {
+                    return;
+                }
+            }
+            let pause = self.state.borrow().users.pause;
+            self.world.sleep(-pause * (1.0 - self.between(0.0, 1.0)).ln()).await;
+            self.tick();
+            self.trouble();
+            if let Some((slot, wish)) = self.decide() {
+                self.begin(slot, wish);
+            }
         }
-        self.note(|| {
-            let (Ok(value) | Err(value)) = &told;
-            format!("call {number} {} {:.200}", if told.is_ok() { "resolves" } else { "rejects" }, value.written())
+    }
+
+    /// Somebody does something after a while.
+    fn later(self: &Rc<Self>, ms: f64, slot: usize, wish: Wish) {
+        let sim = Rc::clone(self);
+        self.world.after(ms, move || sim.begin(slot, wish));
+    }
+
+    /// Somebody settles an operation after a while, perhaps with the id of its job.
+    pub fn settle_later(self: &Rc<Self>, ms: f64, slot: usize, operation: String, job: Option<String>) {
+        let sim = Rc::clone(self);
+        self.world.after(ms, move || {
+            let job = job.filter(|job| sim.state.borrow().truth.is_credible(&operation, job));
+            sim.begin(slot, Wish::Settle(operation, job));
         });
-        self.users.news.push_back((number, told));
     }
 
-    fn chance(&mut self, chance: f64) -> bool {
-        self.random.fraction() < chance
+    fn slot(&self) -> usize {
+        self.state.borrow_mut().random.next() as usize % SLOTS
     }
 
-    fn pick<T: Clone>(&mut self, pick: impl Fn(&Users) -> &Vec<T>) -> Option<T> {
-        let at = self.random.next() as usize;
-        let list = pick(&self.users);
-        list.get(at % list.len().max(1)).cloned()
+    fn pick<T: Clone>(&self, list: impl Fn(&Users) -> &Vec<T>) -> Option<T> {
+        let state = &mut *self.state.borrow_mut();
+        let list = list(&state.users);
+        list.get(state.random.next() as usize % list.len().max(1)).cloned()
     }
 
-    /// A new wish.
-    fn wish(&mut self, endpoint: Endpoint, id: Json) -> usize {
-        let number = self.users.charges.len();
-        let random = self.random.next() as usize;
-        let (template_id, seconds) = {
-            let templates = self.engine.templates();
-            let template = &templates[random % templates.len()];
-            (template.id.to_string(), template.seconds)
-        };
-        let mut request = Json::Nothing;
-        let token = self.chance(0.6);
-        if endpoint != Endpoint::Render {
-            request = Json::record()
-                .with_text("template_id", &template_id)
-                .with("variables", &Json::record())
-                .with_text("name", &format!("wish {number}"));
-        } else if token {
-            request = Json::record();
-        }
-        if token {
-            request = request.with_text("webhook_url", "https://hook.test/{operation}");
-        }
-        let named = self.chance(if endpoint == Endpoint::Render { 0.3 } else { 0.6 });
-        let operation = named.then(|| format!("op-{number}").into());
+    /// A new charge; its number.
+    fn intend(&self, endpoint: Endpoint, job: Option<String>) -> usize {
+        let is_render = endpoint == Endpoint::Render;
+        let (token, explicit) = (self.chance(0.6), self.chance(if is_render { 0.3 } else { 0.6 }));
+        let anew = is_render && explicit && self.chance(0.3);
+        let state = &mut *self.state.borrow_mut();
+        let number = state.users.charges.len();
+        let template = &state.engine.templates()[state.random.next() as usize % state.engine.templates().len()];
         // A render is of a job whose length its maker knew; the longest is safe.
-        let seconds = if endpoint == Endpoint::Render { 45.0 } else { seconds };
-        self.users.charges.push(Charge { endpoint, operation, request, id, seconds });
+        let seconds = if is_render { 45.0 } else { template.seconds };
+        let variables = json!({"headline": {"type": "text", "properties": {"content": format!("{number}")}}});
+        let mut request = match endpoint {
+            Endpoint::Render if anew => Some(json!({"variables": variables})),
+            Endpoint::Render => token.then(|| json!({})),
+            _ => Some(json!({"template_id": template.id.to_string(), "variables": {}, "name": format!("charge {number}")})),
+        };
+        if let Some(request) = request.as_mut().filter(|_| token) {
+            request["webhook_url"] = "https://hook.test/{operation}".into();
+        }
+        let operation = match &job {
+            _ if explicit => format!("op-{number}"),
+            Some(job) => format!("render:{job}"),
+            None => state.random.uuid().to_string(),
+        };
+        state.users.charges.push(Charge { endpoint, operation, explicit, request, job, seconds });
         number
     }
 
-    /// What somebody does now: who, and what is called.
-    fn decide(&mut self) -> Option<(usize, Json)> {
-        let slot = self.random.next() as usize % 2;
-        let tab = self.users.slots[slot];
-        let more = self.users.operations < self.users.limit;
-        let charge = match self.users.wishes.pop_front() {
-            Some(Wish::Poll(job)) => return Some(self.poll(tab, &job)),
-            Some(Wish::Again(charge)) if more => charge,
-            Some(Wish::Render(job)) if more => self.wish(Endpoint::Render, Json::Text(job)),
-            Some(_) => return None,
-            None if !more => return None,
-            None => {
-                let ms = -self.users.pause * (1.0 - self.random.fraction()).ln();
-                self.plan(ms, What::Act);
-                self.trouble();
-                let roll = self.random.fraction();
-                let endpoints = [Endpoint::Submit, Endpoint::PreviewAsync, Endpoint::PreviewAsync, Endpoint::PreviewSync];
-                let known = self.pick(|users| &users.jobs);
-                match (roll, known) {
-                    (0.45..0.65, Some(job)) => self.wish(Endpoint::Render, Json::Text(job)),
-                    (0.65..0.72, Some(job)) => return Some(self.poll(tab, &job)),
-                    (0.72..0.74, _) => return Some((self.users.call(tab, Wanted::Pending, None), Json::record())),
-                    (0.74..0.76, Some(job)) => {
-                        let call = self.users.call(tab, Wanted::Endpoint(Endpoint::Get), None);
-                        return Some((call, Json::record().with("id", &Json::Text(job))));
+    /// What somebody does now, and with which client.
+    fn decide(self: &Rc<Self>) -> Option<(usize, Wish)> {
+        let slot = self.slot();
+        let roll = self.between(0.0, 1.0);
+        let wish = match (roll, self.pick(|users| &users.jobs)) {
+            (0.45..0.65, Some(job)) => self.charge(self.intend(Endpoint::Render, Some(job))),
+            (0.65..0.72, Some(job)) => self.poll(job),
+            (0.72..0.74, _) => Wish::Pending,
+            (0.74..0.76, Some(job)) => Wish::Get(job),
+            (0.76..0.77, _) if self.chance(0.5) => Wish::Templates,
+            (0.76..0.77, _) => Wish::Credits,
+            (0.77..0.82, _) => {
+                let operation = self.pick(|users| &users.charges).filter(|charge| charge.explicit)?.operation;
+                // Of a render everybody knows the job, whether it was carried out or not.
+                let job = self.webhook_of(&operation);
+                let render = self.state.borrow().truth.operations.get(&operation).and_then(|known| known.render.clone());
+                self.settle_later(0.0, slot, operation, render.or(job));
+                return None;
+            }
+            _ => {
+                let again = self.pick(|users| &users.charges).is_some() && self.strikes(Fault::Again);
+                if again {
+                    let number = {
+                        let state = &mut *self.state.borrow_mut();
+                        state.random.next() as usize % state.users.charges.len()
+                    };
+                    self.again(number)
+                } else {
+                    let endpoints =
+                        [Endpoint::Submit, Endpoint::PreviewAsync, Endpoint::PreviewAsync, Endpoint::PreviewSync];
+                    let at = self.state.borrow_mut().random.next() as usize % endpoints.len();
+                    let number = self.intend(endpoints[at], None);
+                    if self.strikes(Fault::Conflict)
+                        && let Some(taken) = self.pick(|users| &users.charges)
+                    {
+                        self.state.borrow_mut().users.charges[number].operation = taken.operation;
                     }
-                    (0.76..0.77, _) => {
-                        let endpoint = if self.chance(0.5) { Endpoint::Templates } else { Endpoint::RemainingCredits };
-                        return Some((self.users.call(tab, Wanted::Endpoint(endpoint), None), Json::record()));
-                    }
-                    (0.77..0.82, _) => {
-                        let operation = self.pick(|users| &users.charges).and_then(|charge| charge.operation);
-                        if let Some(operation) = operation {
-                            let job = self.webhook_of(&operation);
-                            // Of a render everybody knows the job, whether it was carried out or not.
-                            let entry = self.journal.get(format!("{}/{operation}", self.truth.namespace).as_str());
-                            let rendered = entry.map_or(Json::Nothing, |entry| entry.get("job"));
-                            let job = if rendered.is_there() { Some(rendered.as_text().into()) } else { job };
-                            self.plan(0.0, What::Settle { slot, operation, job });
-                        }
-                        return None;
-                    }
-                    _ if self.users.charges.len() > 1 && self.strikes(Fault::Again) => {
-                        self.random.next() as usize % self.users.charges.len()
-                    }
-                    _ => {
-                        let endpoint = endpoints[self.random.next() as usize % endpoints.len()];
-                        let charge = self.wish(endpoint, Json::Nothing);
-                        if self.strikes(Fault::Conflict) {
-                            let taken = self.pick(|users| &users.charges).and_then(|charge| charge.operation);
-                            self.users.charges[charge].operation = taken;
-                        }
-                        charge
-                    }
+                    self.charge(number)
                 }
             }
         };
-        self.users.operations += 1;
-        Some(self.charge(tab, charge))
+        Some((slot, wish))
     }
 
-    /// The job that a webhook brings for an operation. Where the operation stands in its address, anybody may have sent it.
-    fn webhook_of(&mut self, operation: &str) -> Option<Rc<str>> {
-        let known = self.truth.operations.get(operation)?;
-        let (job, token) = (known.webhook.clone(), known.token);
+    /// The same charge once more: who asks again gives the id of the operation.
+    fn again(&self, number: usize) -> Wish {
+        {
+            let charge = &mut self.state.borrow_mut().users.charges[number];
+            charge.explicit |= charge.job.is_none();
+        }
+        self.charge(number)
+    }
+
+    fn charge(&self, number: usize) -> Wish {
+        Wish::Charge(number, self.strikes(Fault::ShortTime).then(|| self.between(0.0, 5_000.0)))
+    }
+
+    fn poll(&self, job: String) -> Wish {
+        let until = self.chance(0.3).then(|| if self.chance(0.5) { Goal::Preview } else { Goal::Video });
+        let timeout = Some(self.between(5_000.0, 240_000.0));
+        Wish::Poll(job, PollOptions { until, timeout, attentive: self.chance(0.5), ..PollOptions::default() })
+    }
+
+    /// The job that a webhook names for an operation. Where the operation is in its URL, anybody may have sent it.
+    fn webhook_of(&self, operation: &str) -> Option<String> {
+        let (job, token) = {
+            let state = self.state.borrow();
+            let known = state.truth.operations.get(operation)?;
+            (known.webhook.clone(), known.token)
+        };
         if token && self.strikes(Fault::WebhookForged) { self.pick(|users| &users.jobs) } else { job }
     }
 
-    fn charge(&mut self, tab: usize, number: usize) -> (usize, Json) {
-        let Charge { endpoint, operation, request, id, seconds } = self.users.charges[number].clone();
-        let mut given = Json::record().with("id", &id).with("request", &request).with_number("seconds", seconds);
-        if let Some(operation) = operation {
-            given = given.with_text("operation", &operation);
-        }
-        if self.strikes(Fault::ShortTime) {
-            given = given.with_number("timeout", self.random.between(0.0, 5_000.0));
-        }
-        (self.users.call(tab, Wanted::Endpoint(endpoint), Some(number)), given)
+    /// Calls the client in that slot.
+    fn begin(self: &Rc<Self>, slot: usize, wish: Wish) {
+        let (number, client) = {
+            let state = &mut *self.state.borrow_mut();
+            let host = state.slots[slot];
+            let mut operation = None;
+            let mut renders_anew = false;
+            if let Wish::Charge(number, _) = wish {
+                if state.users.operations >= state.users.limit {
+                    return;
+                }
+                state.users.operations += 1;
+                let charge = &state.users.charges[number];
+                operation = Some(charge.operation.clone());
+                renders_anew =
+                    charge.explicit && charge.request.as_ref().is_some_and(|request| request["variables"].is_object());
+            }
+            let number = state.users.calls.len();
+            let about = operation.clone();
+            state.note(self.world.now(), || format!("call {number} of host {host}: {wish:?} {about:?}"));
+            count(&mut state.truth, &wish, |count| *count += 1);
+            let begun = self.world.now();
+            let bound = operation.as_ref().is_some_and(|id| state.truth.is_bound(id, self.world.journal()));
+            state.users.calls.push(Call {
+                bound,
+                wish: wish.clone(),
+                host,
+                operation,
+                begun,
+                renders_anew,
+                ended: None,
+                crashed: false,
+            });
+            (number, state.tabs[host].client.clone())
+        };
+        let leaves = if self.strikes(Fault::Leave) { self.between(0.0, 1.0).powi(3) * 60_000.0 } else { f64::INFINITY };
+        let sim = Rc::clone(self);
+        let host = client.host().clone();
+        custom_template_jobs::host::Host::spawn(&host, async move {
+            let outcome = unless(sim.world.sleep(leaves), sim.perform(&client, wish)).await;
+            sim.ended(number, outcome);
+        });
     }
 
-    fn poll(&mut self, tab: usize, job: &str) -> (usize, Json) {
-        let mut given = Json::record().with_text("id", job).with_number("timeout", self.random.between(5_000.0, 240_000.0));
-        if self.chance(0.3) {
-            given = given.with_text("until", if self.chance(0.5) { "preview" } else { "video" });
-        }
-        (self.users.call(tab, Wanted::Poll, None), given)
+    async fn perform(&self, client: &Client<TestHost>, wish: Wish) -> Result<Returned, Failure> {
+        Ok(match wish {
+            Wish::Charge(number, timeout) => {
+                let Charge { endpoint, operation, explicit, request, job, seconds } =
+                    self.state.borrow().users.charges[number].clone();
+                let options = ChargeOptions { operation, explicit, seconds: Some(seconds), timeout };
+                let request = request.map(|request| request.to_string());
+                let text = request.as_deref().unwrap_or("{}");
+                Returned::Job(match endpoint {
+                    Endpoint::Render => client.render(&job.unwrap_or_default(), request.as_deref(), options).await?,
+                    Endpoint::PreviewAsync => client.preview_async(text, options).await?,
+                    Endpoint::PreviewSync => client.preview_sync(text, options).await?,
+                    _ => client.submit(text, options).await?,
+                })
+            }
+            Wish::Poll(job, options) => Returned::Job(client.poll(&job, None, options, None).await?),
+            Wish::Get(job) => Returned::Job(client.get(&job, None).await?),
+            Wish::Templates => client.templates(None).await.map(|_| Returned::Nothing)?,
+            Wish::Credits => client.remaining_credits(None).await.map(|_| Returned::Nothing)?,
+            Wish::Pending => Returned::Operations(client.pending().await?),
+            Wish::Settle(operation, job) => client.settle(&operation, job.as_deref()).await.map(|_| Returned::Nothing)?,
+            Wish::Discard(operation) => client.discard(&operation).await.map(|()| Returned::Nothing)?,
+        })
     }
 
-    /// What somebody makes of what they were told.
-    fn react(&mut self, number: usize, told: Result<Json, Json>) {
-        let Some(call) = self.users.calls.get(number) else { return };
-        let (wish, wanted, operation) = (call.wish, call.wanted, call.operation.clone());
-        let charge = wish.and_then(|wish| self.users.charges.get(wish)).cloned();
-        match (&told, charge, operation) {
-            (Ok(job), Some(charge), Some(operation)) => {
-                let id = job.get("id");
-                let render = charge.endpoint == Endpoint::Render;
-                if !self.truth.is_rightful(&operation, id.as_text(), render, &self.engine) {
-                    self.truth.violated(|| format!("{operation} resolves with {}, which it did not pay for", id.as_text()));
-                }
-                let asked = if render { id == charge.id } else { job.get("name") == charge.request.get("name") };
-                if !asked {
-                    self.truth.violated(|| format!("{operation} resolves with {}, which is another's wish", id.as_text()));
-                }
-                if let Some(operation) = self.truth.operations.get_mut(&operation) {
-                    operation.told = true;
-                }
-                self.users.jobs.push(id.as_text().into());
-                if self.chance(0.4) {
-                    self.users.wishes.push_back(Wish::Poll(id.as_text().into()));
-                    self.plan(0.0, What::Act);
-                }
+    /// What somebody makes of the outcome of a call; `None` where its caller has left.
+    fn ended(self: &Rc<Self>, number: usize, outcome: Option<Result<Returned, Failure>>) {
+        let now = self.world.now();
+        let (wish, call) = {
+            let state = &mut *self.state.borrow_mut();
+            state.note(now, || format!("call {number} ends: {outcome:.300?}"));
+            let call = &mut state.users.calls[number];
+            call.ended = Some(now);
+            let word = match &outcome {
+                None => "left",
+                Some(Ok(_)) => "ok",
+                Some(Err(failure)) => failure.name(),
+            };
+            let (wish, call) = (call.wish.clone(), (call.host, call.operation.clone(), call.begun));
+            state.hash = crate::mix(crate::mix(state.hash, &now.to_bits().to_le_bytes()), word.as_bytes());
+            // Where its caller has left, or the journal did not answer, it may still happen.
+            let is_over = |failure: &Failure| *failure.kind() != ErrorKind::Journal;
+            if outcome.as_ref().is_some_and(|outcome| outcome.as_ref().err().is_none_or(is_over)) {
+                count(&mut state.truth, &wish, |count| *count -= 1);
             }
-            (Err(failure), Some(_), Some(operation)) => {
-                if failure.get("sent") == Json::Bool(false)
-                    && let Some(call) = self.users.calls.get(number)
+            (wish, call)
+        };
+        let (host, operation, begun) = call;
+        let operation = operation.unwrap_or_default();
+        match (outcome, wish) {
+            (Some(Ok(Returned::Job(job))), Wish::Charge(number, _)) => self.charged(number, &job),
+            (Some(Err(failure)), Wish::Charge(intended, _)) => {
                 {
-                    self.truth.told_unsent(&operation, (call.tab, call.task));
-                }
-                let name = failure.get("name");
-                let unknown = name.as_text() == "ChargeUnknownError";
-                if unknown {
-                    if let Some(call) = self.users.calls.get(number) {
-                        self.truth.told_unknown(&operation, (call.tab, call.task));
+                    let state = &mut *self.state.borrow_mut();
+                    let unknown = *failure.kind() == ErrorKind::ChargeUnknown;
+                    if unknown && state.users.calls[number].bound && state.users.is_alone(number, true) {
+                        state.truth.violated(|| format!("the job of {operation} is known, and its caller gets {failure:?}"));
                     }
-                    if self.chance(0.5) {
-                        let ms = self.random.between(0.0, 20_000.0);
-                        let job = self.webhook_of(&operation);
-                        let slot = self.random.next() as usize % 2;
-                        self.plan(ms, What::Settle { slot, operation, job });
+                    if state.users.is_alone(number, false) {
+                        check_failure(&mut state.truth, &operation, host, begun, now, &failure);
                     }
                 }
-                if let Some(wish) = wish
-                    && self.strikes(Fault::Again)
-                {
-                    let ms = self.random.between(0.0, 3_000.0);
-                    self.users.wishes.push_back(Wish::Again(wish));
-                    self.plan(ms, What::Act);
+                self.react(intended, operation, &failure);
+            }
+            (Some(Ok(Returned::Job(job))), Wish::Poll(id, options)) => {
+                let url = |name: &str| job[name].as_str().is_some_and(|url| !url.is_empty());
+                let done = job["status"] == "done";
+                let met = match options.until {
+                    Some(Goal::Video) => done && url("video_output"),
+                    Some(Goal::Preview) => url("preview"),
+                    _ => done || url("preview"),
+                };
+                if job["id"] != id.as_str() || !met {
+                    self.violated(|| format!("a poll of {id} until {:?} returns {job}", options.until));
+                }
+                if done && url("preview") && self.chance(0.5) {
+                    let wish = self.charge(self.intend(Endpoint::Render, Some(id)));
+                    self.later(0.0, self.slot(), wish);
                 }
             }
-            (Ok(job), None, _) if wanted == Wanted::Poll => {
-                let previewed = job.get("preview").is_there() && job.get("status").as_text() == "done";
-                if previewed && self.chance(0.5) {
-                    self.users.wishes.push_back(Wish::Render(job.get("id").as_text().into()));
-                    self.plan(0.0, What::Act);
-                }
+            (Some(Ok(Returned::Job(job))), Wish::Get(id)) if job["id"] != id.as_str() => {
+                self.violated(|| format!("get({id}) returns {job}"));
             }
             _ => {}
         }
-        self.users.said = Some(told);
+    }
+
+    /// A charge returned a job: its own.
+    fn charged(self: &Rc<Self>, number: usize, job: &Value) {
+        let id = job["id"].as_str().unwrap_or_default().to_owned();
+        {
+            let state = &mut *self.state.borrow_mut();
+            let Charge { operation, request, job: rendered, .. } = state.users.charges[number].clone();
+            if !state.truth.is_rightful(&operation, &id, rendered.is_some(), None, &state.engine) {
+                state.truth.violated(|| format!("{operation} returns {id}, for which it was not charged"));
+            }
+            let Some(known) = state.truth.operations.get_mut(&operation) else { return state.users.jobs.push(id) };
+            known.returned = true;
+            let asked = match &rendered {
+                Some(rendered) => *rendered == id,
+                None => {
+                    known.fetches.iter().any(crate::truth::Fetch::is_crossed)
+                        || request.is_some_and(|request| request["name"] == job["name"])
+                }
+            };
+            if !asked {
+                state.truth.violated(|| format!("{operation} returns {id}, which somebody else asked for"));
+            }
+            state.users.jobs.push(id.clone());
+        }
+        if self.chance(0.4) {
+            let wish = self.poll(id);
+            self.later(0.0, self.slot(), wish);
+        }
+    }
+
+    /// A charge failed.
+    fn react(self: &Rc<Self>, number: usize, operation: String, failure: &Failure) {
+        if *failure.kind() == ErrorKind::ChargeUnknown {
+            let slot = self.slot();
+            if self.strikes(Fault::Discard) {
+                // Most people look at their account before.
+                let charged = self.state.borrow().truth.has_charged(&operation);
+                if !charged || self.chance(0.2) {
+                    self.later(self.between(0.0, 20_000.0), slot, Wish::Discard(operation.clone()));
+                }
+            } else if self.chance(0.5) {
+                let job = self.webhook_of(&operation);
+                self.settle_later(self.between(0.0, 20_000.0), slot, operation, job);
+            }
+        }
+        if self.strikes(Fault::Again) {
+            let wish = self.again(number);
+            self.later(self.between(0.0, 3_000.0), self.slot(), wish);
+        }
+    }
+
+    /// The output of a call in the first slot, when all is calm.
+    pub fn last_call(self: &Rc<Self>, call: LastCall<'_>) -> Option<Result<Returned, Failure>> {
+        let client = {
+            let state = self.state.borrow();
+            state.tabs[state.slots[0]].client.clone()
+        };
+        let wish = match call {
+            LastCall::Pending => Wish::Pending,
+            LastCall::Settle(operation, job) => Wish::Settle(operation.to_owned(), job),
+        };
+        count(&mut self.state.borrow_mut().truth, &wish, |count| *count += 1);
+        let output = RefCell::new(None);
+        let done = self.world.try_run(async {
+            let returned = self.perform(&client, wish.clone()).await;
+            *output.borrow_mut() = Some(returned);
+        });
+        count(&mut self.state.borrow_mut().truth, &wish, |count| *count -= 1);
+        if done.is_err() {
+            self.violated(|| format!("{wish:?} never settles"));
+        }
+        output.into_inner()
     }
 }
 
-impl World {
-    /// Somebody does something.
-    pub fn act(&self) {
-        let decided = {
-            let state = &mut *self.state.borrow_mut();
-            let now = state.engine_now();
-            let effects = state.engine.handle(now, sandbox::engine::Command::Tick).1;
-            state.take_effects(effects);
-            state.decide()
-        };
-        if let Some((call, given)) = decided {
-            self.begin(call, &given);
+/// A call at the end of a world.
+#[derive(Clone, Debug)]
+pub enum LastCall<'a> {
+    Pending,
+    Settle(&'a str, Option<String>),
+}
+
+/// What a failure says is true: that nothing was sent, that nobody knows, or of which job no more could be read.
+fn check_failure(truth: &mut Truth, operation: &str, host: usize, begun: f64, now: f64, failure: &Failure) {
+    let mut broken = None;
+    for fetch in truth.fetches_since(operation, host, begun) {
+        match failure.kind() {
+            ErrorKind::Connection { sent: false } if fetch.is_open() => {
+                broken = Some(format!("the caller of {operation} is told that nothing was sent, and it was"));
+            }
+            _ => {}
+        }
+        if let Some(job) = fetch.named_before(now)
+            && failure.job_id() != Some(job)
+        {
+            broken = Some(format!("the answer to {operation} named {job}, and its caller gets {failure:?}"));
         }
     }
-
-    /// Somebody looks again at an operation.
-    pub fn settle(&self, tab: usize, operation: &str, job: Option<&str>) {
-        let mut given = Json::record().with_text("id", operation);
-        if let Some(job) = job {
-            given = given.with_text("jobId", job);
-        }
-        let call = self.state.borrow_mut().users.call(tab, Wanted::Settle, None);
-        self.begin(call, &given);
-    }
-
-    /// Somebody asks what is open.
-    pub fn pending(&self, tab: usize) {
-        let call = self.state.borrow_mut().users.call(tab, Wanted::Pending, None);
-        self.begin(call, &Json::record());
-    }
-
-    fn begin(&self, number: usize, given: &Json) {
-        let (tab, wanted, wish) = {
-            let state = &mut *self.state.borrow_mut();
-            let Some(call) = state.users.calls.get(number) else { return };
-            let begun = (call.tab, call.wanted, call.wish);
-            state.drawn = None;
-            state.note(|| format!("call {number} in tab {}: {:?} {:.300}", begun.0, begun.1, given.written()));
-            begun
-        };
-        let Some(client) = self.client(tab) else { return };
-        let task = client.start(wanted, given.clone().into(), &number);
-        let state = &mut *self.state.borrow_mut();
-        if let Some(wish) = wish {
-            let charge = &mut state.users.charges[wish];
-            let render = (charge.endpoint == Endpoint::Render).then(|| format!("render:{}", charge.id.as_text()).into());
-            let id = charge.operation.clone().or(render).or_else(|| state.drawn.take());
-            // Whoever clicks again says so.
-            charge.operation.clone_from(&id);
-            state.users.calls[number].operation = id;
-        }
-        if let Some(call) = state.users.calls.get_mut(number) {
-            call.task = task;
-            call.begun = state.now;
-        }
-        if task > 0 && state.strikes(Fault::Leave) {
-            let ms = state.random.between(0.0, 1.0).powi(3) * 60_000.0;
-            state.plan(ms, What::Leave { tab, call: number });
-        }
-    }
-
-    /// What was said is heard after the client has returned.
-    pub fn hear(&self) {
-        loop {
-            let state = &mut *self.state.borrow_mut();
-            let Some((call, told)) = state.users.news.pop_front() else { break };
-            let word: String = match &told {
-                Ok(_) => "ok".to_owned(),
-                Err(failure) => failure.get("name").as_text().to_owned(),
-            };
-            state.hash = crate::value::mix(state.hash, word.as_bytes());
-            state.react(call, told);
-        }
+    if let Some(rule) = broken {
+        truth.violated(|| rule);
     }
 }

@@ -1,818 +1,556 @@
-//! The world around the clients: time, the transport with its faults, the journal, and the sandbox's engine behind them.
-//!
-//! One agenda holds all that will happen. Nothing calls back into a client while the client is calling: what it begins
-//! comes to pass later, in an order that depends on the seed alone.
+//! The world around the clients: processes that crash, the network with its faults, the journal, and the sandbox's engine.
 
 use std::cell::RefCell;
-use std::cmp::Ordering;
-use std::collections::{BTreeMap, BinaryHeap, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::future::pending;
 use std::rc::Rc;
 
-use custom_template_jobs::client::Client;
-use custom_template_jobs::error::Failure;
-use custom_template_jobs::host::{Answer, Env, Host, JournalCall, Request};
-use custom_template_jobs::poll::Look;
-use custom_template_jobs::value::Value as _;
-use custom_template_jobs::value::place::Whole as _;
+use custom_template_jobs::client::{Client, Config};
+use custom_template_jobs::host::{Answer, Body, Env, Unusable};
 use sandbox::engine::{self, Command, Effect, Engine, Wire};
 use sandbox::random::Random;
-use serde_json::json;
+use serde_json::{Value, json};
+use test_host::journal::Call;
+use test_host::{Given, Plan, Reply, Sent, TestHost, World, failed};
 
 use crate::faults::{Fault, Faults};
-use crate::truth::{Outcome, Truth, unrendered};
+use crate::truth::{FetchId, Truth, find, may_be_rendering, shows_render};
 use crate::users::Users;
-use crate::value::{Json, Value, mix};
 
-/// When the world begins, in milliseconds since 1970.
-pub const EPOCH: f64 = 1_795_000_000_000.0;
 /// Where the API is.
-pub const BASE_URL: &str = "https://api.test";
+const BASE_URL: &str = "https://api.test";
+/// So many clients there are at a time: the first and the last share a process.
+pub const SLOTS: usize = 3;
 
-/// Which fetch an answer is for: the operation, and which of its fetches.
-pub type Posted = (Rc<str>, usize);
-
-/// Something that will happen.
-#[derive(Clone, Debug)]
-pub enum What {
-    /// A task hears of what it waited for.
-    Resume { tab: usize, task: u32, token: u64, answer: Answer<Json>, posted: Option<Posted>, network: bool },
-    /// The time of a caller is over.
-    Late { tab: usize, task: u32, call: usize },
-    /// A request reaches the server.
-    Arrive(Box<Flight>),
-    /// The journal does what was asked.
-    Apply { tab: usize, task: u32, token: u64, call: JournalCall, key: Json, entry: Json },
-    /// People do something.
-    Act,
-    /// A caller leaves.
-    Leave { tab: usize, call: usize },
-    /// A tab crashes, and another takes its place.
-    Crash { slot: usize },
-    /// The network comes back, and the page is seen again.
-    Back,
-    /// Somebody looks again at an operation, perhaps with the id of its job.
-    Settle { slot: usize, operation: Rc<str>, job: Option<Rc<str>> },
-}
-
-/// A request on its way.
-#[derive(Clone, Debug)]
-pub struct Flight {
-    pub tab: usize,
-    pub task: u32,
-    pub token: u64,
-    pub request: engine::Request,
-    pub posted: Option<Posted>,
-    /// Whether the transport sends it again.
-    pub replays: bool,
-}
-
-struct Due {
-    at: f64,
-    order: u64,
-    what: What,
-}
-
-impl PartialEq for Due {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other) == Ordering::Equal
-    }
-}
-
-impl Eq for Due {}
-
-impl PartialOrd for Due {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Due {
-    fn cmp(&self, other: &Self) -> Ordering {
-        // A heap gives its greatest: the earliest is it.
-        other.at.total_cmp(&self.at).then(other.order.cmp(&self.order))
-    }
-}
-
-/// What a task waits for.
-struct Wait {
-    token: u64,
-    light: bool,
-}
-
-/// One client's surroundings: a tab, from its start to its crash.
-#[derive(Default)]
-pub struct TabState {
+/// A client, from its start to its crash.
+#[derive(Debug)]
+pub struct Tab {
+    pub client: Client<TestHost>,
+    process: usize,
     pub alive: bool,
-    waits: BTreeMap<u32, Wait>,
-    /// A journal does what one tab asks in the order in which it asks.
-    journal_free: f64,
-    /// When it last saw a job that may be rendered.
-    looks: HashMap<String, f64>,
-    /// Credits that its fetches charged, where it has a budget.
-    pub charged: f64,
+    /// When it last read a job that may be rendered, by the id, for the first time and once more.
+    reads: BTreeMap<String, [f64; 2]>,
 }
 
-/// Everything but the clients.
+/// Everything that changes.
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct State {
     pub random: Random,
     pub faults: Faults,
-    pub now: f64,
-    /// How long the machine has slept: by so much its monotonic clock is behind.
-    slept: f64,
-    /// How wrong its clock is.
-    wrong: f64,
-    order: u64,
-    agenda: BinaryHeap<Due>,
-    pub tabs: Vec<TabState>,
     pub engine: Engine,
+    /// Whether the engine has rules.
     armed: bool,
-    pub journal: BTreeMap<Rc<str>, Json>,
     pub truth: Truth,
     pub users: Users,
-    pub env: Env,
+    /// By the number of their hosts.
+    pub tabs: Vec<Tab>,
+    pub slots: [usize; SLOTS],
+    processes: usize,
+    online: bool,
     shares: bool,
     pub lists: bool,
-
-    pub max_credits: f64,
-    /// The last id that a client drew.
-    pub drawn: Option<Rc<str>>,
-    pub hash: u64,
+    max_credits: Option<f64>,
+    budget_key: Option<String>,
+    /// How often the machine has slept.
+    slept: u32,
     pub requests: u64,
-    pub events: u64,
+    pub hash: u64,
     /// What happened, where somebody wants to read it.
     pub trace: Option<Vec<String>>,
-    pub crash_at: Option<u64>,
 }
 
-/// The world.
-pub struct World {
+/// One seed's world.
+pub struct Sim {
+    pub world: World,
     pub state: RefCell<State>,
-    clients: RefCell<Vec<Option<Client<Tab>>>>,
 }
 
-/// The host of one client.
-pub struct Tab {
-    world: Rc<World>,
-    number: usize,
+impl fmt::Debug for Sim {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Sim").field("world", &self.world).finish_non_exhaustive()
+    }
 }
 
-impl State {
-    pub fn new(seed: u64) -> Self {
+impl Sim {
+    pub fn new(seed: u64, trace: bool) -> Rc<Self> {
         let mut random = Random::new(&[seed, 0x51]);
         let credits = if random.fraction() < 0.2 { random.between(5.0, 200.0).floor() } else { 1e9 };
         let keys = random.fraction() < 0.5;
         let config = engine::Config { seed, credits, honour_idempotency_key: keys, ..engine::Config::default() };
         let faults = Faults::draw(&mut random);
-        let shares = random.fraction() < 0.8;
-        let lists = random.fraction() < 0.5;
-        let max_credits = if random.fraction() < 0.15 { random.between(10.0, 150.0).floor() } else { f64::NAN };
-        Self {
+        let max_credits = (random.fraction() < 0.15).then(|| random.between(10.0, 150.0).floor());
+        let budget_key = (random.fraction() < 0.5).then(|| "november".to_owned());
+        let world = World::seeded(seed);
+        if random.fraction() < 0.5 {
+            world.have_locks();
+        }
+        if random.fraction() < 0.3 {
+            world.have_tabs();
+        }
+        let config_of_all = Config::new(BASE_URL, "sandbox", "");
+        let patience = config_of_all.preview_timeout.max(config_of_all.timeout) - 1_000.0;
+        let state = State {
             users: Users::new(&mut random),
+            shares: random.fraction() < 0.8,
+            lists: random.fraction() < 0.5,
             random,
             faults,
-            now: 0.0,
-            slept: 0.0,
-            wrong: 0.0,
-            order: 0,
-            agenda: BinaryHeap::new(),
-            tabs: Vec::new(),
             engine: Engine::new(config),
             armed: false,
-            journal: BTreeMap::new(),
-            truth: Truth { keys, ..Truth::default() },
-            env: Env { visible: true, online: true },
-            shares,
-            lists,
-
+            truth: Truth { keys, namespace: config_of_all.namespace, patience, ..Truth::default() },
+            tabs: Vec::new(),
+            slots: [0; SLOTS],
+            processes: 0,
+            online: true,
             max_credits,
-            drawn: None,
-            hash: 0xcbf2_9ce4_8422_2325,
+            budget_key,
+            slept: 0,
             requests: 0,
-            events: 0,
-            trace: None,
-            crash_at: None,
+            hash: 0xcbf2_9ce4_8422_2325,
+            trace: trace.then(Vec::new),
+        };
+        let sim = Rc::new(Self { world, state: RefCell::new(state) });
+        let serving = Rc::clone(&sim);
+        sim.world.serve(move |sent| {
+            let id = serving.leaves(&sent);
+            Rc::clone(&serving).carry(sent, id)
+        });
+        let journal = sim.world.journal();
+        let planning = Rc::clone(&sim);
+        journal.plan(move |call| planning.plan(call));
+        let watching = Rc::clone(&sim);
+        journal.witness(move |call, old, reply| {
+            let state = &mut *watching.state.borrow_mut();
+            state.note(watching.world.now(), || format!("  journal: {call:?} -> {reply:?}"));
+            state.truth.journaled(watching.world.now(), call, old, &reply, &state.engine);
+            reply
+        });
+        sim.open_process();
+        sim.open(1);
+        sim
+    }
+
+    /// Ends the world: its parts hold one another.
+    pub fn close(&self) {
+        self.world.journal().calm();
+        self.world.close();
+        self.state.borrow_mut().tabs.clear();
+    }
+
+    pub fn strikes(&self, fault: Fault) -> bool {
+        self.state.borrow_mut().strikes(self.world.now(), fault)
+    }
+
+    pub fn between(&self, low: f64, high: f64) -> f64 {
+        self.state.borrow_mut().random.between(low, high)
+    }
+
+    pub fn chance(&self, chance: f64) -> bool {
+        self.state.borrow_mut().random.fraction() < chance
+    }
+
+    pub fn violated(&self, rule: impl FnOnce() -> String) {
+        self.state.borrow_mut().truth.violated(rule);
+    }
+
+    fn engine_now(&self) -> u64 {
+        self.world.true_wall() as u64
+    }
+
+    /// A client in a process of its own.
+    fn open(self: &Rc<Self>, slot: usize) -> TestHost {
+        let host = self.world.process();
+        self.state.borrow_mut().processes += 1;
+        self.open_on(slot, &host);
+        host
+    }
+
+    /// The process of two clients.
+    fn open_process(self: &Rc<Self>) {
+        let host = self.open(0);
+        self.open_on(SLOTS - 1, &host.sibling());
+    }
+
+    fn open_on(self: &Rc<Self>, slot: usize, host: &TestHost) {
+        let state = &mut *self.state.borrow_mut();
+        host.set_shares(state.shares);
+        let sim = Rc::clone(self);
+        host.on_headers(move || sim.headers());
+        if state.lists {
+            let sim = Rc::clone(self);
+            host.on_list_jobs(move |_| sim.list_jobs());
+        }
+        let config = Config {
+            max_credits: state.max_credits,
+            budget_key: state.budget_key.clone(),
+            ..Config::new(BASE_URL, "sandbox", "")
+        };
+        assert_eq!(state.tabs.len(), host.number(), "hosts are numbered as clients");
+        state.slots[slot] = state.tabs.len();
+        let client = host.client(config);
+        state.tabs.push(Tab { client, process: state.processes, alive: true, reads: BTreeMap::new() });
+    }
+
+    /// The process of a client crashes, and another takes its place. What it sent arrives, or not.
+    pub fn crash(self: &Rc<Self>, slot: usize) {
+        let host = {
+            let state = &mut *self.state.borrow_mut();
+            let process = state.tabs[state.slots[slot]].process;
+            state.note(self.world.now(), || format!("process {process} crashes"));
+            for (number, tab) in state.tabs.iter_mut().enumerate().filter(|(_, tab)| tab.process == process) {
+                tab.alive = false;
+                state.users.crashed(number);
+                state.truth.crashed(number);
+            }
+            state.tabs[state.slots[slot]].client.host().clone()
+        };
+        host.crash();
+        if slot == 1 {
+            self.open(1);
+        } else {
+            self.open_process();
         }
     }
 
-    pub fn strikes(&mut self, fault: Fault) -> bool {
+    // What the caller gives
+
+    fn headers(&self) -> Given<Result<(), Unusable<Value>>> {
+        if self.strikes(Fault::Unusable) {
+            return Given::now(Err(Unusable { field: "apiKey", advice: "could not be had", cause: None }));
+        }
+        if self.strikes(Fault::SlowHeaders) {
+            let ms = if self.chance(0.2) { f64::INFINITY } else { self.between(1.0, 60_000.0) };
+            return Given::after(ms, Ok(()));
+        }
+        Given::now(Ok(()))
+    }
+
+    fn list_jobs(&self) -> Given<Result<Value, Value>> {
+        let fails = self.strikes(Fault::ListFails);
+        let state = &mut *self.state.borrow_mut();
+        let ms = state.random.between(5.0, 300.0);
+        if fails && state.random.fraction() < 0.3 {
+            return Given::after(ms, Err("the list failed".into()));
+        }
+        let listed = |job: &sandbox::job::Job| json!({"id": job.id.to_string(), "webhook_url": job.webhook_url});
+        Given::after(ms, Ok(state.engine.jobs().iter().rev().skip(if fails { 3 } else { 0 }).map(listed).collect()))
+    }
+
+    // The journal
+
+    fn plan(&self, call: &Call) -> Plan {
+        let state = &mut *self.state.borrow_mut();
+        let now = self.world.now();
+        let fault = [Fault::JournalHangs, Fault::JournalFails, Fault::JournalFailsAfter]
+            .into_iter()
+            .find(|fault| state.strikes(now, *fault));
+        if fault.is_some()
+            && let Some(id) = state.truth.operation_of(&call.key).map(str::to_owned)
+        {
+            state.truth.operations.entry(id).or_default().journal_failed = true;
+        }
+        match fault {
+            Some(Fault::JournalHangs) => {
+                let ms = state.random.between(20_000.0, 600_000.0);
+                return if state.random.fraction() < 0.5 { Plan::works_after(ms) } else { Plan::answers_after(ms) };
+            }
+            Some(Fault::JournalFails) => return Plan::THROWS,
+            Some(_) => return Plan::WORKS_AND_THROWS,
+            None => {}
+        }
+        if state.strikes(now, Fault::JournalSlow) {
+            return Plan::works_after(state.random.between(1.0, 3_000.0));
+        }
+        let ms = state.random.between(-3.0, 3.0);
+        if ms < 0.0 { Plan::works_after(-ms) } else { Plan::answers_after(ms) }
+    }
+
+    // The network
+
+    /// A request leaves its client.
+    fn leaves(&self, sent: &Sent) -> Option<FetchId> {
+        let state = &mut *self.state.borrow_mut();
+        state.requests += 1;
+        state.note(self.world.now(), || format!("host {} sends {} {:?}", sent.host, sent.line(), sent.operation));
+        if !sent.charges() {
+            return None;
+        }
+        let id = state.truth.sent(sent, self.world.journal());
+        let Some(call) = state.users.charging(&id.0, sent.host) else {
+            state.truth.violated(|| format!("host {} sends {}, and its caller has left", sent.host, id.0));
+            return Some(id);
+        };
+        // Before a render its client must have read that the job is neither rendered nor being rendered; for another render
+        // of its own, that none is in progress.
+        let read = state.tabs[sent.host].reads.get(sent.job_id()).copied().unwrap_or([f64::NEG_INFINITY; 2]);
+        if sent.path.ends_with("/render/") && read[usize::from(call.renders_anew)] < call.begun {
+            state.truth.violated(|| format!("host {} renders {} without having read it", sent.host, sent.job_id()));
+        }
+        Some(id)
+    }
+
+    /// A request on its way, its reply, and the way back.
+    async fn carry(self: Rc<Self>, sent: Sent, id: Option<FetchId>) -> Reply {
+        let (ms, lost) = {
+            let state = &mut *self.state.borrow_mut();
+            let now = self.world.now();
+            let there = state.random.between(5.0, 300.0);
+            if state.strikes(now, Fault::NotSent) {
+                if let Some(id) = &id {
+                    state.truth.not_sent(id);
+                }
+                let codes = ["ECONNREFUSED", "ENOTFOUND", "EAI_AGAIN", "UND_ERR_CONNECT_TIMEOUT", "ConnectionRefused"];
+                (there, Some(codes[state.random.next() as usize % codes.len()]))
+            } else if !state.online || state.strikes(now, Fault::LostBefore) {
+                (there, Some(if state.random.fraction() < 0.5 { "ECONNRESET" } else { "" }))
+            } else if state.strikes(now, Fault::LateCommit) {
+                let timeout = if id.is_some() { state.truth.patience } else { 30_000.0 };
+                (timeout * state.random.between(0.8, 2.0), None)
+            } else {
+                (there, None)
+            }
+        };
+        if let Some(code) = lost {
+            self.world.sleep(ms).await;
+            return failed(code);
+        }
+        let mut replays = id.is_some() && self.strikes(Fault::Replay);
+        if replays && let Some(id) = &id {
+            self.state.borrow_mut().truth.replayed(id);
+        }
+        let slept = self.state.borrow().slept;
+        self.world.sleep(ms).await;
+        let reply = loop {
+            let crashed = !self.state.borrow().tabs[sent.host].alive;
+            if crashed && self.chance(0.5) {
+                return pending().await;
+            }
+            let reply = self.arrives(&sent, id.as_ref());
+            if !std::mem::take(&mut replays) {
+                break reply;
+            }
+            // The answer to the first is lost with its connection.
+            self.world.sleep(self.between(5.0, 300.0)).await;
+        };
+        let Some((ms, mut reply)) = reply else { return pending().await };
+        self.world.sleep(ms).await;
+        if self.state.borrow().slept != slept && self.chance(0.5) {
+            reply = failed("");
+        }
+        let state = &mut *self.state.borrow_mut();
+        state.note(self.world.now(), || format!("  host {} receives {reply:.300?}", sent.host));
+        if let Some(id) = &id {
+            state.truth.answered(id, self.world.now(), &reply);
+        }
+        reply
+    }
+
+    /// The server carries out a request: the reply, and how long it takes. `None` where there is never one.
+    fn arrives(self: &Rc<Self>, sent: &Sent, id: Option<&FetchId>) -> Option<(f64, Reply)> {
+        let (now, time) = (self.engine_now(), self.world.now());
+        let state = &mut *self.state.borrow_mut();
+        let charges = sent.charges();
+        let rules = state.rules(time, charges);
+        // An odd status may mean anything: a render in progress cannot be seen behind it.
+        let odd = rules.iter().any(|rule| rule["kind"] == "unknown_status");
+        if !rules.is_empty() || state.armed {
+            let rules = sandbox::faults::parse(&Value::Array(rules)).unwrap_or_default();
+            state.armed = !rules.is_empty();
+            state.engine.handle(now, Command::SetFaults(rules));
+        }
+        let mut request = engine::Request::new(sent.endpoint.method(), &sent.path).keys("sandbox", "sandbox");
+        if charges {
+            request.idempotency_key.clone_from(&sent.operation);
+            request.content_type = Some("application/json".to_owned());
+            request.body = sent.body.clone().unwrap_or_default().into_bytes();
+        }
+        let before = state.engine.ledger().charges().len();
+        let (mut reply, effects) = state.engine.handle(now, Command::Request(request));
+        self.take_effects(state, effects);
+        if !charges && let Some(job) = find(sent.job_id(), &state.engine) {
+            let engine_time = state.engine.time(0);
+            let reads = state.tabs[sent.host].reads.entry(sent.job_id().to_owned()).or_insert([f64::NEG_INFINITY; 2]);
+            for (read, shown) in reads.iter_mut().zip([shows_render(job, engine_time), may_be_rendering(job, engine_time)]) {
+                if odd || !shown {
+                    *read = time;
+                }
+            }
+        }
+        for charge in before..state.engine.ledger().charges().len() {
+            let Some(id) = id else { continue };
+            state.truth.charged(id, charge);
+            let Some(limit) = state.max_credits else { continue };
+            let same = |tab: &Tab| state.budget_key.is_some() || tab.process == state.tabs[sent.host].process;
+            let hosts: BTreeSet<usize> = (0..state.tabs.len()).filter(|host| same(&state.tabs[*host])).collect();
+            if state.truth.spent(&hosts, &state.engine) > limit {
+                state.truth.violated(|| format!("{} exceeds the budget of {limit}", id.0));
+            }
+        }
+        state.note(time, || format!("  server: {} -> {} {:?}", sent.line(), reply.status, reply.wire));
+        if reply.wire == Wire::Deliver && !state.engine.jobs().is_empty() && state.strikes(time, Fault::Crossed) {
+            let jobs = state.engine.jobs();
+            let other = jobs[state.random.next() as usize % jobs.len()].id.to_string();
+            let own = serde_json::from_slice::<Value>(&reply.body).is_ok_and(|body| body["id"] == other.as_str());
+            if !own && sent.job_id() != other {
+                if let Some(id) = id {
+                    state.truth.crossed(id);
+                }
+                let get = engine::Request::get(&format!("/api/custom_template_jobs/{other}/")).keys("sandbox", "sandbox");
+                state.engine.handle(now, Command::SetFaults(Vec::new()));
+                state.armed = false;
+                reply.body = state.engine.handle(now, Command::Request(get)).0.body;
+            }
+        }
+        let back = state.random.between(5.0, 300.0) + reply.ready_at.saturating_sub(now) as f64;
+        Some((back, reply_of(&reply, &mut state.random)?))
+    }
+
+    /// Webhooks bring the id of a job by the operation in their URL.
+    fn take_effects(self: &Rc<Self>, state: &mut State, effects: Vec<Effect>) {
+        for effect in effects {
+            let Effect::Webhook { url, job, .. } = effect else { continue };
+            let Some(operation) = url.strip_prefix("https://hook.test/") else { continue };
+            if state.strikes(self.world.now(), Fault::WebhookLost) {
+                continue;
+            }
+            let job = job.to_string();
+            if let Some(known) = state.truth.operations.get_mut(operation) {
+                known.webhook = Some(job.clone());
+            }
+            if !state.faults.calm && state.random.fraction() < 0.1 {
+                let (ms, slot) = (state.random.between(5.0, 300.0), state.random.next() as usize % SLOTS);
+                self.settle_later(ms, slot, operation.to_owned(), Some(job));
+            }
+        }
+    }
+
+    /// Lets the server do what is due.
+    pub fn tick(self: &Rc<Self>) {
+        let now = self.engine_now();
+        let state = &mut *self.state.borrow_mut();
+        let effects = state.engine.handle(now, Command::Tick).1;
+        self.take_effects(state, effects);
+    }
+
+    /// From now on nothing goes wrong, and every job ends.
+    pub fn calm(self: &Rc<Self>) {
+        self.state.borrow_mut().faults.calm = true;
+        self.world.jump(86_400_000.0);
+        let now = self.engine_now();
+        self.state.borrow_mut().engine.handle(now, Command::SetFaults(Vec::new()));
+        self.tick();
+    }
+
+    /// A random moment of trouble for the machine as a whole.
+    pub fn trouble(self: &Rc<Self>) {
+        if self.strikes(Fault::ClockJump) {
+            self.world.set_wall_error(self.between(-86_400_000.0, 86_400_000.0));
+        }
+        if self.strikes(Fault::Sleep) {
+            self.state.borrow_mut().slept += 1;
+            self.world.jump(self.between(1_000.0, 3_600_000.0));
+        }
+        let (offline, hidden) = (self.strikes(Fault::Offline), self.strikes(Fault::Hidden));
+        if offline || hidden {
+            self.set_env(Env { visible: !hidden, online: !offline });
+            let sim = Rc::clone(self);
+            self.world.after(self.between(100.0, 30_000.0), move || sim.set_env(Env { visible: true, online: true }));
+        }
+        if self.strikes(Fault::Crash) {
+            let slot = self.state.borrow_mut().random.next() as usize % SLOTS;
+            let sim = Rc::clone(self);
+            self.world.after(self.between(0.0, 500.0), move || sim.crash(slot));
+        }
+    }
+
+    fn set_env(&self, env: Env) {
+        self.state.borrow_mut().online = env.online;
+        let clients: Vec<Client<TestHost>> =
+            self.state.borrow().tabs.iter().filter(|tab| tab.alive).map(|tab| tab.client.clone()).collect();
+        for client in clients {
+            client.host().set_env(env);
+        }
+    }
+}
+
+impl State {
+    pub fn strikes(&mut self, now: f64, fault: Fault) -> bool {
         let strikes = self.faults.strikes(fault, &mut self.random);
         if strikes {
-            self.note(|| format!("  fault: {fault:?}"));
+            self.note(now, || format!("  fault: {fault:?}"));
         }
         strikes
     }
 
     /// For whoever reads a failing seed.
-    pub fn note(&mut self, line: impl FnOnce() -> String) {
+    pub fn note(&mut self, now: f64, line: impl FnOnce() -> String) {
         if let Some(trace) = &mut self.trace {
-            trace.push(format!("{:>12.3} {}", self.now / 1000.0, line()));
-        }
-    }
-
-    pub fn plan(&mut self, ms: f64, what: What) {
-        self.order += 1;
-        self.agenda.push(Due { at: self.now + ms, order: self.order, what });
-    }
-
-    pub fn engine_now(&self) -> u64 {
-        (EPOCH + self.now) as u64
-    }
-
-    /// A task waits for one thing at a time.
-    fn wait(&mut self, tab: usize, task: u32, light: bool) -> u64 {
-        self.order += 1;
-        let token = self.order;
-        if task > 0
-            && let Some(tab) = self.tabs.get_mut(tab)
-        {
-            tab.waits.insert(task, Wait { token, light });
-        }
-        token
-    }
-
-    /// Whether a task still waits for this. Then it does not any more.
-    fn is_awaited(&mut self, tab: usize, task: u32, token: u64) -> bool {
-        let Some(tab) = self.tabs.get_mut(tab).filter(|tab| tab.alive) else { return false };
-        let awaited = tab.waits.get(&task).is_some_and(|wait| wait.token == token);
-        if awaited {
-            tab.waits.remove(&task);
-        }
-        awaited
-    }
-
-    fn resume(&mut self, ms: f64, tab: usize, task: u32, token: u64, answer: Answer<Json>) {
-        self.plan(ms, What::Resume { tab, task, token, answer, posted: None, network: false });
-    }
-
-    /// Ends the light sleeps of a tab.
-    fn wake(&mut self, tab: usize) {
-        let Some(state) = self.tabs.get(tab) else { return };
-        let light: Vec<(u32, u64)> =
-            state.waits.iter().filter(|(_, wait)| wait.light).map(|(task, wait)| (*task, wait.token)).collect();
-        for (task, token) in light {
-            self.resume(0.0, tab, task, token, Ok(Json::Nothing));
-        }
-    }
-
-    /// The laptop sleeps: its timers stand still, what was on the wire is late or lost.
-    fn sleep_machine(&mut self, ms: f64) {
-        self.slept += ms;
-        let agenda = std::mem::take(&mut self.agenda);
-        // In the order of the agenda: chance is drawn here.
-        for mut due in agenda.into_sorted_vec().into_iter().rev() {
-            if let What::Resume { answer, network: true, .. } = &mut due.what
-                && self.random.fraction() < 0.5
-            {
-                *answer = Ok(Json::record().with_text("code", ""));
-            }
-            if !matches!(due.what, What::Arrive(_)) {
-                due.at += ms;
-            }
-            self.agenda.push(due);
-        }
-    }
-
-    fn latency(&mut self) -> f64 {
-        self.random.between(5.0, 300.0)
-    }
-
-    fn send(&mut self, tab: usize, task: u32, request: &Request<Json>) {
-        self.requests += 1;
-        let charges = request.endpoint.charges().is_some();
-        let path = request.url.as_text().strip_prefix(BASE_URL).unwrap_or_default().to_owned();
-        self.note(|| {
-            format!("tab {tab} task {task} sends {} {path} {}", request.endpoint.method(), request.operation.as_text())
-        });
-        let posted = charges.then(|| {
-            let operation: Rc<str> = request.operation.as_text().into();
-            let index = self.truth.fetched(&operation, request, &self.journal, &self.engine, (tab, task));
-            self.check_look(tab, task, &path);
-            (operation, index)
-        });
-        let token = self.wait(tab, task, false);
-        let mut outgoing = engine::Request::new(request.endpoint.method(), &path).keys("sandbox", "sandbox");
-        if charges {
-            outgoing.idempotency_key = Some(request.operation.as_text().to_owned());
-            outgoing.content_type = Some("application/json".to_owned());
-            outgoing.body = request.body.written().into_bytes();
-        }
-        let answered =
-            |answer: Json| What::Resume { tab, task, token, answer: Ok(answer), posted: posted.clone(), network: true };
-
-        let there = self.latency();
-        if self.strikes(Fault::Unusable) {
-            self.truth.came_to(posted.as_ref(), Outcome::NotSent);
-            let record = Json::record().with_text("field", "apiKey").with_text("message", "could not be had");
-            self.plan(there, answered(record));
-            return;
-        }
-        if self.strikes(Fault::NotSent) {
-            self.truth.came_to(posted.as_ref(), Outcome::NotSent);
-            let codes = ["ECONNREFUSED", "ENOTFOUND", "EAI_AGAIN", "UND_ERR_CONNECT_TIMEOUT", "ConnectionRefused"];
-            let code = codes[self.random.next() as usize % codes.len()];
-            self.plan(there, answered(Json::record().with_text("code", code)));
-            return;
-        }
-        self.plan(request.timeout, answered(Json::record().with("late", &Json::Bool(true))));
-        if !self.env.online || self.strikes(Fault::LostBefore) {
-            let code = if self.random.fraction() < 0.5 { "ECONNRESET" } else { "" };
-            self.plan(there, answered(Json::record().with_text("code", code)));
-            return;
-        }
-        let late = self.strikes(Fault::LateCommit);
-        let replays = charges && self.strikes(Fault::Replay);
-        if replays {
-            self.truth.replayed(posted.as_ref());
-        }
-        let ms = if late { request.timeout * self.random.between(0.8, 2.0) } else { there };
-        self.plan(ms, What::Arrive(Box::new(Flight { tab, task, token, request: outgoing, posted, replays })));
-    }
-
-    /// Before a render its client must have seen that the job is neither rendered nor being rendered.
-    fn check_look(&mut self, tab: usize, task: u32, path: &str) {
-        let Some(job) = path.strip_prefix("/api/custom_template_jobs/").and_then(|path| path.strip_suffix("/render/"))
-        else {
-            return;
-        };
-        let seen = self.tabs.get(tab).and_then(|tab| tab.looks.get(job)).copied();
-        let begun = self.users.begun(tab, task);
-        if seen.is_none_or(|seen| seen < begun) {
-            self.truth.violated(|| format!("tab {tab} renders {job} without having looked at it"));
+            trace.push(format!("{:>12.3} {}", now / 1000.0, line()));
         }
     }
 
     /// What the sandbox's own rules do to the request that arrives now.
-    fn rules(&mut self, post: bool) -> Vec<serde_json::Value> {
+    fn rules(&mut self, now: f64, post: bool) -> Vec<Value> {
         let mut rules = Vec::new();
-        let mut draw = |state: &mut Self, fault, rule: &dyn Fn(&mut Random) -> serde_json::Value| {
-            if state.strikes(fault) {
-                let mut rule = rule(&mut state.random);
+        let mut draw = |fault, rule: &dyn Fn(&mut Random) -> Value| {
+            if self.strikes(now, fault) {
+                let mut rule = rule(&mut self.random);
                 rule["on"] = json!("*");
                 rules.push(rule);
             }
         };
         let pick = |random: &mut Random, list: &[u16]| list[random.next() as usize % list.len()];
-        draw(self, Fault::LostAfter, &|_| json!({"kind": "drop_after_commit"}));
-        draw(self, Fault::Stall, &|_| json!({"kind": "stall"}));
-        draw(self, Fault::Truncate, &|random| json!({"kind": "truncate", "bytes": random.next() % 700}));
-        draw(self, Fault::Html, &|random| json!({"kind": "html", "commit": random.fraction() < 0.5}));
-        draw(
-            self,
-            Fault::Redirect,
-            &|random| json!({"kind": "redirect", "status": pick(random, &[301, 302, 307, 308]), "commit": random.fraction() < 0.5}),
-        );
-        draw(self, Fault::StatusBefore, &|random| {
+        draw(Fault::LostAfter, &|_| json!({"kind": "drop_after_commit"}));
+        draw(Fault::Stall, &|_| json!({"kind": "stall"}));
+        draw(Fault::Truncate, &|random| json!({"kind": "truncate", "bytes": random.next() % 700}));
+        draw(Fault::Html, &|random| json!({"kind": "html", "commit": random.fraction() < 0.5}));
+        draw(Fault::Redirect, &|random| {
+            let status = pick(random, &[301, 302, 307, 308]);
+            json!({"kind": "redirect", "status": status, "commit": random.fraction() < 0.5})
+        });
+        draw(Fault::StatusBefore, &|random| {
             let statuses = [400, 401, 402, 403, 404, 408, 409, 413, 422, 425, 500, 502, 503, 504];
             json!({"kind": "status_before_commit", "status": pick(random, &statuses)})
         });
         draw(
-            self,
             Fault::StatusAfter,
             &|random| json!({"kind": "status_after_commit", "status": pick(random, &[408, 409, 425, 500, 502, 503, 504])}),
         );
-        draw(self, Fault::TooMany, &|random| {
+        draw(Fault::TooMany, &|random| {
             let asked = ["5", "0", "-3", "31536000", "soon", "1.5"][random.next() as usize % 6];
             json!({"kind": "status_before_commit", "status": 429, "headers": {"retry-after": asked}})
         });
-        draw(self, Fault::Delay, &|random| json!({"kind": "delay", "ms": (random.fraction() * 60_000.0) as u64}));
+        draw(Fault::Delay, &|random| json!({"kind": "delay", "ms": (random.fraction() * 60_000.0) as u64}));
         if post {
-            draw(self, Fault::Stuck, &|_| json!({"kind": "stuck"}));
-            draw(self, Fault::FailJob, &|_| json!({"kind": "fail_job"}));
-            draw(self, Fault::RejectJob, &|_| json!({"kind": "reject_job"}));
+            draw(Fault::Stuck, &|_| json!({"kind": "stuck"}));
+            draw(Fault::FailJob, &|_| json!({"kind": "fail_job"}));
+            draw(Fault::RejectJob, &|_| json!({"kind": "reject_job"}));
         }
-        draw(self, Fault::UnknownStatus, &|_| json!({"kind": "unknown_status"}));
+        draw(Fault::UnknownStatus, &|_| json!({"kind": "unknown_status"}));
         rules
-    }
-
-    fn arrive(&mut self, mut flight: Flight) {
-        let post = flight.request.method == "POST";
-        let rules = self.rules(post);
-        // A word that nobody knows may mean anything: that the job is being rendered cannot be seen behind it.
-        let odd = rules.iter().any(|rule| rule["kind"] == "unknown_status");
-        if !rules.is_empty() || self.armed {
-            let rules = sandbox::faults::parse(&serde_json::Value::Array(rules)).unwrap_or_default();
-            self.armed = !rules.is_empty();
-            self.engine.handle(self.engine_now(), Command::SetFaults(rules));
-        }
-        let before = self.engine.ledger().charges().len();
-        let now = self.engine_now();
-        let (mut reply, effects) = self.engine.handle(now, Command::Request(flight.request.clone()));
-        self.take_effects(effects);
-        if !post
-            && let Some(job) = unrendered(&flight.request.path, &self.engine, odd)
-            && let Some(tab) = self.tabs.get_mut(flight.tab)
-        {
-            tab.looks.insert(job.to_owned(), self.now);
-        }
-        for charge in before..self.engine.ledger().charges().len() {
-            if let Some(posted) = &flight.posted {
-                let credits = self.engine.ledger().charges()[charge].credits;
-                if let Some(tab) = self.tabs.get_mut(flight.tab)
-                    && self.truth.charged(posted, charge)
-                {
-                    tab.charged += credits;
-                    if tab.charged > self.max_credits {
-                        self.truth.violated(|| format!("{} passed the budget", posted.0));
-                    }
-                }
-            }
-        }
-        self.note(|| {
-            format!("  server: {} {} -> {} {:?}", flight.request.method, flight.request.path, reply.status, reply.wire)
-        });
-        // The faults of jobs can be crossed with others; an answer for somebody else comes from a cache or a proxy. What makes
-        // a new job is handed another one that its client knows: of one that it does not, nobody could tell.
-        let named = post && !flight.request.path.ends_with("/render/");
-        let others = if named {
-            self.truth.named_to(flight.tab)
-        } else {
-            self.engine.jobs().iter().map(|job| job.id.to_string()).collect()
-        };
-        if reply.wire == Wire::Deliver && !others.is_empty() && self.strikes(Fault::Crossed) {
-            let other = &others[self.random.next() as usize % others.len()];
-            if !flight.request.path.contains(other) {
-                let get = engine::Request::get(&format!("/api/custom_template_jobs/{other}/")).keys("sandbox", "sandbox");
-                self.engine.handle(now, Command::SetFaults(Vec::new()));
-                self.armed = false;
-                reply.body = self.engine.handle(now, Command::Request(get)).0.body;
-            }
-        }
-        if flight.replays {
-            flight.replays = false;
-            let again = flight.clone();
-            let ms = self.latency();
-            self.plan(ms, What::Arrive(Box::new(again)));
-            // The answer to the first is lost with its connection.
-            return;
-        }
-        let Some(record) = record_of(&reply, &mut self.random) else { return };
-        let back = self.latency() + reply.ready_at.saturating_sub(now) as f64;
-        let Flight { tab, task, token, posted, .. } = flight;
-        self.plan(back, What::Resume { tab, task, token, answer: Ok(record), posted, network: true });
-    }
-
-    /// Webhooks: they bring the id of a job by the token in their address.
-    pub fn take_effects(&mut self, effects: Vec<Effect>) {
-        for effect in effects {
-            let Effect::Webhook { url, job, .. } = effect else { continue };
-            let Some(operation) = url.strip_prefix("https://hook.test/") else { continue };
-            if self.strikes(Fault::WebhookLost) {
-                continue;
-            }
-            let (operation, job): (Rc<str>, Rc<str>) = (operation.into(), job.to_string().into());
-            self.truth.heard(&operation, &job);
-            if !self.faults.calm && self.random.fraction() < 0.1 {
-                let (ms, slot) = (self.latency(), self.random.next() as usize % 2);
-                self.plan(ms, What::Settle { slot, operation, job: Some(job) });
-            }
-        }
-    }
-
-    fn journal(&mut self, tab: usize, task: u32, call: JournalCall, key: Json, entry: Json) {
-        let token = self.wait(tab, task, false);
-        let slow = self.strikes(Fault::JournalSlow);
-        let ms = if slow { self.random.between(1.0, 3_000.0) } else { self.random.between(0.0, 3.0) };
-        let Some(state) = self.tabs.get_mut(tab) else { return };
-        let at = (self.now + ms).max(state.journal_free);
-        state.journal_free = at;
-        self.plan(at - self.now, What::Apply { tab, task, token, call, key, entry });
-    }
-
-    fn apply(&mut self, tab: usize, task: u32, token: u64, call: JournalCall, key: &Json, entry: &Json) {
-        let failed = Err(Json::text("the journal is broken"));
-        let ms = self.random.between(0.0, 3.0);
-        if self.strikes(Fault::JournalFails) {
-            self.resume(ms, tab, task, token, failed);
-            return;
-        }
-        let name: Rc<str> = key.as_text().into();
-        self.note(|| format!("  journal of tab {tab}: {} {name} {}", call.as_str(), entry.written()));
-        let old = self.journal.get(&name).cloned();
-        let answer = match call {
-            JournalCall::Create => {
-                if old.is_none() {
-                    self.journal.insert(name, entry.clone());
-                }
-                Json::Bool(old.is_none())
-            }
-            JournalCall::Read => old.unwrap_or(Json::Nothing),
-            JournalCall::Write => {
-                self.truth.written(&name, old.as_ref(), entry, &self.engine);
-                self.journal.insert(name, entry.clone());
-                Json::Nothing
-            }
-            JournalCall::Delete if entry.is_there() && old.as_ref() != Some(entry) => Json::Nothing,
-            JournalCall::Delete => {
-                self.truth.deleted(&name, old.as_ref(), &self.engine);
-                self.journal.remove(&name);
-                Json::Nothing
-            }
-            JournalCall::List => {
-                let keys = self.journal.keys().filter(|other| other.starts_with(&*name));
-                Json::List(Rc::new(keys.map(|key| Json::Text(Rc::clone(key))).collect()))
-            }
-        };
-        let answer = if self.strikes(Fault::JournalFailsAfter) { failed } else { Ok(answer) };
-        self.resume(ms, tab, task, token, answer);
-    }
-
-    /// A random moment of trouble for the machine as a whole.
-    pub fn trouble(&mut self) {
-        if self.strikes(Fault::ClockJump) {
-            self.wrong = self.random.between(-86_400_000.0, 86_400_000.0);
-        }
-        if self.strikes(Fault::Sleep) {
-            let ms = self.random.between(1_000.0, 3_600_000.0);
-            self.sleep_machine(ms);
-        }
-        let (offline, hidden) = (self.strikes(Fault::Offline), self.strikes(Fault::Hidden));
-        if offline || hidden {
-            self.env = Env { visible: !hidden, online: !offline };
-            let ms = self.random.between(100.0, 30_000.0);
-            self.plan(ms, What::Back);
-        }
-        if self.strikes(Fault::Crash) {
-            let (ms, slot) = (self.random.between(0.0, 500.0), self.random.next() as usize % 2);
-            self.plan(ms, What::Crash { slot });
-        }
-    }
-
-    /// Takes the next thing from the agenda. Whether there was one.
-    fn next(&mut self) -> Option<What> {
-        let due = self.agenda.pop()?;
-        self.now = self.now.max(due.at);
-        self.events += 1;
-        self.hash = mix(self.hash, &due.at.to_bits().to_le_bytes());
-        Some(due.what)
     }
 }
 
 /// What a host makes of a reply; `None` for silence.
-fn record_of(reply: &engine::Reply, random: &mut Random) -> Option<Json> {
-    let record = Json::record();
-    let (body, broken) = match reply.wire {
+fn reply_of(reply: &engine::Reply, random: &mut Random) -> Option<Reply> {
+    let (bytes, cut) = match reply.wire {
         _ if reply.ready_at == u64::MAX => return None,
         Wire::Stall { .. } => return None,
-        Wire::Drop { .. } => return Some(record.with_text("code", "ECONNRESET")),
+        Wire::Drop { .. } => return Some(failed("ECONNRESET")),
         Wire::Deliver | Wire::Drip { .. } => (reply.body.as_slice(), false),
         Wire::Truncate { bytes, .. } => (reply.body.get(..bytes).unwrap_or_default(), true),
     };
     // A browser hides where a redirect leads, and that it is one.
     if (300..400).contains(&reply.status) && random.fraction() < 0.5 {
-        return Some(record.with_number("status", 0.0));
+        return Some(test_host::text(0, ""));
     }
-    let record = record.with_number("status", reply.status.into());
-    let asked = reply.header("retry-after").and_then(|asked| asked.parse::<f64>().ok());
-    let record = asked.map_or(record.clone(), |asked| record.with_number("retryAfter", asked * 1000.0));
-    let parsed = if broken { None } else { serde_json::from_slice(body).ok() };
-    if let Some(value) = parsed {
-        return Some(record.with("body", &Json::of(&value)));
-    }
-    let text: String = String::from_utf8_lossy(body).chars().take(500).collect();
-    let record = record.with_text("text", &text);
-    Some(if broken { record.with("broken", &Json::Bool(true)) } else { record })
-}
-
-impl World {
-    pub fn new(state: State) -> Rc<Self> {
-        let world = Rc::new(Self { state: RefCell::new(state), clients: RefCell::default() });
-        for slot in 0..2 {
-            let tab = world.open();
-            world.state.borrow_mut().users.slots[slot] = tab;
-        }
-        world
-    }
-
-    /// A new tab; its number.
-    fn open(self: &Rc<Self>) -> usize {
-        let number = self.clients.borrow().len();
-        let mut config = custom_template_jobs::client::Config::new(Value::text(BASE_URL), Value::text("sandbox"));
-        let state = &mut *self.state.borrow_mut();
-        config.max_credits = state.max_credits;
-        state.tabs.push(TabState { alive: true, ..TabState::default() });
-        let client = Client::new(Tab { world: Rc::clone(self), number }, config);
-        self.clients.borrow_mut().push(Some(client));
-        number
-    }
-
-    pub fn client(&self, tab: usize) -> Option<Client<Tab>> {
-        self.clients.borrow().get(tab).cloned().flatten()
-    }
-
-    /// Ends all clients: they hold the world, and the world holds them.
-    pub fn close(&self) {
-        self.clients.borrow_mut().clear();
-    }
-
-    fn crash(self: &Rc<Self>, slot: usize) {
-        let tab = self.state.borrow().users.slots[slot];
-        {
-            let state = &mut *self.state.borrow_mut();
-            state.note(|| format!("tab {tab} crashes"));
-            let State { tabs, users, agenda, random, .. } = state;
-            if let Some(tab) = tabs.get_mut(tab) {
-                tab.alive = false;
-            }
-            users.crashed(tab);
-            // What it asked the journal for is done or not; what it sent goes on, or not.
-            let old = std::mem::take(agenda);
-            for due in old.into_sorted_vec().into_iter().rev() {
-                let of_it = match &due.what {
-                    What::Apply { tab: of, .. } => *of == tab,
-                    What::Arrive(flight) => flight.tab == tab,
-                    _ => false,
-                };
-                if !of_it || random.fraction() < 0.5 {
-                    agenda.push(due);
-                }
-            }
-        }
-        if let Some(client) = self.clients.borrow_mut().get_mut(tab) {
-            *client = None;
-        }
-        let new = self.open();
-        self.state.borrow_mut().users.slots[slot] = new;
-    }
-
-    /// Lets the next thing happen. False where nothing will.
-    pub fn step(self: &Rc<Self>) -> bool {
-        let next = self.state.borrow_mut().next();
-        let Some(what) = next else { return false };
-        match what {
-            What::Resume { tab, task, token, answer, posted, .. } => {
-                let awaited = {
-                    let state = &mut *self.state.borrow_mut();
-                    let awaited = state.is_awaited(tab, task, token);
-                    if awaited {
-                        state.hash = mix(state.hash, &task.to_le_bytes());
-                        if let (Some(posted), Ok(reply)) = (&posted, &answer) {
-                            state.truth.answered(posted, reply, &state.engine);
-                        }
-                        state.note(|| {
-                            let (Ok(value) | Err(value)) = &answer;
-                            format!("tab {tab} task {task} hears {:.160}", value.written())
-                        });
-                    } else if let (Some(posted), Ok(reply)) = (&posted, &answer)
-                        && state.tabs.get(tab).is_some_and(|tab| tab.alive)
-                    {
-                        state.truth.unheard(posted, reply);
-                    }
-                    awaited
-                };
-                if awaited && let Some(client) = self.client(tab) {
-                    client.resume(task, answer.map(Value::from).map_err(Value::from));
-                }
-            }
-            What::Late { tab, task, call } => {
-                let waits = self.state.borrow().users.is_running(call);
-                if waits && let Some(client) = self.client(tab) {
-                    self.state.borrow_mut().note(|| format!("tab {tab} task {task}: the caller's time is over"));
-                    client.late(task);
-                }
-            }
-            What::Arrive(flight) => self.state.borrow_mut().arrive(*flight),
-            What::Apply { tab, task, token, call, key, entry } => {
-                self.state.borrow_mut().apply(tab, task, token, call, &key, &entry);
-            }
-            What::Act => self.act(),
-            What::Leave { tab, call } => {
-                let task = self.state.borrow_mut().users.leave(call);
-                if let (Some(task), Some(client)) = (task, self.client(tab)) {
-                    self.state.borrow_mut().note(|| format!("tab {tab} task {task}: the caller leaves"));
-                    client.leave(task);
-                }
-            }
-            What::Crash { slot } => self.crash(slot),
-            What::Back => {
-                let state = &mut *self.state.borrow_mut();
-                state.env = Env { visible: true, online: true };
-                for tab in 0..state.tabs.len() {
-                    state.wake(tab);
-                }
-            }
-            What::Settle { slot, operation, job } => {
-                let (tab, job) = {
-                    let state = self.state.borrow();
-                    (state.users.slots[slot], job.filter(|job| state.truth.is_credible(&operation, job)))
-                };
-                self.settle(tab, &operation, job.as_deref());
-            }
-        }
-        let crash = {
-            let state = self.state.borrow();
-            state.crash_at == Some(state.events)
-        };
-        if crash {
-            self.crash(0);
-        }
-        self.hear();
-        true
-    }
-}
-
-impl Host for Tab {
-    type Value = Value;
-    type Call = usize;
-
-    fn send(&self, task: u32, request: Request<Value>) {
-        let Request { endpoint, url, body, operation, shared, timeout } = request;
-        let [url, body, operation, shared] = [url, body, operation, shared].map(custom_template_jobs::value::Value::own);
-        let request = Request { endpoint, url, body, operation, shared, timeout };
-        self.world.state.borrow_mut().send(self.number, task, &request);
-    }
-
-    fn sleep(&self, task: u32, ms: f64, light: bool) {
-        let state = &mut *self.world.state.borrow_mut();
-        let token = state.wait(self.number, task, light);
-        // Timers count whole milliseconds: a wait that is lost in the rounding of the clock would never end.
-        state.resume(ms.max(1.0), self.number, task, token, Ok(Json::Nothing));
-    }
-
-    fn wake(&self) {
-        self.world.state.borrow_mut().wake(self.number);
-    }
-
-    fn forget(&self, task: u32) {
-        if let Some(tab) = self.world.state.borrow_mut().tabs.get_mut(self.number) {
-            tab.waits.remove(&task);
-        }
-    }
-
-    fn journal(&self, task: u32, call: JournalCall, key: Value, entry: Value) {
-        self.world.state.borrow_mut().journal(self.number, task, call, key.own(), entry.own());
-    }
-
-    fn list_jobs(&self, task: u32, _since: f64) -> bool {
-        let state = &mut *self.world.state.borrow_mut();
-        if !state.lists {
-            return false;
-        }
-        let token = state.wait(self.number, task, false);
-        let ms = state.latency();
-        let fails = state.strikes(Fault::ListFails);
-        if fails && state.random.fraction() < 0.3 {
-            state.resume(ms, self.number, task, token, Err(Json::text("the list failed")));
-            return true;
-        }
-        let mut jobs: Vec<Json> = state.engine.jobs().iter().rev().map(listed).collect();
-        if fails {
-            jobs.drain(..jobs.len().min(3));
-        }
-        state.resume(ms, self.number, task, token, Ok(Json::List(Rc::new(jobs))));
-        true
-    }
-
-    fn settle(&self, call: &usize, result: Result<Value, Failure<Value>>) {
-        let told = result.map(Value::own).map_err(|failure| {
-            ["name", "operation", "sent", "message"]
-                .into_iter()
-                .fold(Json::record(), |record, key| record.with(key, &failure.get(key).own()))
-        });
-        self.world.state.borrow_mut().settled(*call, told);
-    }
-
-    fn over(&self, call: &usize) {
-        let state = &mut *self.world.state.borrow_mut();
-        state.users.over(*call, &mut state.truth);
-    }
-
-    fn update(&self, _call: &usize, _job: Value, _look: Look) {}
-
-    fn alarm(&self, call: &usize, task: u32, ms: f64) {
-        self.world.state.borrow_mut().plan(ms, What::Late { tab: self.number, task, call: *call });
-    }
-
-    fn now(&self) -> f64 {
-        let state = self.world.state.borrow();
-        state.now - state.slept
-    }
-
-    fn wall(&self) -> f64 {
-        let state = self.world.state.borrow();
-        EPOCH + state.now + state.wrong
-    }
-
-    fn random(&self) -> f64 {
-        self.world.state.borrow_mut().random.fraction()
-    }
-
-    fn uuid(&self) -> Value {
-        let state = &mut *self.world.state.borrow_mut();
-        let id: Rc<str> = state.random.uuid().to_string().into();
-        state.drawn = Some(Rc::clone(&id));
-        Json::Text(id).into()
-    }
-
-    fn env(&self) -> Env {
-        self.world.state.borrow().env
-    }
-
-    fn shares(&self) -> bool {
-        self.world.state.borrow().shares
-    }
-}
-
-fn listed(job: &sandbox::job::Job) -> Json {
-    let record = Json::record().with_text("id", &job.id.to_string());
-    job.webhook_url.as_ref().map_or(record.clone(), |url| record.with_text("webhook_url", url))
+    let retry_after_ms = reply.header("retry-after").and_then(|asked| asked.parse::<f64>().ok()).map(|asked| asked * 1000.0);
+    let text = || String::from_utf8_lossy(bytes).into_owned();
+    let body = match serde_json::from_slice(bytes) {
+        _ if cut => Body::Cut(text()),
+        Ok(json) => Body::Json(json),
+        Err(_) => Body::Text(text()),
+    };
+    Some(Reply::Answer(Answer { status: reply.status, retry_after_ms, body }))
 }
