@@ -256,8 +256,14 @@ class Connection extends Plumbing {
     if (clients.get(this.number) === this) return enter(() => exported.tell(this.number, what, number, put(given)));
   }
 
+  // The core sums what the journal has under the budget's name and a slash: no name may be the beginning of another.
+  #told() {
+    const { budgetKey, ...options } = this.options;
+    return budgetKey === undefined ? options : { ...options, budgetKey: encodeURIComponent(budgetKey) };
+  }
+
   start(wanted, call, given) {
-    if (clients.get(this.number) !== this) clients.set((this.number = exported.connect(put(this.options))), this);
+    if (clients.get(this.number) !== this) clients.set((this.number = exported.connect(put(this.#told()))), this);
     call.task = this.tell(wanted, call.number, given);
     if (call.left) this.tell(LEAVE, call.task);
   }

@@ -115,6 +115,30 @@ test("a charge whose client is closed while headers() is awaited is never sent",
   assert.deepEqual(posts(), []);
 });
 
+test("a charge that two calls share is sent for the second when the first is aborted before it was sent", async () => {
+  const gate = deferred();
+  const asked = deferred();
+  const { jobs, posts } = client(HELD.headers(gate, asked));
+  const controller = new AbortController();
+  const first = rejection(jobs.submit(request, { operation: "op", signal: controller.signal }));
+  const second = jobs.submit(request, { operation: "op" });
+  await settles(asked.promise);
+  controller.abort("left");
+  assert.equal(await first, "left");
+  gate.resolve();
+  assert.equal((await settles(second)).status, "pending");
+  assert.equal(posts().length, 1);
+});
+
+test("a read whose headers never come ends in one timeout, however often it may be tried again", async () => {
+  const { jobs, sent } = client({ headers: () => new Promise(() => {}), timeout: 200, maxRetries: 3 });
+  for (const call of [jobs.get(OTHER_ID), jobs.templates(), jobs.remainingCredits()]) {
+    const error = await rejection(call, 600);
+    assert.deepEqual([error.name, error.sent], ["ConnectionError", false]);
+  }
+  assert.deepEqual(sent, []);
+});
+
 /** A signal that is none of this realm's, as a test environment or a polyfill has it. */
 class ForeignSignal {
   aborted = false;
@@ -153,6 +177,47 @@ test("calls work with a signal of another realm that is never aborted", async ()
   assert.equal((await settles(jobs.submit(request, { signal }))).status, "pending");
   assert.equal((await settles(jobs.get(OTHER_ID, { signal }))).id, OTHER_ID);
   assert.equal(signal.listeners.size, 0);
+});
+
+test("a signal that cannot be listened to is refused by its name, and one that cannot be left disturbs no call", async () => {
+  const { error } = console;
+  console.error = () => {};
+  const fail = () => { throw new Error("mine"); };
+  const { jobs } = client();
+  try {
+    for (const signal of [{ get aborted() { return fail(); } }, { aborted: false, addEventListener: fail }]) {
+      const refused = await rejection(jobs.get(OTHER_ID, { signal }));
+      assert.deepEqual([refused.name, refused.field], ["InvalidRequestError", "signal"]);
+    }
+    for (const removeEventListener of [undefined, fail]) {
+      assert.equal((await settles(jobs.get(OTHER_ID, { signal: { aborted: false, addEventListener() {}, removeEventListener } }))).id, OTHER_ID);
+    }
+  } finally {
+    console.error = error;
+  }
+});
+
+test("an AbortController that the runtime's fetch refuses, as test environments bring it, hinders no call", () => {
+  const found = run(`
+    import { createServer } from "node:http";
+    class Foreign extends EventTarget { aborted = false; }
+    globalThis.AbortSignal = Foreign;
+    globalThis.AbortController = class {
+      signal = new Foreign();
+      abort() { this.signal.aborted = true; this.signal.dispatchEvent(new Event("abort")); }
+    };
+    const { TemplateJobs } = await import(entry("node.js"));
+    const server = createServer((request, response) => request.url.includes("templates") || response.end(JSON.stringify({ id, status: "done" })));
+    server.listen(0, "127.0.0.1", async () => {
+      const jobs = new TemplateJobs({ baseUrl: "http://127.0.0.1:" + server.address().port, journal: "memory", maxRetries: 0 });
+      const controller = new AbortController();
+      const ends = [(await jobs.get(id)).id, (await jobs.templates({ timeout: 100 }).catch((error) => error)).name];
+      setTimeout(() => controller.abort(), 50);
+      ends.push((await jobs.templates({ signal: controller.signal }).catch((error) => error)).name);
+      print(ends);
+    });
+  `);
+  assert.deepEqual(found, [OTHER_ID, "ConnectionError", "AbortError"]);
 });
 
 test("a request that was answered is not aborted afterwards, and one that is given up is", async () => {

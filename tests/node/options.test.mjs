@@ -147,3 +147,12 @@ test("accounts of one page have operations of their own, and what is one account
 test("an account that is no text is refused", () => {
   for (const bad of [null, 7, {}, Symbol("a"), "\ud800"]) assert.throws(() => client({ account: bad }), { name: "InvalidRequestError", field: "account" });
 });
+
+test("a budget counts what was spent under its own key, and not under one that its key begins", async () => {
+  const baseUrl = host();
+  const spend = (budgetKey) => client({ baseUrl, maxCredits: 5, budgetKey }).jobs.submit(request(), { seconds: 3 });
+  for (const key of ["2026/05", "2026", "2026/", "2026%2F05", "é"]) {
+    assert.equal((await settles(spend(key))).status, "pending", key);
+    assert.equal((await rejection(spend(key))).name, "BudgetExceededError", key);
+  }
+});

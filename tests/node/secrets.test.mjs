@@ -160,3 +160,42 @@ test("a job is handed on as it was answered", async () => {
   const { jobs } = client(() => answer(200, job));
   assert.deepEqual(await settles(jobs.get(UNKNOWN_ID)), job);
 });
+
+test("what fails before the first request puts no secret into its error", async () => {
+  const fail = () => { throw new Error(forms.join(" ")); };
+  const failing = { create: fail, read: fail, write: fail, replace: fail, delete: fail, list: fail };
+  for (const call of [(jobs) => jobs.pending(), (jobs) => jobs.settle("op"), (jobs) => jobs.submit(request)]) {
+    const { jobs } = client(undefined, { journal: failing });
+    const error = await rejection(call(jobs));
+    assert.equal(error.name, "JournalError");
+    assertClean(error, "a journal's error");
+  }
+  const { jobs } = client();
+  const error = await rejection(jobs.submit({ ...request, get name() { return fail(); } }));
+  assert.deepEqual([error.name, error.field], ["InvalidRequestError", "name"]);
+  assertClean(error, "an argument's error");
+});
+
+test("keys of many requests at once stay out of the errors of all of them", async () => {
+  const COUNT = 40;
+  const gate = deferred();
+  let made = 0;
+  const { jobs, sent } = client(async ({ headers }) => (await gate.promise, answer(400, { detail: headers.get("x-api-key") })), { apiKey: () => `many-keys-${made++}` });
+  const errors = Promise.all(Array.from({ length: COUNT }, () => rejection(jobs.get(UNKNOWN_ID))));
+  while (sent.length < COUNT) await new Promise(setImmediate);
+  gate.resolve();
+  for (const error of await errors) assert.doesNotMatch(readable(error), /many-keys/);
+});
+
+test("whatever is thrown, the call settles with an error that can be read", async () => {
+  const { proxy, revoke } = Proxy.revocable({}, {});
+  revoke();
+  const looped = new Error("loop");
+  looped.cause = looped;
+  for (const thrown of [proxy, { get message() { throw undefined; } }, looped, Symbol("a"), null, undefined, () => {}, Object.create(null)]) {
+    const { jobs } = client(() => Promise.reject(thrown));
+    const error = await rejection(jobs.get(UNKNOWN_ID));
+    assert.equal(error.name, "ConnectionError");
+    assertClean(error, "an error");
+  }
+});

@@ -153,3 +153,34 @@ test("one operation is one request, whatever the order of its keys", async () =>
   assert.equal(posts().length, 1);
   assert.equal((await rejection(jobs.submit({ ...one, name: "m" }, { operation: "op" }))).name, "OperationConflictError");
 });
+
+test("a small request that JSON would make huge is refused in a moment", async () => {
+  const { jobs, posts } = client();
+  let shared = "x".repeat(1_000);
+  for (let level = 0; level < 60; level++) shared = [shared, shared];
+  for (const it of [shared, new Array(4e9)]) {
+    const error = await rejection(jobs.submit(request({ variables: { it } })));
+    assert.equal(error.name, "InvalidRequestError");
+    assert.match(error.message, /10 MB|missing/);
+  }
+  assert.deepEqual(posts(), []);
+});
+
+test("a getter that makes a call of its own disturbs neither", async () => {
+  const { jobs, posts } = client();
+  let inner;
+  const outer = jobs.submit(request({ get name() { inner = jobs.submit(request({ name: "inner" })); return "outer"; } }));
+  await settles(Promise.all([outer, inner]));
+  assert.equal(posts().length, 2);
+});
+
+test("a request is covered by a job that has all its members, whatever the job adds", async () => {
+  const { covers } = await load("snapshot.js");
+  const job = { id: "1", variables: { title: { type: "text", properties: { content: "a", font: "b" } }, list: [1, { a: 2, b: 3 }] }, name: null };
+  for (const [given, expected] of [
+    [{}, true], [{ variables: { title: { properties: { content: "a" } } } }, true], [{ variables: { list: [1, { a: 2 }] } }, true],
+    [{ name: null, model_version: null }, true], [{ variables: { title: { properties: { content: "b" } } } }, false],
+    [{ variables: { list: [1] } }, false], [{ variables: { list: { 0: 1 } } }, false], [{ variables: { other: 1 } }, false],
+    [JSON.parse('{"__proto__": {}}'), false], [{ name: "x" }, false], [{ variables: null }, false],
+  ]) assert.equal(covers(given, job), expected, JSON.stringify(given));
+});

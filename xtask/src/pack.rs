@@ -19,7 +19,7 @@ use crate::workspace::Workspace;
 const FACADE: &str = "client.js";
 
 /// Most bytes of brotli that a page may load: what was reached. It is raised only by what an issue grants.
-const BUDGET: usize = 26_200;
+const BUDGET: usize = 26_300;
 
 /// The library that a package is made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
