@@ -425,7 +425,7 @@ export class TemplateJobs {
     const ms = Math.min(timeout >= 0 ? timeout : usual > 0 ? usual : 30000, LONGEST);
     const begun = performance.now();
     const late = () =>
-      call.fail(problem("LoadError", `The WebAssembly was not loaded within ${ms} ms; nothing was sent. Check that custom_template_jobs_bg.wasm is served.`, call.about));
+      call.fail(problem("ConnectionError", `The WebAssembly was not loaded within ${ms} ms; nothing was sent. Check that custom_template_jobs_bg.wasm is served.`, { sent: false, ...call.about }));
     const timer = setTimeout(late, ms);
     init()
       .then(

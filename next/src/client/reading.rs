@@ -110,7 +110,11 @@ impl<H: Host> Client<H> {
         reply: Result<Reply<H::Value>, Error<H::Value>>,
     ) -> Result<H::Value, Failed<H::Value>> {
         let about = |error: Error<H::Value>| if endpoint == Endpoint::Get { error.with_job_id(Some(id)) } else { error };
-        let reply = reply.map_err(|error| Failed { error: about(error), transient: true })?;
+        // Functions for headers that do not answer in time are not asked again.
+        let reply = reply.map_err(|error| {
+            let transient = error.kind() == &ErrorKind::Connection { sent: true };
+            Failed { error: about(error), transient }
+        })?;
         let transient = match &reply {
             Reply::Answer(answer) => retry::is_transient(answer.status) || (200..300).contains(&answer.status),
             Reply::Failed { .. } => true,

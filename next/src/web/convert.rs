@@ -133,13 +133,14 @@ pub fn in_browser() -> bool {
     IN_BROWSER.with(|in_browser| *in_browser)
 }
 
+/// A text without secrets.
+pub fn clean(text: &str, secrets: &Array) -> String {
+    redact(&JsValue::from_str(text), secrets).as_string().unwrap_or_default()
+}
+
 /// An error without secrets. The job stays the object that it is.
 pub fn redacted(error: Error<JsValue>, secrets: &Array) -> Error<JsValue> {
-    error.map(
-        |text| redact(&JsValue::from_str(text), secrets).as_string().unwrap_or_default(),
-        |body| redact(body, secrets),
-        |cause| redact_error(cause, secrets),
-    )
+    error.map(|text| clean(text, secrets), |body| redact(body, secrets), |cause| redact_error(cause, secrets))
 }
 
 /// The record of an error without secrets, from which the facade makes an `Error`.

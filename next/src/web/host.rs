@@ -197,7 +197,7 @@ impl WebHost {
         } else {
             options.journal.clone().unchecked_into()
         };
-        Self {
+        let host = Self {
             options,
             journal,
             journal_in_memory,
@@ -205,7 +205,13 @@ impl WebHost {
             tabs: OnceCell::new(),
             closures: OnceCell::new(),
             listening: Cell::new(false),
-        }
+        };
+        // What fails before the first request may hold them already.
+        let headers = get(&host.options.credentials, "headers");
+        let pairs = if Array::is_array(&headers) { Array::from(&headers) } else { Array::new() };
+        pairs.push(&Array::of2(&JsValue::from_str("x-api-key"), &get(&host.options.credentials, "apiKey")));
+        drop(host.keep_secrets(&pairs));
+        host
     }
 
     /// Whether the journal lives in the memory of this process only.
@@ -366,7 +372,12 @@ impl Host for WebHost {
         if let (Some(on_send), Some(operation)) = (&self.options.on_send, request.operation) {
             let _ = on_send.call1(&JsValue::UNDEFINED, &JsValue::from_str(operation));
         }
-        http::send(request, headers.headers, self.options.idempotent, self.options.fetch.as_ref()).await
+        let mut reply = http::send(request, headers.headers, self.options.idempotent, self.options.fetch.as_ref()).await;
+        // Before it is cut, so that no part of a secret stays.
+        if let Reply::Answer(Answer { body: Body::Text(text) | Body::Cut(text), .. }) = &mut reply {
+            *text = convert::clean(text, &self.secrets());
+        }
+        reply
     }
 
     async fn journal(&self, store: Store, call: JournalCall<'_>) -> Result<JournalReply, JsValue> {
