@@ -226,7 +226,9 @@ class Connection {
       for (const call of calls.values()) if (call.client === this && call.about?.operation === operation) call.sent = true;
     };
     this.options = options;
-    this.secrets = typeof options.apiKey === "string" ? [options.apiKey] : [];
+    // Of errors that the facade makes; the core keeps a list of its own.
+    const values = Array.isArray(options.headers) ? options.headers.map(([, value]) => value) : [];
+    this.secrets = [options.apiKey, ...values].filter((value, index) => typeof value === "string" && value.length >= (index && 8));
   }
 
   core() {
@@ -398,7 +400,7 @@ export class TemplateJobs {
   }
 
   // Begins a call for a listener. `run` calls the core with the milliseconds that are left of `timeout`.
-  #begin(run, { signal, waitUntil }, listener, { about, timeout } = {}) {
+  #begin(run, { signal, waitUntil }, listener, { about, timeout, late } = {}) {
     const client = this.#client;
     if (client.closed) throw closed();
     if (signal?.aborted) throw reasonOf(signal);
@@ -415,17 +417,17 @@ export class TemplateJobs {
       report(thrown);
     }
     if (loaded) call.begin((core, number) => run(core, number, timeout, call));
-    else this.#load(run, call, timeout);
+    else this.#load(run, call, timeout, late);
     return call;
   }
 
   // Loads the WebAssembly, which counts as time of the call.
-  #load(run, call, timeout) {
+  #load(run, call, timeout, name = "ConnectionError") {
     const { timeout: usual } = this.#client.options;
     const ms = Math.min(timeout >= 0 ? timeout : usual > 0 ? usual : 30000, LONGEST);
     const begun = performance.now();
     const late = () =>
-      call.fail(problem("ConnectionError", `The WebAssembly was not loaded within ${ms} ms; nothing was sent. Check that custom_template_jobs_bg.wasm is served.`, { sent: false, ...call.about }));
+      call.fail(problem(name, `The WebAssembly was not loaded within ${ms} ms; nothing was sent. Check that custom_template_jobs_bg.wasm is served.`, { sent: false, ...call.about }));
     const timer = setTimeout(late, ms);
     init()
       .then(
@@ -451,10 +453,9 @@ export class TemplateJobs {
       if (endpoint === "render") {
         id = this.#checked(idOf, target);
         this.#checked(refuseOptions, request);
-        if (typeof id === "string") operation ??= `render:${id}`;
-        else throw problem("InvalidRequestError", "id must be the UUID of a job", { field: "id" });
+        if (typeof id !== "string") throw problem("InvalidRequestError", "id must be the UUID of a job", { field: "id" });
       }
-      operation ??= newOperation();
+      if (!explicit) operation = id === undefined ? newOperation() : `render:${id}`;
       const wrong = checkOperation(operation);
       if (wrong) throw problem("InvalidRequestError", wrong.message, wrong);
       const json = endpoint === "render" && request === undefined ? undefined : this.#checked(snapshot, request, "request");
@@ -510,7 +511,11 @@ export class TemplateJobs {
   }
 
   poll(target, options) {
-    return this.#run(POLLING, options, (read) => ({ run: this.#polling(target, read), timeout: Math.min(read.timeout, 30000) || undefined }));
+    return this.#run(POLLING, options, (read) => {
+      const { timeout = 30000 } = this.#client.options;
+      const own = read.timeout < timeout;
+      return { run: this.#polling(target, read), timeout: own ? read.timeout : timeout, late: own ? "PollTimeoutError" : undefined };
+    });
   }
 
   watch(target, options) {
