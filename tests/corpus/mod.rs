@@ -60,7 +60,7 @@ pub fn check_fingerprints<V: Value>(parse: impl Fn(V) -> V) {
 
 /// Endless nesting is refused with its path.
 pub fn check_nesting<V: Value + std::fmt::Debug>(parse: impl Fn(V) -> V) {
-    let deep = format!("{}1{}", "[".repeat(70), "]".repeat(70));
+    let deep = format!("{}1{}", "[".repeat(110), "]".repeat(110));
     let Err(failure) = inspect(parse(V::text_of(&deep)), V::text("variables"), 0.0) else { panic!("too deep") };
     assert!(failure.get("field").matches(r"^variables\.0\.0"), "{:?}", failure.get("field"));
 }
