@@ -73,7 +73,7 @@ pub const SUITES: &[Suite] = &[
     Suite { name: "pack", what: "the npm package builds", when: Always, exists: always, run: pack_suite },
     Suite { name: "package", what: "what npm and crates.io would be sent", when: Always, exists: always, run: package },
     Suite { name: "node", what: "the packed package in Node", when: Always, exists: has_node, run: node },
-    Suite { name: "next-node", what: "the next core's package in Node", when: Always, exists: has_node, run: next_node },
+    Suite { name: "next-node", what: "the next core's package in Node", when: All, exists: has_node, run: next_node },
     Suite {
         name: "fuzz",
         what: "what is made up from outside, FUZZ_SECONDS (60) for each target",
