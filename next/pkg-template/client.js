@@ -363,7 +363,7 @@ function jobOf(target) {
   }
 }
 
-// Whoever passes the options of a render in the place of its request would pay for something else.
+// Options passed in the place of a render's request would be sent as variables and paid for.
 function refuseOptions(request) {
   if (typeof request !== "object" || !request) return;
   let field;

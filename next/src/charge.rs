@@ -7,8 +7,8 @@
 //! - **not sent**: the runtime proved that nothing left this machine;
 //! - **unknown**: everything else.
 //!
-//! The journal holds sending, bound and ended operations. An unknown one stays *sending*: whoever finds an entry that
-//! is sending, and does not send it itself, takes the operation for unknown. It is never sent again. The entry of a
+//! The journal holds sending, bound and ended operations. An unknown one stays *sending*: a client that finds
+//! such an entry, and does not send it itself, treats the operation as unknown. It is never sent again. The entry of a
 //! rejected or unsent one is deleted, so its id is free, and the journal's atomic `create` decides who gets it.
 
 #[cfg(all(test, not(target_arch = "wasm32")))]

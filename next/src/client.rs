@@ -9,6 +9,7 @@ mod history;
 mod operations;
 mod polling;
 mod reading;
+mod rendering;
 mod tasks;
 
 use std::cell::{Cell, RefCell};

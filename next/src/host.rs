@@ -222,7 +222,7 @@ pub trait Host: 'static {
     /// Waits so many milliseconds.
     async fn sleep(&self, ms: f64);
 
-    /// Runs a task to its end, whoever waits for it.
+    /// Runs a task to its end, even if nobody waits for it.
     fn spawn(&self, task: impl Future<Output = ()> + 'static);
 
     // The page, and its other tabs

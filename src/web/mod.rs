@@ -1,6 +1,6 @@
 //! The only WebAssembly code: the host over `fetch`, and what JavaScript or Rust front ends call.
 //!
-//! It translates and decides nothing. Beside it lie four scripts: `values.js`, the core's words for JavaScript's values,
+//! It translates and decides nothing. Beside it lie its scripts, among them `values.js`, the core's words for JavaScript's values,
 //! `plumbing.js`, its way to timers and the network, `journal.js`, the default journals, and `tabs.js`, by which tabs share
 //! looks.
 

@@ -235,7 +235,7 @@ export class Plumbing {
     let settings;
     try {
       const headers = [...(await this.#headers(request)), ["accept", "application/json"]];
-      // Whoever asked for it has gone meanwhile.
+      // The caller has left meanwhile.
       if (signal.aborted) return { code: "NotSent" };
       if (body) {
         init.body = JSON.stringify(body);

@@ -7,10 +7,10 @@ use futures_channel::oneshot;
 
 use super::caller::{Caller, Stop};
 use super::history::Charged;
-use super::polling::PollOptions;
+use super::rendering::Look;
 use super::{Client, Outcome};
-use crate::api::{self, Endpoint, Goal, JobRequest, ModelVersion, Step};
-use crate::charge::{self, BeforeRender, Claim, Entry, State, Verdict};
+use crate::api::{self, Endpoint, JobRequest, ModelVersion, Step};
+use crate::charge::{self, Claim, Entry, State, Verdict};
 use crate::error::{Error, ErrorKind, Refusal};
 use crate::hash;
 use crate::host::{Body, Event, Host, JournalCall, JournalReply, Reply, Request, Store};
@@ -38,17 +38,17 @@ pub struct ChargeOptions {
 }
 
 /// One charge, as it was asked for.
-struct Charge {
+pub(super) struct Charge {
     endpoint: Endpoint,
     step: Step,
-    operation: String,
-    explicit: bool,
+    pub operation: String,
+    pub explicit: bool,
     /// The key of the operation's entry in the journal.
-    key: String,
+    pub key: String,
     /// The job that is rendered.
-    render: Option<String>,
+    pub render: Option<String>,
     /// The request as the caller gave it, and the body that is sent.
-    given: Option<String>,
+    pub given: Option<String>,
     body: Option<String>,
     fingerprint: u64,
     webhook: Option<u64>,
@@ -71,8 +71,7 @@ type Creating<V> = (Rc<Cell<bool>>, oneshot::Receiver<Result<bool, V>>);
 
 impl<H: Host> Client<H> {
     /// Charges once. The charge is a task of its own: dropping this future before the request is sent prevents it; later
-    /// the task runs on, and binds the job in the journal.
-    /// `over` is called when the charge is over, whoever waits for it.
+    /// the task runs on, and binds the job in the journal. `over` is called when the task has ended.
     pub(crate) async fn charge(
         &self,
         endpoint: Endpoint,
@@ -179,7 +178,7 @@ impl<H: Host> Client<H> {
         for attempt in 0.. {
             let headers = caller.before(host, host.headers(), late).await?.map_err(Error::from)?;
 
-            // From here on the journal is written, so the task runs to its end, whoever waits.
+            // From here on the journal is written, so the task runs to its end even if the caller leaves.
             let mut entry = self.new_entry(charge);
             if let Some(credits) = self.estimate_of(charge)? {
                 let reserved = self.reserve(&charge.operation, &entry.owner, credits);
@@ -233,7 +232,7 @@ impl<H: Host> Client<H> {
         Err(Stop::Gone)
     }
 
-    fn new_entry(&self, charge: &Charge) -> Entry {
+    pub(super) fn new_entry(&self, charge: &Charge) -> Entry {
         Entry {
             state: State::Sending,
             step: charge.step,
@@ -265,7 +264,7 @@ impl<H: Host> Client<H> {
 
     /// Writes the entry, unless one is there: that one's text. The entry of an attempt whose acknowledgement was lost is
     /// known by its owner token.
-    async fn create(&self, key: &str, text: &str, entry: &Entry) -> Result<Option<String>, Error<H::Value>> {
+    pub(super) async fn create(&self, key: &str, text: &str, entry: &Entry) -> Result<Option<String>, Error<H::Value>> {
         for _ in 0..CREATES {
             let (kept, mut creating) = self.begin_create(key, text);
             let deadline = self.host().now() + self.config().timeout;
@@ -418,7 +417,7 @@ impl<H: Host> Client<H> {
         self.remember(charge, bound);
     }
 
-    fn remember(&self, charge: &Charge, entry: Entry) {
+    pub(super) fn remember(&self, charge: &Charge, entry: Entry) {
         let (operation, template) = (charge.operation.clone(), charge.template.clone());
         self.0.history.borrow_mut().remember(Charged { operation, entry, template, since: charge.begun });
     }
@@ -467,7 +466,7 @@ impl<H: Host> Client<H> {
     }
 
     /// What follows from an entry that the journal has for the operation. Nothing is sent.
-    async fn claimed(
+    pub(super) async fn claimed(
         &self,
         charge: &Charge,
         caller: &mut Caller<H::Value>,
@@ -511,68 +510,6 @@ impl<H: Host> Client<H> {
             self.unmark_open(&charge.operation, entry).await;
         }
     }
-
-    /// Looks at a job before it is rendered, as long as that cannot be decided.
-    async fn look_before_render(
-        &self,
-        charge: &Charge,
-        caller: &mut Caller<H::Value>,
-        id: &str,
-    ) -> Result<Look<H::Value>, Stop<H::Value>> {
-        let host = self.host();
-        loop {
-            let read = self.read(Endpoint::Get, id, None);
-            let job = caller.before(host, read, late).await?.map_err(Error::before_a_charge)?;
-            let Some(facts) = self.facts(&job) else { return Err(late().into()) };
-            let rendering = facts.status.is_active() && caller.before(host, self.is_rendering(id), late).await?;
-            let covered = charge.given.as_deref().is_none_or(|request| host.covers(request, &job));
-            match charge::before_render(&facts, rendering, charge.explicit, covered) {
-                BeforeRender::Send => return Ok(Look::Send(facts)),
-                BeforeRender::Return => return Ok(Look::Return(job)),
-                BeforeRender::Wait => {
-                    // This wait has a limit of its own and is not counted in the caller's.
-                    let left = caller.deadline - host.now();
-                    caller.deadline = f64::INFINITY;
-                    let timeout = Some(self.config().preview_timeout);
-                    let options = PollOptions { until: Some(Goal::Settled), timeout, ..PollOptions::default() };
-                    let settled = caller.before(host, self.poll(id, Some(job), options, None), late).await?;
-                    settled.map_err(Error::before_a_charge)?;
-                    caller.deadline = host.now() + left;
-                }
-            }
-        }
-    }
-
-    /// Whether this client, or the journal, has a render of the job in progress.
-    async fn is_rendering(&self, id: &str) -> bool {
-        let is_render = |entry: &Entry| entry.step == Step::Render && entry.job.as_deref() == Some(id);
-        if self.0.history.borrow().find(id).is_some_and(|known| is_render(&known.entry)) {
-            return true;
-        }
-        let open = self.open_entries().await.unwrap_or_default();
-        open.iter().any(|(_, entry)| is_render(entry))
-    }
-
-    /// A render that is not needed: the operation is bound to the job as it is, without a charge.
-    async fn bind_rendered(
-        &self,
-        charge: &Charge,
-        caller: &mut Caller<H::Value>,
-        id: &str,
-        job: H::Value,
-    ) -> Result<H::Value, Stop<H::Value>> {
-        let entry = self.new_entry(charge).bound(id);
-        let outcome = job.clone();
-        let text = entry.encode();
-        let created = self.create(&charge.key, &text, &entry);
-        // Nothing was charged, so a journal that cannot be written loses nothing.
-        if let Ok(Some(found)) = caller.meanwhile(self.host(), created, || Ok(outcome)).await {
-            return self.claimed(charge, caller, &found).await;
-        }
-        self.remember(charge, entry);
-        self.notice(&job);
-        Ok(job)
-    }
 }
 
 /// Calls a function when it is dropped.
@@ -586,15 +523,7 @@ impl Drop for Over {
     }
 }
 
-/// What the look before a render leads to.
-enum Look<V> {
-    /// Send the charging request for this job.
-    Send(JobFacts),
-    /// Return this job; nothing is charged.
-    Return(V),
-}
-
-fn late<V>() -> Error<V> {
+pub(super) fn late<V>() -> Error<V> {
     Error::not_sent(LATE)
 }
 
