@@ -192,6 +192,19 @@ pub fn bundle(workspace: &Workspace, entry: &Path) -> Result<Vec<u8>> {
 mod tests {
     use super::*;
 
+    /// wasm-bindgen reads scripts only below the crate that imports them, so both cores have them until one is left.
+    #[test]
+    fn the_scripts_that_both_cores_have_are_the_same() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let scripts =
+            ["web/journal.js", "web/operation.js", "web/redact.js", "web/snapshot.js"].map(|name| format!("src/{name}"));
+        let facade = ["options.js", "webhook.js"].map(|name| (format!("src/web/{name}"), format!("pkg-template/{name}")));
+        for (today, next) in scripts.map(|name| (name.clone(), name)).into_iter().chain(facade) {
+            let read = |path: &Path| shell::read_text(path).expect("it is there");
+            assert!(read(&root.join(&today)) == read(&root.join("next").join(&next)), "{today}");
+        }
+    }
+
     #[test]
     fn a_page_that_weighs_more_than_the_budget_is_not_packed() {
         assert!(within_budget(BUDGET).is_ok());
