@@ -1,11 +1,10 @@
 //! The caller of a charge, and the claim of an operation in one client.
 
-use std::future::{Future, poll_fn};
+use std::cell::{Cell, RefCell};
+use std::future::Future;
 use std::pin::pin;
 
-use futures_channel::oneshot;
-
-use super::tasks::{Either, race};
+use super::tasks::{Either, Notify, race};
 use super::{Client, Outcome};
 use crate::error::Error;
 use crate::host::Host;
@@ -14,87 +13,68 @@ use crate::poll;
 /// How long between two checks whether another call has finished with the same operation, in milliseconds.
 const JOIN_INTERVAL: f64 = 100.0;
 
-/// Why a charge ends without a job.
-pub(super) enum Stop<V> {
-    /// Its caller left, or was answered already.
-    Gone,
-    Error(Error<V>),
-}
-
-impl<V> From<Error<V>> for Stop<V> {
-    fn from(error: Error<V>) -> Self {
-        Self::Error(error)
-    }
-}
-
-/// The caller of a charge: it waits until its deadline, or leaves before.
+/// The caller of a charge, as the charge sees it.
 pub(super) struct Caller<V> {
-    sender: Option<oneshot::Sender<Outcome<V>>>,
-    operation: String,
+    /// When it stops waiting, on the monotonic clock.
+    deadline: Cell<f64>,
+    deadline_moved: Notify,
+    /// What it gets if it stops waiting now.
+    late: RefCell<Option<Outcome<V>>>,
     /// The job that the charge is about, once it is known.
-    pub job_id: Option<String>,
-    /// On the monotonic clock.
-    pub deadline: f64,
+    job_id: RefCell<Option<String>>,
 }
 
 impl<V> Caller<V> {
-    /// A caller of this operation, and where it receives the outcome.
-    pub fn new(operation: &str, job_id: Option<String>, deadline: f64) -> (Self, oneshot::Receiver<Outcome<V>>) {
-        let (sender, receiver) = oneshot::channel();
-        (Self { sender: Some(sender), operation: operation.into(), job_id, deadline }, receiver)
-    }
-
-    pub fn is_gone(&self) -> bool {
-        self.sender.as_ref().is_none_or(oneshot::Sender::is_canceled)
-    }
-
-    /// Answers, unless that was done already.
-    pub fn answer(&mut self, outcome: Outcome<V>) {
-        if let Some(sender) = self.sender.take() {
-            let about = |error: Error<V>| error.with_operation(&self.operation).with_job_id(self.job_id.as_deref());
-            // Where the caller has left, nobody wants it.
-            let _ = sender.send(outcome.map_err(about));
+    /// A caller that waits until the deadline.
+    pub fn new(job_id: Option<String>, deadline: f64) -> Self {
+        Self {
+            deadline: Cell::new(deadline),
+            deadline_moved: Notify::default(),
+            late: RefCell::new(None),
+            job_id: RefCell::new(job_id),
         }
     }
 
-    /// The result of work before the request. It is dropped where the caller leaves, or its time is over first: then the
-    /// caller gets the error `late`.
-    pub async fn before<T>(
-        &mut self,
-        host: &impl Host,
-        work: impl Future<Output = T>,
-        late: impl FnOnce() -> Error<V>,
-    ) -> Result<T, Stop<V>> {
-        let deadline = self.deadline;
-        let Some(sender) = &mut self.sender else { return Err(Stop::Gone) };
-        let left = poll_fn(|context| sender.poll_canceled(context));
-        let late_or_left = race(left, async { host.sleep(time_left(host, deadline)).await });
-        match race(work, late_or_left).await {
-            Either::First(result) => Ok(result),
-            Either::Second(Either::First(())) => Err(Stop::Gone),
-            Either::Second(Either::Second(())) => Err(Stop::Error(late())),
-        }
+    /// If its time is over from now on, the caller gets this.
+    pub fn if_late(&self, outcome: Outcome<V>) {
+        *self.late.borrow_mut() = Some(outcome);
     }
 
-    /// The result of work that is done whether the caller waits or not. Where its time is over first, it gets `late`.
-    pub async fn meanwhile<T>(
-        &mut self,
-        host: &impl Host,
-        work: impl Future<Output = T>,
-        late: impl FnOnce() -> Outcome<V>,
-    ) -> T {
+    /// When it stops waiting.
+    pub fn deadline(&self) -> f64 {
+        self.deadline.get()
+    }
+
+    /// Moves the deadline.
+    pub fn move_deadline(&self, deadline: f64) {
+        self.deadline.set(deadline);
+        self.deadline_moved.notify();
+    }
+
+    /// The charge is about this job.
+    pub fn is_about(&self, job_id: &str) {
+        *self.job_id.borrow_mut() = Some(job_id.into());
+    }
+
+    /// The outcome of the charge, or what there is when the time is over.
+    pub async fn wait(&self, host: &impl Host, work: impl Future<Output = Outcome<V>>) -> Outcome<V> {
         let mut work = pin!(work);
-        match self.before(host, work.as_mut(), Error::charge_unknown).await {
-            Ok(result) => return result,
-            Err(Stop::Gone) => {}
-            Err(Stop::Error(_)) => self.answer(late()),
+        loop {
+            let time_over = async {
+                host.sleep(poll::between(self.deadline.get() - host.now(), 0.0, poll::LONGEST)).await;
+            };
+            match race(work.as_mut(), race(self.deadline_moved.notified(), time_over)).await {
+                Either::First(outcome) => return outcome,
+                Either::Second(_) if host.now() < self.deadline.get() => {}
+                Either::Second(_) => return self.late.take().unwrap_or_else(|| Err(Error::charge_unknown())),
+            }
         }
-        work.await
     }
-}
 
-fn time_left(host: &impl Host, deadline: f64) -> f64 {
-    poll::between(deadline - host.now(), 0.0, poll::LONGEST)
+    /// An error about the operation and its job.
+    pub fn about(&self, operation: &str, error: Error<V>) -> Error<V> {
+        error.with_operation(operation).with_job_id(self.job_id.borrow().as_deref())
+    }
 }
 
 /// The claim of an operation in one client; it ends when it is dropped.

@@ -5,15 +5,16 @@ use std::rc::Rc;
 
 use futures_channel::oneshot;
 
-use super::caller::{Caller, Stop};
+use super::caller::Caller;
 use super::history::Charged;
+use super::reading::with_body;
 use super::rendering::Look;
 use super::{Client, Outcome};
 use crate::api::{self, Endpoint, JobRequest, ModelVersion, Step};
 use crate::charge::{self, Claim, Entry, State, Verdict};
 use crate::error::{Error, ErrorKind, Refusal};
 use crate::hash;
-use crate::host::{Body, Event, Host, JournalCall, JournalReply, Reply, Request, Store};
+use crate::host::{Answer, Body, Event, Host, JournalCall, JournalReply, Reply, Request, Store};
 use crate::job::JobFacts;
 use crate::retry;
 
@@ -69,9 +70,21 @@ impl Charge {
 /// Whether the entry is kept, and where its `create` is acknowledged.
 type Creating<V> = (Rc<Cell<bool>>, oneshot::Receiver<Result<bool, V>>);
 
+/// What an attempt came to, other than an error.
+enum Attempted<V> {
+    /// Charged, for this job.
+    Job(V),
+    /// Charged, for the job of this id; the answer did not bring the job itself.
+    Bound(String),
+    /// The journal already has this entry for the operation; nothing was sent.
+    Claimed(String),
+    /// Nothing left this machine.
+    NotSent(Error<V>),
+}
+
 impl<H: Host> Client<H> {
-    /// Charges once. The charge is a task of its own: dropping this future before the request is sent prevents it; later
-    /// the task runs on, and binds the job in the journal. `over` is called when the task has ended.
+    /// Charges once. Dropping this future before the request is sent prevents it; an attempt that has begun is a task of its
+    /// own, which runs on, and binds the job in the journal. `over` is called when the last of it has ended.
     pub(crate) async fn charge(
         &self,
         endpoint: Endpoint,
@@ -89,20 +102,9 @@ impl<H: Host> Client<H> {
         let config = self.config();
         let usual = if endpoint == Endpoint::PreviewSync { config.preview_timeout } else { config.timeout };
         let deadline = charge.begun + timeout.filter(|ms| *ms >= 0.0).unwrap_or(usual);
-        let (mut caller, receiver) = Caller::new(&operation, charge.render.clone(), deadline);
-        let client = self.clone();
-        self.host().spawn(async move {
-            match client.carry_out(&charge, &mut caller).await {
-                Ok(job) => caller.answer(Ok(job)),
-                Err(Stop::Error(error)) => caller.answer(Err(error)),
-                Err(Stop::Gone) => {}
-            }
-            drop(over);
-        });
-        match receiver.await {
-            Ok(outcome) => outcome,
-            Err(oneshot::Canceled) => Err(Error::charge_unknown()),
-        }
+        let caller = Rc::new(Caller::new(charge.render.clone(), deadline));
+        let outcome = caller.wait(self.host(), self.carry_out(Rc::new(charge), &caller, over)).await;
+        outcome.map_err(|error| caller.about(&operation, error))
     }
 
     /// Checks everything that can be checked without I/O.
@@ -158,78 +160,103 @@ impl<H: Host> Client<H> {
         })
     }
 
-    /// The whole charge: its turn, the journal, the look before a render, the request, and the verdict.
-    async fn carry_out(&self, charge: &Charge, caller: &mut Caller<H::Value>) -> Result<H::Value, Stop<H::Value>> {
+    /// The whole charge: its turn, what the journal knows of it, the look before a render, and its attempts.
+    async fn carry_out(&self, charge: Rc<Charge>, caller: &Rc<Caller<H::Value>>, over: Over) -> Outcome<H::Value> {
         let host = self.host();
         // Another call may have sent the same operation, so a caller that waits here too long does not know.
-        let _in_flight = caller.before(host, self.take_turn(&charge.operation), Error::charge_unknown).await?;
+        caller.if_late(Err(Error::charge_unknown()));
+        let in_flight = self.take_turn(&charge.operation).await;
         let shared = charge.explicit || charge.step == Step::Render;
-        let _lock = if shared { caller.before(host, host.lock(&charge.key), Error::charge_unknown).await? } else { None };
-        if shared && let Some(found) = caller.before(host, self.read_entry_text(&charge.key), late).await?? {
-            return self.claimed(charge, caller, &found).await;
+        let lock = if shared { host.lock(&charge.key).await } else { None };
+        // Held until the last attempt has ended, whether its caller waits or not.
+        let held = Rc::new((in_flight, lock, over));
+        caller.if_late(Err(late()));
+        if shared && let Some(found) = self.read_entry_text(&charge.key).await? {
+            return self.claimed(&charge, caller, &found).await;
         }
         let before = match &charge.render {
-            Some(id) => match self.look_before_render(charge, caller, id).await? {
+            Some(id) => match self.look_before_render(&charge, caller, id).await? {
                 Look::Send(facts) => Some(facts),
-                Look::Return(job) => return self.bind_rendered(charge, caller, id, job).await,
+                Look::Return(job) => return self.bind_rendered(&charge, caller, id, job).await,
             },
             None => None,
         };
         for attempt in 0.. {
-            let headers = caller.before(host, host.headers(), late).await?.map_err(Error::from)?;
-
-            // From here on the journal is written, so the task runs to its end even if the caller leaves.
-            let mut entry = self.new_entry(charge);
-            if let Some(credits) = self.estimate_of(charge)? {
-                let reserved = self.reserve(&charge.operation, &entry.owner, credits);
-                entry.budget = Some(caller.meanwhile(host, reserved, || Err(late())).await?);
+            let headers = host.headers().await?;
+            let (sender, receiver) = oneshot::channel();
+            let (client, task, before) = (self.clone(), (Rc::clone(&charge), Rc::clone(caller)), before.clone());
+            let held = Rc::clone(&held);
+            host.spawn(async move {
+                let (charge, caller) = task;
+                let is_gone = || sender.is_canceled();
+                let attempted = client.attempt(&charge, &caller, headers, before.as_ref(), is_gone).await;
+                drop(held);
+                // Where the caller has left, nobody wants it.
+                let _ = sender.send(attempted);
+            });
+            match receiver.await.unwrap_or_else(|oneshot::Canceled| Err(Error::charge_unknown()))? {
+                Attempted::Job(job) => return Ok(job),
+                Attempted::Bound(id) => return self.fetch_job(caller, &id).await,
+                Attempted::Claimed(found) => return self.claimed(&charge, caller, &found).await,
+                Attempted::NotSent(error) if attempt >= RESENDS => return Err(error),
+                Attempted::NotSent(_) => {}
             }
-            let text = entry.encode();
-            match caller.meanwhile(host, self.create(&charge.key, &text, &entry), || Err(late())).await {
-                Ok(None) => {}
-                Ok(Some(found)) => {
-                    self.release(&entry).await;
-                    return self.claimed(charge, caller, &found).await;
-                }
-                Err(error) => {
-                    self.release(&entry).await;
-                    return Err(error.into());
-                }
-            }
-            if caller.is_gone() {
-                self.free(charge, &text, &entry).await;
-                return Err(Stop::Gone);
-            }
-            let reply = caller.meanwhile(host, self.send(charge, headers), || Err(Error::charge_unknown())).await;
-
-            let (verdict, job_id) = self.judge(charge, reply.as_ref());
-            let event =
-                Event::Verdict { operation: &charge.operation, verdict: verdict.as_str(), job_id: job_id.as_deref() };
-            host.emit(event);
-            match (verdict, job_id) {
-                (Verdict::Bound, Some(id)) => return self.bound(charge, caller, reply, &id, (&text, &entry)).await,
-                (Verdict::NotSent, _) => {
-                    let unsent = || {
-                        let message = "The server could not be reached; nothing was sent. Try again later.";
-                        Error::not_sent(message).with_cause(cause_of(reply.as_ref()))
-                    };
-                    caller.meanwhile(host, self.free(charge, &text, &entry), || Err(unsent())).await;
-                    if attempt >= RESENDS {
-                        return Err(unsent().into());
-                    }
-                    let wait = retry::backoff(attempt, host.random(), None);
-                    caller.before(host, self.pause(&charge.path(), wait), late).await?;
-                }
-                (Verdict::Rejected, _) => {
-                    let error = reply.map_or_else(Error::charge_unknown, |reply| self.error_of(reply, ""));
-                    let answer = error.clone();
-                    caller.meanwhile(host, self.free(charge, &text, &entry), || Err(answer)).await;
-                    return Err(error.into());
-                }
-                _ => return self.unknown(charge, caller, reply, before.as_ref(), (&text, &entry)).await,
-            }
+            caller.if_late(Err(late()));
+            self.pause(&charge.path(), retry::backoff(attempt, host.random(), None)).await;
         }
-        Err(Stop::Gone)
+        Err(late())
+    }
+
+    /// One attempt: the journal, the request, and the verdict. It runs to its end even if the caller leaves.
+    async fn attempt(
+        &self,
+        charge: &Charge,
+        caller: &Caller<H::Value>,
+        headers: H::Headers,
+        before: Option<&JobFacts>,
+        is_gone: impl Fn() -> bool,
+    ) -> Result<Attempted<H::Value>, Error<H::Value>> {
+        let mut entry = self.new_entry(charge);
+        if let Some(credits) = self.estimate_of(charge)? {
+            entry.budget = Some(self.reserve(&charge.operation, &entry.owner, credits).await?);
+        }
+        let text = entry.encode();
+        let created = self.create(&charge.key, &text, &entry).await;
+        if !matches!(created, Ok(None)) {
+            self.release(&entry).await;
+        }
+        if let Some(found) = created? {
+            return Ok(Attempted::Claimed(found));
+        }
+        if is_gone() {
+            self.free(charge, &text, &entry).await;
+            return Err(late());
+        }
+        caller.if_late(Err(Error::charge_unknown()));
+        let reply = self.send(charge, headers).await;
+        let (verdict, job_id) = self.judge(charge, reply.as_ref());
+        self.host().emit(Event::Verdict {
+            operation: &charge.operation,
+            verdict: verdict.as_str(),
+            job_id: job_id.as_deref(),
+        });
+        match (verdict, job_id) {
+            (Verdict::Bound, Some(id)) => self.bound(charge, caller, reply, id, (&text, &entry)).await,
+            (Verdict::NotSent, _) => {
+                let message = "The server could not be reached; nothing was sent. Try again later.";
+                let error = Error::not_sent(message).with_cause(cause_of(reply.as_ref()));
+                caller.if_late(Err(error.clone()));
+                self.free(charge, &text, &entry).await;
+                Ok(Attempted::NotSent(error))
+            }
+            (Verdict::Rejected, _) => {
+                let error = reply.map_or_else(Error::charge_unknown, |reply| self.error_of(reply, ""));
+                caller.if_late(Err(error.clone()));
+                self.free(charge, &text, &entry).await;
+                Err(error)
+            }
+            _ => self.unknown(charge, caller, reply, before, (&text, &entry)).await,
+        }
     }
 
     pub(super) fn new_entry(&self, charge: &Charge) -> Entry {
@@ -365,42 +392,36 @@ impl<H: Host> Client<H> {
     async fn bound(
         &self,
         charge: &Charge,
-        caller: &mut Caller<H::Value>,
+        caller: &Caller<H::Value>,
         reply: Option<Reply<H::Value>>,
-        id: &str,
+        id: String,
         written: (&str, &Entry),
-    ) -> Result<H::Value, Stop<H::Value>> {
-        let known = self.0.history.borrow().find(id).map(|known| known.operation.clone());
+    ) -> Result<Attempted<H::Value>, Error<H::Value>> {
+        let known = self.0.history.borrow().find(&id).map(|known| known.operation.clone());
         if charge.render.is_none() && known.is_some_and(|known| known != charge.operation) {
             let message = "The answer to a charge names a job that another operation was charged for.";
-            self.warn("known_job_id", message, &charge.operation, id);
+            self.warn("known_job_id", message, &charge.operation, &id);
         }
         let whole = match reply {
-            Some(Reply::Answer(answer)) => match answer.body {
-                Body::Json(body) if self.facts(&body).is_some_and(|facts| facts.id == id) => Some(body),
-                _ => None,
-            },
+            Some(Reply::Answer(Answer { body: Body::Json(body), .. })) => {
+                self.facts(&body).is_some_and(|facts| facts.id == id).then_some(body)
+            }
             _ => None,
         };
-        caller.job_id = Some(id.into());
         // A verdict that cannot be written does not take the job from the caller: the entry still says sending.
-        let write = self.write_bound(charge, id, written);
-        let job = whole.clone();
-        caller.meanwhile(self.host(), write, || job.ok_or_else(Error::no_answer)).await;
-        match whole {
-            Some(job) => {
-                self.notice(&job);
-                Ok(job)
-            }
-            None => self.fetch_job(caller, id).await,
-        }
+        caller.is_about(&id);
+        caller.if_late(whole.clone().ok_or_else(Error::no_answer));
+        self.write_bound(charge, &id, written).await;
+        let Some(job) = whole else { return Ok(Attempted::Bound(id)) };
+        self.notice(&job);
+        Ok(Attempted::Job(job))
     }
 
     /// The job of an operation that was charged for.
-    async fn fetch_job(&self, caller: &mut Caller<H::Value>, id: &str) -> Result<H::Value, Stop<H::Value>> {
-        caller.job_id = Some(id.into());
-        let job = caller.before(self.host(), self.read(Endpoint::Get, id, None), Error::no_answer).await?;
-        Ok(job.map_err(Error::after_a_charge)?)
+    async fn fetch_job(&self, caller: &Caller<H::Value>, id: &str) -> Outcome<H::Value> {
+        caller.is_about(id);
+        caller.if_late(Err(Error::no_answer()));
+        self.read(Endpoint::Get, id, None).await.map_err(Error::after_a_charge)
     }
 
     /// Writes that the charge was for this job, over the entry of this attempt alone.
@@ -431,47 +452,49 @@ impl<H: Host> Client<H> {
     async fn unknown(
         &self,
         charge: &Charge,
-        caller: &mut Caller<H::Value>,
+        caller: &Caller<H::Value>,
         reply: Option<Reply<H::Value>>,
         before: Option<&JobFacts>,
         written: (&str, &Entry),
-    ) -> Result<H::Value, Stop<H::Value>> {
-        let host = self.host();
+    ) -> Result<Attempted<H::Value>, Error<H::Value>> {
         let mut error = Error::charge_unknown().with_cause(cause_of(reply.as_ref()));
         if let Some(Reply::Answer(answer)) = reply {
-            error = match answer.body {
-                Body::Json(body) => error.with_answer(Some(body), None),
-                Body::Text(text) | Body::Cut(text) => error.with_answer(None, Some(text.chars().take(500).collect())),
-            };
+            error = with_body(error, answer.body);
         }
-        let answer = error.clone();
+        caller.if_late(Err(error.clone()));
         if let (Some(id), Some(before)) = (&charge.render, before) {
-            let look = self.read(Endpoint::Get, id, None);
-            let Ok(job) = caller.meanwhile(host, look, || Err(answer)).await else { return Err(error.into()) };
+            let Ok(job) = self.read(Endpoint::Get, id, None).await else { return Err(error) };
             if self.facts(&job).is_some_and(|after| charge::was_rendered(before, &after)) {
-                let outcome = job.clone();
-                caller.meanwhile(host, self.write_bound(charge, id, written), || Ok(outcome)).await;
-                self.notice(&job);
-                return Ok(job);
+                return Ok(Attempted::Job(self.bind_render(charge, caller, id, job, written).await));
             }
-            return Err(error.with_job(Some(job)).into());
+            return Err(error.with_job(Some(job)));
         }
-        match caller.meanwhile(host, self.read_entry(&charge.key), || Err(answer)).await {
+        match self.read_entry(&charge.key).await {
             Ok(Some(Entry { state: State::Bound | State::Ended, job: Some(id), .. })) => {
                 self.remember(charge, written.1.bound(&id));
-                self.fetch_job(caller, &id).await
+                Ok(Attempted::Bound(id))
             }
-            _ => Err(error.into()),
+            _ => Err(error),
         }
     }
 
-    /// What follows from an entry that the journal has for the operation. Nothing is sent.
-    pub(super) async fn claimed(
+    /// A look has shown that the job was rendered by this operation, whose entry is `written`.
+    async fn bind_render(
         &self,
         charge: &Charge,
-        caller: &mut Caller<H::Value>,
-        found: &str,
-    ) -> Result<H::Value, Stop<H::Value>> {
+        caller: &Caller<H::Value>,
+        id: &str,
+        job: H::Value,
+        written: (&str, &Entry),
+    ) -> H::Value {
+        caller.if_late(Ok(job.clone()));
+        self.write_bound(charge, id, written).await;
+        self.notice(&job);
+        job
+    }
+
+    /// What follows from an entry that the journal has for the operation. Nothing is sent.
+    pub(super) async fn claimed(&self, charge: &Charge, caller: &Caller<H::Value>, found: &str) -> Outcome<H::Value> {
         let entry = self.decode(found);
         match (charge::claim(entry.as_ref(), charge.step, charge.fingerprint), entry) {
             (Claim::Return(id), Some(entry)) => {
@@ -481,23 +504,19 @@ impl<H: Host> Client<H> {
                 self.fetch_job(caller, &id).await
             }
             (Claim::Unknown, Some(entry)) => {
+                caller.if_late(Err(Error::charge_unknown()));
                 // Its marker may be missing, where its process ended between the two writes.
-                let _ = caller.meanwhile(self.host(), self.mark_open(&charge.key, &entry), || Err(late())).await;
-                let Some(id) = &charge.render else { return Err(Error::charge_unknown().into()) };
-                let look = self.read(Endpoint::Get, id, None);
-                let job = caller.before(self.host(), look, Error::charge_unknown).await?;
-                let job = job.map_err(|_| Error::charge_unknown())?;
+                let _ = self.mark_open(&charge.key, &entry).await;
+                let Some(id) = &charge.render else { return Err(Error::charge_unknown()) };
+                let job = self.read(Endpoint::Get, id, None).await.map_err(|_| Error::charge_unknown())?;
                 if self.facts(&job).is_some_and(|facts| charge::settles(&entry, &facts, None, None)) {
-                    let outcome = job.clone();
-                    caller.meanwhile(self.host(), self.write_bound(charge, id, (found, &entry)), || Ok(outcome)).await;
-                    self.notice(&job);
-                    return Ok(job);
+                    return Ok(self.bind_render(charge, caller, id, job, (found, &entry)).await);
                 }
-                Err(Error::charge_unknown().with_job(Some(job)).into())
+                Err(Error::charge_unknown().with_job(Some(job)))
             }
             _ => {
                 let message = "This operation id was used before for another request; nothing was sent. Use a new id.";
-                Err(Error::new(ErrorKind::OperationConflict, message).into())
+                Err(Error::new(ErrorKind::OperationConflict, message))
             }
         }
     }

@@ -208,18 +208,15 @@ impl<H: Host> Client<H> {
         }
         let retry_after_ms = retry_after_ms.map(retry::clamp_retry_after);
         let error = Error::new(ErrorKind::Api { status, kind, retry_after_ms }, format!("{status} {reason} {advice}"));
-        match body {
-            Body::Json(body) => error.with_answer(Some(body), None),
-            Body::Text(text) | Body::Cut(text) => error.with_answer(None, Some(first_characters(text))),
-        }
+        with_body(error, body)
     }
 }
 
-/// The first 500 characters.
-fn first_characters(text: String) -> String {
-    match text.char_indices().nth(500) {
-        Some((end, _)) => text.get(..end).unwrap_or_default().into(),
-        None => text,
+/// An error with the body of the answer: its JSON, or the first 500 characters.
+pub(super) fn with_body<V>(error: Error<V>, body: Body<V>) -> Error<V> {
+    match body {
+        Body::Json(body) => error.with_answer(Some(body), None),
+        Body::Text(text) | Body::Cut(text) => error.with_answer(None, Some(text.chars().take(500).collect())),
     }
 }
 

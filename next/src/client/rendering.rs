@@ -1,9 +1,9 @@
 //! The look at a job before it is rendered: whether the charging request is needed.
 
-use super::Client;
-use super::caller::{Caller, Stop};
+use super::caller::Caller;
 use super::charging::{Charge, late};
 use super::polling::PollOptions;
+use super::{Client, Outcome};
 use crate::api::{Endpoint, Goal, Step};
 use crate::charge::{self, BeforeRender, Entry};
 use crate::error::Error;
@@ -23,28 +23,26 @@ impl<H: Host> Client<H> {
     pub(super) async fn look_before_render(
         &self,
         charge: &Charge,
-        caller: &mut Caller<H::Value>,
+        caller: &Caller<H::Value>,
         id: &str,
-    ) -> Result<Look<H::Value>, Stop<H::Value>> {
+    ) -> Result<Look<H::Value>, Error<H::Value>> {
         let host = self.host();
         loop {
-            let read = self.read(Endpoint::Get, id, None);
-            let job = caller.before(host, read, late).await?.map_err(Error::before_a_charge)?;
-            let Some(facts) = self.facts(&job) else { return Err(late().into()) };
-            let rendering = facts.status.is_active() && caller.before(host, self.is_rendering(id), late).await?;
+            let job = self.read(Endpoint::Get, id, None).await.map_err(Error::before_a_charge)?;
+            let Some(facts) = self.facts(&job) else { return Err(late()) };
+            let rendering = facts.status.is_active() && self.is_rendering(id).await;
             let covered = charge.given.as_deref().is_none_or(|request| host.covers(request, &job));
             match charge::before_render(&facts, rendering, charge.explicit, covered) {
                 BeforeRender::Send => return Ok(Look::Send(facts)),
                 BeforeRender::Return => return Ok(Look::Return(job)),
                 BeforeRender::Wait => {
                     // This wait has a limit of its own and is not counted in the caller's.
-                    let left = caller.deadline - host.now();
-                    caller.deadline = f64::INFINITY;
+                    let left = caller.deadline() - host.now();
+                    caller.move_deadline(f64::INFINITY);
                     let timeout = Some(self.config().preview_timeout);
                     let options = PollOptions { until: Some(Goal::Settled), timeout, ..PollOptions::default() };
-                    let settled = caller.before(host, self.poll(id, Some(job), options, None), late).await?;
-                    settled.map_err(Error::before_a_charge)?;
-                    caller.deadline = host.now() + left;
+                    self.poll(id, Some(job), options, None).await.map_err(Error::before_a_charge)?;
+                    caller.move_deadline(host.now() + left);
                 }
             }
         }
@@ -64,16 +62,14 @@ impl<H: Host> Client<H> {
     pub(super) async fn bind_rendered(
         &self,
         charge: &Charge,
-        caller: &mut Caller<H::Value>,
+        caller: &Caller<H::Value>,
         id: &str,
         job: H::Value,
-    ) -> Result<H::Value, Stop<H::Value>> {
+    ) -> Outcome<H::Value> {
         let entry = self.new_entry(charge).bound(id);
-        let outcome = job.clone();
-        let text = entry.encode();
-        let created = self.create(&charge.key, &text, &entry);
+        caller.if_late(Ok(job.clone()));
         // Nothing was charged, so a journal that cannot be written loses nothing.
-        if let Ok(Some(found)) = caller.meanwhile(self.host(), created, || Ok(outcome)).await {
+        if let Ok(Some(found)) = self.create(&charge.key, &entry.encode(), &entry).await {
             return self.claimed(charge, caller, &found).await;
         }
         self.remember(charge, entry);
