@@ -274,7 +274,7 @@ fn check_webhook_url(url: &str) -> Result<(), Refusal> {
         return Err(Refusal::new("webhook_url", NOT_A_URL));
     }
     // With the placeholder in it, the limit holds for the URL that is sent.
-    if length(url) > WEBHOOK_URL_LENGTH && !url.contains(PLACEHOLDER) {
+    if length(url) > WEBHOOK_URL_LENGTH && split_at_placeholder(url).is_none() {
         return Err(Refusal::new("webhook_url", "must be a text of at most 200 characters"));
     }
     Ok(())
@@ -287,6 +287,14 @@ fn strip_scheme(url: &str) -> Option<&str> {
     })
 }
 
+/// The text before and after the first placeholder.
+fn split_at_placeholder(url: &str) -> Option<(&str, &str)> {
+    url.match_indices('{').find_map(|(at, _)| {
+        let (before, rest) = url.split_at_checked(at)?;
+        Some((before, rest.strip_prefix(PLACEHOLDER)?))
+    })
+}
+
 /// The `webhook_url` with the operation id, percent-encoded, in place of `{operation}`; `None` where it has no
 /// placeholder.
 ///
@@ -294,18 +302,25 @@ fn strip_scheme(url: &str) -> Option<&str> {
 /// A refusal of `webhook_url` where the placeholder stands outside of the path and the query, where a proxy would
 /// change the id (`.` and `..` as a part of a path), or where the URL becomes longer than 200 characters.
 pub fn fill_webhook_url(url: &str, operation: &str) -> Result<Option<String>, Refusal> {
-    let Some(first) = url.find(PLACEHOLDER) else { return Ok(None) };
     let refuse = |advice: &str| Err(Refusal::new("webhook_url", advice));
-    let authority = url.find("://").map_or(0, |at| at + 3);
-    let path = url.get(authority..).and_then(|rest| rest.find(['/', '?', '#'])).map_or(url.len(), |at| authority + at);
-    let last = url.rfind(PLACEHOLDER).unwrap_or(first);
-    if first < path || url.find('#').is_some_and(|fragment| fragment < last) {
-        return refuse("may have {operation} in its path and its query only");
+    let (mut filled, mut rest) = (String::new(), url);
+    while let Some((before, after)) = split_at_placeholder(rest) {
+        filled.push_str(before);
+        let address = strip_scheme(&filled).unwrap_or_default();
+        let in_query = address.contains('?');
+        if address.contains('#') || !in_query && !address.contains('/') {
+            return refuse("may have {operation} in its path and its query only");
+        }
+        if !in_query && matches!(operation, "." | "..") {
+            return refuse("cannot carry this operation id in its path; put {operation} into the query");
+        }
+        filled.push_str(&percent_encode(operation));
+        rest = after;
     }
-    if url.find('?').is_none_or(|query| first < query) && matches!(operation, "." | "..") {
-        return refuse("cannot carry this operation id in its path; put {operation} into the query");
+    if filled.is_empty() {
+        return Ok(None);
     }
-    let filled = url.replace(PLACEHOLDER, &percent_encode(operation));
+    filled.push_str(rest);
     if length(&filled) > WEBHOOK_URL_LENGTH {
         return refuse("must be at most 200 characters, with the operation id in place of {operation}");
     }

@@ -199,9 +199,12 @@ impl<H: Host> Client<H> {
         if self.open_entries().await?.iter().any(|(other, entry)| is_it(other, entry)) {
             return Ok(true);
         }
-        let mark = format!("/{}:{job}/", step.as_str());
-        let ended = self.list(Store::Configured, &format!("{}:ended/", self.config().namespace)).await?;
-        Ok(ended.iter().any(|key| key.contains(&mark) && !key.ends_with(&format!("{mark}{operation}"))))
+        let prefix = self.ended_key("");
+        let mark = format!("{}:{job}/", step.as_str());
+        Ok(self.list(Store::Configured, &prefix).await?.iter().any(|key| {
+            let marked = key.strip_prefix(&prefix).and_then(|rest| rest.split_once('/')?.1.strip_prefix(&mark));
+            marked.is_some_and(|other| other != operation)
+        }))
     }
 
     /// The operations that are marked open, with their entries.

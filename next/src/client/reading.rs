@@ -176,7 +176,10 @@ impl<H: Host> Client<H> {
             Body::Json(body) if status >= 400 => self.host().reason(body),
             _ => None,
         };
-        let is_credits = reason.as_ref().is_some_and(|reason| reason.to_ascii_lowercase().contains("credit"));
+        let is_credits = reason.as_ref().is_some_and(|reason| {
+            let mut words = reason.split(|char: char| !char.is_ascii_alphabetic());
+            words.any(|word| word.get(..6).is_some_and(|start| start.eq_ignore_ascii_case("credit")))
+        });
         let (kind, advice) = match status {
             402 => (ApiKind::InsufficientCredits, "Buy credits or use fewer."),
             400 | 403 if is_credits => (ApiKind::InsufficientCredits, "Buy credits or use fewer."),

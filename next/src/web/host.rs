@@ -24,8 +24,6 @@ use crate::poll;
 const SECRETS: usize = 16;
 /// The shortest value of a header that is taken for a secret, in bytes.
 const SECRET: usize = 8;
-/// How deep the text of an error is looked for in its body.
-const DEPTH: u32 = 8;
 
 #[wasm_bindgen(module = "/src/web/platform.js")]
 extern "C" {
@@ -38,6 +36,8 @@ extern "C" {
     #[wasm_bindgen(js_name = isOnline)]
     fn is_online() -> bool;
     fn monotonic() -> f64;
+    #[wasm_bindgen(js_name = reasonOf)]
+    fn reason_of(body: &JsValue) -> Option<String>;
     #[wasm_bindgen(catch, js_name = headerPairs)]
     fn header_pairs(options: &JsValue) -> Result<JsValue, JsValue>;
     fn listen(begin: bool, changed: &Function);
@@ -286,27 +286,6 @@ fn answer_of(data: &JsValue) -> Answer<JsValue> {
     }
 }
 
-fn reason(body: &JsValue, depth: u32) -> Option<String> {
-    if let Some(text) = body.as_string() {
-        return Some(text);
-    }
-    if depth == 0 || !body.is_object() {
-        return None;
-    }
-    if Array::is_array(body) {
-        return reason(&get(body, "0"), depth - 1);
-    }
-    if let Some(detail) = convert::text(body, "detail") {
-        return Some(detail);
-    }
-    let keys = js_sys::Object::keys(body.unchecked_ref::<js_sys::Object>()).sort();
-    keys.iter().find_map(|key| {
-        let name = key.as_string()?;
-        let text = reason(&get(body, &name), depth - 1)?;
-        Some(format!("{name}: {text}"))
-    })
-}
-
 impl Host for WebHost {
     type Value = JsValue;
     type Headers = WebHeaders;
@@ -338,7 +317,7 @@ impl Host for WebHost {
     }
 
     fn reason(&self, body: &JsValue) -> Option<String> {
-        reason(body, DEPTH)
+        reason_of(body)
     }
 
     fn with_webhook_url(&self, request: &str, url: &str) -> String {

@@ -3,7 +3,7 @@
 use gloo_net::http::{Headers, Response};
 use js_sys::{Array, Function};
 use wasm_bindgen::prelude::*;
-use web_sys::{AbortController, RequestCache, RequestInit, RequestRedirect};
+use web_sys::{AbortSignal, RequestInit};
 
 use super::convert::{get, number};
 use super::journal::settled;
@@ -11,16 +11,20 @@ use crate::host::{Answer, Body, Reply, Request, Unusable};
 
 #[wasm_bindgen(module = "/src/web/platform.js")]
 extern "C" {
-    #[wasm_bindgen(js_name = takesCache)]
-    fn takes_cache() -> bool;
     #[wasm_bindgen(js_name = codeOf)]
     fn code_of(thrown: &JsValue) -> Option<String>;
     #[wasm_bindgen(catch, js_name = readAnswer)]
     fn read_answer(answer: &web_sys::Response, charges: bool) -> Result<JsValue, JsValue>;
-    #[wasm_bindgen(js_name = abortWhenLeft)]
-    fn abort_when_left(controller: &AbortController);
-    #[wasm_bindgen(js_name = keepWhenLeft)]
-    fn keep_when_left(controller: &AbortController);
+    #[wasm_bindgen(js_name = requestInit)]
+    fn request_init(method: &str, headers: &web_sys::Headers, body: Option<&str>, signal: &AbortSignal) -> RequestInit;
+
+    type Abort;
+    #[wasm_bindgen(constructor, catch)]
+    fn new(is_read: bool) -> Result<Abort, JsValue>;
+    #[wasm_bindgen(method, getter, structural)]
+    fn signal(this: &Abort) -> AbortSignal;
+    #[wasm_bindgen(method, structural)]
+    fn over(this: &Abort, complete: bool);
 }
 
 #[wasm_bindgen]
@@ -61,21 +65,15 @@ pub fn headers(pairs: &Array) -> Result<Headers, Unusable<JsValue>> {
     Ok(headers)
 }
 
-/// Aborts a request when it is given up. One whose answer is complete is not aborted: that would cost 0.1 ms in Node.
-struct Abort {
-    controller: AbortController,
-    is_read: bool,
+/// A request that is aborted when it is given up.
+struct InFlight {
+    abort: Abort,
     complete: bool,
 }
 
-impl Drop for Abort {
+impl Drop for InFlight {
     fn drop(&mut self) {
-        if self.is_read {
-            keep_when_left(&self.controller);
-        }
-        if !self.complete {
-            self.controller.abort();
-        }
+        self.abort.over(self.complete);
     }
 }
 
@@ -83,20 +81,12 @@ impl Drop for Abort {
 pub async fn send(request: Request<'_>, headers: Headers, idempotent: bool, injected: Option<&Function>) -> Reply<JsValue> {
     let charges = request.endpoint.charges().is_some();
     let failed = |cause: JsValue| Reply::Failed { code: code_of(&cause), cause: Some(cause) };
-    let controller = match AbortController::new() {
-        Ok(controller) => controller,
+    let mut in_flight = match Abort::new(!charges) {
+        Ok(abort) => InFlight { abort, complete: false },
         Err(thrown) => return failed(thrown),
     };
-    let init = RequestInit::new();
-    init.set_method(request.endpoint.method());
-    init.set_redirect(RequestRedirect::Manual);
-    init.set_signal(Some(&controller.signal()));
-    if takes_cache() {
-        init.set_cache(RequestCache::NoStore);
-    }
-    if let Some(body) = request.body {
+    if request.body.is_some() {
         headers.set("content-type", "application/json");
-        init.set_body(&JsValue::from_str(body));
     }
     if let Some(operation) = request.operation
         && idempotent
@@ -104,7 +94,7 @@ pub async fn send(request: Request<'_>, headers: Headers, idempotent: bool, inje
     {
         headers.set("idempotency-key", operation);
     }
-    init.set_headers(&headers.into_raw());
+    let init = request_init(request.endpoint.method(), &headers.into_raw(), request.body, &in_flight.abort.signal());
     let unusable = |cause| {
         let advice = "is no URL that can be fetched; outside a page it must be absolute, and hold no login";
         Reply::Unusable(Unusable { field: "baseUrl", advice, cause })
@@ -116,10 +106,6 @@ pub async fn send(request: Request<'_>, headers: Headers, idempotent: bool, inje
     if !made.url().starts_with("http") {
         return unusable(None);
     }
-    let mut abort = Abort { controller, is_read: !charges, complete: false };
-    if abort.is_read {
-        abort_when_left(&abort.controller);
-    }
     let returned = match injected {
         Some(injected) => injected.call2(&JsValue::UNDEFINED, &JsValue::from_str(request.url), &init),
         None => fetch(&made.into()),
@@ -128,7 +114,7 @@ pub async fn send(request: Request<'_>, headers: Headers, idempotent: bool, inje
         Ok(response) if response.is_object() => Response::from(response.unchecked_into::<web_sys::Response>()),
         Ok(_) => return Reply::Failed { code: None, cause: None },
         Err(thrown) => {
-            abort.complete = true;
+            in_flight.complete = true;
             return failed(thrown);
         }
     };
@@ -136,7 +122,7 @@ pub async fn send(request: Request<'_>, headers: Headers, idempotent: bool, inje
         Ok(read) => read,
         Err(thrown) => return failed(thrown),
     };
-    abort.complete = !get(&read, "cut").is_truthy();
+    in_flight.complete = !get(&read, "cut").is_truthy();
     let json = get(&read, "json");
     let text = || get(&read, "text").as_string().unwrap_or_default();
     Reply::Answer(Answer {
@@ -144,7 +130,7 @@ pub async fn send(request: Request<'_>, headers: Headers, idempotent: bool, inje
         retry_after_ms: number(&read, "retryAfter"),
         body: if !json.is_undefined() {
             Body::Json(json)
-        } else if abort.complete {
+        } else if in_flight.complete {
             Body::Text(text())
         } else {
             Body::Cut(text())

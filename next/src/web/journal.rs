@@ -4,7 +4,6 @@ use js_sys::{Array, Promise};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 
-use super::convert::get;
 use crate::host::{JournalCall, JournalReply};
 
 #[wasm_bindgen(module = "/src/web/journal.js")]
@@ -15,6 +14,12 @@ extern "C" {
     /// The journal in IndexedDB.
     #[wasm_bindgen(js_name = indexedDbJournal)]
     pub fn indexed_db_journal() -> Journal;
+}
+
+#[wasm_bindgen(module = "/src/web/platform.js")]
+extern "C" {
+    #[wasm_bindgen(catch, js_name = replaceEntry)]
+    fn replace(journal: &Journal, id: &str, old: &str, entry: &str) -> Result<JsValue, JsValue>;
 }
 
 #[wasm_bindgen]
@@ -28,8 +33,6 @@ extern "C" {
     fn read(this: &Journal, id: &str) -> Result<JsValue, JsValue>;
     #[wasm_bindgen(method, catch, structural)]
     fn write(this: &Journal, id: &str, entry: &str) -> Result<JsValue, JsValue>;
-    #[wasm_bindgen(method, catch, structural)]
-    fn replace(this: &Journal, id: &str, old: &str, entry: &str) -> Result<JsValue, JsValue>;
     #[wasm_bindgen(method, catch, structural)]
     fn delete(this: &Journal, id: &str, entry: Option<&str>) -> Result<JsValue, JsValue>;
     #[wasm_bindgen(method, catch, structural)]
@@ -52,29 +55,23 @@ pub async fn settled(returned: Result<JsValue, JsValue>) -> Result<JsValue, JsVa
 /// # Errors
 /// What it threw.
 pub async fn call(journal: &Journal, call: JournalCall<'_>) -> Result<JournalReply, JsValue> {
+    let returned = settled(match call {
+        JournalCall::Create(id, entry) => journal.create(id, entry),
+        JournalCall::Read(id) => journal.read(id),
+        JournalCall::Write(id, entry) => journal.write(id, entry),
+        JournalCall::Replace(id, old, entry) => replace(journal, id, old, entry),
+        JournalCall::Delete(id, entry) => journal.delete(id, entry),
+        JournalCall::List(prefix) => journal.list(prefix),
+    })
+    .await?;
     Ok(match call {
-        JournalCall::Create(id, entry) => JournalReply::Done(settled(journal.create(id, entry)).await? == JsValue::TRUE),
-        JournalCall::Read(id) => JournalReply::Entry(settled(journal.read(id)).await?.as_string()),
-        JournalCall::Write(id, entry) => {
-            settled(journal.write(id, entry)).await?;
-            JournalReply::Done(true)
-        }
-        JournalCall::Replace(id, old, entry) if get(journal, "replace").is_function() => {
-            JournalReply::Done(settled(journal.replace(id, old, entry)).await? == JsValue::TRUE)
-        }
-        // A journal of the caller's without `replace`: another client may write between the two.
-        JournalCall::Replace(id, old, entry) => {
-            let same = settled(journal.read(id)).await?.as_string().as_deref() == Some(old);
-            if same {
-                settled(journal.write(id, entry)).await?;
-            }
-            JournalReply::Done(same)
-        }
+        JournalCall::Create(..) | JournalCall::Replace(..) => JournalReply::Done(returned == JsValue::TRUE),
         // One that says nothing has deleted.
-        JournalCall::Delete(id, entry) => JournalReply::Done(settled(journal.delete(id, entry)).await? != JsValue::FALSE),
-        JournalCall::List(prefix) => {
-            let keys = settled(journal.list(prefix)).await?;
-            let keys = if Array::is_array(&keys) { Array::from(&keys) } else { Array::new() };
+        JournalCall::Delete(..) => JournalReply::Done(returned != JsValue::FALSE),
+        JournalCall::Write(..) => JournalReply::Done(true),
+        JournalCall::Read(_) => JournalReply::Entry(returned.as_string()),
+        JournalCall::List(_) => {
+            let keys = if Array::is_array(&returned) { Array::from(&returned) } else { Array::new() };
             JournalReply::Keys(keys.iter().filter_map(|key| key.as_string()).collect())
         }
     })

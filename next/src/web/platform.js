@@ -16,9 +16,6 @@ export const hasTabs = () => inBrowser && !server;
  */
 export const pollsAtOnce = () => (agent === "Cloudflare-Workers" || globalThis.EdgeRuntime ? 0 : inBrowser ? 6 : 100);
 
-/** workerd refuses the option `cache` at older compatibility dates, and caches nothing anyway. */
-export const takesCache = () => agent !== "Cloudflare-Workers";
-
 export const isVisible = () => globalThis.document?.visibilityState !== "hidden";
 export const isOnline = () => globalThis.navigator?.onLine !== false;
 export const monotonic = () => performance.now();
@@ -36,12 +33,62 @@ export async function headerPairs({ apiId, apiKey, headers }) {
   return pairs;
 }
 
+/** Replaces an entry in a journal. Where a journal of the caller's cannot, another client may write between the two. */
+export function replaceEntry(journal, id, old, entry) {
+  if (typeof journal.replace === "function") return journal.replace(id, old, entry);
+  return (async () => {
+    const same = (await journal.read(id)) === old;
+    if (same) await journal.write(id, entry);
+    return same;
+  })();
+}
+
 /** The code by which a runtime names what failed; what was thrown may not even be readable. */
 export function codeOf(thrown) {
   try {
     const code = thrown?.code ?? thrown?.cause?.code ?? thrown?.cause?.message;
     return typeof code === "string" ? code : undefined;
   } catch {}
+}
+
+/* ---- requests ---- */
+
+/** What `fetch` is given: no redirect is followed, since the key would go along, and nothing is cached. */
+export function requestInit(method, headers, body, signal) {
+  const init = { method, headers, body, signal, redirect: "manual" };
+  // workerd refuses this option at older compatibility dates, and caches nothing anyway.
+  if (agent !== "Cloudflare-Workers") init.cache = "no-store";
+  return init;
+}
+
+// A page that goes to the back-forward cache with a read in flight would come back to an answer that never comes, or of long
+// ago: the read is aborted, and retried when the page is back. Charges go on.
+const reads = new Set();
+const abortReads = () => reads.forEach((read) => read.abort());
+
+/** Aborts a request that is given up. */
+export class Abort {
+  #controller = new AbortController();
+
+  constructor(isRead) {
+    if (!isRead) return;
+    if (!reads.size) globalThis.addEventListener?.("pagehide", abortReads);
+    reads.add(this);
+  }
+
+  get signal() {
+    return this.#controller.signal;
+  }
+
+  abort() {
+    this.#controller.abort();
+  }
+
+  /** The request is over. One whose answer is `complete` is not aborted: that would cost 0.1 ms in Node. */
+  over(complete) {
+    if (!complete) this.abort();
+    if (reads.delete(this) && !reads.size) globalThis.removeEventListener?.("pagehide", abortReads);
+  }
 }
 
 /* ---- answers ---- */
@@ -87,19 +134,16 @@ function retryAfter(answer) {
   } catch {}
 }
 
-/**
- * A page that goes to the back-forward cache with a read in flight would come back to an answer that never comes, or of long
- * ago: the read is aborted, and retried when the page is back. Charges go on.
- */
-const reads = new Set();
-const abortReads = () => reads.forEach((controller) => controller.abort());
-export function abortWhenLeft(controller) {
-  if (!reads.size) globalThis.addEventListener?.("pagehide", abortReads);
-  reads.add(controller);
-}
-export function keepWhenLeft(controller) {
-  reads.delete(controller);
-  if (!reads.size) globalThis.removeEventListener?.("pagehide", abortReads);
+/** The first text in the body of an error: `detail`, a list of texts, or texts for each field, then with the field's name. */
+export function reasonOf(body, depth = 8) {
+  if (typeof body === "string") return body;
+  if (!depth || typeof body !== "object" || !body) return;
+  if (Array.isArray(body)) return reasonOf(body[0], depth - 1);
+  if (typeof body.detail === "string") return body.detail;
+  for (const name of Object.keys(body).sort()) {
+    const reason = reasonOf(body[name], depth - 1);
+    if (reason !== undefined) return `${name}: ${reason}`;
+  }
 }
 
 /* ---- the page ---- */
