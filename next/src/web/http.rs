@@ -16,7 +16,7 @@ extern "C" {
     #[wasm_bindgen(catch, js_name = readAnswer)]
     fn read_answer(answer: &web_sys::Response, charges: bool) -> Result<JsValue, JsValue>;
     #[wasm_bindgen(js_name = requestInit)]
-    fn request_init(method: &str, headers: &web_sys::Headers, body: Option<&str>, signal: &AbortSignal) -> RequestInit;
+    fn request_init(method: &str, headers: &web_sys::Headers, body: Option<&str>) -> RequestInit;
 
     type Abort;
     #[wasm_bindgen(constructor, catch)]
@@ -32,7 +32,7 @@ extern "C" {
     // gloo-net's `send` leaves its promise pending for ever where the rejection is no `Error` of this realm, and where `fetch`
     // throws. This one is not async, since an async import does not catch what is thrown at once.
     #[wasm_bindgen(catch)]
-    fn fetch(request: &web_sys::Request) -> Result<JsValue, JsValue>;
+    fn fetch(request: &web_sys::Request, init: &RequestInit) -> Result<JsValue, JsValue>;
 }
 
 /// Makes headers from pairs of name and value.
@@ -94,7 +94,7 @@ pub async fn send(request: Request<'_>, headers: Headers, idempotent: bool, inje
     {
         headers.set("idempotency-key", operation);
     }
-    let init = request_init(request.endpoint.method(), &headers.into_raw(), request.body, &in_flight.abort.signal());
+    let init = request_init(request.endpoint.method(), &headers.into_raw(), request.body);
     let unusable = |cause| {
         let advice = "is no URL that can be fetched; outside a page it must be absolute, and hold no login";
         Reply::Unusable(Unusable { field: "baseUrl", advice, cause })
@@ -106,9 +106,14 @@ pub async fn send(request: Request<'_>, headers: Headers, idempotent: bool, inje
     if !made.url().starts_with("http") {
         return unusable(None);
     }
-    let returned = match injected {
-        Some(injected) => injected.call2(&JsValue::UNDEFINED, &JsValue::from_str(request.url), &init),
-        None => fetch(&made.into()),
+    let signal = in_flight.abort.signal();
+    let returned = if let Some(injected) = injected {
+        init.set_signal(Some(&signal));
+        injected.call2(&JsValue::UNDEFINED, &JsValue::from_str(request.url), &init)
+    } else {
+        let init = RequestInit::new();
+        init.set_signal(Some(&signal));
+        fetch(&made.into(), &init)
     };
     let response = match settled(returned).await {
         Ok(response) if response.is_object() => Response::from(response.unchecked_into::<web_sys::Response>()),

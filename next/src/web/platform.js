@@ -53,9 +53,12 @@ export function codeOf(thrown) {
 
 /* ---- requests ---- */
 
-/** What `fetch` is given: no redirect is followed, since the key would go along, and nothing is cached. */
-export function requestInit(method, headers, body, signal) {
-  const init = { method, headers, body, signal, redirect: "manual" };
+/**
+ * What a request is made of: no redirect is followed, since the key would go along, and nothing is cached. The signal is
+ * given to `fetch` alone: Node keeps the signal of a request that is never sent until its event loop turns.
+ */
+export function requestInit(method, headers, body) {
+  const init = { method, headers, body, redirect: "manual" };
   // workerd refuses this option at older compatibility dates, and caches nothing anyway.
   if (agent !== "Cloudflare-Workers") init.cache = "no-store";
   return init;
