@@ -296,7 +296,9 @@ impl Truth {
                 if old.as_ref().is_some_and(|old| old.is_bound() && (!new.is_bound() || new.job() != old.job())) {
                     self.violated(|| format!("the journal forgets the job of {id}"));
                 }
-                if new.is_bound() && !self.is_rightful(id, new.job(), new.is_render(), Some(&owner), engine) {
+                // One that was bound to the job before was judged then.
+                let known = old.is_some_and(|old| old.is_bound() && old.job() == new.job());
+                if new.is_bound() && !known && !self.is_rightful(id, new.job(), new.is_render(), Some(&owner), engine) {
                     self.violated(|| format!("the journal binds {id} to {}, for which it was not charged", new.job()));
                 }
             }
@@ -359,10 +361,12 @@ impl Truth {
                     matches!(&logged.event, Event::Warning { code: "late_answer", operation: Some(about), job_id: Some(of), .. }
                         if about == id && of == job)
                 });
-                if fetch.discarded_at.is_none() {
+                // Under an id that was discarded though it was charged, the former attempt's job may have been settled.
+                let reused = operation.fetches.iter().any(Fetch::was_discarded_wrongly);
+                if fetch.discarded_at.is_none() && !reused {
                     broken = Some(format!("the answer to {id} named {job}, and the journal has {entry:?}"));
                 } else if !warned {
-                    broken = Some(format!("{id} was discarded and charged for {job}, without a warning"));
+                    broken = Some(format!("{id} was discarded and is charged for {job}, without a warning"));
                 }
             }
         }
@@ -458,6 +462,11 @@ impl Fetch {
     /// The job that its answer named before that time.
     pub fn named_before(&self, now: f64) -> Option<&str> {
         self.named.as_deref().filter(|_| self.answered_at.is_some_and(|at| at < now))
+    }
+
+    /// Whether somebody discarded its attempt though it was charged: its job may come back under the same id.
+    pub const fn was_discarded_wrongly(&self) -> bool {
+        self.discarded_at.is_some() && !self.charges.is_empty()
     }
 
     /// Whether the answer was another's.

@@ -436,7 +436,7 @@ impl Sim {
             let asked = match &rendered {
                 Some(rendered) => *rendered == id,
                 None => {
-                    known.fetches.iter().any(crate::truth::Fetch::is_crossed)
+                    known.fetches.iter().any(|fetch| fetch.is_crossed() || fetch.was_discarded_wrongly())
                         || request.is_some_and(|request| request["name"] == job["name"])
                 }
             };
