@@ -373,8 +373,8 @@ impl<H: Host> Client<H> {
                 let [id] = self.host().members(body, ["id"]);
                 id.text().and_then(|id| api::job_id(id).ok())
             }
-            Body::Cut(text) => charge::salvage(text),
-            Body::Text(_) => None,
+            // Where the answer gave no length, nothing says that it was cut off.
+            Body::Cut(text) | Body::Text(text) => charge::salvage(text),
         };
         // The answer to a render may be empty; about another job it is somebody else's.
         let empty = matches!(&answer.body, Body::Text(text) if text.trim().is_empty());

@@ -99,8 +99,7 @@ impl Post {
         let uuid = |id: &str| is_uuid(id).then(|| id.to_ascii_lowercase());
         let named = match &answer.body {
             Body::Json(body) => body["id"].as_str().and_then(uuid),
-            Body::Cut(text) => salvage(text),
-            Body::Text(_) => None,
+            Body::Cut(text) | Body::Text(text) => salvage(text),
         };
         let empty = match &answer.body {
             Body::Json(_) => true,

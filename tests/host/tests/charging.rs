@@ -608,6 +608,9 @@ fn only_the_id_of_the_outermost_object_of_a_cut_off_answer_is_salvaged() {
     let cut_after = |text: &str| cut(201, text);
     for (reply, bound) in [
         (cut_after(&format!(r#"{{"id":"{ID}","sta"#)), true),
+        // Without a length, nothing says that it was cut off.
+        (text(201, &format!(r#"{{"id":"{ID}","sta"#)), true),
+        (text(201, &format!(r#"{{"variables":{{"id":"{ID}"}},"sta"#)), false),
         (cut_after(&format!(r#"{{"status":"pending","variables":{{"id":"{OTHER}"}},"id":"{ID}""#)), true),
         (cut_after(&format!(r#"{{"id":"{}"#, &ID[..30])), false),
         (cut_after(&format!(r#"{{"variables":{{"id":"{ID}"}},"sta"#)), false),

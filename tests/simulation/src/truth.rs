@@ -479,11 +479,10 @@ impl Fetch {
 fn named(answer: &Answer<Value>) -> Option<String> {
     match &answer.body {
         Body::Json(body) => Some(body["id"].as_str()?.to_owned()),
-        Body::Cut(text) => {
+        Body::Cut(text) | Body::Text(text) => {
             let (id, rest) = text.strip_prefix(r#"{"id":""#)?.split_at_checked(36)?;
             rest.starts_with('"').then(|| id.to_owned())
         }
-        Body::Text(_) => None,
     }
 }
 
