@@ -79,7 +79,10 @@ async function load(given) {
       if (!given.ok || /html/.test(type)) throw new Error(`the answer was ${given.status} ${type ?? ""}`);
       given = await given.arrayBuffer();
     }
-    initSync({ module: given instanceof WebAssembly.Module ? given : await WebAssembly.compile(given) });
+    const module = given instanceof WebAssembly.Module ? given : await WebAssembly.compile(given);
+    // The glue keeps the first module that it is given, whatever that is.
+    if (!WebAssembly.Module.exports(module).some(({ name }) => name === "core_new")) throw new Error("it is another WebAssembly");
+    initSync({ module });
     loaded = true;
   } catch (cause) {
     const words = cause?.message ?? cause;
