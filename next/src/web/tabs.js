@@ -67,10 +67,14 @@ export class Tabs {
     await new Promise((go) => setTimeout(go, REPLY));
   }
 
+  // Any script of the origin may post anything here.
   #received(data) {
     const { id, status, at } = data ?? {};
     this.#alone = false;
-    if (status) return this.#hear(id, at, data);
+    if (status) {
+      if (typeof id === "string" && typeof at === "number") this.#hear(id, at, data);
+      return;
+    }
     const turn = this.#turns.get(id);
     if (turn?.answer) this.#channel.postMessage(turn.answer);
   }
