@@ -19,13 +19,14 @@ const map = {
 const full = async () => {
   throw Object.assign(new Error("The quota has been exceeded."), { name: "QuotaExceededError" });
 };
-/** Journals by their names; each keeps what it keeps for as long as the runtime lives. */
-const JOURNALS = {
+/** Journals by their names; each keeps what it keeps for as long as the runtime lives. `sent` are the methods of the requests. */
+const journals = (sent) => ({
   memory: "memory",
   map,
   forbidden: { create: full, read: full, write: full, delete: full, list: full },
   "full after the first": { ...map, write: full },
-};
+  "full after a charge": { ...map, write: (...given) => (sent.includes("POST") ? full() : map.write(...given)) },
+});
 
 /** What watching a job yields. */
 async function watched(jobs, ...given) {
@@ -69,7 +70,7 @@ export async function act(library, { client, journal = "memory", listed, listedB
   const events = [];
   const jobs = new TemplateJobs({
     ...client,
-    journal: JOURNALS[journal],
+    journal: journals(sent)[journal],
     fetch: (url, init) => {
       sent.push(init.method);
       around.jump();

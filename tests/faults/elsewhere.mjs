@@ -2,12 +2,12 @@
 // A test is named by a part of its name; `matrix.test.mjs` checks that it is there.
 
 const OPERATIONS = "tests/faults/operations.test.mjs";
-const CORE = "src/client/tests.rs";
+const POLLING = "tests/host/tests/polling.rs";
 const ENGINES = "tests/engines/charges.test.mjs";
 
 export const ELSEWHERE = [
   { n: 2, fault: "nothing was sent, and no code proves it", held: [["tests/faults/table.mjs", 'fault: "connection refused"']], word: "row 1 in workerd" },
-  { n: 3, fault: "offline before the request", held: [[OPERATIONS, "3_a_machine_that_is_offline_sends_no_charge"], [ENGINES, "_offline_no_charge_is_sent"]] },
+  { n: 3, fault: "offline before the request", held: [[OPERATIONS, "3_a_machine_that_says_it_is_offline_charges_once"], [ENGINES, "_offline_a_charge_is_sent"]] },
   { n: 24, fault: "committed after the client's timeout", held: [[OPERATIONS, "24_a_charge_that_is_committed_after_everybody_stopped_waiting"]] },
   { n: 25, fault: "an answer twice, or another's", held: [[OPERATIONS, "25_an_answer_that_comes_twice"], [OPERATIONS, "25_an_answer_about_another_job"]] },
   { n: 26, fault: "the clock jumps", held: [[OPERATIONS, "_by_a_day_with_each_request_ends_no_wait"], ["tests/simulation/tests/short.rs", "ten_thousand_operations_are_never_paid_twice"]] },
@@ -25,7 +25,7 @@ export const ELSEWHERE = [
   { n: 38, fault: "webhooks twice, out of order", held: [[OPERATIONS, "38_webhooks_that_come_twice"]] },
   { n: 39, fault: "a webhook before the answer", held: [[OPERATIONS, "39_a_webhook_that_comes_before_the_answer"]] },
   { n: 40, fault: "a webhook that is forged, unknown, or of 10 MB", held: [[OPERATIONS, "40_a_webhook_that_nobody_asked_for"], [OPERATIONS, "40_a_forged_webhook_with_a_job_that_does_not_exist"], [OPERATIONS, "40_a_forged_webhook_with_the_job_of_another"], [OPERATIONS, "40_a_webhook_of_10_mb"]] },
-  { n: 41, fault: "the tab is hidden, frozen, resumed", held: [[CORE, "a_hidden_page_looks_at_most_once_a_minute_and_at_once_when_shown"], [CORE, "offline_is_waited_out_without_a_request"]] },
+  { n: 41, fault: "the tab is hidden, frozen, resumed", held: [[POLLING, "a_hidden_page_polls_at_most_once_a_minute_and_at_once_when_shown"], [POLLING, "offline_is_polled_at_the_longest_interval"]] },
   { n: 42, fault: "the page comes back from the cache", held: [[ENGINES, "_a_page_that_comes_back_looks_at_once"]], word: "there is no stream to close; it looks again" },
   { n: 43, fault: "a reload in the middle of a POST", held: [[ENGINES, "_a_charge_that_a_reload_interrupted_is_known_and_never_sent_again"]] },
   { n: 44, fault: "two tabs, one operation", held: [[ENGINES, "_two_tabs_with_one_operation_are_one_post_and_one_job"]] },
