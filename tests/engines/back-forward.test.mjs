@@ -51,7 +51,8 @@ const waiting = (template) => `
       ends.catch(() => {});
     },
     looks: () => looks,
-    answers: () => answers,
+    // Whether it has polled, and no request is in flight and no lock held: such a page is kept out by Firefox.
+    rests: async () => answers > 0 && answers === looks.length && !(await navigator.locks.query()).held.length,
     // Only Chromium tells what kept a page out.
     shown: () => ({ shown, reasons: performance.getEntriesByType("navigation")[0].notRestoredReasons ?? null }),
     seen: () => seen,
@@ -68,7 +69,7 @@ async function withWaiting(engine, use) {
     await browser.visit(`${stage.url}/${path}`);
     await browser.act("wait");
     const looks = async () => (await browser.act("looks")).length;
-    await until(() => browser.act("answers"));
+    await until(() => browser.act("rests"));
     await use({ browser, stage, looks, elsewhere: `${stage.url}/${path.replace("index", "elsewhere")}` });
     assert.deepEqual(await browser.errors(), []);
   } finally {
