@@ -500,7 +500,7 @@ export class TemplateJobs {
   get(id, options) {
     return this.#run(READ, options, ({ timeout }) => {
       if (typeof id !== "string") throw problem("InvalidRequestError", "id must be the UUID of a job", { field: "id" });
-      return { timeout, run: (core, number) => core.get(number, lower(id), timeout) };
+      return { timeout, run: (core, number) => core.read(number, "get", lower(id), timeout) };
     });
   }
 
@@ -537,11 +537,11 @@ export class TemplateJobs {
   }
 
   templates(options) {
-    return this.#run(READ, options, ({ timeout }) => ({ timeout, run: (core, number) => core.templates(number, timeout) }));
+    return this.#run(READ, options, ({ timeout }) => ({ timeout, run: (core, number) => core.read(number, "templates", undefined, timeout) }));
   }
 
   remainingCredits(options) {
-    return this.#run(READ, options, ({ timeout }) => ({ timeout, run: (core, number) => core.remainingCredits(number, timeout) }));
+    return this.#run(READ, options, ({ timeout }) => ({ timeout, run: (core, number) => core.read(number, "remainingCredits", undefined, timeout) }));
   }
 
   estimate(question) {

@@ -196,8 +196,7 @@ impl<H: Host> Client<H> {
     /// # Errors
     /// `InvalidRequest`, `Api`, `Connection`.
     pub async fn get(&self, id: &str, timeout: Option<f64>) -> Outcome<H::Value> {
-        let id = crate::api::job_id(id)?;
-        self.read(Endpoint::Get, &id, timeout).await
+        self.fetch(Endpoint::Get, Some(id), timeout).await
     }
 
     /// The account's templates: a JSON array.
@@ -205,7 +204,7 @@ impl<H: Host> Client<H> {
     /// # Errors
     /// `Api`, `Connection`.
     pub async fn templates(&self, timeout: Option<f64>) -> Outcome<H::Value> {
-        self.read(Endpoint::Templates, "", timeout).await
+        self.fetch(Endpoint::Templates, None, timeout).await
     }
 
     /// The account's balance, in credits.
@@ -213,9 +212,15 @@ impl<H: Host> Client<H> {
     /// # Errors
     /// `Api`, `Connection`.
     pub async fn remaining_credits(&self, timeout: Option<f64>) -> Result<f64, Error<H::Value>> {
-        let body = self.read(Endpoint::RemainingCredits, "", timeout).await?;
+        let body = self.fetch(Endpoint::RemainingCredits, None, timeout).await?;
         // It was checked when it was read.
         Ok(self.remaining_credits_of(&body).unwrap_or_default())
+    }
+
+    /// What an endpoint that is read answers; `id` is a job's.
+    pub(crate) async fn fetch(&self, endpoint: Endpoint, id: Option<&str>, timeout: Option<f64>) -> Outcome<H::Value> {
+        let id = id.map(crate::api::job_id).transpose()?;
+        self.read(endpoint, &id.unwrap_or_default(), timeout).await
     }
 
     /// What a step is expected to cost, in credits, for a video of so many seconds.

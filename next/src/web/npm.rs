@@ -2,7 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
-use std::future::{Future, poll_fn};
+use std::future::{Future, poll_fn, ready};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
@@ -163,29 +163,30 @@ impl Core {
         // What the caller's `waitUntil` waits for ends with the charge, not with the call.
         let over = get(options, "over").dyn_into::<Function>().ok();
         let client = self.client.clone();
-        self.promise(call, async move {
-            let over = over.map(|over| -> Box<dyn FnOnce()> { Box::new(move || drop(over.call0(&JsValue::UNDEFINED))) });
-            client.charge(endpoint, id.as_deref(), request.as_deref(), charge, over).await
-        })
+        self.promise(
+            call,
+            Box::pin(async move {
+                let over = over.map(|over| -> Box<dyn FnOnce()> { Box::new(move || drop(over.call0(&JsValue::UNDEFINED))) });
+                client.charge(endpoint, id.as_deref(), request.as_deref(), charge, over).await
+            }),
+        )
     }
 
-    /// The job of that id.
-    pub fn get(&self, call: u32, id: String, timeout: Option<f64>) -> Promise {
+    /// One of the three reads: `what` is `get`, with the id of a job, `templates` or `remainingCredits`.
+    pub fn read(&self, call: u32, what: &str, id: Option<String>, timeout: Option<f64>) -> Promise {
+        let endpoint = match what {
+            "templates" => Endpoint::Templates,
+            "remainingCredits" => Endpoint::RemainingCredits,
+            _ => Endpoint::Get,
+        };
         let client = self.client.clone();
-        self.promise(call, async move { client.get(&id, timeout).await })
-    }
-
-    /// The account's templates.
-    pub fn templates(&self, call: u32, timeout: Option<f64>) -> Promise {
-        let client = self.client.clone();
-        self.promise(call, async move { client.templates(timeout).await })
-    }
-
-    /// The account's balance.
-    #[wasm_bindgen(js_name = remainingCredits)]
-    pub fn remaining_credits(&self, call: u32, timeout: Option<f64>) -> Promise {
-        let client = self.client.clone();
-        self.promise(call, async move { client.remaining_credits(timeout).await.map(JsValue::from_f64) })
+        self.promise(
+            call,
+            Box::pin(async move {
+                let read = client.fetch(endpoint, id.as_deref(), timeout).await?;
+                Ok(if endpoint == Endpoint::RemainingCredits { get(&read, "remaining_credits") } else { read })
+            }),
+        )
     }
 
     /// What a step is expected to cost.
@@ -197,28 +198,34 @@ impl Core {
                 let model = ModelVersion::read(&convert::member(&get(question, "model_version")))?;
                 self.client.estimate(step, number(question, "seconds").unwrap_or_default(), model)
             });
-        self.promise(call, async move { estimated.map(JsValue::from_f64) })
+        self.promise(call, Box::pin(ready(estimated.map(JsValue::from_f64))))
     }
 
     /// The open operations of the journal.
     pub fn pending(&self, call: u32) -> Promise {
         let client = self.client.clone();
-        self.promise(call, async move {
-            let open = client.pending().await?;
-            Ok(open.iter().map(operation_record).collect::<Array>().into())
-        })
+        self.promise(
+            call,
+            Box::pin(async move {
+                let open = client.pending().await?;
+                Ok(open.iter().map(operation_record).collect::<Array>().into())
+            }),
+        )
     }
 
     /// Looks again at an unknown operation.
     pub fn settle(&self, call: u32, operation: String, job_id: Option<String>) -> Promise {
         let client = self.client.clone();
-        self.promise(call, async move { Ok(operation_record(&client.settle(&operation, job_id.as_deref()).await?)) })
+        self.promise(
+            call,
+            Box::pin(async move { Ok(operation_record(&client.settle(&operation, job_id.as_deref()).await?)) }),
+        )
     }
 
     /// Closes an unknown operation.
     pub fn discard(&self, call: u32, operation: String) -> Promise {
         let client = self.client.clone();
-        self.promise(call, async move { client.discard(&operation).await.map(|()| JsValue::UNDEFINED) })
+        self.promise(call, Box::pin(async move { client.discard(&operation).await.map(|()| JsValue::UNDEFINED) }))
     }
 
     /// Waits for a job. `job` is the job as last seen, or undefined; `on_update` receives changes, and calls nothing at once.
@@ -237,7 +244,7 @@ impl Core {
             })
         });
         let job = job.is_object().then_some(job);
-        self.promise(call, self.client.poll(id, job, wait, on_update))
+        self.promise(call, Box::pin(self.client.poll(id, job, wait, on_update)))
     }
 
     /// Aborts a call. A charge that may have been sent runs on.
@@ -249,9 +256,8 @@ impl Core {
     }
 
     /// The promise of a call. It rejects with the record of an error; where the call was aborted, with undefined.
-    fn promise(&self, call: u32, work: impl Future<Output = Result<JsValue, Error<JsValue>>> + 'static) -> Promise {
-        let running =
-            Rc::new(Call { work: RefCell::new(Some(Box::pin(work))), aborted: Cell::new(false), waker: Cell::default() });
+    fn promise(&self, call: u32, work: Work) -> Promise {
+        let running = Rc::new(Call { work: RefCell::new(Some(work)), aborted: Cell::new(false), waker: Cell::default() });
         self.calls.borrow_mut().push((call, Rc::clone(&running)));
         promise(self.client.clone(), Rc::clone(&self.calls), call, running)
     }
