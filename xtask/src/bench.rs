@@ -4,13 +4,12 @@ mod load;
 mod watch;
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context as _, Result, bail};
 use serde_json::{Map, Value, json};
 
-use crate::pack::Source;
 use crate::shell::{self, step};
 use crate::sizes::{self, Size};
 use crate::test::debian::{self, CHROMIUM, NODE, NPM};
@@ -45,7 +44,7 @@ pub fn run(workspace: &Workspace, names: &[String]) -> Result<ExitCode> {
         bail!("there is no bench `{other}`; there are {}", known.join(", "));
     }
     if names.is_empty() || names.iter().any(|name| name != LOAD) {
-        pack::run(workspace, Source::Current)?;
+        pack::run(workspace)?;
         npm::install(workspace, BENCH)?;
     }
     let directory = workspace.target.join("bench");
@@ -60,11 +59,6 @@ pub fn run(workspace: &Workspace, names: &[String]) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The package that was packed last.
-fn packed(workspace: &Workspace) -> PathBuf {
-    Source::Current.package(workspace)
-}
-
 /// What earlier runs found; nothing where there was none or where it cannot be read.
 fn earlier(path: &Path) -> Map<String, Value> {
     let text = shell::read_text(path).unwrap_or_default();
@@ -73,7 +67,7 @@ fn earlier(path: &Path) -> Map<String, Value> {
 
 /// What a page loads to run one job to its end, with ours and with each peer, bundled and minified alike.
 fn size(workspace: &Workspace) -> Result<Value> {
-    let mut rows = vec![("custom-template-jobs".to_owned(), pack::page_size(workspace, &packed(workspace))?)];
+    let mut rows = vec![("custom-template-jobs".to_owned(), pack::page_size(workspace, &pack::package(workspace))?)];
     let entries = workspace.path(BENCH).join("size");
     for entry in fs::read_dir(&entries).with_context(|| format!("{} is missing", entries.display()))? {
         let path = entry?.path();
@@ -111,7 +105,7 @@ fn charges(workspace: &Workspace) -> Result<Value> {
     let project = workspace.target.join("bench").join("charges");
     let ours = project.join("node_modules").join("custom-template-jobs");
     shell::fresh_directory(&ours)?;
-    shell::copy_directory(&packed(workspace), &ours)?;
+    shell::copy_directory(&pack::package(workspace), &ours)?;
     shell::write_file(
         &project.join("package.json"),
         r#"{ "type": "module", "dependencies": { "custom-template-jobs": "*" } }"#,
@@ -180,7 +174,7 @@ fn timed(workspace: &Workspace, part: &str) -> Result<Value> {
 fn beside_the_peers(workspace: &Workspace) -> Result<()> {
     let ours = workspace.path(BENCH).join("node_modules").join("custom-template-jobs");
     shell::fresh_directory(&ours)?;
-    shell::copy_directory(&packed(workspace), &ours)
+    shell::copy_directory(&pack::package(workspace), &ours)
 }
 
 /// How often each client looks at a job and how late it sees the end: replayed over many, and seen over a few.

@@ -8,7 +8,6 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result, anyhow, bail};
 
-use crate::pack::Source;
 use crate::sandbox::{self, Sandbox};
 use crate::shell::{self, step};
 use crate::workspace::Workspace;
@@ -90,8 +89,8 @@ pub fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode> {
 }
 
 fn build_package(workspace: &Workspace) -> Result<PathBuf> {
-    let built = wasm::build_with_glue(workspace)?;
-    step("assemble the npm package", || pack::assemble(workspace, Source::Current, &built))
+    let built = wasm::build(workspace)?;
+    step("assemble the npm package", || pack::assemble(workspace, &built))
 }
 
 /// What the sandbox serves: the page, and beside it the package under the path that the page imports.

@@ -16,7 +16,6 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 
-use crate::pack::Source;
 use crate::toolchain::WASM_TARGET;
 use crate::workspace::Workspace;
 
@@ -28,8 +27,7 @@ cargo xtask <command>
   test [--all] [SUITE...]
                        what every change must pass, every suite with `--all`, or those that are named;
                        `test --list` names them
-                       after the word `next`: suites on the package of the next core, `node` where none is named
-  pack [next]          build the npm package (of the next core) and print its sizes and its path
+  pack                 build the npm package and print its sizes and its path
   bench [size|start|overhead|polling|charges|watch|load]...
                        measure beside the peers, and write target/bench/report.json
 ";
@@ -58,13 +56,11 @@ fn run(words: &[String]) -> Result<ExitCode> {
         }
         "test" => test::run(Workspace::find()?, &test::Options::parse(rest)?),
         "pack" => {
-            let source = match rest {
-                [] => Source::Current,
-                [word] if word == Source::NEXT => Source::Next,
-                _ => bail!("`cargo xtask pack` takes `{}` or no argument, got `{}`", Source::NEXT, rest.join(" ")),
-            };
+            if !rest.is_empty() {
+                bail!("`cargo xtask pack` takes no argument, got `{}`", rest.join(" "));
+            }
             toolchain::ensure(&[&WASM_TARGET])?;
-            let package = pack::run(&Workspace::find()?, source)?;
+            let package = pack::run(&Workspace::find()?)?;
             println!("{}", package.tarball.display());
             Ok(ExitCode::SUCCESS)
         }

@@ -18,43 +18,9 @@ use crate::workspace::Workspace;
 /// The hand-written class that people use.
 const FACADE: &str = "client.js";
 
-/// Most bytes of brotli that a page may load: what was reached. It is raised only by what an issue grants.
-const BUDGET: usize = 26_300;
-
-/// The library that a package is made of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Source {
-    /// The library at the root.
-    Current,
-    /// The next core, the workspace member `next/`.
-    Next,
-}
-
-impl Source {
-    /// What stands for [`Source::Next`] on the command line.
-    pub const NEXT: &str = "next";
-
-    /// The name of the library's package.
-    pub const fn library(self) -> &'static str {
-        match self {
-            Self::Current => "custom-template-jobs",
-            Self::Next => "custom-template-jobs-next",
-        }
-    }
-
-    /// Where the tarball and all that it is made of are put.
-    fn directory(self, workspace: &Workspace) -> PathBuf {
-        workspace.target.join(match self {
-            Self::Current => "npm",
-            Self::Next => Self::NEXT,
-        })
-    }
-
-    /// Where [`assemble`] puts the package.
-    pub fn package(self, workspace: &Workspace) -> PathBuf {
-        self.directory(workspace).join("package")
-    }
-}
+/// Most bytes of brotli that a page may load: what was reached, 92,425, and 1 KB. Work that makes the page smaller lowers
+/// it; it is raised only by what an issue grants.
+const BUDGET: usize = 93_449;
 
 /// A package that can be installed.
 #[derive(Debug, Clone)]
@@ -63,23 +29,26 @@ pub struct Package {
     pub tarball: PathBuf,
 }
 
+/// Where the tarball and all that it is made of are put.
+fn directory(workspace: &Workspace) -> PathBuf {
+    workspace.target.join("npm")
+}
+
+/// Where [`assemble`] puts the package.
+pub fn package(workspace: &Workspace) -> PathBuf {
+    directory(workspace).join("package")
+}
+
 /// Builds the tarball.
-pub fn run(workspace: &Workspace, source: Source) -> Result<Package> {
+pub fn run(workspace: &Workspace) -> Result<Package> {
     npm::install_tools(workspace)?;
-    let built = match source {
-        Source::Current => {
-            let built = wasm::build_with_glue(workspace)?;
-            step("shrink the wasm", || wasm::shrink(workspace, built))?
-        }
-        Source::Next => wasm::build_next(workspace, &source.directory(workspace).join("bindgen"))?,
-    };
-    let directory = step("assemble the npm package", || assemble(workspace, source, &built))?;
-    let tarball = step("npm pack", || pack(workspace, source))?;
+    let built = wasm::build(workspace)?;
+    let built = step("optimise the wasm", || wasm::shrink(workspace, built))?;
+    let directory = step("assemble the npm package", || assemble(workspace, &built))?;
+    let tarball = step("npm pack", || pack(workspace))?;
     let rows = measure(workspace, &directory, &built)?;
     println!("\n{}", sizes::table(&rows));
-    if source == Source::Current {
-        within_budget(rows.last().map_or(0, |(_, total)| total.brotli))?;
-    }
+    within_budget(rows.last().map_or(0, |(_, total)| total.brotli))?;
     Ok(Package { directory, tarball })
 }
 
@@ -91,14 +60,11 @@ fn within_budget(bytes: usize) -> Result<()> {
 }
 
 /// Puts the package together: the template with this workspace's version, the generated files, the licences.
-pub fn assemble(workspace: &Workspace, source: Source, built: &Built) -> Result<PathBuf> {
-    let package = source.package(workspace);
+pub fn assemble(workspace: &Workspace, built: &Built) -> Result<PathBuf> {
+    let package = package(workspace);
     shell::fresh_directory(&package)?;
     shell::copy_directory(&workspace.path("pkg-template"), &package)?;
-    let replaced = workspace.path("next/pkg-template");
-    if source == Source::Next && replaced.is_dir() {
-        shell::copy_directory(&replaced, &package)?;
-    }
+    shell::copy_directory(&workspace.path("next/pkg-template"), &package)?;
     let manifest = package.join("package.json");
     let text = with_version(&shell::read_text(&manifest)?, &workspace.version)?;
     shell::write_file(&manifest, text)?;
@@ -130,10 +96,10 @@ fn with_version(manifest: &str, version: &str) -> Result<String> {
 }
 
 /// npm gives every file the same time, so that the same files give the same tarball.
-fn pack(workspace: &Workspace, source: Source) -> Result<PathBuf> {
-    let directory = source.directory(workspace);
+fn pack(workspace: &Workspace) -> Result<PathBuf> {
+    let directory = directory(workspace);
     let tarball = directory.join(format!("custom-template-jobs-{}.tgz", workspace.version));
-    let mut command = npm::npm(&source.package(workspace));
+    let mut command = npm::npm(&package(workspace));
     command.args(["pack", "--silent", "--pack-destination"]).arg(&directory);
     shell::read(&mut command)?;
     if !tarball.is_file() {
@@ -191,19 +157,6 @@ pub fn bundle(workspace: &Workspace, entry: &Path) -> Result<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// wasm-bindgen reads scripts only below the crate that imports them, so both cores have them until one is left.
-    #[test]
-    fn the_scripts_that_both_cores_have_are_the_same() {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-        let scripts =
-            ["web/journal.js", "web/operation.js", "web/redact.js", "web/snapshot.js"].map(|name| format!("src/{name}"));
-        let facade = ["options.js", "webhook.js"].map(|name| (format!("src/web/{name}"), format!("pkg-template/{name}")));
-        for (today, next) in scripts.map(|name| (name.clone(), name)).into_iter().chain(facade) {
-            let read = |path: &Path| shell::read_text(path).expect("it is there");
-            assert!(read(&root.join(&today)) == read(&root.join("next").join(&next)), "{today}");
-        }
-    }
 
     #[test]
     fn a_page_that_weighs_more_than_the_budget_is_not_packed() {

@@ -14,7 +14,6 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
-use crate::pack::Source;
 use crate::shell;
 use crate::toolchain::{self, WASM_TARGET};
 use crate::workspace::Workspace;
@@ -25,8 +24,6 @@ use suites::{Lab, SUITES, Suite, When};
 pub struct Options {
     /// Print the names of the suites and run none.
     list: bool,
-    /// The library whose package the suites use.
-    source: Source,
     /// Run every suite, and not only what every change must pass.
     all: bool,
     /// The suites that were asked for by name; then no other runs.
@@ -35,11 +32,7 @@ pub struct Options {
 
 impl Options {
     pub fn parse(words: &[String]) -> Result<Self> {
-        let (source, words) = match words.split_first() {
-            Some((word, rest)) if word == Source::NEXT => (Source::Next, rest),
-            _ => (Source::Current, words),
-        };
-        let mut options = Self { list: false, source, all: false, named: Vec::new() };
+        let mut options = Self { list: false, all: false, named: Vec::new() };
         for word in words {
             match word.as_str() {
                 "--all" => options.all = true,
@@ -49,9 +42,6 @@ impl Options {
                 }
                 other => bail!("there is no suite `{other}`; `cargo xtask test --list` names them"),
             }
-        }
-        if source == Source::Next && options.named.is_empty() && !options.all && !options.list {
-            options.named.push("node".to_owned());
         }
         Ok(options)
     }
@@ -76,7 +66,7 @@ pub fn run(workspace: Workspace, options: &Options) -> Result<ExitCode> {
     }
 
     toolchain::ensure(&[&WASM_TARGET])?;
-    let mut lab = Lab::new(workspace, options.source);
+    let mut lab = Lab::new(workspace);
     let mut results = Vec::new();
     for suite in suites {
         println!("\n== {}: {}", suite.name, suite.what);
@@ -116,13 +106,6 @@ mod tests {
         let words: Vec<String> = words.iter().map(|&word| word.to_owned()).collect();
         let options = Options::parse(&words).expect("it is right");
         SUITES.iter().filter(|suite| options.asks_for(suite)).map(|suite| suite.name).collect()
-    }
-
-    #[test]
-    fn the_package_of_the_next_core_is_tested_in_node_unless_suites_are_named() {
-        assert_eq!(asked(&["next"]), ["node"]);
-        assert_eq!(asked(&["next", "faults", "node"]), ["node", "faults"]);
-        assert!(Options::parse(&["node".to_owned(), "next".to_owned()]).is_err(), "`next` comes first");
     }
 
     #[test]

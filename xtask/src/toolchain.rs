@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context as _, Result, bail};
 
 use crate::shell::{self, step};
-use crate::wasm::plain::TARGET;
+use crate::wasm::TARGET;
 use crate::workspace;
 
 /// A part of the toolchain.

@@ -1,49 +1,29 @@
-//! What becomes of the library between rustc and the npm package: glue, fewer and shorter parts, optimisation.
-//!
-//! The order matters. rustc keeps the function names and the linker its relocations, which [`cut`] needs; wasm-bindgen
-//! resolves what the library imports, which [`join`] needs; and `wasm-opt` drops the names together with all that is dead
-//! by then.
+//! From the library to the wasm and the scripts of the npm package, by standard tools: cargo, wasm-bindgen, `wasm-opt`.
 
-pub mod plain;
-mod reach;
-
-use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write as _;
-use std::path::Path;
+use std::io::BufReader;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, bail};
-use walrus::{FunctionBuilder, FunctionId, FunctionKind, Module, ModuleConfig};
+use serde_json::Value;
+use wasm_bindgen_cli_support::Bindgen;
 
-use self::plain::Library;
 use crate::shell::{self, step};
-use crate::workspace::Workspace;
+use crate::workspace::{LIBRARY, Workspace};
 
-/// The name that cargo gives the library's file, and wasm-bindgen its outputs.
+/// The only target of WebAssembly that browsers and edge workers run.
+pub const TARGET: &str = "wasm32-unknown-unknown";
+
+/// What the names of wasm-bindgen's outputs begin with.
 const STEM: &str = "custom_template_jobs";
-
-/// The script that hands the wasm what it imports.
-const GLUE: &str = "custom_template_jobs_bg.js";
 
 /// The wasm.
 pub const WASM: &str = "custom_template_jobs_bg.wasm";
 
-/// The hand-written scripts beside the Rust code, from which the wasm imports: the package holds them under their own names.
-const SNIPPETS: [&str; 9] = [
-    "values.js",
-    "plumbing.js",
-    "tabs.js",
-    "journal.js",
-    "snapshot.js",
-    "operation.js",
-    "webhook.js",
-    "redact.js",
-    "options.js",
-];
-
 /// The script that holds the wasm for the entry `inline`.
 pub const INLINE: &str = "custom_template_jobs_bg.base64.js";
 
-/// What the npm package holds of a library: the wasm, and the scripts from which it imports.
+/// What the npm package holds of the library: the wasm, and the scripts from which it imports.
 #[derive(Debug)]
 pub struct Built {
     pub wasm: Vec<u8>,
@@ -67,302 +47,157 @@ impl Script {
     }
 }
 
-/// Compiles the next core, the workspace member `next/`, for the npm package.
-pub fn build_next(workspace: &Workspace, directory: &Path) -> Result<Built> {
-    let library = Library {
-        package: "custom-template-jobs-next",
-        features: &["npm"],
-        default_features: false,
-        profile: "next",
-        flags: &[],
-    };
-    let output = plain::build(workspace, &library, STEM, directory)?;
-    step("optimise the wasm", || plain::optimise(workspace, &output))?;
-    let snippets = plain::flatten_snippets(&output)?;
-    Ok(Built {
-        wasm: shell::read_file(&output.wasm)?,
-        glue: Script::read(directory, &format!("{STEM}.js"))?,
-        snippets: snippets.iter().map(|name| Script::read(directory, name)).collect::<Result<_>>()?,
+/// Compiles the library and writes its glue. Enough to run; [`shrink`] makes it small.
+pub fn build(workspace: &Workspace) -> Result<Built> {
+    let linked = step("build the library for WebAssembly", || compile(workspace))?;
+    step("write the glue", || {
+        let directory = directory(workspace);
+        shell::fresh_directory(&directory)?;
+        let mut bindgen = Bindgen::new();
+        bindgen.input_path(linked).typescript(false).remove_producers_section(true);
+        bindgen.web(true)?.out_name(STEM).omit_default_module_path(true).generate(&directory)?;
+        let glue = format!("{STEM}.js");
+        let snippets = flatten_snippets(&directory, &glue)?;
+        Ok(Built {
+            wasm: shell::read_file(&directory.join(WASM))?,
+            glue: Script::read(&directory, &glue)?,
+            snippets: snippets.iter().map(|name| Script::read(&directory, name)).collect::<Result<_>>()?,
+        })
     })
-}
-
-/// Compiles the library and joins it to its scripts. Enough to run; [`shrink`] makes it small.
-pub fn build_with_glue(workspace: &Workspace) -> Result<Built> {
-    let linked = step("build the library for WebAssembly", || {
-        plain::compile(
-            workspace,
-            &Library {
-                package: "custom-template-jobs",
-                features: &["npm"],
-                default_features: true,
-                profile: "npm",
-                flags: FLAGS,
-            },
-        )
-    })?;
-    let linked = step("cut what only panics reach", || {
-        let directory = workspace.target.join("npm");
-        std::fs::create_dir_all(&directory)?;
-        let path = directory.join(STEM).with_extension("wasm");
-        shell::write_file(&path, cut(&shell::read_file(&linked)?)?)?;
-        Ok(path)
-    })?;
-    step("write the glue", || bind(workspace, &linked))
 }
 
 /// The wasm at its smallest.
 pub fn shrink(workspace: &Workspace, built: Built) -> Result<Built> {
-    Ok(Built { wasm: optimise(workspace, &built.wasm)?, ..built })
+    let wasm = directory(workspace).join(WASM);
+    wasm_opt(workspace, &wasm)?;
+    Ok(Built { wasm: shell::read_file(&wasm)?, ..built })
 }
 
-/// The relocations are what [`reach`] reads. A stack of 64 KB is hundreds of our frames deep, and what lies behind it has
-/// shorter addresses. The threshold is the measured one: `opt-level = 2` with it is 7 % smaller than "z", which inlines
-/// too little where a call costs more than the body, and 6 % smaller than the default of 225.
-const FLAGS: &[&str] = &["-Clink-arg=--emit-relocs", "-Clink-arg=-zstack-size=65536", "-Cllvm-args=-inline-threshold=40"];
-
-fn bind(workspace: &Workspace, linked: &Path) -> Result<Built> {
-    let out = workspace.target.join("npm").join("bindgen");
-    shell::fresh_directory(&out)?;
-    plain::bindgen(linked).bundler(true)?.generate(&out)?;
-    let mut module = parse(&shell::read_file(&out.join(WASM))?)?;
-    let glue = Script { name: GLUE.to_owned(), text: join(&mut module)? };
-    let scripts = workspace.path("src/web");
-    let snippets = SNIPPETS.iter().map(|name| Script::read(&scripts, name)).collect::<Result<_>>()?;
-    Ok(Built { wasm: module.emit_wasm(), glue, snippets })
+/// Where wasm-bindgen writes.
+fn directory(workspace: &Workspace) -> PathBuf {
+    workspace.target.join("npm").join("bindgen")
 }
 
-/// The module under which the wasm imports everything, in as few bytes as may be.
-const IMPORTS: &str = "a";
-
-/// Gives short names to what the wasm imports, and writes the script that hands it over. wasm-bindgen's own script has
-/// nothing to add: what passes is numbers, which need no conversion, and its exports for other types are left out.
-fn join(module: &mut Module) -> Result<String> {
-    let idle: Vec<_> =
-        module.exports.iter().filter(|export| export.name.starts_with("__")).map(walrus::Export::id).collect();
-    for id in idle {
-        module.exports.delete(id);
-    }
-    walrus::passes::gc::run(module);
-
-    let mut found: BTreeMap<&str, Vec<String>> = BTreeMap::new();
-    let mut names = short_names();
-    let mut entries = Vec::new();
-    for import in module.imports.iter_mut() {
-        let Some(script) = SNIPPETS.into_iter().find(|script| import.module.ends_with(&format!("/{script}"))) else {
-            bail!("the wasm imports `{}` from `{}`, which is none of {SNIPPETS:?}", import.name, import.module);
-        };
-        let short = names.next().context("there are more imports than short names")?;
-        entries.push(format!("{short}: {}", import.name));
-        found.entry(script).or_default().push(std::mem::replace(&mut import.name, short));
-        IMPORTS.clone_into(&mut import.module);
-    }
-    let mut glue = String::from("// What the WebAssembly imports, by the short names that it has there. Generated.\n\n");
-    for (script, names) in found {
-        writeln!(glue, "import {{ {} }} from \"./{script}\";", names.join(", "))?;
-    }
-    writeln!(glue, "\nexport const imports = {{ {IMPORTS}: {{ {} }} }};", entries.join(", "))?;
-    Ok(glue)
-}
-
-/// Names of one letter, then of two.
-fn short_names() -> impl Iterator<Item = String> {
-    let letters = || ('a'..='z').chain('A'..='Z');
-    letters()
-        .map(String::from)
-        .chain(letters().flat_map(move |first| letters().map(move |second| format!("{first}{second}"))))
-}
-
-fn parse(wasm: &[u8]) -> Result<Module> {
-    let mut config = ModuleConfig::new();
-    config.generate_name_section(true).generate_producers_section(false);
-    config.parse(wasm).context("wasm-bindgen wrote a module that cannot be read")
-}
-
-/// Functions from which Rust never returns: they print a message where somebody listens, then trap. In a page nobody
-/// listens. Those that end in `::` or `_` stand for all that begin so.
-const PANICS: &[&str] = &[
-    "__rustc::__rust_alloc_error_handler",
-    "__rustc::__rust_start_panic",
-    "__rustc::rust_begin_unwind",
-    "__rustc::rust_panic",
-    "alloc::alloc::handle_alloc_error",
-    "alloc::raw_vec::capacity_overflow",
-    "alloc::raw_vec::handle_error",
-    "core::cell::panic_already_",
-    "core::option::expect_failed",
-    "core::option::unwrap_failed",
-    "core::panicking::",
-    "core::result::unwrap_failed",
-    "core::slice::copy_from_slice_impl::len_mismatch_fail",
-    "core::slice::index::slice_",
-    "core::slice::sort::shared::smallsort::panic_on_ord_violation",
-    "core::str::slice_error_fail",
-    "core::str::slice_error_fail_rt",
-    "std::alloc::rust_oom",
-    "std::panicking::begin_panic_handler",
-    "std::panicking::panic_handler",
-    "std::panicking::panic_with_hook",
-    "std::thread::local::panic_access_error",
-];
-
-/// Whoever sets a panic hook wants to be told, so then nothing is cut.
-const HOOKS: &[&str] = &["std::panicking::set_hook", "std::panicking::update_hook"];
-
-/// Makes every panic a plain trap, which is what it ends in anyway, and takes out what only panics reached: functions
-/// become traps, data becomes zeros, and the later steps drop both.
-fn cut(linked: &[u8]) -> Result<Vec<u8>> {
-    let panics = panics(linked)?;
-    let dead = reach::unreached(linked, |index| panics.contains(&index))?;
-    println!(
-        "   panic entry points: {}, functions: {}, bytes of data: {}",
-        panics.len(),
-        dead.functions.len(),
-        dead.data.iter().map(|(_, bytes)| bytes.len()).sum::<usize>(),
-    );
-
-    let mut config = ModuleConfig::new();
-    config.generate_name_section(true).generate_producers_section(false).on_parse(move |module, indices| {
-        for &index in panics.union(&dead.functions) {
-            replace_by_trap(module, indices.get_func(index)?);
-        }
-        for (segment, range) in &dead.data {
-            let data = module.data.get_mut(indices.get_data(*segment)?);
-            data.value.get_mut(range.clone()).context("a symbol leaves its segment")?.fill(0);
-        }
-        Ok(())
-    });
-    let mut module = config.parse(linked).context("rustc wrote a module that cannot be read")?;
-    let notes: Vec<String> = module
-        .customs
+/// Moves each script from `snippets/` to the directory above it, under its own file name, and rewrites the imports of the
+/// glue: some bundlers do not resolve the generated folder names. Returns the names of the scripts.
+fn flatten_snippets(directory: &Path, glue: &str) -> Result<Vec<String>> {
+    let snippets = directory.join("snippets");
+    let glue = directory.join(glue);
+    let files = shell::all_files(&snippets)?;
+    let paths = files
         .iter()
-        .map(|(_, section)| section.name().to_owned())
-        .filter(|name| name == "linking" || name.starts_with("reloc.") || name.starts_with(".debug"))
-        .collect();
-    for name in notes {
-        module.customs.remove_raw(&name);
-    }
-    Ok(module.emit_wasm())
-}
-
-/// The numbers of the functions in which panics begin; none where somebody asked to hear of them.
-fn panics(linked: &[u8]) -> Result<BTreeSet<u32>> {
-    let names = function_names(linked)?;
-    if names.values().any(|name| HOOKS.contains(&name.as_str())) {
-        return Ok(BTreeSet::new());
-    }
-    Ok(names.into_iter().filter(|(_, name)| is_panic(name)).map(|(index, _)| index).collect())
-}
-
-/// What the name section calls the functions, as a person would write it.
-fn function_names(wasm: &[u8]) -> Result<BTreeMap<u32, String>> {
-    let mut names = BTreeMap::new();
-    for payload in wasmparser::Parser::new(0).parse_all(wasm) {
-        let wasmparser::Payload::CustomSection(section) = payload? else { continue };
-        let wasmparser::KnownCustom::Name(subsections) = section.as_known() else { continue };
-        for subsection in subsections {
-            if let wasmparser::Name::Function(functions) = subsection? {
-                for naming in functions {
-                    let naming = naming?;
-                    names.insert(naming.index, plain_name(naming.name));
-                }
-            }
+        .map(|file| Ok(file.strip_prefix(&snippets)?.to_string_lossy().replace('\\', "/")))
+        .collect::<Result<Vec<_>>>()?;
+    let (text, names) = flatten(&shell::read_text(&glue)?, &paths)?;
+    for (file, name) in files.iter().zip(&names) {
+        let target = directory.join(name);
+        if target.exists() {
+            bail!("the script {name} would replace a file that wasm-bindgen wrote; rename the script");
         }
+        shell::copy_file(file, &target)?;
     }
-    if names.is_empty() {
-        bail!("rustc wrote no function names; the profile `npm` must not strip them");
+    shell::write_file(&glue, text)?;
+    if snippets.exists() {
+        std::fs::remove_dir_all(&snippets).with_context(|| format!("{} could not be removed", snippets.display()))?;
     }
     Ok(names)
 }
 
-fn is_panic(name: &str) -> bool {
-    // Each method of `Vec` that panics has one of its own.
-    if name.contains("alloc::vec::Vec<") && name.ends_with("::assert_failed") {
-        return true;
-    }
-    PANICS.iter().any(|panic| {
-        if panic.ends_with("::") || panic.ends_with('_') {
-            name.starts_with(panic)
-        } else {
-            name.strip_prefix(panic).is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
+/// The glue with its imports rewritten, and the file name of each script; `paths` are relative to `snippets/`.
+fn flatten(glue: &str, paths: &[String]) -> Result<(String, Vec<String>)> {
+    let mut glue = glue.to_owned();
+    let mut names: Vec<String> = Vec::new();
+    for path in paths {
+        let name = path.rsplit('/').next().unwrap_or(path);
+        if names.iter().any(|other| other == name) {
+            bail!(
+                "two scripts are named {name}, one of them is {path}; rename one, since a package holds them side by side"
+            );
         }
-    })
+        // Only where it is imported: the wasm knows its imports by the generated path too.
+        for quote in ['"', '\''] {
+            glue = glue.replace(&format!("from {quote}./snippets/{path}{quote}"), &format!("from {quote}./{name}{quote}"));
+        }
+        names.push(name.to_owned());
+    }
+    if let Some(line) = glue.lines().find(|line| line.contains("from ") && line.contains("snippets/")) {
+        bail!("the glue imports a script that wasm-bindgen did not write: {}", line.trim());
+    }
+    Ok((glue, names))
 }
 
-fn replace_by_trap(module: &mut Module, id: FunctionId) {
-    let function = module.types.get(module.funcs.get(id).ty());
-    let (params, results) = (function.params().to_vec(), function.results().to_vec());
-    let mut builder = FunctionBuilder::new(&mut module.types, &params, &results);
-    builder.func_body().unreachable();
-    let args = params.iter().map(|&param| module.locals.add(param)).collect();
-    module.funcs.get_mut(id).kind = FunctionKind::Local(builder.local_func(args));
+/// Runs cargo and returns the wasm that the linker wrote.
+fn compile(workspace: &Workspace) -> Result<PathBuf> {
+    let mut command = workspace.cargo();
+    command.args(["build", "--package", LIBRARY, "--lib", "--no-default-features", "--features", "npm"]);
+    let mut child = command
+        .args(["--target", TARGET, "--profile", "npm", "--message-format=json-render-diagnostics"])
+        // Only these flags count, so that the same commit gives the same bytes everywhere.
+        .env("CARGO_ENCODED_RUSTFLAGS", flags(workspace).join("\x1f"))
+        .stdout(Stdio::piped())
+        .spawn()
+        .context("cargo could not be started")?;
+    let stdout = child.stdout.take().context("cargo has no output")?;
+    // Dependencies come first, so the last wasm is the library's.
+    let mut linked = None;
+    for message in serde_json::Deserializer::from_reader(BufReader::new(stdout)).into_iter::<Value>() {
+        let message = message.context("cargo printed no JSON")?;
+        let files = message["filenames"].as_array().into_iter().flatten();
+        linked = files.filter_map(Value::as_str).map(PathBuf::from).find(|file| is_wasm(file)).or(linked);
+    }
+    if !child.wait()?.success() {
+        bail!("the library does not compile for WebAssembly; rustc's own message stands above");
+    }
+    linked.context("the library gives no wasm; is its crate type `cdylib`?")
 }
 
-/// A function's path without the hash that tells one compilation from another.
-fn plain_name(mangled: &str) -> String {
-    format!("{:#}", rustc_demangle::demangle(mangled))
+fn is_wasm(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "wasm")
 }
 
-/// The passes after which brotli sends the fewest bytes, by measurement: control flow built anew before `-Oz` twice over,
-/// and the smallest functions inlined. The lowest kilobyte is the end of the stack.
-const SMALLEST: &[&str] =
-    &["--low-memory-unused", "--flatten", "--rereloop", "-Oz", "-Oz", "--always-inline-max-function-size=8"];
+/// Panic messages hold the paths of source files: no path of the machine that built it may be read in the package.
+fn flags(workspace: &Workspace) -> Vec<String> {
+    let sources = workspace.sources.iter().map(|directory| (directory.as_path(), "dependency"));
+    sources
+        .chain([(workspace.root.as_path(), "crate")])
+        .map(|(from, to)| format!("--remap-path-prefix={}={to}", from.display()))
+        .collect()
+}
 
-fn optimise(workspace: &Workspace, wasm: &[u8]) -> Result<Vec<u8>> {
-    let directory = workspace.target.join("npm").join("bindgen");
-    let (from, to) = (directory.join("linked.wasm"), directory.join("optimised.wasm"));
-    shell::write_file(&from, wasm)?;
-    plain::wasm_opt(workspace, SMALLEST, &from, &to)?;
-    shell::read_file(&to)
+/// Runs `wasm-opt -Oz` on the wasm, in place. Functions that are called once stay apart: the large ones that inlining makes of
+/// them compress worse, by 1 KB. It reads the features from the module: `--all-features` would ask for more than Node 20 can
+/// load. The names go with it, since only `-g` would keep them.
+fn wasm_opt(workspace: &Workspace, wasm: &Path) -> Result<()> {
+    let tool = workspace.path("tests/node_modules/binaryen/bin/wasm-opt");
+    let mut command = Command::new("node");
+    command.arg(tool).args(["-Oz", "--one-caller-inline-max-function-size=0", "--strip-producers", "--strip-target-features"]);
+    shell::run(command.arg(wasm).arg("-o").arg(wasm))
 }
 
 #[cfg(test)]
 mod tests {
-    use walrus::ValType;
-
     use super::*;
 
-    /// A module that imports two functions from a script, as wasm-bindgen leaves it.
-    fn module(script: &str) -> Module {
-        let mut module = Module::default();
-        let ty = module.types.add(&[ValType::I32], &[]);
-        for (name, export) in [("get", "start"), ("set", "tell"), ("idle", "__wbindgen_start")] {
-            let (imported, _) = module.add_import_func(&format!("./snippets/library-0123456789abcdef/{script}"), name, ty);
-            let mut builder = FunctionBuilder::new(&mut module.types, &[ValType::I32], &[]);
-            let argument = module.locals.add(ValType::I32);
-            builder.func_body().local_get(argument).call(imported);
-            let function = builder.finish(vec![argument], &mut module.funcs);
-            module.exports.add(export, function);
-        }
-        module
+    #[test]
+    fn scripts_are_imported_from_beside_the_glue() {
+        let glue = "import { a } from './snippets/library-0123/src/web/tabs.js';\n\
+                    import { b } from './snippets/library-0123/inline0.js';\n";
+        let paths = ["library-0123/inline0.js", "library-0123/src/web/tabs.js"].map(str::to_owned);
+        let (flat, names) = flatten(glue, &paths).expect("the names differ");
+        assert_eq!(flat, "import { a } from './tabs.js';\nimport { b } from './inline0.js';\n");
+        assert_eq!(names, ["inline0.js", "tabs.js"]);
     }
 
     #[test]
-    fn what_is_imported_is_handed_over_under_the_names_that_the_wasm_has() {
-        let mut module = module("src/web/values.js");
-        let glue = join(&mut module).expect("all of it is from our scripts");
-        let names: Vec<_> = module.imports.iter().map(|import| (import.module.as_str(), import.name.as_str())).collect();
-        assert_eq!(names, [("a", "a"), ("a", "b")], "what only serves wasm-bindgen is gone");
-        assert!(glue.contains("import { get, set } from \"./values.js\";"), "{glue}");
-        assert!(glue.contains("export const imports = { a: { a: get, b: set } };"), "{glue}");
+    fn two_scripts_of_one_name_are_refused() {
+        let paths = ["library-0123/inline0.js", "other-4567/inline0.js"].map(str::to_owned);
+        let message = flatten("", &paths).expect_err("one would replace the other").to_string();
+        assert!(message.contains("two scripts are named inline0.js"), "{message}");
     }
 
     #[test]
-    fn what_no_script_of_ours_has_is_found() {
-        assert!(join(&mut module("custom_template_jobs_bg.js")).is_err());
-    }
-
-    #[test]
-    fn panics_are_known_under_both_manglings() {
-        for name in [
-            "_ZN4core9panicking18panic_bounds_check17h0123456789abcdefE",
-            "_RNvNvMs_NtCs5cOc02OMXlo_5alloc3vecINtB6_3VecppE6remove13assert_failed",
-            "core::slice::index::slice_index_fail",
-            "std::panicking::panic_handler::{closure#0}",
-        ] {
-            assert!(is_panic(&plain_name(name)), "{name}");
-        }
-        for name in ["core::panic::Location::caller", "alloc::raw_vec::handle_errors", "start"] {
-            assert!(!is_panic(&plain_name(name)), "{name}");
-        }
+    fn an_import_without_its_script_is_refused() {
+        let glue = "import { a } from './snippets/library-0123/tabs.js';";
+        assert!(flatten(glue, &[]).expect_err("it is missing").to_string().contains("tabs.js"));
     }
 }

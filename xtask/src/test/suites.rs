@@ -14,13 +14,13 @@ use super::counts::Counts;
 use super::debian::{self, CHROMEDRIVER, CHROMIUM, FFMPEG, FIREFOX, NODE, NPM, PYTHON, TESSERACT, WEBKIT_DRIVER, XVFB};
 use super::display::Display;
 use super::{mutants, openapi, publish};
-use crate::pack::{self, Package, Source};
+use crate::pack::{self, Package};
 use crate::sandbox::{self, Sandbox};
 use crate::shell::{self, step};
 use crate::sizes::Size;
 use crate::toolchain::{self, CLIPPY, RUSTFMT};
-use crate::workspace::Workspace;
-use crate::{demo, npm};
+use crate::workspace::{LIBRARY, Workspace};
+use crate::{demo, npm, wasm};
 
 #[derive(Debug)]
 pub struct Suite {
@@ -73,7 +73,6 @@ pub const SUITES: &[Suite] = &[
     Suite { name: "pack", what: "the npm package builds", when: Always, exists: always, run: pack_suite },
     Suite { name: "package", what: "what npm and crates.io would be sent", when: Always, exists: always, run: package },
     Suite { name: "node", what: "the packed package in Node", when: Always, exists: has_node, run: node },
-    Suite { name: "next-node", what: "the next core's package in Node", when: All, exists: has_node, run: next_node },
     Suite {
         name: "fuzz",
         what: "what is made up from outside, FUZZ_SECONDS (60) for each target",
@@ -144,7 +143,6 @@ pub const SUITES: &[Suite] = &[
 pub struct Lab {
     workspace: Workspace,
     sandbox: Option<Sandbox>,
-    source: Source,
     package: Option<Package>,
     /// What ends the programs that would outlive us when a signal ends us.
     stoppers: Option<Stoppers>,
@@ -153,14 +151,8 @@ pub struct Lab {
 type Stoppers = Arc<Mutex<Vec<Box<dyn Fn() + Send>>>>;
 
 impl Lab {
-    /// The suites use the library and the package of this source.
-    pub fn new(workspace: Workspace, source: Source) -> Self {
-        Self { workspace, sandbox: None, source, package: None, stoppers: None }
-    }
-
-    /// Of cargo: the library, compiled to WebAssembly.
-    const fn wasm(&self) -> [&'static str; 4] {
-        ["--package", self.source.library(), "--target", "wasm32-unknown-unknown"]
+    pub fn new(workspace: Workspace) -> Self {
+        Self { workspace, sandbox: None, package: None, stoppers: None }
     }
 
     /// Has this done when a signal ends us.
@@ -207,11 +199,14 @@ impl Lab {
     /// The npm package as people install it.
     fn package(&mut self) -> Result<Package> {
         if self.package.is_none() {
-            self.package = Some(pack::run(&self.workspace, self.source)?);
+            self.package = Some(pack::run(&self.workspace)?);
         }
         self.package.clone().context("the package has gone")
     }
 }
+
+/// Of cargo: the library, compiled to WebAssembly.
+const LIBRARY_FOR_WASM: [&str; 4] = ["--package", LIBRARY, "--target", wasm::TARGET];
 
 /// How much faster than life the sandbox of the tests runs: a job of a minute takes three seconds.
 const SPEED: &str = "20";
@@ -271,8 +266,8 @@ fn lint(lab: &mut Lab) -> Result<Counts> {
     let deny = ["--", "-D", "warnings"];
     all_pass(&mut [
         clippy().args(["--workspace", "--all-targets"]).args(deny),
-        clippy().args(lab.wasm()).args(["--lib", "--no-default-features", "--features", "npm"]).args(deny),
-        clippy().args(lab.wasm()).args(["--all-targets", "--features", "serde"]).args(deny),
+        clippy().args(LIBRARY_FOR_WASM).args(["--lib", "--no-default-features", "--features", "npm"]).args(deny),
+        clippy().args(LIBRARY_FOR_WASM).args(["--all-targets", "--features", "serde"]).args(deny),
     ])
 }
 
@@ -299,9 +294,9 @@ fn docs(lab: &mut Lab) -> Result<Counts> {
     let runner = test_runner(lab)?;
     // The examples of the typed face need a browser's words, so they are compiled for WebAssembly.
     let mut examples = lab.workspace.cargo();
-    examples.args(["test", "--doc"]).args(lab.wasm()).args(["--features", "serde"]);
+    examples.args(["test", "--doc"]).args(LIBRARY_FOR_WASM).args(["--features", "serde"]);
     examples.env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER", runner);
-    all_pass(&mut [doc().arg("--workspace"), doc().args(lab.wasm()).args(["--features", "serde"]), &mut examples])
+    all_pass(&mut [doc().arg("--workspace"), doc().args(LIBRARY_FOR_WASM).args(["--features", "serde"]), &mut examples])
 }
 
 fn wasm_node(lab: &mut Lab) -> Result<Counts> {
@@ -363,7 +358,7 @@ fn wasm_tests(lab: &mut Lab) -> Result<Command> {
     let mut command = lab.workspace.cargo();
     command
         .arg("test")
-        .args(lab.wasm())
+        .args(LIBRARY_FOR_WASM)
         .args(["--features", "serde", "--test", "*", "--no-fail-fast"])
         .env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER", runner)
         .env("WASM_BINDGEN_TEST_TIMEOUT", "120")
@@ -407,14 +402,6 @@ fn node(lab: &mut Lab) -> Result<Counts> {
     let mut command = node_tests(&lab.workspace, "node")?;
     command.env("PACKAGE_DIR", project.join("node_modules").join("custom-template-jobs")).env("SANDBOX_URL", url);
     run_node_tests(&lab.workspace, "node", &mut command)
-}
-
-/// The same on the next core's package, until that takes the place of today's.
-fn next_node(lab: &mut Lab) -> Result<Counts> {
-    let (source, package) = (std::mem::replace(&mut lab.source, Source::Next), lab.package.take());
-    let counts = node(lab);
-    (lab.source, lab.package) = (source, package);
-    counts
 }
 
 /// The short ones are among the native tests and among those in Node. These look for seeds that nobody has tried.
