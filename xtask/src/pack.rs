@@ -64,7 +64,6 @@ pub fn assemble(workspace: &Workspace, built: &Built) -> Result<PathBuf> {
     let package = package(workspace);
     shell::fresh_directory(&package)?;
     shell::copy_directory(&workspace.path("pkg-template"), &package)?;
-    shell::copy_directory(&workspace.path("next/pkg-template"), &package)?;
     let manifest = package.join("package.json");
     let text = with_version(&shell::read_text(&manifest)?, &workspace.version)?;
     shell::write_file(&manifest, text)?;

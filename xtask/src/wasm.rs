@@ -170,7 +170,12 @@ fn flags(workspace: &Workspace) -> Vec<String> {
 fn wasm_opt(workspace: &Workspace, wasm: &Path) -> Result<()> {
     let tool = workspace.path("tests/node_modules/binaryen/bin/wasm-opt");
     let mut command = Command::new("node");
-    command.arg(tool).args(["-Oz", "--one-caller-inline-max-function-size=0", "--strip-producers", "--strip-target-features"]);
+    command.arg(tool).args([
+        "-Oz",
+        "--one-caller-inline-max-function-size=0",
+        "--strip-producers",
+        "--strip-target-features",
+    ]);
     shell::run(command.arg(wasm).arg("-o").arg(wasm))
 }
 

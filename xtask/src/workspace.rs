@@ -7,8 +7,8 @@ use std::process::Command;
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
-/// The library's package.
-pub const LIBRARY: &str = "custom-template-jobs-next";
+/// The library's package, which is the workspace's root package.
+pub const LIBRARY: &str = "custom-template-jobs";
 
 /// What `cargo metadata` says about the checkout that the command was started in.
 #[derive(Debug)]

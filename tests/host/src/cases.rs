@@ -1,9 +1,9 @@
 //! What tests of the client begin with.
 
-use custom_template_jobs_next::api::Goal;
-use custom_template_jobs_next::client::{ChargeOptions, Client, Config, PollOptions};
-use custom_template_jobs_next::error::{ApiKind, Error, ErrorKind};
-use custom_template_jobs_next::host::Host as _;
+use custom_template_jobs::api::Goal;
+use custom_template_jobs::client::{ChargeOptions, Client, Config, PollOptions};
+use custom_template_jobs::error::{ApiKind, Error, ErrorKind};
+use custom_template_jobs::host::Host as _;
 use serde_json::Value;
 
 use crate::host::TestHost;

@@ -1,6 +1,6 @@
 //! Events, kept as owned values.
 
-use custom_template_jobs_next::host;
+use custom_template_jobs::host;
 
 /// An event that a client emitted.
 #[derive(Clone, Debug, PartialEq)]

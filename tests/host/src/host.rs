@@ -7,9 +7,9 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
 
-use custom_template_jobs_next::client::{Client, Config, WeakClient};
-use custom_template_jobs_next::host::{self, Answer, Env, Host, JournalCall, JournalReply, Request, Store, Unusable};
-use custom_template_jobs_next::job::{JobFields, Member};
+use custom_template_jobs::client::{Client, Config, WeakClient};
+use custom_template_jobs::host::{self, Answer, Env, Host, JournalCall, JournalReply, Request, Store, Unusable};
+use custom_template_jobs::job::{JobFields, Member};
 use futures_channel::oneshot;
 use serde_json::Value;
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::rc::Rc;
 
-use custom_template_jobs_next::host::{JournalCall, JournalReply};
+use custom_template_jobs::host::{JournalCall, JournalReply};
 use serde_json::Value;
 
 /// A method of a journal.

@@ -5,7 +5,7 @@
 //! one process ([`TestHost::sibling`]) share its memory too. [`TestHost::crash`] ends a process where it is.
 //!
 //! ```
-//! use custom_template_jobs_next::client::{ChargeOptions, Config};
+//! use custom_template_jobs::client::{ChargeOptions, Config};
 //! use test_host::{Provider, World};
 //!
 //! let world = World::new();

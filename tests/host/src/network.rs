@@ -6,8 +6,8 @@ use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
 
-use custom_template_jobs_next::api::Endpoint;
-use custom_template_jobs_next::host::{self, Answer, Body};
+use custom_template_jobs::api::Endpoint;
+use custom_template_jobs::host::{self, Answer, Body};
 use serde_json::Value;
 
 use crate::json::json;

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::fmt;
 use std::rc::Rc;
 
-use custom_template_jobs_next::api::{Endpoint, Step};
+use custom_template_jobs::api::{Endpoint, Step};
 use serde_json::{Value, json};
 
 use crate::json::format_time;

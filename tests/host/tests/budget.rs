@@ -3,9 +3,9 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use custom_template_jobs_next::api::Endpoint;
-use custom_template_jobs_next::client::{ChargeOptions, Client, Config, PollOptions};
-use custom_template_jobs_next::credits::{Price, PriceTable};
+use custom_template_jobs::api::Endpoint;
+use custom_template_jobs::client::{ChargeOptions, Client, Config, PollOptions};
+use custom_template_jobs::credits::{Price, PriceTable};
 use test_host::cases::*;
 use test_host::random::Random;
 use test_host::{Method, Plan, Reply, Sent, TestHost, World, answer, failed};

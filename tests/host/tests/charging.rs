@@ -3,11 +3,11 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use custom_template_jobs_next::api::Endpoint;
-use custom_template_jobs_next::charge::State;
-use custom_template_jobs_next::client::{ChargeOptions, Client, Config, PollOptions};
-use custom_template_jobs_next::error::ErrorKind;
-use custom_template_jobs_next::host::{Env, Unusable};
+use custom_template_jobs::api::Endpoint;
+use custom_template_jobs::charge::State;
+use custom_template_jobs::client::{ChargeOptions, Client, Config, PollOptions};
+use custom_template_jobs::error::ErrorKind;
+use custom_template_jobs::host::{Env, Unusable};
 use serde_json::Value;
 use test_host::cases::*;
 use test_host::provider::Charge;

@@ -4,8 +4,8 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use custom_template_jobs_next::api::Step;
-use custom_template_jobs_next::client::{ChargeOptions, Client, PollOptions};
+use custom_template_jobs::api::Step;
+use custom_template_jobs::client::{ChargeOptions, Client, PollOptions};
 use test_host::cases::*;
 use test_host::random::Random;
 use test_host::{Fault, Given, Plan, Provider, TestHost, World, json};

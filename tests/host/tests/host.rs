@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use custom_template_jobs_next::host::{Host, JournalCall, JournalReply, Store};
+use custom_template_jobs::host::{Host, JournalCall, JournalReply, Store};
 use test_host::{Hang, Method, Plan, World};
 
 #[test]

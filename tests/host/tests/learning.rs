@@ -3,9 +3,9 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use custom_template_jobs_next::api::Endpoint;
-use custom_template_jobs_next::client::{ChargeOptions, Client, PollOptions};
-use custom_template_jobs_next::poll::Look;
+use custom_template_jobs::api::Endpoint;
+use custom_template_jobs::client::{ChargeOptions, Client, PollOptions};
+use custom_template_jobs::poll::Look;
 use serde_json::Value;
 use test_host::cases::*;
 use test_host::{Plan, TestHost, World, answer, json};

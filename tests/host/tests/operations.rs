@@ -3,10 +3,10 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use custom_template_jobs_next::api::{Endpoint, Step};
-use custom_template_jobs_next::charge::State;
-use custom_template_jobs_next::client::{ChargeOptions, Client, Config, Operation, PollOptions};
-use custom_template_jobs_next::host::Host as _;
+use custom_template_jobs::api::{Endpoint, Step};
+use custom_template_jobs::charge::State;
+use custom_template_jobs::client::{ChargeOptions, Client, Config, Operation, PollOptions};
+use custom_template_jobs::host::Host as _;
 use serde_json::{Value, json};
 use test_host::cases::*;
 use test_host::json::format_time;

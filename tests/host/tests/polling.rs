@@ -4,11 +4,11 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
-use custom_template_jobs_next::api::{Endpoint, Goal};
-use custom_template_jobs_next::client::{Client, PollOptions};
-use custom_template_jobs_next::error::ApiKind;
-use custom_template_jobs_next::host::{Answer, Body, Env, OnUpdate};
-use custom_template_jobs_next::poll::{FLOOR, Look};
+use custom_template_jobs::api::{Endpoint, Goal};
+use custom_template_jobs::client::{Client, PollOptions};
+use custom_template_jobs::error::ApiKind;
+use custom_template_jobs::host::{Answer, Body, Env, OnUpdate};
+use custom_template_jobs::poll::{FLOOR, Look};
 use serde_json::Value;
 use test_host::cases::*;
 use test_host::random::Random;

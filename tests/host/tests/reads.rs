@@ -3,10 +3,10 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
-use custom_template_jobs_next::api::{ModelVersion, Step};
-use custom_template_jobs_next::client::{Config, PollOptions};
-use custom_template_jobs_next::error::ErrorKind;
-use custom_template_jobs_next::host::Unusable;
+use custom_template_jobs::api::{ModelVersion, Step};
+use custom_template_jobs::client::{Config, PollOptions};
+use custom_template_jobs::error::ErrorKind;
+use custom_template_jobs::host::Unusable;
 use test_host::cases::*;
 use test_host::{Event, Given, answer, busy, cut, failed, json, text};
 
@@ -97,7 +97,7 @@ fn every_error_is_of_a_kind_and_in_words() {
     ] {
         let (client, world) = client_with(vec![(1.0, answer(status, body))]);
         let failure = world.run(client.get(ID, None)).expect_err(words);
-        assert_eq!(api_kind(&failure).map(custom_template_jobs_next::error::ApiKind::as_str), Some(kind), "{status} {body}");
+        assert_eq!(api_kind(&failure).map(custom_template_jobs::error::ApiKind::as_str), Some(kind), "{status} {body}");
         assert_eq!((failure.status(), failure.job_id()), (Some(status), Some(ID)));
         assert!(failure.message().contains(words), "{}", failure.message());
         assert!(!failure.message().contains("  "), "{}", failure.message());
@@ -210,7 +210,7 @@ fn templates_are_a_list_even_in_a_page_of_results() {
     assert_eq!(world.run(client.templates(None)).expect("a page in between is tried again"), json("[]"));
     let (client, world) = client_with(vec![(1.0, answer(200, r#"{"oops":1}"#))]);
     let failure = world.run(client.templates(None)).expect_err("no list");
-    assert_eq!(api_kind(&failure).map(custom_template_jobs_next::error::ApiKind::as_str), Some("unexpected"));
+    assert_eq!(api_kind(&failure).map(custom_template_jobs::error::ApiKind::as_str), Some("unexpected"));
 }
 
 #[test]

@@ -8,15 +8,15 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
-use custom_template_jobs_next::api::{Endpoint, Goal, ModelVersion, Status, Step};
-use custom_template_jobs_next::charge::State;
-use custom_template_jobs_next::client::{Client, Config, Operation};
-use custom_template_jobs_next::credits::{Price, PriceTable};
-use custom_template_jobs_next::error::{ApiKind, ErrorKind};
-use custom_template_jobs_next::hash;
-use custom_template_jobs_next::host::{Host, Request};
-use custom_template_jobs_next::job::JobFacts;
-use custom_template_jobs_next::web::{
+use custom_template_jobs::api::{Endpoint, Goal, ModelVersion, Status, Step};
+use custom_template_jobs::charge::State;
+use custom_template_jobs::client::{Client, Config, Operation};
+use custom_template_jobs::credits::{Price, PriceTable};
+use custom_template_jobs::error::{ApiKind, ErrorKind};
+use custom_template_jobs::hash;
+use custom_template_jobs::host::{Host, Request};
+use custom_template_jobs::job::JobFacts;
+use custom_template_jobs::web::{
     ChargeOptions, Error, HostOptions, Job, JobRequest, Journal, Options, PollOptions, RenderRequest, TemplateJobs,
     Variable, WebHost,
 };
@@ -272,7 +272,7 @@ fn options_do_not_show_their_secrets() {
 #[wasm_bindgen_test]
 fn a_javascript_object_reads_the_corpus_as_expected() {
     let host = WebHost::new(HostOptions::default());
-    let corpus = Array::from(&parse(include_str!("../../tests/corpus/jobs.json")));
+    let corpus = Array::from(&parse(include_str!("corpus/jobs.json")));
     for case in corpus.iter() {
         let name = get(&case, "name").as_string().expect("a name");
         let body = get(&case, "body").as_string().expect("a body");
@@ -804,7 +804,7 @@ async fn a_listener_receives_changes_and_may_call_the_client() {
     let jobs = over(&fetch, Options::default());
     let seen = Rc::<std::cell::RefCell<Vec<f64>>>::default();
     let (listener, heard) = (jobs.clone(), Rc::clone(&seen));
-    let on_update = move |update: custom_template_jobs_next::web::Update| {
+    let on_update = move |update: custom_template_jobs::web::Update| {
         heard.borrow_mut().push(update.job.progress.expect("a progress"));
         assert!(update.next_poll < Duration::from_mins(1));
         // A wait that begins and is dropped here disturbs nothing.

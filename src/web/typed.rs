@@ -233,7 +233,7 @@ pub struct Update {
 /// the journal. In a page the journal is the same as that of the npm package.
 ///
 /// ```no_run
-/// use custom_template_jobs_next::web::{
+/// use custom_template_jobs::web::{
 ///     ChargeOptions, Error, JobRequest, Options, PollOptions, TemplateJobs, Update, Variable,
 /// };
 ///
