@@ -6,8 +6,6 @@ import { test } from "node:test";
 import { UNKNOWN_ID, answer, load, settles } from "./harness.mjs";
 
 const { TemplateJobs } = await load();
-// The new core, until it takes the place of today's.
-const isNext = "discard" in TemplateJobs.prototype;
 const request = { template_id: UNKNOWN_ID, variables: {} };
 
 /** A journal with the documented methods and no other, which says what it was asked. */
@@ -70,9 +68,9 @@ test("a charge asks nothing of it; the first wait for a kind of job reads once, 
     await new Promise((resolve) => setTimeout(resolve, 50));
     return { charging, waiting: asked.splice(0) };
   };
-  // The new core also marks the operation as open, and compares before it writes a verdict.
-  const charging = isNext ? ["create operation", "write operation", "read operation", "write operation"] : ["create operation", "write operation"];
-  const ending = isNext ? ["read operation", "write operation", "write operation", "delete operation"] : ["write operation"];
+  // The operation is marked as open, and a verdict is written after what is there was compared.
+  const charging = ["create operation", "write operation", "read operation", "write operation"];
+  const ending = ["read operation", "write operation", "write operation", "delete operation"];
   const sorted = ({ charging, waiting }) => ({ charging, waiting: waiting.toSorted() });
   assert.deepEqual(sorted(await wait()), { charging, waiting: ["read duration", ...ending, "write duration"].toSorted() });
   assert.deepEqual(sorted(await wait()), { charging, waiting: [...ending, "write duration"].toSorted() });

@@ -7,8 +7,6 @@ import { UNKNOWN_ID, answer, deferred, load, rejection, settles } from "./harnes
 
 const { TemplateJobs } = await load();
 
-// The new core, until it takes the place of today's.
-const isNext = "discard" in TemplateJobs.prototype;
 const request = { template_id: UNKNOWN_ID, variables: {} };
 const job = (status, more) => ({ id: UNKNOWN_ID, status, ...more });
 const over = (fetch, options) => new TemplateJobs({ baseUrl: "https://api.test", journal: "memory", apiId: String(Math.random()), previewTimeout: 10_000, fetch, ...options });
@@ -58,19 +56,6 @@ test("a charge that ends after its client was closed disturbs no other client", 
   posted.resolve(answer(201, job("pending")));
   assert.equal((await settles(got)).id, UNKNOWN_ID);
   other.close();
-});
-
-test("an operation that has expired is deleted only where the journal still has what was read", async () => {
-  if (isNext) return; // tests/host shows it, and much more
-  const entry = `{"version":1,"fingerprint":1,"state":"ended","step":"submit","at":1,"job":"${UNKNOWN_ID}"}`;
-  const deleted = [];
-  const journal = { create: () => false, read: () => entry, write() {}, delete: (...given) => void deleted.push(given), list: (prefix) => [`${prefix}op`] };
-  const jobs = over(() => assert.fail("sent"), { journal });
-  assert.deepEqual(await settles(jobs.pending()), []);
-  assert.equal(deleted.length, 1);
-  assert.match(deleted[0][0], /\/op$/);
-  assert.equal(deleted[0][1], entry);
-  jobs.close();
 });
 
 test("the journal of a Durable Object removes an entry that is named only where it stands there, and any where none is named", async () => {
@@ -407,7 +392,6 @@ test("a wasm place that answers a page is a LoadError that names it", async () =
 });
 
 test("a panic rejects every call, a charge as unknown, and so does every later call", async () => {
-  if (!isNext) return;
   const script = `
     const { TemplateJobs } = await import(${JSON.stringify((await entry()).href)});
     const { panicked } = await import(${JSON.stringify(new URL("panic.js", await entry()).href)});
@@ -425,45 +409,6 @@ test("a panic rejects every call, a charge as unknown, and so does every later c
     process.exit(0);
   `;
   assert.equal(run(script), "LoadError,LoadError,ChargeUnknownError op\nrests\nLoadError true");
-});
-
-test("a trap rejects every call, a charge as unknown, and the next call has a fresh instance", async () => {
-  if (isNext) return; // its glue has one instance
-  const script = `
-    const { Instance } = WebAssembly;
-    let made = 0;
-    WebAssembly.Instance = function (module, imports) {
-      const { exports } = new Instance(module, imports);
-      made++;
-      const breakable = (name) => (...given) => {
-        if (!globalThis.trap) return exports[name](...given);
-        globalThis.trap = false;
-        throw new WebAssembly.RuntimeError("unreachable");
-      };
-      return { exports: Object.fromEntries(Object.keys(exports).map((name) => [name, typeof exports[name] === "function" ? breakable(name) : exports[name]])) };
-    };
-    const { TemplateJobs } = await import(${JSON.stringify((await entry()).href)});
-    let open;
-    const gate = new Promise((resolve) => { open = resolve; });
-    const answers = { GET: () => new Promise(() => {}), POST: () => gate.then(() => new Response("{}", { status: 500 })) };
-    const jobs = new TemplateJobs({ baseUrl: "https://api.test", journal: "memory", fetch: (url, { method }) => answers[method]() });
-    const id = ${JSON.stringify(UNKNOWN_ID)};
-    const calls = [jobs.get(id), jobs.poll(id), jobs.submit({ template_id: id, variables: {} }, { operation: "op" })];
-    const stop = new AbortController();
-    let alive;
-    jobs.submit({ template_id: id, variables: {} }, { signal: stop.signal, waitUntil: (promise) => { alive = promise; } }).catch(() => {});
-    await new Promise((resolve) => setTimeout(resolve, 50));
-    stop.abort();
-    globalThis.trap = true;
-    open();
-    const settled = await Promise.allSettled(calls);
-    console.log(settled.map(({ reason }) => reason.name).join(), settled[2].reason.operation);
-    console.log(await Promise.race([alive.then(() => "rests"), new Promise((resolve) => setTimeout(resolve, 2_000, "is kept alive for ever"))]));
-    answers.GET = async () => new Response(JSON.stringify({ id, status: "done" }));
-    console.log((await jobs.get(id)).status, made, (await jobs.pending())[0].state);
-    jobs.close();
-  `;
-  assert.equal(run(script), "LoadError,LoadError,ChargeUnknownError op\nrests\ndone 2 unknown");
 });
 
 async function entry() {
