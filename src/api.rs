@@ -8,7 +8,7 @@ mod tests;
 use std::fmt::Write as _;
 
 use crate::error::Refusal;
-use crate::job::Member;
+use crate::member::Member;
 
 /// The most characters of a job's `name`, in UTF-16 units as JavaScript counts them.
 const NAME_LENGTH: usize = 255;

@@ -18,7 +18,8 @@ use std::fmt::Write as _;
 
 use crate::api::{Status, Step, is_uuid};
 use crate::hash::{hex, parse_hex};
-use crate::job::{JobFacts, Member};
+use crate::job::JobFacts;
+use crate::member::Member;
 
 /// Codes by which a runtime proves that a request failed before any of it was sent: those of Node and undici, then Bun's.
 /// Browsers, Deno and workerd have none.

@@ -6,7 +6,8 @@
 use std::future::Future;
 
 use crate::api::Endpoint;
-use crate::job::{JobFields, Member};
+use crate::job::JobFields;
+use crate::member::Member;
 use crate::poll::Look;
 
 /// What the environment is like at the moment.

@@ -10,6 +10,7 @@
 //! | --- | --- |
 //! | [`api`] | the provider's contract: endpoints, limits, statuses, request checks |
 //! | [`job`] | the fields of a job that the core reads |
+//! | [`member`] | a member of a JSON object |
 //! | [`error`] | the error of a call |
 //! | [`hash`] | one hash, for fingerprints and namespaces |
 //! | [`credits`] | the price table and the estimate |
@@ -34,6 +35,7 @@ pub mod error;
 pub mod hash;
 pub mod host;
 pub mod job;
+pub mod member;
 pub mod poll;
 pub mod retry;
 

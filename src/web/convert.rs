@@ -5,7 +5,8 @@ use wasm_bindgen::prelude::*;
 
 use crate::error::Error;
 use crate::host::Event;
-use crate::job::{JobFields, Member};
+use crate::job::JobFields;
+use crate::member::Member;
 
 #[wasm_bindgen]
 extern "C" {

@@ -11,7 +11,7 @@ use super::convert::text;
 use super::host::snapshot;
 use crate::api::{ModelVersion, Status};
 use crate::error::{Error, ErrorKind, Refusal};
-use crate::job::Member;
+use crate::member::Member;
 
 /// The variables of a template, by the names that the provider's editor shows.
 pub type Variables = BTreeMap<String, Variable>;

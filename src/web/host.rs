@@ -17,7 +17,8 @@ use super::journal::{self, Journal, indexed_db_journal, memory_journal, settled}
 use crate::client::Client;
 use crate::error::Error;
 use crate::host::{Answer, Body, Env, Event, Host, JournalCall, JournalReply, Reply, Request, Store, Unusable};
-use crate::job::{JobFields, Member};
+use crate::job::JobFields;
+use crate::member::Member;
 use crate::poll;
 
 /// How many secrets are kept besides those of requests in flight: a key may change with each request.

@@ -2,6 +2,8 @@
 
 mod bench;
 mod demo;
+#[cfg(test)]
+mod layout;
 mod npm;
 mod pack;
 mod sandbox;

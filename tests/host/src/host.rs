@@ -9,7 +9,8 @@ use std::task::Poll;
 
 use custom_template_jobs::client::{Client, Config, WeakClient};
 use custom_template_jobs::host::{self, Answer, Env, Host, JournalCall, JournalReply, Request, Store, Unusable};
-use custom_template_jobs::job::{JobFields, Member};
+use custom_template_jobs::job::JobFields;
+use custom_template_jobs::member::Member;
 use futures_channel::oneshot;
 use serde_json::Value;
 

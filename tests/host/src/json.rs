@@ -1,6 +1,7 @@
 //! JSON as the core reads it, over `serde_json`.
 
-use custom_template_jobs::job::{JobFields, Member};
+use custom_template_jobs::job::JobFields;
+use custom_template_jobs::member::Member;
 use serde_json::Value;
 
 /// How deep an error's body is searched for a text.
