@@ -190,6 +190,8 @@ export interface Journal {
  * - `retry`: a read failed and is tried again in `inMs` milliseconds.
  * - `look`: a job is looked at again in `inMs` milliseconds.
  * - `verdict`: how a charge came out: `bound` to `jobId`; `rejected` or `not_sent`, and so not charged; or `unknown`.
+ * - `warning`: something deserves attention and changed nothing. `known_job_id`: the answer to a charge names a job that another
+ *   operation was charged for. `late_answer`: an operation that was discarded, or settled with another job, was charged after all.
  */
 export type ClientEvent =
   | { type: "request"; method: "GET" | "POST"; path: string; operation?: string }
@@ -197,6 +199,7 @@ export type ClientEvent =
   | { type: "look"; jobId: string; inMs: number }
   /** What the journal has under this key cannot be read: a newer version wrote it, or it is damaged. `pending()` leaves it out, and nothing is charged under its id. */
   | { type: "skipped"; key: string }
+  | { type: "warning"; code: string; message: string; operation?: string; jobId?: string }
   | { type: "verdict"; operation: string; verdict: "bound" | "rejected" | "not_sent" | "unknown"; jobId?: string };
 
 /** Headers in any of the forms that the runtime's own `Headers` takes. */
@@ -228,12 +231,12 @@ export interface TemplateJobsOptions {
   previewTimeout?: number;
   /** How often a read is tried again before its error is passed on. What charges never is. Default: 3. */
   maxRetries?: number;
-  /** What this client may spend, in credits; a call that would pass it rejects with `BudgetExceededError` and is not sent. A finite number, 0 or more; the constructor refuses anything else. Default: no limit. */
+  /** What the clients of this process with the same `account`, `apiId` and `baseUrl` may spend in all, in credits; a call that would pass it rejects with `BudgetExceededError` and is not sent. A finite number, 0 or more; the constructor refuses anything else. Default: no limit. */
   maxCredits?: number;
   /**
    * Sums `maxCredits` in the journal, for every client of the account that has this key, in other tabs too, and for good:
    * name a new one, such as the month, to begin anew. Of calls that would pass it together each may be refused.
-   * Default: each client sums for itself, and forgets.
+   * Default: the clients of one process have a sum of their own, which ends with it.
    */
   budgetKey?: string;
   /** What calls cost. Default: the provider's prices before May 2026; `prices.perSecond` are the newer ones. */
@@ -310,7 +313,7 @@ export class TemplateJobs {
   previewAsync(request: JobRequest, options?: ChargeOptions): Promise<Job>;
   /** `POST /api/custom_template_jobs/preview/`: one request that blocks until the preview is there. `preview` is sturdier. */
   previewSync(request: JobRequest, options?: ChargeOptions): Promise<Job>;
-  /** `POST /api/custom_template_jobs/{id}/render/`, for a job whose preview is ready. One that is rendered or being rendered is returned and not charged; one whose render failed is rendered, and paid for, again. `ChargeUnknownError` where that would be a second charge should a request that was lost still arrive: take a new `operation`. */
+  /** `POST /api/custom_template_jobs/{id}/render/`, for a job whose preview is ready. One that is rendered, or that this journal is rendering, is returned and not charged. One that is still on its way and shows its preview already is waited for first, at most `previewTimeout`. One operation is one charge, also where the render failed: the failed job is returned, and `poll` rejects with `JobFailedError`. To pay for another render, pass a new `operation`; a job that has a video is rendered again only where the request gives other values than the job has. */
   render(job: string | Job, request?: Partial<JobRequest>, options?: ChargeOptions): Promise<Job>;
   /** `GET /api/custom_template_jobs/{id}/`: the job as it is now. */
   get(id: string, options?: CallOptions): Promise<Job>;
@@ -332,6 +335,13 @@ export class TemplateJobs {
   pending(): Promise<Operation[]>;
   /** Looks again at a charge whose outcome is unknown; with `jobId`, where you have found the job yourself or a webhook named it. A webhook is unsigned: where `{operation}` stood in `webhook_url`, only a job with that very address counts. Sends nothing that charges. Its `state` stays `unknown` while nobody knows; an id that the journal has not rejects with `InvalidRequestError`. */
   settle(operation: string, options?: { jobId?: string; signal?: AbortSignal }): Promise<Operation>;
+  /**
+   * Closes an operation of which you know that it was not charged, as from your account's pages: its id may be used again, and
+   * its share of `maxCredits` is free. Sends nothing. Only an unknown operation can be discarded: one that the journal has not,
+   * that is in flight or that was charged rejects with `InvalidRequestError`. Where an answer comes after all, `onEvent` gets a
+   * `warning` with its job's id.
+   */
+  discard(operation: string): Promise<void>;
   /** Ends every call of this client with `ClosedError`. A charge that is under way goes on. */
   close(): void;
   /** The same as `close()`, for `using`. */
@@ -412,7 +422,7 @@ export interface OperationConflictError extends Base<"OperationConflictError"> {
 }
 /** The journal cannot be used. Nothing was sent. */
 export interface JournalError extends Base<"JournalError"> {}
-/** The WebAssembly could not be loaded, or stopped; the message names the cause and what mends it. The next call tries again. */
+/** The WebAssembly could not be loaded, or stopped; the message names the cause and what mends it. Where it could not be loaded, the next call tries again; where it stopped, every call rejects until the page is reloaded or the worker restarted. */
 export interface LoadError extends Base<"LoadError"> {}
 /** The client was closed. */
 export interface ClosedError extends Base<"ClosedError"> {}

@@ -124,6 +124,10 @@ export async function calls(signal: AbortSignal): Promise<void> {
   // @ts-expect-error Reading costs nothing.
   await jobs.estimate({ step: "get", seconds: 15 });
   await jobs.settle("order-1", { jobId: job.id, signal });
+  holds<Same<Awaited<ReturnType<typeof jobs.discard>>, void>>();
+  // @ts-expect-error Which operation is discarded must be said.
+  await jobs.discard();
+  new TemplateJobs({ onEvent: (event) => event.type === "warning" && [event.code, event.message, event.operation, event.jobId] });
   jobs.close();
   using own = new TemplateJobs();
   own.pending();
