@@ -261,6 +261,7 @@ impl Wire {
                     });
                 }
                 Ok(count) => received.extend(&chunk[..count]),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == ErrorKind::ConnectionReset => return Err(Broken::Reset),
                 Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
                     return Err(Broken::Silent { received: received.len() });
