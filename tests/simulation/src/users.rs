@@ -330,7 +330,7 @@ impl Sim {
         let sim = Rc::clone(self);
         let host = client.host().clone();
         custom_template_jobs::host::Host::spawn(&host, async move {
-            let outcome = unless(sim.world.sleep(leaves), sim.perform(&client, wish)).await;
+            let outcome = unless(sim.world.sleep(leaves), Box::pin(sim.perform(&client, wish))).await;
             sim.ended(number, outcome);
         });
     }
