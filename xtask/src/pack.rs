@@ -18,9 +18,9 @@ use crate::workspace::Workspace;
 /// The hand-written class that people use.
 const FACADE: &str = "client.js";
 
-/// Most bytes of brotli that a page may load: what was reached, 79,846, and 1 KB. Work that makes the page smaller lowers
+/// Most bytes of brotli that a page may load: what was reached, 79,518, and 1 KB. Work that makes the page smaller lowers
 /// it; it is raised only by what an issue grants.
-const BUDGET: usize = 80_870;
+const BUDGET: usize = 80_540;
 
 /// A package that can be installed.
 #[derive(Debug, Clone)]
