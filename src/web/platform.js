@@ -67,7 +67,6 @@ export function requestInit(method, headers, body) {
 // A page that goes to the back-forward cache with a read in flight would come back to an answer that never comes, or of long
 // ago: the read is aborted, and retried when the page is back. Charges go on.
 const reads = new Set();
-let listens = false; // once and for all: Chromium tells its browser process of each change, which costs a read 0.1 ms
 const abortReads = () => reads.forEach((read) => read.abort());
 
 /** Aborts a request that is given up. */
@@ -76,8 +75,7 @@ export class Abort {
 
   constructor(isRead) {
     if (!isRead) return;
-    if (!listens) globalThis.addEventListener?.("pagehide", abortReads);
-    listens = true;
+    if (!reads.size) globalThis.addEventListener?.("pagehide", abortReads);
     reads.add(this);
   }
 
@@ -92,7 +90,7 @@ export class Abort {
   /** The request is over. One whose answer is `complete` is not aborted: that would cost 0.1 ms in Node. */
   over(complete) {
     if (!complete) this.abort();
-    reads.delete(this);
+    if (reads.delete(this) && !reads.size) globalThis.removeEventListener?.("pagehide", abortReads);
   }
 }
 
