@@ -32,6 +32,6 @@ export const ELSEWHERE = [
   { n: 45, fault: "a double click", held: [[OPERATIONS, "45_a_double_click"], [OPERATIONS, "45_two_requests_of_one_operation_at_once"]] },
   { n: 46, fault: "the caller leaves before or after the request", held: [[OPERATIONS, "46_a_caller_of_"], [ENGINES, "_an_abort_rejects_at_once_and_the_charge_is_bound"]] },
   { n: 47, fault: "no storage", held: [[OPERATIONS, "with_a_journal_that_is_forbidden"], [OPERATIONS, "with_a_journal_that_is_full_afterwards"], [ENGINES, "_a_frame_without_storage_is_told_of_the_way_out"]] },
-  { n: 48, fault: "the WebAssembly traps", held: [["tests/node/settling.test.mjs", "a trap rejects every call, a charge as unknown"]] },
+  { n: 48, fault: "the WebAssembly traps", held: [["tests/node/settling.test.mjs", "a panic rejects every call, a charge as unknown, and so does every later call"]] },
   { n: 49, fault: "no tries are left", held: [[OPERATIONS, "49_reads_in_an_outage"]] },
 ];
