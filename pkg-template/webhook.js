@@ -1,26 +1,10 @@
-// The URL and the body of a webhook.
+// What a webhook reports: its job, and the operation that its URL carries.
 
 const MARK = "{operation}";
-const LONGEST = 200; // characters; the provider's limit
 
 const refuse = (field, advice) => {
   throw { field, message: `${field} ${advice}` };
 };
-
-/**
- * `url` with the operation id, percent-encoded, in place of each `{operation}`.
- * Throws `{ field, message }` where it stands outside of path and query, or where the result is too long.
- */
-export function fillWebhook(url, operation) {
-  const [, origin, path, , fragment = ""] = /^(https?:\/\/[^\\/?#]*)((?:\/[^?#]*)?)(\?[^#]*)?(#[^]*)?$/i.exec(url) ?? [, url, ""];
-  if ((origin + fragment).includes(MARK)) refuse("webhook_url", "may have {operation} in its path and its query only");
-  if (path.includes(MARK) && /^\.\.?$/.test(operation)) {
-    refuse("webhook_url", `cannot have the operation ${operation} in its path: URLs drop it there. Put {operation} into the query`);
-  }
-  const filled = url.replaceAll(MARK, () => encodeURIComponent(operation));
-  if (filled.length > LONGEST) refuse("webhook_url", `has ${filled.length} characters with the operation in it; at most 200 are allowed`);
-  return filled;
-}
 
 /**
  * What a webhook reports. `body` is text, bytes, or what JSON gives; `url` is where it was sent. The operation is taken from

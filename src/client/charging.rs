@@ -184,15 +184,16 @@ impl<H: Host> Client<H> {
         for attempt in 0.. {
             let headers = host.headers().await?;
             let (sender, receiver) = oneshot::channel();
-            let (client, task, before) = (self.clone(), (Rc::clone(&charge), Rc::clone(caller)), before.clone());
-            let held = Rc::clone(&held);
-            host.spawn(async move {
-                let (charge, caller) = task;
-                let is_gone = || sender.is_canceled();
-                let attempted = client.attempt(&charge, &caller, headers, before.as_ref(), is_gone).await;
-                drop(held);
-                // Where the caller has left, nobody wants it.
-                let _ = sender.send(attempted);
+            let (client, before, held) = (self.clone(), before.clone(), Rc::clone(&held));
+            host.spawn({
+                let (charge, caller) = (Rc::clone(&charge), Rc::clone(caller));
+                async move {
+                    let is_gone = || sender.is_canceled();
+                    let attempted = client.attempt(&charge, &caller, headers, before.as_ref(), is_gone).await;
+                    drop(held);
+                    // Where the caller has left, nobody wants it.
+                    let _ = sender.send(attempted);
+                }
             });
             match receiver.await.unwrap_or_else(|oneshot::Canceled| Err(Error::charge_unknown()))? {
                 Attempted::Job(job) => return Ok(job),
