@@ -1,343 +1,17 @@
 // The facade: copies options, snapshots requests, makes operation ids, loads the WebAssembly, and delegates. It decides nothing.
 
-import { Core, initSync } from "./custom_template_jobs.js";
+import { Call, Connection, LONGEST, calls, checkSignal, dead, reasonOf, report } from "./calls.js";
+import { checked, problem } from "./errors.js";
+import { init, loaded } from "./loading.js";
 import { checkOperation, newOperation } from "./operation.js";
 import { copyOptions, readOptions } from "./options.js";
-import { onPanic } from "./panic.js";
 import { inBrowser } from "./platform.js";
-import { redactError } from "./redact.js";
 import { snapshot } from "./snapshot.js";
+import { Updates } from "./updates.js";
 import { parseWebhook as readWebhook } from "./webhook.js";
 
-/* ---- errors ---------------------------------------------------------------------------------- */
-
-export class TemplateJobsError extends Error {
-  constructor({ message, cause, text, ...members }) {
-    super(message, cause === undefined ? undefined : { cause });
-    if (members.name === "ApiError") {
-      members.body ??= text;
-      const { body } = members;
-      members.fields = body && typeof body === "object" && !Array.isArray(body) && !body.detail ? body : {};
-    }
-    // Defined, and not assigned: `Error.prototype` may be frozen.
-    for (const [key, value] of Object.entries(members)) {
-      Object.defineProperty(this, key, { value, enumerable: true, writable: true, configurable: true });
-    }
-  }
-}
-
-export const isTemplateJobsError = (error) => error instanceof TemplateJobsError || !!error?.[brand];
-
-// Two copies of this package on one page know each other's errors.
-const brand = Symbol.for("custom-template-jobs.error");
-Object.defineProperty(TemplateJobsError.prototype, brand, { value: true });
-
-const problem = (name, message, more) => new TemplateJobsError({ name, message, ...more });
-
-// Runs a check that throws `{ field, message }`.
-function checked(secrets, check, ...given) {
-  try {
-    return check(...given);
-  } catch ({ field, message, cause }) {
-    if (cause !== undefined) cause = redactError(cause, secrets);
-    throw problem("InvalidRequestError", message, { field, cause });
-  }
-}
-
-/* ---- loading --------------------------------------------------------------------------------- */
-
-let source; // where the entry finds the .wasm
-let reader; // how the entry reads a place, if not by fetch
-let loaded = false;
-let loading;
-let dead; // why no call can be made any more
-
-export function use(found, reads) {
-  source ??= found;
-  reader ??= reads;
-}
-
-export const init = (given) => {
-  const started = (loading ??= load(given));
-  // A load that failed is retried by the next call.
-  started.catch(() => loading === started && (loading = undefined));
-  return started.then(() => {});
-};
-
-async function load(given) {
-  let place;
-  try {
-    given = await (given ?? source?.());
-    if (given?.module_or_path) given = await given.module_or_path;
-    if (given === undefined) throw new Error("no source was given");
-    if (typeof given === "string" || "href" in given || "method" in given) {
-      given = await (reader ?? fetch)((place = given));
-    }
-    if ("arrayBuffer" in given) {
-      place = given.url || place;
-      const type = given.headers.get("content-type");
-      if (!given.ok || /html/.test(type)) throw new Error(`the answer was ${given.status} ${type ?? ""}`);
-      given = await given.arrayBuffer();
-    }
-    const module = given instanceof WebAssembly.Module ? given : await WebAssembly.compile(given);
-    // The glue keeps the first module that it is given, whatever that is.
-    if (!WebAssembly.Module.exports(module).some(({ name }) => name === "core_new")) throw new Error("it is another WebAssembly");
-    initSync({ module });
-    loaded = true;
-  } catch (cause) {
-    const words = cause?.message ?? cause;
-    const remedy = !/unsafe-eval|by CSP|disallowed by/.test(words)
-      ? "Serve custom_template_jobs_bg.wasm beside the script, or pass its place to init()."
-      : inBrowser
-        ? "Add 'wasm-unsafe-eval' to script-src in the page's Content-Security-Policy."
-        : "Here no bytes are compiled: import the .wasm as a module, as the entry custom-template-jobs does.";
-    throw problem("LoadError", `The WebAssembly could not be loaded${place ? ` from ${place.url ?? place}` : ""}: ${words}. ${remedy}`, { cause });
-  }
-}
-
-/* ---- calls ----------------------------------------------------------------------------------- */
-
-const LONGEST = 2147483647; // ms that a timer can be given
-
-// The calls that have not ended, and the charges that run on after theirs, by their numbers.
-const calls = new Map();
-let last = 0;
-
-// A panic of the core leaves its module unusable: every call that waits is rejected, and so is every later one.
-function die(cause) {
-  if (dead) return;
-  dead = { cause: plain(cause) };
-  for (const call of calls.values()) {
-    call.fail(
-      call.sent
-        ? problem("ChargeUnknownError", "The core stopped while a charge was in flight, so it may have been charged: call settle(operation) after a reload, or look at your account.", { ...dead, ...call.about })
-        : problem("LoadError", "The core stopped by an error of its own. Reload the page or restart the worker, and please report this.", dead),
-    );
-    call.end();
-  }
-}
-onPanic(die);
-
-const plain = (thrown) => redactError(thrown, []);
-
-function report(thrown) {
-  if (typeof reportError === "function") reportError(thrown);
-  else console.error(thrown);
-}
-
-// Calls a function of the caller's when the core is not running: it may make calls of its own.
-const later = (call) =>
-  queueMicrotask(() => {
-    try {
-      call();
-    } catch (thrown) {
-      report(thrown);
-    }
-  });
-
-// The reason of a call that was aborted. Not every signal gives one.
-const reasonOf = (signal) => signal.reason ?? new DOMException("This operation was aborted", "AbortError");
-
-function checkSignal({ signal, waitUntil, onUpdate }) {
-  const refuse = (field, advice) => {
-    throw { field, message: `${field} ${advice}` };
-  };
-  let listens = !signal;
-  try {
-    listens ||= typeof signal.aborted === "boolean" && typeof signal.addEventListener === "function";
-  } catch {}
-  if (!listens) refuse("signal", "must be an AbortSignal");
-  if (waitUntil !== undefined && typeof waitUntil !== "function") refuse("waitUntil", "must be a function");
-  if (onUpdate !== undefined && typeof onUpdate !== "function") refuse("onUpdate", "must be a function");
-}
-
-// One call of a method, for the functions `resolve`, `reject` and perhaps `onUpdate` of its listener. Ten thousand may wait, so it
-// holds no more than it needs.
-class Call {
-  constructor(client, listener, signal, about) {
-    this.client = client;
-    this.listener = listener;
-    this.about = about; // what belongs to each of its errors
-    calls.set((this.number = ++last), this);
-    if (signal) {
-      this.signal = signal;
-      this.onAbort = () => this.quit(reasonOf(signal));
-      signal.addEventListener("abort", this.onAbort);
-    }
-  }
-
-  // Begins it. `run` calls the core, which returns a promise.
-  begin(run) {
-    if (this.ended) return;
-    if (dead) return this.fail(problem("LoadError", "The core stopped by an error of its own. Reload the page or restart the worker.", dead));
-    try {
-      this.begun = true;
-      run(this.client.core(), this.number).then(
-        (value) => this.finish("resolve", value),
-        (record) => this.fail(record && new TemplateJobsError(record)),
-      );
-    } catch (thrown) {
-      die(thrown);
-    }
-  }
-
-  update(job, nextLookMs, remainingMs) {
-    later(() => this.quitted || this.listener.onUpdate?.(job, remainingMs > 0 ? { remainingMs, nextLookMs } : { nextLookMs }));
-  }
-
-  // Its caller does not want it any more. A charge that may have been sent runs on.
-  quit(reason) {
-    this.quitted = true;
-    this.fail(reason);
-  }
-
-  fail(error) {
-    const running = this.begun && !this.ended;
-    this.finish("reject", error);
-    if (running && !dead) this.client.abort(this.number);
-  }
-
-  finish(how, value) {
-    if (this.ended) return;
-    this.ended = true;
-    this.listener[how](value);
-    try {
-      this.signal?.removeEventListener?.("abort", this.onAbort);
-    } catch (thrown) {
-      report(thrown);
-    }
-    if (!this.rest || !this.begun) this.end();
-  }
-
-  // Nothing of it runs on.
-  end() {
-    this.rest?.();
-    calls.delete(this.number);
-  }
-}
-
-// What the calls of one client share.
-class Connection {
-  #core;
-
-  constructor(options) {
-    const { baseUrl = "https:", onEvent } = options;
-    options.idempotencyHeader ??= !/^[a-z][a-z\d+.-]*:/i.test(baseUrl);
-    if (onEvent) options.onEvent = (event) => later(() => onEvent(event));
-    // Called when a charging request is about to be sent.
-    options.onSend = (operation) => {
-      for (const call of calls.values()) if (call.client === this && call.about?.operation === operation) call.sent = true;
-    };
-    this.options = options;
-    // Of errors that the facade makes; the core keeps a list of its own.
-    const values = Array.isArray(options.headers) ? options.headers.map(([, value]) => value) : [];
-    this.secrets = [options.apiKey, ...values].filter((value, index) => typeof value === "string" && value.length >= (index && 8));
-  }
-
-  core() {
-    return (this.#core ??= new Core(this.options));
-  }
-
-  abort(call) {
-    this.#core?.abort(call);
-  }
-
-  // Charges that may have been sent run on without it.
-  close() {
-    this.#core?.free();
-    this.#core = undefined;
-  }
-}
-
-/* ---- watching -------------------------------------------------------------------------------- */
-
-// The updates of a job until they are read. There may be thousands of these, so each holds little.
-class Steps {
-  unread = []; // [0, result] or [1, error]
-  readers = []; // [resolve, reject] of reads that wait
-  last; // the job of the newest update
-  over;
-
-  constructor(listener) {
-    this.listener = listener;
-  }
-
-  // Gives a result (how = 0) or an error (how = 1) to the first reader.
-  push(how, step = { done: true, value: undefined }) {
-    const reader = this.readers.shift();
-    if (reader) reader[how](step);
-    else this.unread.push([how, step]);
-  }
-
-  read(...reader) {
-    this.readers = this.readers.concat([reader]); // an array that grows by push reserves more memory
-    const step = this.unread.shift() ?? (this.over && [0]);
-    if (step) this.push(...step);
-  }
-
-  end() {
-    this.over = true;
-    while (this.readers.length) this.push(0);
-  }
-
-  // Called by the call, in a microtask of its own.
-  onUpdate(job, info) {
-    this.last = job;
-    this.push(0, { done: false, value: { job, ...info } });
-    this.listener?.(job, info);
-  }
-
-  resolve(job) {
-    later(() => {
-      if (job !== this.last) this.push(0, { done: false, value: { job } });
-      this.end();
-    });
-  }
-
-  reject(error) {
-    later(() => {
-      if (!this.over) this.push(1, error);
-      this.end();
-    });
-  }
-}
-
-// The iterator of `watch`. Nothing is sent before the first read.
-class Updates {
-  #begin;
-  #call;
-  #steps;
-
-  constructor(begin, onUpdate) {
-    this.#begin = begin;
-    this.#steps = new Steps(onUpdate);
-  }
-
-  [Symbol.asyncIterator]() {
-    return this;
-  }
-
-  next() {
-    const begin = this.#begin;
-    this.#begin = undefined;
-    try {
-      if (begin) this.#call = begin(this.#steps);
-    } catch (thrown) {
-      this.#steps.reject(thrown);
-    }
-    return new Promise((...reader) => this.#steps.read(...reader));
-  }
-
-  async return(value) {
-    this.#begin = undefined;
-    this.#steps.unread = [];
-    this.#steps.end();
-    if (this.#call && !this.#call.ended) this.#call.quit();
-    return { done: true, value };
-  }
-}
-
-/* ---- the client ------------------------------------------------------------------------------ */
+export { TemplateJobsError, isTemplateJobsError } from "./errors.js";
+export { init } from "./loading.js";
 
 // The options that a call reads.
 const READ = ["timeout", "signal"];
@@ -497,10 +171,11 @@ export class TemplateJobs {
     return this.#charge("render", request, options, target);
   }
 
-  get(id, options) {
+  get(target, options) {
     return this.#run(READ, options, ({ timeout }) => {
+      const id = this.#checked(idOf, target);
       if (typeof id !== "string") throw problem("InvalidRequestError", "id must be the UUID of a job", { field: "id" });
-      return { timeout, run: (core, number) => core.read(number, "get", lower(id), timeout) };
+      return { timeout, run: (core, number) => core.read(number, "get", id, timeout) };
     });
   }
 
@@ -584,6 +259,11 @@ if (Symbol.dispose) TemplateJobs.prototype[Symbol.dispose] = TemplateJobs.protot
 
 /* ---- helpers --------------------------------------------------------------------------------- */
 
+const isFilled = (text) => typeof text === "string" && text !== "";
+
+export const isPreviewed = (job) => isFilled(job?.preview);
+export const isRendered = (job) => job?.status === "done" && isFilled(job.video_output);
+
 const variable = (type, field) => (value) => ({ type, properties: { [field]: value } });
 
 export const text = variable("text", "content");
@@ -594,7 +274,7 @@ export const avatar = variable("avatar", "avatar_id");
 export const voiceover = variable("voiceover", "voice_id");
 
 export const prices = {
-  seed: {},
+  perBlock: {},
   perSecond: { aurora_v1: { credits: 1, seconds: 1 }, aurora_v1_fast: { credits: 0.5, seconds: 1 } },
 };
 

@@ -1,6 +1,6 @@
 // The entry for Vercel's edge runtime: `?module` has the .wasm compiled when the function is deployed.
 import module from "./custom_template_jobs_bg.wasm?module";
-import { use } from "./client.js";
+import { use } from "./loading.js";
 
 // There the module comes from another realm, and `instanceof` would not know it.
 use(() => Object.setPrototypeOf(module, WebAssembly.Module.prototype));

@@ -119,8 +119,8 @@ export interface Update {
   job: Job;
   /** Milliseconds until the step is expected to end, where that can be told. */
   remainingMs?: number;
-  /** Milliseconds until the job is looked at again. */
-  nextLookMs?: number;
+  /** Milliseconds until the job is polled next. */
+  nextPollMs?: number;
 }
 
 /** A charge that the journal knows and has not seen end. */
@@ -129,10 +129,10 @@ export interface Operation {
   operation: string;
   /** What it pays for. */
   step: Step;
-  /** `posting`: this client is sending it. `bound`: paid, and `jobId` is the job. `unknown`: nobody knows, as where it was interrupted. */
-  state: "posting" | "bound" | "unknown" | "ended";
+  /** `sending`: this client is sending it. `bound`: paid, and `jobId` is the job. `unknown`: nobody knows, as where it was interrupted. */
+  state: "sending" | "unknown" | "bound" | "ended";
   /** When it was written down, in milliseconds since 1970. */
-  at: number;
+  createdAt: number;
   /** The job, once it is known. */
   jobId?: string;
 }
@@ -188,7 +188,7 @@ export interface Journal {
  * What happens, for logs. Holds no key and no variable.
  * - `request`: one is sent now; `operation` is the charge that it makes.
  * - `retry`: a read failed and is tried again in `inMs` milliseconds.
- * - `look`: a job is looked at again in `inMs` milliseconds.
+ * - `poll`: a job is polled again in `inMs` milliseconds.
  * - `verdict`: how a charge came out: `bound` to `jobId`; `rejected` or `not_sent`, and so not charged; or `unknown`.
  * - `warning`: something deserves attention and changed nothing. `known_job_id`: the answer to a charge names a job that another
  *   operation was charged for. `late_answer`: an operation that was discarded, or settled with another job, was charged after all.
@@ -196,7 +196,7 @@ export interface Journal {
 export type ClientEvent =
   | { type: "request"; method: "GET" | "POST"; path: string; operation?: string }
   | { type: "retry"; path: string; inMs: number }
-  | { type: "look"; jobId: string; inMs: number }
+  | { type: "poll"; jobId: string; inMs: number }
   /** What the journal has under this key cannot be read: a newer version wrote it, or it is damaged. `pending()` leaves it out, and nothing is charged under its id. */
   | { type: "skipped"; key: string }
   | { type: "warning"; code: string; message: string; operation?: string; jobId?: string }
@@ -316,7 +316,7 @@ export class TemplateJobs {
   /** `POST /api/custom_template_jobs/{id}/render/`, for a job whose preview is ready. One that is rendered, or that this journal is rendering, is returned and not charged. One that is still on its way and shows its preview already is waited for first, at most `previewTimeout`. One operation is one charge, also where the render failed: the failed job is returned, and `poll` rejects with `JobFailedError`. To pay for another render, pass a new `operation`; a job that has a video is rendered again only where the request gives other values than the job has. */
   render(job: string | Job, request?: Partial<JobRequest>, options?: ChargeOptions): Promise<Job>;
   /** `GET /api/custom_template_jobs/{id}/`: the job as it is now. */
-  get(id: string, options?: CallOptions): Promise<Job>;
+  get(job: string | Job, options?: CallOptions): Promise<Job>;
   /** Waits until the job's preview or video is there. Rejects with `JobFailedError`, `PollTimeoutError` or `IncompleteResultError`. */
   poll(job: string | Job, options: PollOptions & { until: "video" }): Promise<RenderedJob>;
   /** Waits until the job's preview is there. */
@@ -458,8 +458,13 @@ export function avatar(avatarId: string): { type: "avatar"; properties: { avatar
 /** A voice by the id of an accent. */
 export function voiceover(voiceId: string): { type: "voiceover"; properties: { voice_id: string } };
 
-/** Price tables: `seed` is the default, `perSecond` has the Aurora models by the started second, as since May 2026. */
-export const prices: { readonly seed: PriceTable; readonly perSecond: PriceTable };
+/** Price tables: `perBlock` is the default, `perSecond` has the Aurora models by the started second, as since May 2026. */
+export const prices: { readonly perBlock: PriceTable; readonly perSecond: PriceTable };
+
+/** Whether a job's preview is there. */
+export function isPreviewed(job: Job): job is PreviewedJob;
+/** Whether a job is done and its video is there. */
+export function isRendered(job: Job): job is RenderedJob;
 
 /** What a webhook said. It is not signed, so anybody can send one: take it as a doorbell, and `get(jobId)`. */
 export interface WebhookEvent {
@@ -490,4 +495,4 @@ export type WasmSource = string | URL | Request | Response | ArrayBuffer | Array
  * Once it is loaded, or while it is, a further `init` waits for that and its `source` is not looked at. Rejects with
  * `LoadError`; the next `init` or call tries again.
  */
-export function init(source?: WasmSource | Promise<WasmSource> | { module_or_path: WasmSource | Promise<WasmSource> }): Promise<void>;
+export function init(source?: WasmSource | Promise<WasmSource>): Promise<void>;

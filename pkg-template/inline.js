@@ -1,6 +1,6 @@
 // The entry for tools that do not copy the .wasm: it is in the script, as base64, and decoded on first use.
 import base64 from "./custom_template_jobs_bg.base64.js";
-import { use } from "./client.js";
+import { use } from "./loading.js";
 
 const bytes = () => Uint8Array.from(atob(base64), (character) => character.charCodeAt(0));
 

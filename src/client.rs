@@ -70,7 +70,7 @@ impl Config {
             max_retries: 3,
             max_credits: None,
             budget_key: None,
-            prices: PriceTable::SEED,
+            prices: PriceTable::PER_BLOCK,
             journal_in_memory: false,
         }
     }

@@ -43,7 +43,7 @@ pub struct PriceTable {
 
 impl PriceTable {
     /// The provider's prices before May 2026: blocks of 30 and 15 seconds.
-    pub const SEED: Self = Self {
+    pub const PER_BLOCK: Self = Self {
         preview: Price::new(1.0, 30.0),
         submit: Price::new(5.0, 30.0),
         render: Price::new(4.0, 30.0),
@@ -53,7 +53,7 @@ impl PriceTable {
 
     /// The provider's prices since May 2026: the Aurora models by the started second.
     pub const PER_SECOND: Self =
-        Self { aurora_v1: Price::new(1.0, 1.0), aurora_v1_fast: Price::new(0.5, 1.0), ..Self::SEED };
+        Self { aurora_v1: Price::new(1.0, 1.0), aurora_v1_fast: Price::new(0.5, 1.0), ..Self::PER_BLOCK };
 
     /// What a step is expected to cost, in credits.
     ///
@@ -93,7 +93,7 @@ mod tests {
 
     #[test]
     fn a_started_block_is_paid_whole() {
-        let seed = PriceTable::SEED;
+        let per_block = PriceTable::PER_BLOCK;
         for (step, seconds, model, credits) in [
             (Submit, 3.0, Standard, 5.0),
             (Submit, 30.0, Standard, 5.0),
@@ -104,7 +104,7 @@ mod tests {
             (Submit, 16.0, AuroraV1Fast, 20.0),
             (Render, 15.0, AuroraV1, 20.0),
         ] {
-            assert_eq!(seed.estimate(step, seconds, model), Ok(credits), "{step:?} {seconds} {model:?}");
+            assert_eq!(per_block.estimate(step, seconds, model), Ok(credits), "{step:?} {seconds} {model:?}");
         }
         assert_eq!(PriceTable::PER_SECOND.estimate(Submit, 10.4, AuroraV1), Ok(11.0));
         assert_eq!(PriceTable::PER_SECOND.estimate(Submit, 10.4, AuroraV1Fast), Ok(5.5));
@@ -114,7 +114,7 @@ mod tests {
     #[test]
     fn a_length_that_is_none_is_refused() {
         for seconds in [0.0, -1.0, f64::NAN, f64::INFINITY, 86_401.0] {
-            let refusal = PriceTable::SEED.estimate(Submit, seconds, Standard).unwrap_err();
+            let refusal = PriceTable::PER_BLOCK.estimate(Submit, seconds, Standard).unwrap_err();
             assert_eq!(refusal.field, "seconds");
         }
     }

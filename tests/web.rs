@@ -253,7 +253,7 @@ fn amounts_that_are_no_numbers_are_refused() {
         assert_eq!(field(&error), Some("max_credits"));
     }
     for price in [Price { credits: f64::NAN, seconds: 1.0 }, Price { credits: 1.0, seconds: 0.0 }] {
-        let prices = PriceTable { submit: price, ..PriceTable::SEED };
+        let prices = PriceTable { submit: price, ..PriceTable::PER_BLOCK };
         let error = TemplateJobs::new(Options { prices, ..sandbox() }).expect_err("no price");
         assert_eq!(field(&error), Some("prices"));
     }

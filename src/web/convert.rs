@@ -186,7 +186,7 @@ pub fn event_record(event: &Event<'_>, secrets: &Array) -> JsValue {
             record.with("type", "request").with("method", method).with("path", clean(path)).with_some("operation", operation)
         }
         Event::Retry { path, in_ms } => record.with("type", "retry").with("path", clean(path)).with("inMs", in_ms),
-        Event::Poll { job_id, in_ms } => record.with("type", "look").with("jobId", job_id).with("inMs", in_ms),
+        Event::Poll { job_id, in_ms } => record.with("type", "poll").with("jobId", job_id).with("inMs", in_ms),
         Event::Verdict { operation, verdict, job_id } => {
             record.with("type", "verdict").with("operation", operation).with("verdict", verdict).with_some("jobId", job_id)
         }

@@ -283,13 +283,11 @@ fn promise(client: Client<WebHost>, calls: Calls, number: u32, call: Rc<Call>) -
 
 fn operation_record(operation: &Operation) -> JsValue {
     let Operation { operation, state, step, created_at, job_id } = operation;
-    // The names of 0.1.0, until the API changes as a whole.
-    let state = if state.as_str() == "sending" { "posting" } else { state.as_str() };
     Record::default()
         .with("operation", operation.as_str())
         .with("step", step.as_str())
-        .with("state", state)
-        .with("at", *created_at as f64)
+        .with("state", state.as_str())
+        .with("createdAt", *created_at as f64)
         .with_some("jobId", job_id.as_deref())
         .into()
 }

@@ -138,10 +138,10 @@ for (const engine of engines) {
       await until(async () => (await stage.charges()).length > 0);
       const { reason, pending } = await browser.act("leave");
       assert.equal(reason, "left");
-      assert.deepEqual(pending.map(({ operation, state }) => [operation, state]), [["order-1", "posting"]]);
+      assert.deepEqual(pending.map(({ operation, state }) => [operation, state]), [["order-1", "sending"]]);
       // The answer comes now.
       await stage.advance(3_600);
-      const operation = await until(async () => (await browser.act("pending")).find(({ state }) => state !== "posting"));
+      const operation = await until(async () => (await browser.act("pending")).find(({ state }) => state !== "sending"));
       const [charge] = await stage.charges();
       assert.deepEqual([operation.operation, operation.state, operation.jobId], ["order-1", "bound", charge.job_id]);
       assert.equal(await browser.act("posted"), 1);

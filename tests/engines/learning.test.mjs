@@ -36,8 +36,8 @@ const learning = `
       done = false;
       const job = await jobs.submit({ template_id, variables: {} });
       const begun = performance.now();
-      for await (const { nextLookMs } of jobs.watch(job)) {
-        return { first: performance.now() - begun, next: nextLookMs };
+      for await (const { nextPollMs } of jobs.watch(job)) {
+        return { first: performance.now() - begun, next: nextPollMs };
       }
     },
   };`;

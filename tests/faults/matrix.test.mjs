@@ -163,7 +163,7 @@ async function charges(row, call, runtime, { stage, job, paid, warming, strike, 
   } else {
     has(end.error, { name: "ChargeUnknownError", operation, ...(job && { jobId: job }) }, "the error");
     const open = pending.value.find((each) => each.operation === operation);
-    assert.equal(open.state, row.hangs ? "posting" : "unknown");
+    assert.equal(open.state, row.hangs ? "sending" : "unknown");
     if (late) assert.equal(again.value?.id, job, `the render is seen: ${JSON.stringify(again.error)}`);
     else assert.equal(again.error?.name, "ChargeUnknownError", "called again, it is not sent again");
     // Another client of the same account and journal, and the wire as it should be.

@@ -4,7 +4,7 @@ export const IDS = ["11111111-2222-4333-8444-555555555555", "99999999-2222-4333-
 
 const WORDS = [
   "", "done", "pending", "running", "failed", "rejected", "archived", "DONE", "https://cdn.test/v.mp4", "12", "1.5", "-3", "NaN", "1e999", "\n", "%0 %1",
-  "{operation}", "<html><h1>Sign in</h1>", "Not enough credits", "2026-11-22T00:00:00Z", "posting", "bound", "\ud800", "\udfff\ud83d", "\u0000\u2028\ufeff",
+  "{operation}", "<html><h1>Sign in</h1>", "Not enough credits", "2026-11-22T00:00:00Z", "sending", "bound", "\ud800", "\udfff\ud83d", "\u0000\u2028\ufeff",
   "$& $1 $`", "İ ﬀ", "__proto__", ...IDS, IDS[2].toUpperCase(),
 ];
 const KEYS = [
@@ -146,7 +146,7 @@ export class Source {
     if (this.once(6)) return this.one([7, true, {}, [], null, "", "null", "undefined", "{", Symbol("entry"), Object.create(null)]);
     if (this.once(6)) return new TextDecoder().decode(this.damaged(this.json()));
     const fields = [["version", this.once(10) ? "2" : "1"], ["fingerprint", String(this.next())], ["at", String(1_795_000_000_000)]];
-    fields.push(["state", text(this.one(["posting", "bound", "unknown", "ended", "rejected"]))]);
+    fields.push(["state", text(this.one(["sending", "bound", "unknown", "ended", "rejected"]))]);
     fields.push(["step", text(this.one(["submit", "preview", "render", "delete"]))]);
     if (this.once(2)) fields.push(["job", text(this.one(IDS))]);
     return new TextDecoder().decode(this.damaged(this.object(fields)));

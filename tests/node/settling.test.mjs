@@ -106,7 +106,7 @@ test("an abort detaches the caller and not the charge, and waitUntil outlives bo
   alive.then(() => (over_ = true));
   await new Promise((resolve) => setTimeout(resolve, 20));
   assert.equal(over_, false, "the charge is still under way");
-  assert.equal((await jobs.pending())[0].state, "posting");
+  assert.equal((await jobs.pending())[0].state, "sending");
   release.resolve();
   await settles(alive);
   const [operation] = await jobs.pending();
@@ -218,7 +218,7 @@ test("events hold no key and tell what happened", async () => {
   const events = [];
   const jobs = over(async (url, init) => answer(init.method === "POST" ? 201 : 200, init.method === "POST" ? job("pending") : job("done", { preview: "https://p" })), { apiKey: "hunter2", onEvent: (event) => events.push(event) });
   await jobs.preview(request, { operation: "op" });
-  assert.deepEqual(events.map(({ type }) => type), ["request", "verdict", "request", "look"]);
+  assert.deepEqual(events.map(({ type }) => type), ["request", "verdict", "request", "poll"]);
   assert.deepEqual(events[1], { type: "verdict", operation: "op", verdict: "bound", jobId: UNKNOWN_ID });
   assert.doesNotMatch(JSON.stringify(events), /hunter2/);
 });
@@ -370,7 +370,8 @@ test("a key in a page throws before anything is loaded", async () => {
 
 test("a load that fails rejects who waited, and the next call tries again", async () => {
   const script = `
-    const { TemplateJobs, use, init } = await import(${JSON.stringify(new URL("client.js", await entry()).href)});
+    const { TemplateJobs, init } = await import(${JSON.stringify(new URL("client.js", await entry()).href)});
+    const { use } = await import(${JSON.stringify(new URL("loading.js", await entry()).href)});
     const { readFile } = await import("node:fs/promises");
     let tries = 0;
     use(async () => { if (!tries++) throw new Error("404"); return readFile(new URL(${JSON.stringify(new URL("custom_template_jobs_bg.wasm", await entry()).href)})); });

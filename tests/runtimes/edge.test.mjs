@@ -174,7 +174,7 @@ for (const date of [OLD, RECENT]) {
       await leave();
       const [operation] = await until(async () => {
         const operations = await asked(`${url}?pending`);
-        return operations.every(({ state }) => state !== "posting") && operations;
+        return operations.every(({ state }) => state !== "sending") && operations;
       });
       assert.equal(operation.state, "bound");
       assert.equal(operation.jobId, charge.job_id);

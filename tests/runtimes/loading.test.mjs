@@ -60,8 +60,6 @@ const sources = {
   an_array_with_an_offset: () => "new Uint8Array([1, 2, 3, ...bytes, 4]).subarray(3, 3 + bytes.length)",
   a_module: () => "await WebAssembly.compile(bytes)",
   a_promise_of_a_module: () => "WebAssembly.compile(bytes)",
-  module_or_path: () => `{ module_or_path: new URL("${url}/") }`,
-  module_or_path_with_a_promise: () => "{ module_or_path: WebAssembly.compile(bytes) }",
 };
 for (const [what, source] of Object.entries(sources)) {
   test(`in_node_init_takes_${what}`, async () => assert.equal(await loads(source()), 5));

@@ -126,7 +126,6 @@ const sources = {
   a_promise_of_a_response: `fetch("${WASM}")`,
   bytes: `await (await fetch("${WASM}")).arrayBuffer()`,
   a_module: `await WebAssembly.compileStreaming(fetch("${WASM}"))`,
-  module_or_path: `{ module_or_path: fetch("${WASM}") }`,
 };
 for (const [what, source] of Object.entries(sources)) {
   test(`in_a_page_init_takes_${what}`, async () => {

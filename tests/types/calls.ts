@@ -50,7 +50,7 @@ new TemplateJobs();
 new TemplateJobs({ apiId: "id", apiKey: async () => "key", dangerouslyAllowBrowser: true, journal: "memory" });
 new TemplateJobs({ headers: { "x-login": "me" } });
 new TemplateJobs({ headers: async () => [["x-login", "me"]] });
-new TemplateJobs({ fetch: (url, init) => fetch(url, init), onEvent: (event) => event.type === "look" && event.inMs });
+new TemplateJobs({ fetch: (url, init) => fetch(url, init), onEvent: (event) => event.type === "poll" && event.inMs });
 // @ts-expect-error A header is text.
 new TemplateJobs({ headers: { "x-tries": 1 } });
 // @ts-expect-error An option that there is not.
@@ -175,6 +175,7 @@ export async function loading(): Promise<void> {
   await init();
   await init("/custom_template_jobs_bg.wasm");
   await init(fetch("/custom_template_jobs_bg.wasm"));
+  // @ts-expect-error: wasm-bindgen's form
   await init({ module_or_path: new URL("https://a.test/a.wasm") });
   await init(new Request("https://a.test/a.wasm"));
   await init(new ArrayBuffer(8));

@@ -13,7 +13,7 @@ const LAYERS: [&[&str]; 5] =
 const LINES: usize = 600;
 
 /// The scripts that load the wasm: they alone may call `fetch`.
-const LOADERS: [&str; 2] = ["client.js", "node.js"];
+const LOADERS: [&str; 2] = ["loading.js", "node.js"];
 
 /// The texts of the files below a directory of this checkout that end so, by their path from it.
 fn sources(directory: &str, extension: &str) -> BTreeMap<String, String> {

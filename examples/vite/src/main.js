@@ -53,7 +53,7 @@ async function follow(job, until) {
 /** After a reload: goes on with the newest charge that the journal has not seen end, else with the job of the address. */
 async function resume() {
   const yesterday = Date.now() - 24 * 60 * 60 * 1000;
-  let [open] = (await jobs.pending()).filter(({ at }) => at > yesterday).sort((a, b) => b.at - a.at);
+  let [open] = (await jobs.pending()).filter(({ createdAt }) => createdAt > yesterday).sort((a, b) => b.createdAt - a.createdAt);
   if (open && !open.jobId) open = await jobs.settle(open.operation);
   if (open?.jobId) return follow(open.jobId, open.step === "preview" ? "preview" : "video");
   if (address()) await follow(address());

@@ -103,7 +103,7 @@ fn a_limit_of_nothing_allows_nothing_but_what_is_free() {
     let (client, world) = client_with_limit(limited(0.0, None));
     let failure = world.run(client.submit(&request(), priced("op"))).expect_err("5 of 0");
     assert_eq!(budget(&failure), Some((5.0, 0.0)));
-    let free = PriceTable { submit: Price { credits: 0.0, seconds: 30.0 }, ..PriceTable::SEED };
+    let free = PriceTable { submit: Price { credits: 0.0, seconds: 30.0 }, ..PriceTable::PER_BLOCK };
     let (client, world) = client_with_limit(Config { prices: free, ..limited(0.0, None) });
     for operation in ["one", "two"] {
         world.run(client.submit(&request(), priced(operation))).expect("a price of 0 is a price");
@@ -399,7 +399,7 @@ fn credits_that_no_job_can_have_used_leave_the_estimate() {
 
 #[test]
 fn many_small_charges_add_up_exactly() {
-    let prices = PriceTable { submit: Price { credits: 0.1, seconds: 30.0 }, ..PriceTable::SEED };
+    let prices = PriceTable { submit: Price { credits: 0.1, seconds: 30.0 }, ..PriceTable::PER_BLOCK };
     let (client, world) = client_with_limit(Config { prices, ..limited(0.3, Some("november")) });
     assert_eq!(submits(&world, &[client]), 3);
 }

@@ -1,0 +1,159 @@
+// The calls in progress: each ends once, by the core, by its caller, or by a panic.
+
+import { Core } from "./custom_template_jobs.js";
+import { TemplateJobsError, problem } from "./errors.js";
+import { onPanic } from "./panic.js";
+import { redactError } from "./redact.js";
+
+export const LONGEST = 2147483647; // ms that a timer can be given
+
+// The calls that have not ended, and the charges that run on after theirs, by their numbers.
+export const calls = new Map();
+let last = 0;
+export let dead; // why no call can be made any more
+
+// A panic of the core leaves its module unusable: every call that waits is rejected, and so is every later one.
+function die(cause) {
+  if (dead) return;
+  dead = { cause: plain(cause) };
+  for (const call of calls.values()) {
+    call.fail(
+      call.sent
+        ? problem("ChargeUnknownError", "The core stopped while a charge was in flight, so it may have been charged: call settle(operation) after a reload, or look at your account.", { ...dead, ...call.about })
+        : problem("LoadError", "The core stopped by an error of its own. Reload the page or restart the worker, and please report this.", dead),
+    );
+    call.end();
+  }
+}
+onPanic(die);
+
+const plain = (thrown) => redactError(thrown, []);
+
+export function report(thrown) {
+  if (typeof reportError === "function") reportError(thrown);
+  else console.error(thrown);
+}
+
+// Calls a function of the caller's when the core is not running: it may make calls of its own.
+export const later = (call) =>
+  queueMicrotask(() => {
+    try {
+      call();
+    } catch (thrown) {
+      report(thrown);
+    }
+  });
+
+// The reason of a call that was aborted. Not every signal gives one.
+export const reasonOf = (signal) => signal.reason ?? new DOMException("This operation was aborted", "AbortError");
+
+export function checkSignal({ signal, waitUntil, onUpdate }) {
+  const refuse = (field, advice) => {
+    throw { field, message: `${field} ${advice}` };
+  };
+  let listens = !signal;
+  try {
+    listens ||= typeof signal.aborted === "boolean" && typeof signal.addEventListener === "function";
+  } catch {}
+  if (!listens) refuse("signal", "must be an AbortSignal");
+  if (waitUntil !== undefined && typeof waitUntil !== "function") refuse("waitUntil", "must be a function");
+  if (onUpdate !== undefined && typeof onUpdate !== "function") refuse("onUpdate", "must be a function");
+}
+
+// One call of a method, for the functions `resolve`, `reject` and perhaps `onUpdate` of its listener. Ten thousand may wait, so it
+// holds no more than it needs.
+export class Call {
+  constructor(client, listener, signal, about) {
+    this.client = client;
+    this.listener = listener;
+    this.about = about; // what belongs to each of its errors
+    calls.set((this.number = ++last), this);
+    if (signal) {
+      this.signal = signal;
+      this.onAbort = () => this.quit(reasonOf(signal));
+      signal.addEventListener("abort", this.onAbort);
+    }
+  }
+
+  // Begins it. `run` calls the core, which returns a promise.
+  begin(run) {
+    if (this.ended) return;
+    if (dead) return this.fail(problem("LoadError", "The core stopped by an error of its own. Reload the page or restart the worker.", dead));
+    try {
+      this.begun = true;
+      run(this.client.core(), this.number).then(
+        (value) => this.finish("resolve", value),
+        (record) => this.fail(record && new TemplateJobsError(record)),
+      );
+    } catch (thrown) {
+      die(thrown);
+    }
+  }
+
+  update(job, nextPollMs, remainingMs) {
+    later(() => this.quitted || this.listener.onUpdate?.(job, remainingMs > 0 ? { remainingMs, nextPollMs } : { nextPollMs }));
+  }
+
+  // Its caller does not want it any more. A charge that may have been sent runs on.
+  quit(reason) {
+    this.quitted = true;
+    this.fail(reason);
+  }
+
+  fail(error) {
+    const running = this.begun && !this.ended;
+    this.finish("reject", error);
+    if (running && !dead) this.client.abort(this.number);
+  }
+
+  finish(how, value) {
+    if (this.ended) return;
+    this.ended = true;
+    this.listener[how](value);
+    try {
+      this.signal?.removeEventListener?.("abort", this.onAbort);
+    } catch (thrown) {
+      report(thrown);
+    }
+    if (!this.rest || !this.begun) this.end();
+  }
+
+  // Nothing of it runs on.
+  end() {
+    this.rest?.();
+    calls.delete(this.number);
+  }
+}
+
+// What the calls of one client share.
+export class Connection {
+  #core;
+
+  constructor(options) {
+    const { baseUrl = "https:", onEvent } = options;
+    options.idempotencyHeader ??= !/^[a-z][a-z\d+.-]*:/i.test(baseUrl);
+    if (onEvent) options.onEvent = (event) => later(() => onEvent(event));
+    // Called when a charging request is about to be sent.
+    options.onSend = (operation) => {
+      for (const call of calls.values()) if (call.client === this && call.about?.operation === operation) call.sent = true;
+    };
+    this.options = options;
+    // Of errors that the facade makes; the core keeps a list of its own.
+    const values = Array.isArray(options.headers) ? options.headers.map(([, value]) => value) : [];
+    this.secrets = [options.apiKey, ...values].filter((value, index) => typeof value === "string" && value.length >= (index && 8));
+  }
+
+  core() {
+    return (this.#core ??= new Core(this.options));
+  }
+
+  abort(call) {
+    this.#core?.abort(call);
+  }
+
+  // Charges that may have been sent run on without it.
+  close() {
+    this.#core?.free();
+    this.#core = undefined;
+  }
+}
