@@ -63,16 +63,16 @@ export function checkSignal({ signal, waitUntil, onUpdate }) {
 // One call of a method, for the functions `resolve`, `reject` and perhaps `onUpdate` of its listener. Ten thousand may wait, so it
 // holds no more than it needs.
 export class Call {
-  constructor(client, listener, signal, about) {
+  constructor(client, listener, signals, about) {
     this.client = client;
     this.listener = listener;
     this.about = about; // what belongs to each of its errors
-    calls.set((this.number = ++last), this);
-    if (signal) {
-      this.signal = signal;
-      this.onAbort = () => this.quit(reasonOf(signal));
-      signal.addEventListener("abort", this.onAbort);
+    if (signals.length) {
+      this.signals = signals;
+      this.onAbort = () => this.quit(reasonOf(signals.find(({ aborted }) => aborted) ?? signals[0]));
+      for (const signal of signals) signal.addEventListener("abort", this.onAbort);
     }
+    calls.set((this.number = ++last), this);
   }
 
   // Begins it. `run` calls the core, which returns a promise.
@@ -83,7 +83,7 @@ export class Call {
       this.begun = true;
       run(this.client.core(), this.number).then(
         (value) => this.finish("resolve", value),
-        (record) => this.fail(record && new TemplateJobsError(record)),
+        (record) => this.fail(record && new TemplateJobsError({ ...this.about, ...record })),
       );
     } catch (thrown) {
       die(thrown);
@@ -111,7 +111,7 @@ export class Call {
     this.ended = true;
     this.listener[how](value);
     try {
-      this.signal?.removeEventListener?.("abort", this.onAbort);
+      for (const signal of this.signals ?? []) signal.removeEventListener?.("abort", this.onAbort);
     } catch (thrown) {
       report(thrown);
     }

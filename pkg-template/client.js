@@ -17,6 +17,7 @@ export { init } from "./loading.js";
 const READ = ["timeout", "signal"];
 const CHARGE = ["operation", "seconds", "timeout", "signal", "waitUntil"];
 const POLLING = ["timeout", "until", "expectedMs", "maxInterval", "onUpdate", "signal"];
+const WAITING = POLLING.filter((name) => name !== "until");
 const QUESTION = ["step", "seconds", "model_version"];
 
 // One job has one id, however it is spelled.
@@ -39,6 +40,22 @@ function jobOf(target) {
     throw { field: "job", message: "job cannot be read", cause };
   }
 }
+
+function operationOf(target) {
+  try {
+    return typeof target === "string" ? target : target.operation;
+  } catch (cause) {
+    throw { field: "operation", message: "operation cannot be read", cause };
+  }
+}
+
+// What each step is waited for.
+const GOALS = { submit: "video", preview: "preview", render: "video" };
+
+const pick = (object, names) => Object.fromEntries(names.filter((name) => name in object).map((name) => [name, object[name]]));
+
+// A promise with members of its own. Not a subclass: it stays a plain promise.
+const withMembers = (promise, members) => Object.defineProperties(promise, Object.getOwnPropertyDescriptors(members));
 
 // Options passed in the place of a render's request would be sent as variables and paid for.
 function refuseOptions(request) {
@@ -76,18 +93,25 @@ export class TemplateJobs {
     return read;
   }
 
-  // Begins a call for a listener. `run` calls the core with the milliseconds that are left of `timeout`.
-  #begin(run, { signal, waitUntil }, listener, { about, timeout, late } = {}) {
+  // A call for a listener, which an abort of a signal ends.
+  #call(listener, signals, about) {
     const client = this.#client;
     if (client.closed) throw closed();
-    if (signal?.aborted) throw reasonOf(signal);
-    const call = this.#checked(() => {
+    signals = signals.filter((signal) => signal);
+    const aborted = signals.find((signal) => signal.aborted);
+    if (aborted) throw reasonOf(aborted);
+    return this.#checked(() => {
       try {
-        return new Call(client, listener, signal, about);
+        return new Call(client, listener, signals, about);
       } catch (cause) {
         throw { field: "signal", message: "signal cannot be listened to", cause };
       }
     });
+  }
+
+  // Begins a call for a listener. `run` calls the core with the milliseconds that are left of `timeout`.
+  #begin(run, { signal, waitUntil }, listener, { about, timeout, late } = {}) {
+    const call = this.#call(listener, [signal], about);
     try {
       waitUntil?.(new Promise((resolve) => (call.rest = resolve)));
     } catch (thrown) {
@@ -123,18 +147,24 @@ export class TemplateJobs {
     });
   }
 
+  // A charge: the promise of its job, with its operation.
   #charge(endpoint, request, options, target) {
-    return this.#run(CHARGE, options, ({ operation, seconds, timeout }) => {
-      const explicit = operation !== undefined;
+    let operation;
+    let signal;
+    const promise = this.#run(CHARGE, options, (read) => {
+      const { seconds, timeout } = read;
+      const explicit = read.operation !== undefined;
       let id;
       if (endpoint === "render") {
         id = this.#checked(idOf, target);
         this.#checked(refuseOptions, request);
         if (typeof id !== "string") throw problem("InvalidRequestError", "id must be the UUID of a job", { field: "id" });
       }
-      if (!explicit) operation = id === undefined ? newOperation() : `render:${id}`;
-      const wrong = checkOperation(operation);
+      const named = explicit ? read.operation : id === undefined ? newOperation() : `render:${id}`;
+      const wrong = checkOperation(named);
       if (wrong) throw problem("InvalidRequestError", wrong.message, wrong);
+      operation = named;
+      ({ signal } = read);
       const json = endpoint === "render" && request === undefined ? undefined : this.#checked(snapshot, request, "request");
       const { previewTimeout } = this.#client.options;
       return {
@@ -144,31 +174,89 @@ export class TemplateJobs {
           core.charge(number, endpoint, id, json, { operation, explicit, seconds, timeout: left, over: call.rest && (() => call.end()) }),
       };
     });
+    // Where the options cannot be read, nothing is sent under it.
+    operation ??= newOperation();
+    return { promise, operation, signal };
+  }
+
+  // The promise of a job that was charged for, which can be waited for too. `goal` is the goal of its step, or where the
+  // promise brings `{ job, step }`, unset.
+  #jobPromise({ promise, operation, signal }, goal) {
+    const job = goal ? promise : promise.then(({ job }) => job);
+    // The call that waits for the job's result, once it has one.
+    const wait = (read, listener) => {
+      const call = this.#call(listener, [signal, read.signal], { operation });
+      promise
+        .then((found) => {
+          const run = this.#polling(goal ? found : found.job, { ...read, until: goal ?? GOALS[found.step] });
+          call.begin((core, number) => run(core, number, undefined, call));
+        })
+        .catch((error) => call.fail(error));
+      return call;
+    };
+    // A failure rejects the wait, and nobody needs to handle it twice.
+    const handled = () => job.catch(() => {});
+    return withMembers(job, {
+      operation,
+      wait: (options) => {
+        handled();
+        return new Promise((resolve, reject) => {
+          const read = this.#options(options, WAITING);
+          wait(read, { resolve, reject, onUpdate: read.onUpdate });
+        });
+      },
+      [Symbol.asyncIterator]: () => {
+        handled();
+        return new Updates((steps) => wait({}, steps));
+      },
+    });
   }
 
   submit(request, options) {
-    return this.#charge("submit", request, options);
+    return this.#jobPromise(this.#charge("submit", request, options), "video");
   }
 
   previewAsync(request, options) {
-    return this.#charge("previewAsync", request, options);
+    return this.#jobPromise(this.#charge("previewAsync", request, options), "preview");
   }
 
   previewSync(request, options) {
-    return this.#charge("previewSync", request, options);
+    const { promise, operation } = this.#charge("previewSync", request, options);
+    return withMembers(promise, { operation });
   }
 
-  async preview(request, options) {
+  preview(request, options) {
     const begun = performance.now();
-    const read = this.#options(options, [...CHARGE, ...POLLING]);
-    const job = await this.previewAsync(request, read);
-    const { timeout } = read;
-    const left = typeof timeout === "number" ? Math.max(0, timeout - (performance.now() - begun)) : undefined;
-    return this.poll(job, { ...read, timeout: left, until: "preview" });
+    let charge;
+    const promise = new Promise((resolve) => {
+      const read = this.#options(options, [...CHARGE, ...POLLING]);
+      const { timeout } = read;
+      charge = this.#charge("previewAsync", request, read);
+      const wait = () => {
+        const left = typeof timeout === "number" ? Math.max(0, timeout - (performance.now() - begun)) : undefined;
+        return this.#jobPromise(charge, "preview").wait({ ...pick(read, WAITING), timeout: left });
+      };
+      resolve(charge.promise.then(wait));
+    });
+    return withMembers(promise, { operation: charge?.operation ?? newOperation() });
   }
 
   render(target, request, options) {
-    return this.#charge("render", request, options, target);
+    return this.#jobPromise(this.#charge("render", request, options, target), "video");
+  }
+
+  resume(operation) {
+    let id;
+    const promise = this.#run([], undefined, () => {
+      const named = this.#checked(operationOf, operation);
+      const wrong = checkOperation(named);
+      if (wrong) throw problem("InvalidRequestError", wrong.message, wrong);
+      id = named;
+      return { about: { operation: id }, run: (core, number) => core.resume(number, id) };
+    });
+    const resumed = this.#jobPromise({ promise, operation: id ?? newOperation() });
+    resumed.catch(() => {});
+    return resumed;
   }
 
   get(target, options) {

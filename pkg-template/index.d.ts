@@ -253,7 +253,7 @@ export interface TemplateJobsOptions {
 
 /** How a call that reads is made. */
 export interface CallOptions {
-  /** Stops waiting at once: the call rejects with `signal.reason`. Default: none. */
+  /** Stops waiting at once: the call rejects with `signal.reason`. It ends the wait only: the provider cannot cancel a job. Default: none. */
   signal?: AbortSignal;
   /** Milliseconds for one request; then `ConnectionError`. Default: the client's. */
   timeout?: number;
@@ -261,7 +261,7 @@ export interface CallOptions {
 
 /** How a call that charges is made. */
 export interface ChargeOptions {
-  /** Stops waiting at once: the call rejects with `signal.reason`. A charge that was not sent yet never is; one that was goes on and is in `pending()`. Default: none. */
+  /** Stops waiting at once, also in `wait()` and the updates of the promise: they reject with `signal.reason`. A charge that was not sent yet never is; one that was sent goes on, since the provider cannot cancel a job, and is in `pending()`. Default: none. */
   signal?: AbortSignal;
   /** Milliseconds until the caller stops waiting, with `ChargeUnknownError`; the charge goes on. Where it was not sent yet it never is: `ConnectionError` with `sent: false`. Default: the client's `timeout`, or `previewTimeout` for `previewSync`. */
   timeout?: number;
@@ -275,7 +275,7 @@ export interface ChargeOptions {
 
 /** How a job is waited for. */
 export interface PollOptions {
-  /** Stops waiting at once: the call rejects with `signal.reason`. Default: none. */
+  /** Stops waiting at once: the call rejects with `signal.reason`. It ends the wait only: the provider cannot cancel a job. Default: none. */
   signal?: AbortSignal;
   /** Milliseconds until the wait gives up, with `PollTimeoutError`. Time that the machine slept is not counted. Default: 1800000, half an hour. */
   timeout?: number;
@@ -294,6 +294,30 @@ export type PreviewedJob = Job & { preview: string };
 /** A job whose video is there. */
 export type RenderedJob = Job & { status: "done"; video_output: string };
 
+/** How the result of a charge is waited for. Its goal is that of the step, so there is no `until`. */
+export type WaitOptions = Omit<PollOptions, "until">;
+
+/**
+ * The promise of a job that is charged for: it resolves with the job as soon as the provider has accepted it, and rejects as the
+ * method that returned it says.
+ *
+ * ```ts
+ * const video = await jobs.submit(request).wait();
+ * ```
+ */
+export interface JobPromise<R extends Job = PreviewedJob | RenderedJob> extends Promise<Job> {
+  /** The operation id of the charge, known before the promise settles: what `resume`, `settle` and `discard` are called with. */
+  readonly operation: string;
+  /**
+   * Waits for the result of the step: the preview of a preview, else the video. Rejects as the promise does, or with
+   * `JobFailedError`, `PollTimeoutError` or `IncompleteResultError`, each with `operation`. Then the promise itself needs no
+   * handler: one failure rejects once. The `signal` of the charge ends this wait too.
+   */
+  wait(options?: WaitOptions): Promise<R>;
+  /** Every update until the result of the step is there; ends and fails as `wait()` does. */
+  [Symbol.asyncIterator](): AsyncIterator<Update, undefined>;
+}
+
 /**
  * A client of the custom template jobs API. It loads its WebAssembly with the first call; nothing needs to be awaited
  * before. No method throws: a failed call rejects with a {@link TemplateJobsError}, told apart by `name`; an abort rejects with
@@ -305,16 +329,16 @@ export class TemplateJobs {
   /** Sends nothing yet. Throws `InvalidRequestError` where an option cannot be used, or where `apiKey` is given in a page without `dangerouslyAllowBrowser`. */
   constructor(options?: TemplateJobsOptions);
 
-  /** `POST /api/custom_template_jobs/`: straight to the video. Resolves with the job pending: `poll` it. */
-  submit(request: JobRequest, options?: ChargeOptions): Promise<Job>;
+  /** `POST /api/custom_template_jobs/`: straight to the video. Resolves with the job pending; `submit(request).wait()` resolves with the video. */
+  submit(request: JobRequest, options?: ChargeOptions): JobPromise<RenderedJob>;
   /** A preview, waited for: `previewAsync`, then `poll`, with the errors of both. `timeout` is for both. */
-  preview(request: JobRequest, options?: ChargeOptions & PollOptions): Promise<PreviewedJob>;
-  /** `POST /api/custom_template_jobs/preview_async/`. Resolves with the job pending: `poll` it. */
-  previewAsync(request: JobRequest, options?: ChargeOptions): Promise<Job>;
+  preview(request: JobRequest, options?: ChargeOptions & PollOptions): Promise<PreviewedJob> & { readonly operation: string };
+  /** `POST /api/custom_template_jobs/preview_async/`. Resolves with the job pending; `previewAsync(request).wait()` resolves with the preview. */
+  previewAsync(request: JobRequest, options?: ChargeOptions): JobPromise<PreviewedJob>;
   /** `POST /api/custom_template_jobs/preview/`: one request that blocks until the preview is there. `preview` is sturdier. */
-  previewSync(request: JobRequest, options?: ChargeOptions): Promise<Job>;
+  previewSync(request: JobRequest, options?: ChargeOptions): Promise<Job> & { readonly operation: string };
   /** `POST /api/custom_template_jobs/{id}/render/`, for a job whose preview is ready. One that is rendered, or that this journal is rendering, is returned and not charged. One that is still on its way and shows its preview already is waited for first, at most `previewTimeout`. One operation is one charge, also where the render failed: the failed job is returned, and `poll` rejects with `JobFailedError`. To pay for another render, pass a new `operation`; a job that has a video is rendered again only where the request gives other values than the job has. */
-  render(job: string | Job, request?: Partial<JobRequest>, options?: ChargeOptions): Promise<Job>;
+  render(job: string | Job, changes?: Partial<JobRequest>, options?: ChargeOptions): JobPromise<RenderedJob>;
   /** `GET /api/custom_template_jobs/{id}/`: the job as it is now. */
   get(job: string | Job, options?: CallOptions): Promise<Job>;
   /** Waits until the job's preview or video is there. Rejects with `JobFailedError`, `PollTimeoutError` or `IncompleteResultError`. */
@@ -335,6 +359,13 @@ export class TemplateJobs {
   pending(): Promise<Operation[]>;
   /** Looks again at a charge whose outcome is unknown; with `jobId`, where you have found the job yourself or a webhook named it. A webhook is unsigned: where `{operation}` stood in `webhook_url`, only a job with that very address counts. Sends nothing that charges. Its `state` stays `unknown` while nobody knows; an id that the journal has not rejects with `InvalidRequestError`. */
   settle(operation: string, options?: { jobId?: string; signal?: AbortSignal }): Promise<Operation>;
+  /**
+   * Takes up an operation again, as one of `pending()` after a reload: `await jobs.resume(operation).wait()`. Never charges.
+   * Waits while the operation is in flight, here or in another tab, and settles it first where its outcome is unknown. Rejects
+   * with `ChargeUnknownError` where nobody knows its outcome yet, with `InvalidRequestError` where the journal has no such
+   * operation, and with the errors of `get` and `settle`. A rejection that nobody handles is not reported.
+   */
+  resume(operation: string | Operation): JobPromise;
   /**
    * Closes an operation of which you know that it was not charged, as from your account's pages: its id may be used again, and
    * its share of `maxCredits` is free. Sends nothing. Only an unknown operation can be discarded: one that the journal has not,

@@ -2,7 +2,7 @@
 #![cfg(all(target_arch = "wasm32", feature = "serde"))]
 
 use std::fmt::Debug;
-use std::future::Future;
+use std::future::{Future as _, IntoFuture, poll_fn};
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
@@ -17,9 +17,10 @@ use custom_template_jobs::hash;
 use custom_template_jobs::host::{Host, Request};
 use custom_template_jobs::job::JobFacts;
 use custom_template_jobs::web::{
-    ChargeOptions, Error, HostOptions, Job, JobRequest, Journal, Options, PollOptions, RenderRequest, TemplateJobs,
-    Variable, WebHost,
+    ChargeOptions, Error, HostOptions, Job, JobRequest, Journal, Options, PollOptions, RenderRequest, TemplateJobs, Update,
+    Updates, Variable, WebHost,
 };
+use futures_core::Stream as _;
 use gloo_timers::future::TimeoutFuture;
 use js_sys::{Array, Function, JSON, Object, Reflect};
 use wasm_bindgen::prelude::*;
@@ -125,6 +126,53 @@ async fn a_job_is_previewed_rendered_and_polled_to_its_video() {
     let after = jobs.remaining_credits().await.expect("a balance");
     assert!(before - after >= paid, "{before} - {after} is at least {paid}; other tests pay too");
     assert_eq!(of_this(jobs.pending().await.expect("the journal")).count(), 0);
+}
+
+#[wasm_bindgen_test]
+async fn a_charge_is_awaited_for_its_job_and_waited_for_its_result() {
+    let jobs = client(sandbox());
+    let request = titled(&template(&jobs, "Product teaser").await);
+    let submit = jobs.submit(&request, usual());
+    assert_eq!(submit.operation().len(), 36);
+    let video = submit.wait(soon()).await.expect("a video");
+    assert!(video.video_output.is_some());
+    assert_eq!(submit.job().await.expect("the job, charged once").id, video.id);
+    let preview = jobs.preview_async(&request, operation("a preview of a handle")).wait(soon()).await.expect("a preview");
+    assert_eq!((preview.preview.is_some(), preview.video_output), (true, None));
+    assert_eq!(jobs.render(&preview.id, None, usual()).operation(), format!("render:{}", preview.id));
+}
+
+#[wasm_bindgen_test]
+async fn an_operation_is_resumed_without_a_charge() {
+    let jobs = client(sandbox());
+    let request = titled(&template(&jobs, "Product teaser").await);
+    let job = jobs.submit(&request, operation("resumed")).await.expect("a job");
+    let resumed = client(sandbox()).resume("resumed");
+    assert_eq!(resumed.operation(), "resumed");
+    assert_eq!(resumed.job().await.expect("the job").id, job.id);
+    let video = resumed.wait(soon()).await.expect("a video");
+    assert_eq!(video.id, job.id);
+    let error = jobs.resume("never sent").await.expect_err("no such operation");
+    assert_eq!((field(&error), error.operation()), (Some("operation"), Some("never sent")));
+}
+
+#[wasm_bindgen_test]
+async fn the_updates_of_a_charge_end_with_its_result_and_an_error_ends_them() {
+    let jobs = client(sandbox());
+    let request = titled(&template(&jobs, "Product teaser").await);
+    let mut updates = jobs.submit(&request, usual()).updates(soon());
+    let mut last = None;
+    while let Some(update) = next(&mut updates).await {
+        last = Some(update.expect("an update").job);
+    }
+    assert!(last.expect("at least one").video_output.is_some());
+    let mut updates = jobs.submit(&JobRequest { template_id: "none".into(), ..request }, usual()).updates(soon());
+    assert!(next(&mut updates).await.expect("an error").is_err());
+    assert!(next(&mut updates).await.is_none());
+}
+
+async fn next(updates: &mut Updates) -> Option<Result<Update, Error>> {
+    poll_fn(|context| pin!(&mut *updates).poll_next(context)).await
 }
 
 #[wasm_bindgen_test]
@@ -448,9 +496,9 @@ async fn sleep(ms: u32) {
     TimeoutFuture::new(ms).await;
 }
 
-async fn settles<T>(call: impl Future<Output = T>) -> T {
-    let (mut call, mut timer) = (pin!(call), pin!(TimeoutFuture::new(5_000)));
-    std::future::poll_fn(|context| {
+async fn settles<T>(call: impl IntoFuture<Output = T>) -> T {
+    let (mut call, mut timer) = (pin!(call.into_future()), pin!(TimeoutFuture::new(5_000)));
+    poll_fn(|context| {
         if let Poll::Ready(output) = call.as_mut().poll(context) {
             return Poll::Ready(output);
         }
@@ -461,9 +509,9 @@ async fn settles<T>(call: impl Future<Output = T>) -> T {
 }
 
 /// Polls a call for so many milliseconds, then drops it; it must not end before.
-async fn left_after<T: Debug>(ms: u32, call: impl Future<Output = T>) {
-    let (mut call, mut timer) = (pin!(call), pin!(TimeoutFuture::new(ms)));
-    std::future::poll_fn(|context| {
+async fn left_after<T: Debug>(ms: u32, call: impl IntoFuture<Output = T>) {
+    let (mut call, mut timer) = (pin!(call.into_future()), pin!(TimeoutFuture::new(ms)));
+    poll_fn(|context| {
         if let Poll::Ready(output) = call.as_mut().poll(context) {
             panic!("the call ended: {output:?}");
         }

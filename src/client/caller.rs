@@ -11,7 +11,7 @@ use crate::host::Host;
 use crate::poll;
 
 /// How long between two checks whether another call has finished with the same operation, in milliseconds.
-const JOIN_INTERVAL: f64 = 100.0;
+pub(super) const JOIN_INTERVAL: f64 = 100.0;
 
 /// The caller of a charge, as the charge sees it.
 pub(super) struct Caller<V> {

@@ -166,11 +166,12 @@ impl<H: Host> Client<H> {
         // Another call may have sent the same operation, so a caller that waits here too long does not know.
         caller.if_late(Err(Error::charge_unknown()));
         let in_flight = self.take_turn(&charge.operation).await;
-        let shared = charge.explicit || charge.step == Step::Render;
-        let lock = if shared { host.lock(&charge.key).await } else { None };
+        // Another tab may charge for the same id, or resume it.
+        let lock = host.lock(&charge.key).await;
         // Held until the last attempt has ended, whether its caller waits or not.
         let held = Rc::new((in_flight, lock, over));
         caller.if_late(Err(late()));
+        let shared = charge.explicit || charge.step == Step::Render;
         if shared && let Some(found) = self.read_entry_text(&charge.key).await? {
             return self.claimed(&charge, caller, &found).await;
         }

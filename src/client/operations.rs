@@ -10,6 +10,7 @@
 use std::future::Future;
 
 use super::Client;
+use super::caller::JOIN_INTERVAL;
 use super::history::Charged;
 use crate::api::{self, Step};
 use crate::charge::{self, Entry, State};
@@ -25,6 +26,9 @@ const PERIOD_MS: f64 = 30.0 * 86_400_000.0;
 const PERIODS: u64 = 14;
 /// In the memory of a process, an entry whose id nobody knows but us is kept for an hour.
 const HOUR_MS: f64 = 3_600_000.0;
+
+/// How long `discard` waits for the lock of an operation, in milliseconds: who holds it longer is charging.
+const LOCK_PATIENCE: f64 = 1_000.0;
 
 /// An operation of the journal, for people.
 #[derive(Clone, Debug, PartialEq)]
@@ -99,6 +103,33 @@ impl<H: Host> Client<H> {
         Ok(Operation::new(operation, &bound))
     }
 
+    /// The job of an operation, and the step that it was charged for: waits while the operation is in flight, here or in
+    /// another tab, and settles it first where its outcome is unknown. It never charges.
+    ///
+    /// # Errors
+    /// `ChargeUnknown` where the outcome stays unknown; those of [`Client::settle`].
+    pub async fn resume(&self, operation: &str) -> Result<(H::Value, Step), Error<H::Value>> {
+        let key = self.key(operation);
+        while self.is_in_flight(operation) {
+            self.host().sleep(JOIN_INTERVAL).await;
+        }
+        drop(self.host().lock(&key).await);
+        let (_, mut entry) = self.known_entry(operation, &key).await?;
+        if entry.job.is_none() || entry.state == State::Unknown {
+            let settled = self.settle(operation, None).await.map_err(|error| error.with_operation(operation))?;
+            (entry.state, entry.job) = (settled.state, settled.job_id);
+        }
+        match &entry.job {
+            Some(id) if entry.state != State::Unknown => {
+                self.recall(operation, &entry);
+                let job = self.read(api::Endpoint::Get, id, None).await;
+                let about = |error: Error<_>| error.after_a_charge().with_operation(operation).with_job_id(Some(id));
+                Ok((job.map_err(about)?, entry.step))
+            }
+            job => Err(Error::charge_unknown().with_operation(operation).with_job_id(job.as_deref())),
+        }
+    }
+
     /// Closes an unknown operation of which its owner knows that it was not charged: its id may be used again, and its
     /// share of the budget is free.
     ///
@@ -106,6 +137,11 @@ impl<H: Host> Client<H> {
     /// `InvalidRequest` where the journal has no such operation, or it is in flight, or it was charged. `Journal`.
     pub async fn discard(&self, operation: &str) -> Result<(), Error<H::Value>> {
         let key = self.key(operation);
+        // Who charges for it, in another tab too, holds its lock.
+        let Some(_held) = self.until(self.host().now() + LOCK_PATIENCE, self.host().lock(&key)).await else {
+            let refusal = Refusal::new("operation", "is in flight in another tab; wait for its outcome");
+            return Err(Error::from(refusal).with_operation(operation));
+        };
         let (text, entry) = self.known_entry(operation, &key).await?;
         let advice = match entry.state {
             State::Unknown => {
@@ -132,14 +168,16 @@ impl<H: Host> Client<H> {
 
     /// The entry of an operation that the journal must have.
     async fn known_entry(&self, operation: &str, key: &str) -> Result<(String, Entry), Error<H::Value>> {
-        let text = self.read_entry_text(key).await?;
-        if let Some(text) = text
-            && let Some(mut entry) = self.decode(&text)
-        {
-            self.doubt(operation, &mut entry);
-            return Ok((text, entry));
-        }
-        let advice = "is not in the journal: it was never sent, was refused, or has expired";
+        let advice = match self.read_entry_text(key).await? {
+            None => "is not in the journal: it was never sent, was refused, or has expired",
+            Some(text) => match self.decode(&text) {
+                None => "has an entry that cannot be read: a newer version of this library wrote it, or it is damaged",
+                Some(mut entry) => {
+                    self.doubt(operation, &mut entry);
+                    return Ok((text, entry));
+                }
+            },
+        };
         Err(Error::from(Refusal::new("operation", advice)).with_operation(operation))
     }
 

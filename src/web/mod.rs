@@ -7,6 +7,8 @@
 mod convert;
 #[cfg(feature = "serde")]
 mod data;
+#[cfg(feature = "serde")]
+mod handle;
 mod host;
 mod http;
 mod journal;
@@ -17,6 +19,8 @@ mod typed;
 
 #[cfg(feature = "serde")]
 pub use data::{Job, JobRequest, RenderRequest, Template, Variable, Variables};
+#[cfg(feature = "serde")]
+pub use handle::{JobHandle, Updates};
 pub use host::{HostOptions, WebHost};
 #[cfg(feature = "serde")]
 pub use typed::{ChargeOptions, Error, Journal, Options, PollOptions, TemplateJobs, Update};

@@ -222,6 +222,18 @@ impl Core {
         )
     }
 
+    /// The job of an operation, and its step.
+    pub fn resume(&self, call: u32, operation: String) -> Promise {
+        let client = self.client.clone();
+        self.promise(
+            call,
+            Box::pin(async move {
+                let (job, step) = client.resume(&operation).await?;
+                Ok(Record::default().with("job", job).with("step", step.as_str()).into())
+            }),
+        )
+    }
+
     /// Closes an unknown operation.
     pub fn discard(&self, call: u32, operation: String) -> Promise {
         let client = self.client.clone();

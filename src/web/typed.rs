@@ -10,6 +10,7 @@ use web_sys::Url;
 
 use super::convert::{Record, get, text};
 use super::data::{Job, JobRequest, RenderRequest, Template};
+use super::handle::{JobHandle, Source};
 use super::host::{HostOptions, WebHost, new_operation};
 use crate::api::{Endpoint, Goal, ModelVersion, Step};
 use crate::client::{self, Client, Config, Operation};
@@ -247,9 +248,9 @@ pub struct Update {
 /// let preview = jobs.preview(&request, ChargeOptions::default(), PollOptions::default()).await?;
 /// println!("the preview: {}", preview.preview.unwrap_or_default());
 ///
-/// jobs.render(&preview.id, None, ChargeOptions::default()).await?;
 /// let show = |update: Update| println!("{:?}", update.job.progress);
-/// let video = jobs.poll(&preview.id, PollOptions { on_update: Some(Box::new(show)), ..PollOptions::default() }).await?;
+/// let options = PollOptions { on_update: Some(Box::new(show)), ..PollOptions::default() };
+/// let video = jobs.render(&preview.id, None, ChargeOptions::default()).wait(options).await?;
 /// println!("the video: {}", video.video_output.unwrap_or_default());
 /// # Ok(())
 /// # }
@@ -273,13 +274,11 @@ impl TemplateJobs {
         Ok(Self(client))
     }
 
-    /// Submits a job that goes straight to the video. It is pending: `poll` it.
-    ///
-    /// # Errors
-    /// [`ErrorKind::ChargeUnknown`] where the answer was lost. `InvalidRequest`, `Api`, `Connection`, `BudgetExceeded`,
-    /// `OperationConflict`, `Journal`.
-    pub async fn submit(&self, request: &JobRequest, options: ChargeOptions) -> Result<Job, Error> {
-        self.read(self.charge(Endpoint::Submit, None, Some(request.to_json()?), options).await)
+    /// Submits a job that goes straight to the video. Awaited, it is the job as it was accepted; [`JobHandle::wait`] waits for
+    /// the video. It fails with [`ErrorKind::ChargeUnknown`] where the answer was lost, or with `InvalidRequest`, `Api`,
+    /// `Connection`, `BudgetExceeded`, `OperationConflict` or `Journal`.
+    pub fn submit(&self, request: &JobRequest, options: ChargeOptions) -> JobHandle {
+        self.handle(Endpoint::Submit, None, request.to_json().map(Some), options)
     }
 
     /// Submits a preview and waits for it.
@@ -287,19 +286,13 @@ impl TemplateJobs {
     /// # Errors
     /// Those of [`submit`](Self::submit) and [`poll`](Self::poll).
     pub async fn preview(&self, request: &JobRequest, charge: ChargeOptions, wait: PollOptions) -> Result<Job, Error> {
-        let request = request.to_json()?;
-        let charged = self.charge(Endpoint::PreviewAsync, None, Some(request), charge).await;
-        let job = charged.map_err(|error| self.redacted(error))?;
-        let id = text(&job, "id").unwrap_or_default();
-        self.wait(&id, Some(job), PollOptions { until: Some(Goal::Preview), ..wait }).await
+        self.preview_async(request, charge).wait(wait).await
     }
 
-    /// Submits a preview. The job is pending: `poll` it.
-    ///
-    /// # Errors
-    /// Those of [`submit`](Self::submit).
-    pub async fn preview_async(&self, request: &JobRequest, options: ChargeOptions) -> Result<Job, Error> {
-        self.read(self.charge(Endpoint::PreviewAsync, None, Some(request.to_json()?), options).await)
+    /// Submits a preview. Awaited, it is the job as it was accepted; [`JobHandle::wait`] waits for the preview. It fails as
+    /// [`submit`](Self::submit) does.
+    pub fn preview_async(&self, request: &JobRequest, options: ChargeOptions) -> JobHandle {
+        self.handle(Endpoint::PreviewAsync, None, request.to_json().map(Some), options)
     }
 
     /// Makes a preview by one request that blocks until it is ready. `preview` survives a lost connection better.
@@ -307,17 +300,22 @@ impl TemplateJobs {
     /// # Errors
     /// Those of [`submit`](Self::submit).
     pub async fn preview_sync(&self, request: &JobRequest, options: ChargeOptions) -> Result<Job, Error> {
-        self.read(self.charge(Endpoint::PreviewSync, None, Some(request.to_json()?), options).await)
+        self.handle(Endpoint::PreviewSync, None, request.to_json().map(Some), options).await
     }
 
-    /// Renders the video of a previewed job, with these changes. It is pending: `poll` it. A job that is rendered, or that this
-    /// journal is rendering, is returned and not charged.
-    ///
-    /// # Errors
-    /// Those of [`submit`](Self::submit).
-    pub async fn render(&self, id: &str, changes: Option<&RenderRequest>, options: ChargeOptions) -> Result<Job, Error> {
-        let request = changes.map(RenderRequest::to_json).transpose()?;
-        self.read(self.charge(Endpoint::Render, Some(id), request, options).await)
+    /// Renders the video of a previewed job, with these changes. Awaited, it is the job as it was accepted;
+    /// [`JobHandle::wait`] waits for the video. A job that is rendered, or that this journal is rendering, is returned and not
+    /// charged. It fails as [`submit`](Self::submit) does.
+    pub fn render(&self, id: &str, changes: Option<&RenderRequest>, options: ChargeOptions) -> JobHandle {
+        self.handle(Endpoint::Render, Some(id), changes.map(RenderRequest::to_json).transpose(), options)
+    }
+
+    /// Takes up an operation again, such as one of [`pending`](Self::pending) after a reload. It never charges: it waits while
+    /// the operation is in flight, and settles it first where its outcome is unknown. It fails with
+    /// [`ErrorKind::ChargeUnknown`] where nobody knows its outcome yet, and with `InvalidRequest` where the journal has no such
+    /// operation.
+    pub fn resume(&self, operation: &str) -> JobHandle {
+        JobHandle::new(self, operation.into(), Source::Resume)
     }
 
     /// The job of that id, as it is now.
@@ -384,24 +382,38 @@ impl TemplateJobs {
         self.0.discard(operation).await.map_err(|error| self.redacted(error))
     }
 
-    async fn charge(
+    fn handle(
         &self,
         endpoint: Endpoint,
         id: Option<&str>,
-        request: Option<String>,
+        request: Result<Option<String>, Error>,
         options: ChargeOptions,
-    ) -> Result<JsValue, Error> {
+    ) -> JobHandle {
         let ChargeOptions { operation, seconds, timeout } = options;
         let explicit = operation.is_some();
         let operation = operation.unwrap_or_else(|| match id {
             Some(id) => format!("render:{}", id.to_ascii_lowercase()),
             None => new_operation(),
         });
-        let options = client::ChargeOptions { operation, explicit, seconds, timeout: timeout.map(ms) };
-        self.0.charge(endpoint, id, request.as_deref(), options, None).await
+        let options = client::ChargeOptions { operation: operation.clone(), explicit, seconds, timeout: timeout.map(ms) };
+        JobHandle::new(self, operation, Source::Charge(endpoint, id.map(Into::into), request, options))
     }
 
-    async fn wait(&self, id: &str, job: Option<JsValue>, options: PollOptions) -> Result<Job, Error> {
+    pub(super) async fn charge(
+        &self,
+        endpoint: Endpoint,
+        id: Option<&str>,
+        request: Option<&str>,
+        options: client::ChargeOptions,
+    ) -> Result<JsValue, Error> {
+        self.0.charge(endpoint, id, request, options, None).await
+    }
+
+    pub(super) async fn resumed(&self, operation: &str) -> Result<(JsValue, Step), Error> {
+        self.0.resume(operation).await
+    }
+
+    pub(super) async fn wait(&self, id: &str, job: Option<JsValue>, options: PollOptions) -> Result<Job, Error> {
         let PollOptions { until, timeout, expected, max_interval, on_update } = options;
         let options = client::PollOptions {
             until,
@@ -422,7 +434,7 @@ impl TemplateJobs {
     }
 
     /// The outcome of a call as a struct, or its error without secrets.
-    fn read<T: serde::de::DeserializeOwned>(&self, outcome: Result<JsValue, Error>) -> Result<T, Error> {
+    pub(super) fn read<T: serde::de::DeserializeOwned>(&self, outcome: Result<JsValue, Error>) -> Result<T, Error> {
         let read = outcome.and_then(|value| {
             serde_wasm_bindgen::from_value(value.clone()).map_err(|error| {
                 let kind = ErrorKind::Api { status: 200, kind: ApiKind::Unexpected, retry_after_ms: None };
@@ -432,7 +444,7 @@ impl TemplateJobs {
         read.map_err(|error| self.redacted(error))
     }
 
-    fn redacted(&self, error: Error) -> Error {
+    pub(super) fn redacted(&self, error: Error) -> Error {
         self.0.host().redacted(error)
     }
 }

@@ -6,6 +6,8 @@ import {
   avatar,
   image,
   init,
+  isPreviewed,
+  isRendered,
   isTemplateJobsError,
   parseWebhook,
   prices,
@@ -14,10 +16,13 @@ import {
   voiceover,
   type ApiError,
   type Job,
+  type JobPromise,
   type JobRequest,
   type Journal,
   type ModelVersion,
   type Operation,
+  type PreviewedJob,
+  type RenderedJob,
   type Status,
   type Step,
   type Template,
@@ -112,6 +117,25 @@ export async function calls(signal: AbortSignal): Promise<void> {
   // @ts-expect-error There is no such end.
   jobs.poll(job, { until: "done" });
 
+  const promise = jobs.submit(request, { operation: "order-1" });
+  holds<Same<typeof promise, JobPromise<RenderedJob>>>();
+  holds<Same<typeof promise.operation, string>>();
+  holds<Same<Awaited<typeof promise>, Job>>();
+  (await promise.wait({ signal, timeout: 60_000 })).video_output.toUpperCase();
+  (await jobs.previewAsync(request).wait()).preview.toUpperCase();
+  // @ts-expect-error A preview promises no video.
+  (await jobs.previewAsync(request).wait()).video_output.toUpperCase();
+  // @ts-expect-error The step says what is waited for.
+  await promise.wait({ until: "video" });
+  for await (const update of jobs.render(previewed)) holds<Same<typeof update, Update>>();
+  holds<Same<ReturnType<typeof jobs.preview>["operation"], string>>();
+  for (const open of await jobs.pending()) holds<Same<Awaited<ReturnType<ReturnType<typeof jobs.resume>["wait"]>>, PreviewedJob | RenderedJob>>(), jobs.resume(open).operation;
+  // @ts-expect-error Which operation is resumed must be said.
+  jobs.resume();
+  holds<Same<typeof isRendered, (job: Job) => job is RenderedJob>>();
+  if (isPreviewed(job)) job.preview.toUpperCase();
+  await jobs.get(job);
+
   await jobs.render(previewed, { name: "mine" });
   await jobs.render(previewed.id, undefined, { timeout: 1_000 });
   for await (const update of jobs.watch(job.id)) holds<Same<typeof update, Update>>();
@@ -175,8 +199,6 @@ export async function loading(): Promise<void> {
   await init();
   await init("/custom_template_jobs_bg.wasm");
   await init(fetch("/custom_template_jobs_bg.wasm"));
-  // @ts-expect-error: wasm-bindgen's form
-  await init({ module_or_path: new URL("https://a.test/a.wasm") });
   await init(new Request("https://a.test/a.wasm"));
   await init(new ArrayBuffer(8));
   await init(new Uint8Array(8).subarray(1));
