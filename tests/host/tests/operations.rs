@@ -685,3 +685,55 @@ fn a_token_is_random_for_each_attempt() {
     assert_eq!(owners.len(), 2);
     assert_ne!(owners[0], owners[1]);
 }
+
+// Resuming
+
+#[test]
+fn what_another_tab_is_charging_for_is_resumed_once_it_has_ended_and_is_not_discarded() {
+    for id in [Some("mine"), None] {
+        let ([one, other], world) = tabs(
+            |sent| (if sent.endpoint == Endpoint::Submit { 5_000.0 } else { 1.0 }, answer(201, &job("pending", ""))),
+            &config(),
+        );
+        world.have_locks();
+        let options = match id {
+            Some(id) => named(id),
+            None => ChargeOptions { operation: "made".into(), ..ChargeOptions::default() },
+        };
+        let operation = options.operation.clone();
+        let _call = world.start(async move { one.submit(&request(), options).await });
+        world.pass(10.0);
+        let refused = world.run(other.discard(&operation)).expect_err("in flight");
+        assert_eq!(refused.operation(), Some(operation.as_str()));
+        let (job, step) = world.run(other.resume(&operation)).expect("its job");
+        assert_eq!((job["id"].as_str(), step), (Some(ID), Step::Submit));
+        assert_eq!(world.network().charges(), 1);
+        assert!(world.locks().held().is_empty());
+    }
+}
+
+#[test]
+fn a_lost_charge_is_resumed_once_something_tells_of_it() {
+    let (client, world) = lost_submit(pending_job);
+    let failure = world.run(client.resume("op")).expect_err("nobody knows");
+    assert_eq!((failure.name(), failure.operation()), ("ChargeUnknownError", Some("op")));
+    world.run(client.settle("op", Some(ID))).expect("settled");
+    assert_eq!(world.run(client.resume("op")).expect("its job").0["id"], ID);
+    assert_eq!(world.network().charges(), 1);
+}
+
+#[test]
+fn a_render_whose_answer_was_lost_is_resumed_by_its_job() {
+    let rendered_yet = Rc::new(Cell::new(false));
+    let is_rendered = Rc::clone(&rendered_yet);
+    let (client, world) = client_of(move |sent| match sent.endpoint {
+        Endpoint::Render => (1.0, failed("ECONNRESET")),
+        _ => (1.0, answer(200, &if is_rendered.get() { rendered() } else { previewed("done", "") })),
+    });
+    let options = ChargeOptions { operation: format!("render:{ID}"), ..ChargeOptions::default() };
+    world.run(client.render(ID, None, options)).expect_err("lost");
+    rendered_yet.set(true);
+    let (job, step) = world.run(client.resume(&format!("render:{ID}"))).expect("its job");
+    assert_eq!((job["id"].as_str(), step), (Some(ID), Step::Render));
+    assert_eq!(world.network().charges(), 1);
+}
