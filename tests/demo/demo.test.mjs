@@ -400,6 +400,20 @@ test("a URL that is not safe never reaches the page", () => open(async (page) =>
   assert.equal(await card.locator("video, iframe").count(), 0);
 }));
 
+test("no word of a template's name is broken, on a desktop and on a phone", () => open(async (page) => {
+  for (const width of [1280, 390]) {
+    await page.setViewportSize({ width, height: 900 });
+    const broken = await page.locator(".template__name").evaluateAll((names) => names.flatMap(({ firstChild }) =>
+      [...firstChild.data.matchAll(/\S+/g)].filter(({ 0: word, index }) => {
+        const range = new Range();
+        range.setStart(firstChild, index);
+        range.setEnd(firstChild, index + word.length);
+        return range.getClientRects().length > 1;
+      }).map(([word]) => word)));
+    assert.deepEqual(broken, [], `at ${width} px`);
+  }
+}));
+
 test("axe finds no violation and nothing is wider than the window: empty and filled, light and dark, desktop and phone", () => withPage(browser, slow, async (page) => {
   await button(page, "Preview").waitFor();
   await inEveryLook(page, async (look) => {
