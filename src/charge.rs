@@ -17,6 +17,7 @@ mod tests;
 use std::fmt::Write as _;
 
 use crate::api::{Status, Step, is_uuid};
+use crate::error::Charged;
 use crate::hash::{hex, parse_hex};
 use crate::job::JobFacts;
 use crate::member::Member;
@@ -170,6 +171,8 @@ pub struct Entry {
     pub budget: Option<String>,
     /// Whether the id is the caller's own, and not one that was made for the call.
     pub explicit: bool,
+    /// Whether it is bound to a job that needed no charge: a render that was there, or in progress.
+    pub free: bool,
     /// The caller's own data, as JSON.
     pub metadata: Option<String>,
 }
@@ -179,7 +182,7 @@ impl Entry {
     const VERSION: f64 = 2.0;
 
     /// The names of the members, in the order in which [`Entry::decode`] takes them.
-    pub const NAMES: [&'static str; 12] = [
+    pub const NAMES: [&'static str; 13] = [
         "version",
         "state",
         "step",
@@ -191,6 +194,7 @@ impl Entry {
         "kind",
         "budget",
         "explicit",
+        "free",
         "metadata",
     ];
 
@@ -214,13 +218,17 @@ impl Entry {
                 let _ = write!(text, r#","{name}":{}"#, json_string(&value));
             }
         }
+        if self.free {
+            text.push_str(r#","free":true"#);
+        }
         text.push('}');
         text
     }
 
     /// From the members of those names; `None` where they are not those of an entry of this version.
-    pub fn decode(members: [Member; 12]) -> Option<Self> {
-        let [version, state, step, fingerprint, owner, created_at, job, webhook, kind, budget, explicit, metadata] = members;
+    pub fn decode(members: [Member; 13]) -> Option<Self> {
+        let [version, state, step, fingerprint, owner, created_at, job, webhook, kind, budget, explicit, free, metadata] =
+            members;
         if version != Member::Number(Self::VERSION) {
             return None;
         }
@@ -245,8 +253,18 @@ impl Entry {
             kind: kind.text().and_then(parse_hex),
             budget: budget.into_text(),
             explicit: explicit == Member::Bool(true),
+            free: free == Member::Bool(true),
             metadata: metadata.into_text(),
         })
+    }
+
+    /// Whether its operation was accepted by the provider.
+    pub const fn charged(&self) -> Charged {
+        match self.state {
+            State::Sending | State::Unknown => Charged::Maybe,
+            State::Bound | State::Ended if self.free => Charged::No,
+            State::Bound | State::Ended => Charged::Yes,
+        }
     }
 
     /// The same operation, charged for this job.

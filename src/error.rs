@@ -18,6 +18,67 @@ struct Parts<V> {
     body: Option<V>,
     text: Option<String>,
     cause: Option<V>,
+    charged: Charged,
+}
+
+/// Whether the operation of an error was accepted by the provider. A refund does not change it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Charged {
+    /// Nothing was charged for it, or the error is about no operation.
+    No,
+    /// It was sent and its outcome is not known, or the journal that would know cannot be read.
+    Maybe,
+    /// It was accepted.
+    Yes,
+}
+
+impl Charged {
+    /// The name that JavaScript sees.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::No => "no",
+            Self::Maybe => "maybe",
+            Self::Yes => "yes",
+        }
+    }
+}
+
+/// What helps after an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Remedy {
+    /// Correct the request, the options or the account's keys: the same call fails again.
+    FixRequest,
+    /// Make the same call again, a charge with the same operation.
+    Retry,
+    /// Wait, then call again.
+    Wait,
+    /// The operation was accepted: resume it to get its job.
+    Resume,
+    /// The outcome is unknown: settle the operation, or discard it where the account shows no job of it.
+    SettleOrDiscard,
+    /// To charge, use a new operation.
+    NewOperation,
+    /// Add credits to the account or to the budget.
+    AddCredits,
+    /// The caller can do nothing about it.
+    None,
+}
+
+impl Remedy {
+    /// The name that JavaScript sees.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::FixRequest => "fix_request",
+            Self::Retry => "retry",
+            Self::Wait => "wait",
+            Self::Resume => "resume",
+            Self::SettleOrDiscard => "settle_or_discard",
+            Self::NewOperation => "new_operation",
+            Self::AddCredits => "add_credits",
+            Self::None => "none",
+        }
+    }
 }
 
 /// The kinds of errors, with what only one kind has.
@@ -137,6 +198,7 @@ impl<V> Error<V> {
             body: None,
             text: None,
             cause: None,
+            charged: Charged::No,
         }))
     }
 
@@ -144,8 +206,7 @@ impl<V> Error<V> {
     pub(crate) fn charge_unknown() -> Self {
         Self::new(
             ErrorKind::ChargeUnknown,
-            "The request was sent and its outcome is not known, so it may have been charged. It is not sent again: \
-             call settle(operation) or look at your account before you start a new one.",
+            "The request was sent and its outcome is not known, so it may have been charged.",
         )
     }
 
@@ -156,14 +217,13 @@ impl<V> Error<V> {
 
     /// The request was sent, and no answer came in time.
     pub(crate) fn no_answer() -> Self {
-        let message = "No answer came in time. Raise timeout, or try again later.";
+        let message = "No answer came in time; a longer timeout may help.";
         Self::new(ErrorKind::Connection { sent: true }, message)
     }
 
     /// The journal cannot be used.
     pub(crate) fn journal(cause: Option<V>) -> Self {
-        let message = "The journal cannot be used, so nothing was sent. Free some storage, or pass journal: \"memory\".";
-        let mut error = Self::new(ErrorKind::Journal, message);
+        let mut error = Self::new(ErrorKind::Journal, "The journal cannot be used, so nothing was sent.");
         error.0.cause = cause;
         error
     }
@@ -173,9 +233,67 @@ impl<V> Error<V> {
         &self.0.kind
     }
 
-    /// What went wrong, in words, with what to do.
-    pub fn message(&self) -> &str {
-        &self.0.message
+    /// What went wrong, in words, with what helps.
+    pub fn message(&self) -> String {
+        let mut message = self.0.message.clone();
+        let advice = self.advice();
+        if !advice.is_empty() {
+            message.push_str(if message.ends_with(['.', '!', '?']) { " " } else { ". " });
+            message.push_str(advice);
+        }
+        message
+    }
+
+    /// Whether the operation of this error was accepted by the provider.
+    pub fn charged(&self) -> Charged {
+        match self.0.kind {
+            ErrorKind::ChargeUnknown => Charged::Maybe,
+            _ => self.0.charged,
+        }
+    }
+
+    /// What helps.
+    pub fn remedy(&self) -> Remedy {
+        match self.0.kind {
+            ErrorKind::InvalidRequest { .. } => Remedy::FixRequest,
+            ErrorKind::ChargeUnknown => Remedy::SettleOrDiscard,
+            ErrorKind::JobFailed { .. } | ErrorKind::OperationConflict => Remedy::NewOperation,
+            ErrorKind::PollTimeout | ErrorKind::IncompleteResult => Remedy::Wait,
+            ErrorKind::BudgetExceeded { .. } | ErrorKind::Api { kind: ApiKind::InsufficientCredits, .. } => {
+                Remedy::AddCredits
+            }
+            // What a read retries may help a caller too.
+            ErrorKind::Api { status, .. } if !matches!(status, 200..=299 | 408 | 425 | 429 | 500..) => Remedy::FixRequest,
+            _ if self.0.charged == Charged::Yes => Remedy::Resume,
+            ErrorKind::Api { kind: ApiKind::RateLimited, .. } => Remedy::Wait,
+            ErrorKind::Api { .. } | ErrorKind::Connection { .. } | ErrorKind::Journal => Remedy::Retry,
+        }
+    }
+
+    /// The remedy as a sentence; empty where the message itself says what to correct.
+    fn advice(&self) -> &'static str {
+        match (self.remedy(), &self.0.kind) {
+            (Remedy::FixRequest, ErrorKind::Api { status, kind, .. }) => match kind {
+                ApiKind::Authentication => "Check the API id and key, or the login of your relay.",
+                ApiKind::NotFound => "Check the id, and that it belongs to this account.",
+                ApiKind::Unexpected => "Check baseUrl, and what stands between you and the API.",
+                _ if *status == 413 => "The request is too large: pass files by URL.",
+                _ => "Correct the request.",
+            },
+            (Remedy::FixRequest | Remedy::None, _) => "",
+            (Remedy::Retry, ErrorKind::Journal) => "Free some storage and try again, or pass journal: \"memory\".",
+            (Remedy::Retry, _) => "Try again later.",
+            (Remedy::Wait, ErrorKind::PollTimeout) => "Call poll() again to go on waiting.",
+            (Remedy::Wait, ErrorKind::IncompleteResult) => "Look again later with get().",
+            (Remedy::Wait, _) => "Wait before the next call.",
+            (Remedy::Resume, _) => "It was charged: resume(operation) brings its job.",
+            (Remedy::SettleOrDiscard, _) => {
+                "It is never sent again: call settle(operation), or discard(operation) where your account shows no job of it."
+            }
+            (Remedy::NewOperation, _) => "To pay for another job, pass a new operation.",
+            (Remedy::AddCredits, ErrorKind::BudgetExceeded { .. }) => "Raise maxCredits, or use another budgetKey.",
+            (Remedy::AddCredits, _) => "Buy credits or use fewer.",
+        }
     }
 
     /// The operation of the charge that this is about.
@@ -232,10 +350,19 @@ impl<V> Error<V> {
         }
     }
 
+    /// The same error, about a charge of which this is known.
     #[must_use]
-    pub(crate) fn with_operation(mut self, operation: &str) -> Self {
+    pub(crate) fn of_charge(mut self, operation: &str, charged: Charged) -> Self {
         self.0.operation = Some(operation.into());
+        self.0.charged = charged;
         self
+    }
+
+    /// The same error, of the wait for the job that this operation was charged for.
+    #[cfg(target_arch = "wasm32")]
+    #[must_use]
+    pub(crate) fn of_wait(self, operation: &str) -> Self {
+        if self.operation() == Some(operation) { self } else { self.of_charge(operation, Charged::Yes) }
     }
 
     #[must_use]
@@ -292,15 +419,12 @@ impl<V> Error<V> {
         }
         self
     }
-}
 
-impl<V> Error<V> {
     /// The same error where only a read was made after a charge: the charge was sent.
     #[must_use]
     pub(crate) fn after_a_charge(mut self) -> Self {
         if let ErrorKind::Connection { sent } = &mut self.0.kind {
             *sent = true;
-            self.0.message.push_str(" The charge was sent before.");
         }
         self
     }
@@ -309,21 +433,102 @@ impl<V> Error<V> {
 impl<V> fmt::Debug for Error<V> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Not the values of the host: what a runtime threw may hold the request, and so the key.
-        let Parts { kind, message, operation, job_id, .. } = &*self.0;
+        let Parts { kind, message, operation, job_id, charged, .. } = &*self.0;
         formatter
             .debug_struct("Error")
             .field("kind", kind)
             .field("message", message)
             .field("operation", operation)
             .field("job_id", job_id)
+            .field("charged", charged)
             .finish_non_exhaustive()
     }
 }
 
 impl<V> fmt::Display for Error<V> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&self.0.message)
+        formatter.write_str(&self.message())
     }
 }
 
 impl<V> std::error::Error for Error<V> {}
+
+#[cfg(all(test, not(target_arch = "wasm32")))]
+mod tests {
+    use super::*;
+
+    fn api(status: u16, kind: ApiKind) -> ErrorKind {
+        ErrorKind::Api { status, kind, retry_after_ms: None }
+    }
+
+    /// Of each kind one, the remedy where it was not charged, and where it was.
+    fn kinds() -> Vec<(ErrorKind, Remedy, Remedy)> {
+        use Remedy::{AddCredits, FixRequest, NewOperation, Resume, Retry, SettleOrDiscard, Wait};
+        let failed = ErrorKind::JobFailed { reason: "no speaker".into() };
+        vec![
+            (ErrorKind::InvalidRequest { field: "name".into() }, FixRequest, FixRequest),
+            (api(401, ApiKind::Authentication), FixRequest, FixRequest),
+            (api(402, ApiKind::InsufficientCredits), AddCredits, AddCredits),
+            (api(404, ApiKind::NotFound), FixRequest, FixRequest),
+            (api(429, ApiKind::RateLimited), Wait, Resume),
+            (api(400, ApiKind::Invalid), FixRequest, FixRequest),
+            (api(413, ApiKind::Invalid), FixRequest, FixRequest),
+            (api(408, ApiKind::Invalid), Retry, Resume),
+            (api(502, ApiKind::Server), Retry, Resume),
+            (api(200, ApiKind::Unexpected), Retry, Resume),
+            (api(302, ApiKind::Unexpected), FixRequest, FixRequest),
+            (api(0, ApiKind::Unexpected), FixRequest, FixRequest),
+            (ErrorKind::Connection { sent: false }, Retry, Resume),
+            (ErrorKind::ChargeUnknown, SettleOrDiscard, SettleOrDiscard),
+            (failed, NewOperation, NewOperation),
+            (ErrorKind::PollTimeout, Wait, Wait),
+            (ErrorKind::IncompleteResult, Wait, Wait),
+            (ErrorKind::BudgetExceeded { estimate: 5.0, remaining: 1.0 }, AddCredits, AddCredits),
+            (ErrorKind::OperationConflict, NewOperation, NewOperation),
+            (ErrorKind::Journal, Retry, Resume),
+        ]
+    }
+
+    #[test]
+    fn what_helps_follows_from_the_kind_and_from_whether_it_was_charged() {
+        for (kind, free, charged) in kinds() {
+            let error = Error::<()>::new(kind.clone(), "words");
+            assert_eq!(error.remedy(), free, "{kind:?}");
+            assert_eq!(error.clone().of_charge("op", Charged::Maybe).remedy(), free, "{kind:?}");
+            assert_eq!(error.of_charge("op", Charged::Yes).remedy(), charged, "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_charge_is_maybe_whatever_was_known_before() {
+        for (kind, ..) in kinds() {
+            for known in [Charged::No, Charged::Maybe, Charged::Yes] {
+                let error = Error::<()>::new(kind.clone(), "words").of_charge("op", known);
+                let expected = if kind == ErrorKind::ChargeUnknown { Charged::Maybe } else { known };
+                assert_eq!((error.charged(), error.operation()), (expected, Some("op")), "{kind:?}");
+            }
+            let error = Error::<()>::new(kind.clone(), "words");
+            assert_eq!(error.charged() == Charged::No, kind != ErrorKind::ChargeUnknown, "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn a_message_ends_with_the_remedy_as_a_sentence() {
+        for (kind, ..) in kinds() {
+            for words in ["It went wrong", "It went wrong."] {
+                let message = Error::<()>::new(kind.clone(), words).of_charge("op", Charged::Yes).message();
+                // The words of a refused argument say themselves what it must be.
+                if matches!(kind, ErrorKind::InvalidRequest { .. }) {
+                    assert_eq!(message, words);
+                } else {
+                    let advice = message.strip_prefix("It went wrong. ").expect("one sentence, then the remedy");
+                    assert!(
+                        advice.len() > 10 && (advice.ends_with('.') || advice.ends_with(char::is_alphanumeric)),
+                        "{message}"
+                    );
+                    assert!(!message.contains("  ") && !message.contains(".."), "{message}");
+                }
+            }
+        }
+    }
+}

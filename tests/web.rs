@@ -12,7 +12,7 @@ use custom_template_jobs::api::{Endpoint, Goal, ModelVersion, Status, Step};
 use custom_template_jobs::charge::State;
 use custom_template_jobs::client::{Client, Config, Operation};
 use custom_template_jobs::credits::{Price, PriceTable};
-use custom_template_jobs::error::{ApiKind, ErrorKind};
+use custom_template_jobs::error::{ApiKind, Charged, ErrorKind, Remedy};
 use custom_template_jobs::hash;
 use custom_template_jobs::host::{Host, Request};
 use custom_template_jobs::job::JobFacts;
@@ -282,6 +282,28 @@ async fn where_nothing_listens_there_is_a_connection_error() {
     let error = jobs.submit(&titled(UNKNOWN_ID), usual()).await.expect_err("no server");
     // Node proves that nothing was sent; a browser does not say, so there the charge is unknown.
     assert!(matches!(error.kind(), ErrorKind::Connection { sent: false } | ErrorKind::ChargeUnknown), "{error:?}");
+    let said = (error.charged(), error.remedy());
+    assert!([(Charged::No, Remedy::Retry), (Charged::Maybe, Remedy::SettleOrDiscard)].contains(&said), "{error:?}");
+}
+
+#[wasm_bindgen_test]
+async fn every_error_of_a_charge_names_its_operation_and_what_is_known_of_it() {
+    let jobs = client(sandbox());
+    let refused = jobs.submit(&titled(UNKNOWN_ID), operation("refused")).await.expect_err("no such template");
+    assert_eq!((refused.operation(), refused.charged()), (Some("refused"), Charged::No));
+
+    let variables = [("__proto__".into(), Variable::text("x"))].into();
+    let request = JobRequest { template_id: UNKNOWN_ID.into(), variables, ..JobRequest::default() };
+    let unusable = jobs.submit(&request, operation("unusable")).await.expect_err("no name of a variable");
+    assert_eq!((unusable.operation(), unusable.charged()), (Some("unusable"), Charged::No));
+    assert_eq!(unusable.remedy(), Remedy::FixRequest);
+
+    let handle = jobs.submit(&titled(&template(&jobs, "Always fails").await), operation("failed"));
+    let failed = handle.wait(soon()).await.expect_err("the job fails");
+    assert_eq!(
+        (failed.operation(), failed.charged(), failed.remedy()),
+        (Some("failed"), Charged::Yes, Remedy::NewOperation)
+    );
 }
 
 #[wasm_bindgen_test]

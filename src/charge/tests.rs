@@ -80,12 +80,13 @@ fn entry(state: State, step: Step) -> Entry {
         kind: None,
         budget: Some("ns:budget/all/a \"key\"/x=5000".into()),
         explicit: true,
+        free: false,
         metadata: Some(r#"{"row":1}"#.into()),
     }
 }
 
 /// The members that a host would copy.
-fn members(text: &str) -> [Member; 12] {
+fn members(text: &str) -> [Member; 13] {
     let object: serde_json::Value = serde_json::from_str(text).expect("JSON");
     Entry::NAMES.map(|name| match &object[name] {
         serde_json::Value::Bool(value) => Member::Bool(*value),
@@ -100,10 +101,24 @@ fn an_entry_comes_back_as_it_was_written() {
     for state in [State::Sending, State::Bound, State::Unknown, State::Ended] {
         for step in [Step::Submit, Step::Preview, Step::Render] {
             for explicit in [true, false] {
-                let entry = Entry { explicit, ..entry(state, step) };
+                let entry = Entry { explicit, free: !explicit, ..entry(state, step) };
                 assert_eq!(Entry::decode(members(&entry.encode())), Some(entry));
             }
         }
+    }
+}
+
+#[test]
+fn an_entry_says_whether_its_operation_was_accepted() {
+    for (state, free, charged) in [
+        (State::Sending, false, Charged::Maybe),
+        (State::Unknown, false, Charged::Maybe),
+        (State::Bound, false, Charged::Yes),
+        (State::Ended, false, Charged::Yes),
+        (State::Bound, true, Charged::No),
+        (State::Ended, true, Charged::No),
+    ] {
+        assert_eq!(Entry { free, ..entry(state, Step::Render) }.charged(), charged, "{state:?} {free}");
     }
 }
 

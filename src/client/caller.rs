@@ -6,7 +6,7 @@ use std::pin::pin;
 
 use super::tasks::{Either, Notify, race};
 use super::{Client, Outcome};
-use crate::error::Error;
+use crate::error::{Charged, Error};
 use crate::host::Host;
 use crate::poll;
 
@@ -22,16 +22,19 @@ pub(super) struct Caller<V> {
     late: RefCell<Option<Outcome<V>>>,
     /// The job that the charge is about, once it is known.
     job_id: RefCell<Option<String>>,
+    /// What is known of the operation; of one that may have been sent, the error itself says so.
+    charged: Cell<Charged>,
 }
 
 impl<V> Caller<V> {
     /// A caller that waits until the deadline.
-    pub fn new(job_id: Option<String>, deadline: f64) -> Self {
+    pub fn new(job_id: Option<String>, deadline: f64, charged: Charged) -> Self {
         Self {
             deadline: Cell::new(deadline),
             deadline_moved: Notify::default(),
             late: RefCell::new(None),
             job_id: RefCell::new(job_id),
+            charged: Cell::new(charged),
         }
     }
 
@@ -49,6 +52,11 @@ impl<V> Caller<V> {
     pub fn move_deadline(&self, deadline: f64) {
         self.deadline.set(deadline);
         self.deadline_moved.notify();
+    }
+
+    /// This is known of the operation from now on.
+    pub fn was_charged(&self, charged: Charged) {
+        self.charged.set(charged);
     }
 
     /// The charge is about this job.
@@ -73,7 +81,7 @@ impl<V> Caller<V> {
 
     /// An error about the operation and its job.
     pub fn about(&self, operation: &str, error: Error<V>) -> Error<V> {
-        error.with_operation(operation).with_job_id(self.job_id.borrow().as_deref())
+        error.of_charge(operation, self.charged.get()).with_job_id(self.job_id.borrow().as_deref())
     }
 }
 

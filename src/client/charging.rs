@@ -6,13 +6,13 @@ use std::rc::Rc;
 use futures_channel::oneshot;
 
 use super::caller::Caller;
-use super::history::Charged;
+use super::history::KnownCharge;
 use super::reading::with_body;
 use super::rendering::Look;
 use super::{Client, Outcome};
 use crate::api::{self, Endpoint, JobRequest, ModelVersion, Step};
 use crate::charge::{self, Claim, Entry, State, Verdict};
-use crate::error::{Error, ErrorKind, Refusal};
+use crate::error::{Charged, Error, ErrorKind, Refusal};
 use crate::hash;
 use crate::host::{Answer, Body, Event, Host, JournalCall, JournalReply, Reply, Request, Store};
 use crate::job::JobFacts;
@@ -23,7 +23,7 @@ const RESENDS: u32 = 2;
 /// How often `create` may find the id taken and then no entry under it: others may have deleted theirs in between.
 const CREATES: u32 = 10;
 /// The message of a call whose time was over before it was sent.
-const LATE: &str = "There was no time left; nothing was sent. Raise timeout, or try again later.";
+const LATE: &str = "There was no time left; nothing was sent. A longer timeout may help.";
 
 /// How a charging call is made.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -62,6 +62,11 @@ pub(super) struct Charge {
 }
 
 impl Charge {
+    /// Whether others may charge for the same operation, so that the journal is read first.
+    fn is_shared(&self) -> bool {
+        self.explicit || self.step == Step::Render
+    }
+
     fn path(&self) -> String {
         self.endpoint.path(self.render.as_deref().unwrap_or_default())
     }
@@ -98,11 +103,13 @@ impl<H: Host> Client<H> {
         let (operation, timeout) = (operation.clone(), *timeout);
         let charge = self
             .prepare(endpoint, render, request, options)
-            .map_err(|refusal| Error::from(refusal).with_operation(&operation))?;
+            .map_err(|refusal| Error::from(refusal).of_charge(&operation, Charged::No))?;
         let config = self.config();
         let usual = if endpoint == Endpoint::PreviewSync { config.preview_timeout } else { config.timeout };
         let deadline = charge.begun + timeout.filter(|ms| *ms >= 0.0).unwrap_or(usual);
-        let caller = Rc::new(Caller::new(charge.render.clone(), deadline));
+        // Until the journal was read, an earlier call may have charged for the operation.
+        let charged = if charge.is_shared() { Charged::Maybe } else { Charged::No };
+        let caller = Rc::new(Caller::new(charge.render.clone(), deadline, charged));
         let outcome = caller.wait(self.host(), self.carry_out(Rc::new(charge), &caller, over)).await;
         outcome.map_err(|error| caller.about(&operation, error))
     }
@@ -171,10 +178,12 @@ impl<H: Host> Client<H> {
         // Held until the last attempt has ended, whether its caller waits or not.
         let held = Rc::new((in_flight, lock, over));
         caller.if_late(Err(late()));
-        let shared = charge.explicit || charge.step == Step::Render;
-        if shared && let Some(found) = self.read_entry_text(&charge.key).await? {
+        if charge.is_shared()
+            && let Some(found) = self.read_entry_text(&charge.key).await?
+        {
             return self.claimed(&charge, caller, &found).await;
         }
+        caller.was_charged(Charged::No);
         let before = match &charge.render {
             Some(id) => match self.look_before_render(&charge, caller, id).await? {
                 Look::Send(facts) => Some(facts),
@@ -245,7 +254,7 @@ impl<H: Host> Client<H> {
         match (verdict, job_id) {
             (Verdict::Bound, Some(id)) => self.bound(charge, caller, reply, id, (&text, &entry)).await,
             (Verdict::NotSent, _) => {
-                let message = "The server could not be reached; nothing was sent. Try again later.";
+                let message = "The server could not be reached; nothing was sent.";
                 let error = Error::not_sent(message).with_cause(cause_of(reply.as_ref()));
                 caller.if_late(Err(error.clone()));
                 self.free(charge, &text, &entry).await;
@@ -273,6 +282,7 @@ impl<H: Host> Client<H> {
             kind: charge.kind,
             budget: None,
             explicit: charge.explicit,
+            free: false,
             metadata: None,
         }
     }
@@ -412,6 +422,7 @@ impl<H: Host> Client<H> {
         };
         // A verdict that cannot be written does not take the job from the caller: the entry still says sending.
         caller.is_about(&id);
+        caller.was_charged(Charged::Yes);
         caller.if_late(whole.clone().ok_or_else(Error::no_answer));
         self.write_bound(charge, &id, written).await;
         let Some(job) = whole else { return Ok(Attempted::Bound(id)) };
@@ -442,7 +453,7 @@ impl<H: Host> Client<H> {
 
     pub(super) fn remember(&self, charge: &Charge, entry: Entry) {
         let (operation, template) = (charge.operation.clone(), charge.template.clone());
-        self.0.history.borrow_mut().remember(Charged { operation, entry, template, since: charge.begun });
+        self.0.history.borrow_mut().remember(KnownCharge { operation, entry, template, since: charge.begun });
     }
 
     pub(super) fn warn(&self, code: &'static str, message: &str, operation: &str, job_id: &str) {
@@ -473,6 +484,7 @@ impl<H: Host> Client<H> {
         }
         match self.read_entry(&charge.key).await {
             Ok(Some(Entry { state: State::Bound | State::Ended, job: Some(id), .. })) => {
+                caller.was_charged(Charged::Yes);
                 self.remember(charge, written.1.bound(&id));
                 Ok(Attempted::Bound(id))
             }
@@ -500,6 +512,7 @@ impl<H: Host> Client<H> {
         let entry = self.decode(found);
         match (charge::claim(entry.as_ref(), charge.step, charge.fingerprint), entry) {
             (Claim::Return(id), Some(entry)) => {
+                caller.was_charged(entry.charged());
                 if self.0.history.borrow().find(&id).is_none() {
                     self.remember(charge, entry);
                 }
@@ -516,8 +529,9 @@ impl<H: Host> Client<H> {
                 }
                 Err(Error::charge_unknown().with_job(Some(job)))
             }
-            _ => {
-                let message = "This operation id was used before for another request; nothing was sent. Use a new id.";
+            (_, entry) => {
+                caller.was_charged(entry.map_or(Charged::Maybe, |entry| entry.charged()));
+                let message = "This operation id was used before for another request; this one was not sent.";
                 Err(Error::new(ErrorKind::OperationConflict, message))
             }
         }

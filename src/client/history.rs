@@ -18,7 +18,7 @@ const OLDEST: f64 = 30.0 * DAY;
 
 /// A job that this client charged for, by its last step.
 #[derive(Clone, Debug)]
-pub(super) struct Charged {
+pub(super) struct KnownCharge {
     pub operation: String,
     /// The journal's entry; its job is known.
     pub entry: Entry,
@@ -43,7 +43,7 @@ struct Learned {
 /// All that one client remembers. What must not be forgotten is in the journal.
 #[derive(Debug, Default)]
 pub(super) struct History {
-    charged: Vec<Charged>,
+    charged: Vec<KnownCharge>,
     learned: Vec<Learned>,
 }
 
@@ -59,11 +59,11 @@ pub(super) struct Timing {
 }
 
 impl History {
-    pub fn find(&self, job: &str) -> Option<&Charged> {
+    pub fn find(&self, job: &str) -> Option<&KnownCharge> {
         self.charged.iter().find(|charged| charged.entry.job.as_deref() == Some(job))
     }
 
-    pub fn remember(&mut self, charged: Charged) {
+    pub fn remember(&mut self, charged: KnownCharge) {
         self.charged.retain(|known| known.entry.job != charged.entry.job);
         if self.charged.len() >= REMEMBERED {
             self.charged.remove(0);
@@ -83,7 +83,7 @@ impl History {
     pub fn kind(&self, render: Option<&str>, template: Option<&str>, step: Step, model: ModelVersion) -> Option<u64> {
         match render.and_then(|job| self.find(job)) {
             Some(known) if known.entry.step == Step::Render => known.entry.kind,
-            Some(Charged { entry: Entry { kind: Some(kind), .. }, .. }) => Some(hash::of(&kind.to_be_bytes())),
+            Some(KnownCharge { entry: Entry { kind: Some(kind), .. }, .. }) => Some(hash::of(&kind.to_be_bytes())),
             _ => template.map(|template| hash::of_parts(&[template, step.as_str(), model_name(model)])),
         }
     }
@@ -116,7 +116,7 @@ impl History {
     }
 
     /// Marks the charge for a job as ended; the charge, the first time.
-    fn end(&mut self, job: &str) -> Option<Charged> {
+    fn end(&mut self, job: &str) -> Option<KnownCharge> {
         let charged = self.charged.iter_mut().find(|charged| charged.entry.job.as_deref() == Some(job))?;
         if charged.entry.state == State::Ended {
             return None;
@@ -174,7 +174,7 @@ impl<H: Host> Client<H> {
     }
 
     /// Learns from a charge that reached its goal: the key and the entry of the duration, for the journal.
-    fn learn(&self, charged: &Charged, facts: &JobFacts) -> Option<(String, String)> {
+    fn learn(&self, charged: &KnownCharge, facts: &JobFacts) -> Option<(String, String)> {
         let (template, kind) = (charged.template.as_ref()?, charged.entry.kind?);
         let took = poll::between(self.host().now() - charged.since, 0.0, DAY);
         let mut history = self.0.history.borrow_mut();

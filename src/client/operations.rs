@@ -11,11 +11,11 @@ use std::future::Future;
 
 use super::Client;
 use super::caller::JOIN_INTERVAL;
-use super::history::Charged;
+use super::history::KnownCharge;
 use crate::api::{self, Step};
 use crate::charge::{self, Entry, State};
 use crate::credits;
-use crate::error::{Error, ErrorKind, Refusal};
+use crate::error::{Charged, Error, ErrorKind, Refusal};
 use crate::hash;
 use crate::host::{Event, Host, JournalCall, JournalReply, Store};
 use crate::poll;
@@ -81,22 +81,32 @@ impl<H: Host> Client<H> {
         if entry.state != State::Unknown {
             return Ok(Operation::new(operation, &entry));
         }
+        let settled = self.settle_unknown(operation, job, (&key, &text, entry)).await;
+        settled.map_err(|error| error.of_charge(operation, Charged::Maybe))
+    }
+
+    async fn settle_unknown(
+        &self,
+        operation: &str,
+        job: Option<String>,
+        (key, text, entry): (&str, &str, Entry),
+    ) -> Result<Operation, Error<H::Value>> {
         let found = match entry.job.clone().or(job) {
             Some(id) => {
                 let elsewhere = entry.step != Step::Render && self.is_bound_elsewhere(&id, operation, entry.step).await?;
                 let job = self.read(api::Endpoint::Get, &id, None).await?;
                 if !elsewhere && self.is_settled_by(&entry, &job) { Some(id) } else { None }
             }
-            None => match self.find_listed(operation, &entry).await? {
+            None => match self.find_listed(&entry).await? {
                 Some(id) if !self.is_bound_elsewhere(&id, operation, entry.step).await? => Some(id),
                 _ => None,
             },
         };
         let Some(id) = found else { return Ok(Operation::new(operation, &entry)) };
         let bound = entry.bound(&id);
-        if !self.replace_entry(&key, &text, &bound.encode()).await? {
+        if !self.replace_entry(key, text, &bound.encode()).await? {
             // Another client knows more by now.
-            let (_, entry) = self.known_entry(operation, &key).await?;
+            let (_, entry) = self.known_entry(operation, key).await?;
             return Ok(Operation::new(operation, &entry));
         }
         self.recall(operation, &bound);
@@ -116,17 +126,18 @@ impl<H: Host> Client<H> {
         drop(self.host().lock(&key).await);
         let (_, mut entry) = self.known_entry(operation, &key).await?;
         if entry.job.is_none() || entry.state == State::Unknown {
-            let settled = self.settle(operation, None).await.map_err(|error| error.with_operation(operation))?;
+            let settled = self.settle(operation, None).await?;
             (entry.state, entry.job) = (settled.state, settled.job_id);
         }
         match &entry.job {
             Some(id) if entry.state != State::Unknown => {
                 self.recall(operation, &entry);
                 let job = self.read(api::Endpoint::Get, id, None).await;
-                let about = |error: Error<_>| error.after_a_charge().with_operation(operation).with_job_id(Some(id));
+                let about =
+                    |error: Error<_>| error.after_a_charge().of_charge(operation, entry.charged()).with_job_id(Some(id));
                 Ok((job.map_err(about)?, entry.step))
             }
-            job => Err(Error::charge_unknown().with_operation(operation).with_job_id(job.as_deref())),
+            job => Err(Error::charge_unknown().of_charge(operation, Charged::Maybe).with_job_id(job.as_deref())),
         }
     }
 
@@ -140,7 +151,7 @@ impl<H: Host> Client<H> {
         // Who charges for it, in another tab too, holds its lock.
         let Some(_held) = self.until(self.host().now() + LOCK_PATIENCE, self.host().lock(&key)).await else {
             let refusal = Refusal::new("operation", "is in flight in another tab; wait for its outcome");
-            return Err(Error::from(refusal).with_operation(operation));
+            return Err(Error::from(refusal).of_charge(operation, Charged::Maybe));
         };
         let (text, entry) = self.known_entry(operation, &key).await?;
         let advice = match entry.state {
@@ -150,7 +161,7 @@ impl<H: Host> Client<H> {
                     // Its acknowledgement may be all that is missing.
                     Err(error) => match self.read_entry_text(&key).await {
                         Ok(None) => true,
-                        _ => return Err(error),
+                        _ => return Err(error.of_charge(operation, Charged::Maybe)),
                     },
                 };
                 if deleted {
@@ -163,22 +174,27 @@ impl<H: Host> Client<H> {
             State::Sending => "is in flight; wait for its outcome",
             State::Bound | State::Ended => "was charged; only an unknown operation can be discarded",
         };
-        Err(Error::from(Refusal::new("operation", advice)).with_operation(operation).with_job_id(entry.job.as_deref()))
+        let error = Error::from(Refusal::new("operation", advice)).of_charge(operation, entry.charged());
+        Err(error.with_job_id(entry.job.as_deref()))
     }
 
     /// The entry of an operation that the journal must have.
     async fn known_entry(&self, operation: &str, key: &str) -> Result<(String, Entry), Error<H::Value>> {
-        let advice = match self.read_entry_text(key).await? {
-            None => "is not in the journal: it was never sent, was refused, or has expired",
+        let found = self.read_entry_text(key).await.map_err(|error| error.of_charge(operation, Charged::Maybe))?;
+        let (advice, charged) = match found {
+            None => ("is not in the journal: it was never sent, was refused, or has expired", Charged::No),
             Some(text) => match self.decode(&text) {
-                None => "has an entry that cannot be read: a newer version of this library wrote it, or it is damaged",
+                None => (
+                    "has an entry that cannot be read: a newer version of this library wrote it, or it is damaged",
+                    Charged::Maybe,
+                ),
                 Some(mut entry) => {
                     self.doubt(operation, &mut entry);
                     return Ok((text, entry));
                 }
             },
         };
-        Err(Error::from(Refusal::new("operation", advice)).with_operation(operation))
+        Err(Error::from(Refusal::new("operation", advice)).of_charge(operation, charged))
     }
 
     /// An operation that is sending, and not by this client, is as good as unknown.
@@ -198,7 +214,7 @@ impl<H: Host> Client<H> {
         // Somebody may have set the clock in the meantime.
         let waited = poll::between(self.host().wall() - entry.created_at as f64, 0.0, poll::LONGEST);
         let since = self.host().now() - waited;
-        history.remember(Charged { operation: operation.into(), entry: entry.clone(), template: None, since });
+        history.remember(KnownCharge { operation: operation.into(), entry: entry.clone(), template: None, since });
     }
 
     fn is_settled_by(&self, entry: &Entry, job: &H::Value) -> bool {
@@ -208,7 +224,7 @@ impl<H: Host> Client<H> {
     }
 
     /// The job of an operation in the caller's list of jobs: the one whose `webhook_url` carries the operation id.
-    async fn find_listed(&self, operation: &str, entry: &Entry) -> Result<Option<String>, Error<H::Value>> {
+    async fn find_listed(&self, entry: &Entry) -> Result<Option<String>, Error<H::Value>> {
         let deadline = self.host().now() + self.config().timeout;
         let unusable =
             |cause| Error::from(Refusal::new("listJobs", "failed; the operation is still unknown")).with_cause(cause);
@@ -217,8 +233,8 @@ impl<H: Host> Client<H> {
         let jobs = match self.until(deadline, self.host().list_jobs(since)).await {
             Some(None) => return Ok(None),
             Some(Some(Ok(jobs))) => self.host().elements(&jobs).unwrap_or_default(),
-            Some(Some(Err(thrown))) => return Err(unusable(Some(thrown)).with_operation(operation)),
-            None => return Err(unusable(None).with_operation(operation)),
+            Some(Some(Err(thrown))) => return Err(unusable(Some(thrown))),
+            None => return Err(unusable(None)),
         };
         if entry.webhook.is_none() {
             return Ok(None);
@@ -298,8 +314,8 @@ impl<H: Host> Client<H> {
 
     /// Writes that the job of an operation was seen to end. At worst the operation is still pending after a reload, and
     /// ends then.
-    pub(super) async fn write_end(&self, charged: &Charged) {
-        let Charged { operation, entry, .. } = charged;
+    pub(super) async fn write_end(&self, charged: &KnownCharge) {
+        let KnownCharge { operation, entry, .. } = charged;
         let ended = Entry { state: State::Ended, ..entry.clone() };
         let (key, text) = (self.key(operation), ended.encode());
         let mut written = self.replace_entry(&key, &entry.encode(), &text).await;
@@ -405,7 +421,7 @@ impl<H: Host> Client<H> {
         }
         let _ = self.journal(store, JournalCall::Delete(&key, Some(owner))).await;
         let remaining = credits::credits(remaining?);
-        let message = "This call would exceed maxCredits; nothing was sent. Raise maxCredits, or use another budgetKey.";
+        let message = "This call would exceed maxCredits; nothing was sent.";
         Err(Error::new(ErrorKind::BudgetExceeded { estimate, remaining }, message))
     }
 

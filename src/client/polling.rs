@@ -155,7 +155,7 @@ impl<V: Clone> State<V> {
     fn expire(&mut self, id: &str, now: f64) -> f64 {
         let job = self.job.clone();
         self.end(|waiter| {
-            let message = "The job was still running when the time to wait was over. poll() it again to go on waiting.";
+            let message = "The job was still running when the time to wait was over.";
             let error = || Error::new(ErrorKind::PollTimeout, message).with_job_id(Some(id)).with_job(job.clone());
             (waiter.wish.deadline <= now).then(|| Err(error()))
         });
@@ -214,7 +214,7 @@ impl<H: Host> Client<H> {
         };
         let client = self.clone();
         async move {
-            match begun {
+            let outcome = match begun {
                 Begun::Ended(outcome) => outcome,
                 Begun::Shared(receiver, _waiting) => {
                     receiver.await.unwrap_or_else(|oneshot::Canceled| Err(Error::no_answer()))
@@ -227,7 +227,18 @@ impl<H: Host> Client<H> {
                         _ => Err(Error::no_answer()),
                     }
                 }
-            }
+            };
+            outcome.map_err(|error| client.of_last_charge(error))
+        }
+    }
+
+    /// An error about a job, with the last charge for that job that this client knows.
+    fn of_last_charge(&self, error: Error<H::Value>) -> Error<H::Value> {
+        let history = self.0.history.borrow();
+        let known = error.job_id().and_then(|id| history.find(id));
+        match known.map(|known| (known.operation.as_str(), known.entry.charged())) {
+            Some((operation, charged)) => error.of_charge(operation, charged),
+            None => error,
         }
     }
 
@@ -497,8 +508,7 @@ impl<H: Host> Client<H> {
                 Ending::Reached => Some(Ok(job.clone())),
                 Ending::Failed => Some(Err(about(self.failed(&facts, &job)))),
                 Ending::Incomplete => {
-                    let message =
-                        "The job is done, but the URL that was waited for did not come. Look again later with get().";
+                    let message = "The job is done, but the URL that was waited for did not come.";
                     Some(Err(about(Error::new(ErrorKind::IncompleteResult, message))))
                 }
             }

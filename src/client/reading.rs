@@ -172,7 +172,7 @@ impl<H: Host> Client<H> {
 
     fn api_error(&self, answer: Answer<H::Value>, lacks: &str) -> Error<H::Value> {
         let Answer { status, retry_after_ms, body } = answer;
-        let mut reason = match &body {
+        let reason = match &body {
             Body::Json(body) if status >= 400 => self.host().reason(body),
             _ => None,
         };
@@ -180,18 +180,17 @@ impl<H: Host> Client<H> {
             let mut words = reason.split(|char: char| !char.is_ascii_alphabetic());
             words.any(|word| word.get(..6).is_some_and(|start| start.eq_ignore_ascii_case("credit")))
         });
-        let (kind, advice) = match status {
-            402 => (ApiKind::InsufficientCredits, "Buy credits or use fewer."),
-            400 | 403 if is_credits => (ApiKind::InsufficientCredits, "Buy credits or use fewer."),
-            401 | 403 => (ApiKind::Authentication, "Check the API id and key, or the login of your relay."),
-            404 => (ApiKind::NotFound, "Check the id, and that it belongs to this account."),
-            429 => (ApiKind::RateLimited, "Wait before the next call."),
-            413 => (ApiKind::Invalid, "The request is too large: pass files by URL."),
-            400..=499 => (ApiKind::Invalid, "Correct the request."),
-            500.. => (ApiKind::Server, "The server failed; try again later."),
-            _ => (ApiKind::Unexpected, "Check baseUrl, and what stands between you and the API."),
+        let kind = match status {
+            402 => ApiKind::InsufficientCredits,
+            400 | 403 if is_credits => ApiKind::InsufficientCredits,
+            401 | 403 => ApiKind::Authentication,
+            404 => ApiKind::NotFound,
+            429 => ApiKind::RateLimited,
+            400..=499 => ApiKind::Invalid,
+            500.. => ApiKind::Server,
+            _ => ApiKind::Unexpected,
         };
-        let reason = reason.get_or_insert_with(|| {
+        let reason = reason.unwrap_or_else(|| {
             let ours = match &body {
                 _ if !(200..300).contains(&status) && status < 400 => {
                     "The answer is a redirect, which is never followed with a key."
@@ -206,11 +205,8 @@ impl<H: Host> Client<H> {
             };
             ours.into()
         });
-        if !reason.ends_with(['.', '!', '?']) {
-            reason.push('.');
-        }
         let retry_after_ms = retry_after_ms.map(retry::clamp_retry_after);
-        let error = Error::new(ErrorKind::Api { status, kind, retry_after_ms }, format!("{status} {reason} {advice}"));
+        let error = Error::new(ErrorKind::Api { status, kind, retry_after_ms }, format!("{status} {reason}"));
         with_body(error, body)
     }
 }

@@ -66,7 +66,7 @@ impl<H: Host> Client<H> {
         id: &str,
         job: H::Value,
     ) -> Outcome<H::Value> {
-        let entry = self.new_entry(charge).bound(id);
+        let entry = Entry { free: true, ..self.new_entry(charge).bound(id) };
         caller.if_late(Ok(job.clone()));
         // Nothing was charged, so a journal that cannot be written loses nothing.
         if let Ok(Some(found)) = self.create(&charge.key, &entry.encode(), &entry).await {

@@ -152,6 +152,8 @@ pub fn error_record(error: &Error<JsValue>) -> JsValue {
     let record = Record::default()
         .with("name", error.name())
         .with("message", error.message())
+        .with("charged", error.charged().as_str())
+        .with("remedy", error.remedy().as_str())
         .with_some("operation", error.operation())
         .with_some("jobId", error.job_id())
         .with_some("job", error.job())

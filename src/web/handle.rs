@@ -15,7 +15,7 @@ use super::data::Job;
 use super::typed::{Error, PollOptions, TemplateJobs, Update};
 use crate::api::{Endpoint, Step};
 use crate::client;
-use crate::error::Refusal;
+use crate::error::{Charged, Refusal};
 
 /// A charge, and the job that it is for. Nothing is sent before it is awaited, by itself for the job as it was accepted, or by
 /// [`wait`](Self::wait) or [`updates`](Self::updates) for the result of its step. However often that is done, it charges once.
@@ -58,8 +58,8 @@ impl JobHandle {
     /// # Errors
     /// Those of the method that made this handle.
     pub async fn job(&self) -> Result<Job, Error> {
-        let found = self.found().await;
-        self.jobs.read(found.map(|(job, _)| job))
+        let (job, _) = self.found().await.map_err(|error| self.jobs.redacted(error))?;
+        self.jobs.read(Ok(job)).map_err(|error| error.of_wait(&self.operation))
     }
 
     /// Waits for the result of the step: the preview of a preview, else the video. `until` is not used.
@@ -70,7 +70,7 @@ impl JobHandle {
         let (job, step) = self.found().await.map_err(|error| self.jobs.redacted(error))?;
         let id = super::convert::text(&job, "id").unwrap_or_default();
         let options = PollOptions { until: Some(step.goal()), ..options };
-        self.jobs.wait(&id, Some(job), options).await.map_err(|error| error.with_operation(&self.operation))
+        self.jobs.wait(&id, Some(job), options).await.map_err(|error| error.of_wait(&self.operation))
     }
 
     /// The updates of the job until the result of the step is there. `on_update` is not used.
@@ -87,7 +87,7 @@ impl JobHandle {
         }
         let found = match &self.source {
             Source::Charge(endpoint, id, request, options) => {
-                let request = request.clone()?;
+                let request = request.clone().map_err(|error| error.of_charge(&self.operation, Charged::No))?;
                 let charged = self.jobs.charge(*endpoint, id.as_deref(), request.as_deref(), options.clone()).await?;
                 (charged, endpoint.charges().ok_or_else(|| Refusal::new("endpoint", "does not charge"))?)
             }

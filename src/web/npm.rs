@@ -240,7 +240,7 @@ impl Core {
         self.promise(call, Box::pin(async move { client.discard(&operation).await.map(|()| JsValue::UNDEFINED) }))
     }
 
-    /// Waits for a job. `job` is the job as last seen, or undefined; `on_update` receives changes, and calls nothing at once.
+    /// Waits for a job. `job` is the job as last seen, or undefined; `options.operation` the charge whose wait it is, if it is one's; `on_update` receives changes, and calls nothing at once.
     pub fn poll(&self, call: u32, id: &str, job: JsValue, options: &JsValue, on_update: Option<Function>) -> Promise {
         let wait = PollOptions {
             until: text(options, "until").and_then(|goal| Goal::parse(&goal)),
@@ -256,7 +256,14 @@ impl Core {
             })
         });
         let job = job.is_object().then_some(job);
-        self.promise(call, Box::pin(self.client.poll(id, job, wait, on_update)))
+        let polled = self.client.poll(id, job, wait, on_update);
+        match text(options, "operation") {
+            Some(operation) => {
+                let polled = async move { polled.await.map_err(|error| error.of_wait(&operation)) };
+                self.promise(call, Box::pin(polled))
+            }
+            None => self.promise(call, Box::pin(polled)),
+        }
     }
 
     /// Aborts a call. A charge that may have been sent runs on.

@@ -3,11 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use custom_template_jobs::api::Step;
+use custom_template_jobs::error::Charged;
 use custom_template_jobs::host::{Answer, Body, JournalReply};
 use sandbox::engine::Engine;
 use sandbox::job::Job;
 use sandbox::prices::Step as Phase;
 use serde_json::Value;
+use test_host::cases::Failure;
 use test_host::journal::Call;
 use test_host::world::Logged;
 use test_host::{Event, Journal, Method, Reply, Sent};
@@ -270,6 +272,28 @@ impl Truth {
         let fetches = operation.fetches.iter().filter(|fetch| owner.is_none_or(|owner| owner == fetch.owner));
         let charged = |at: &usize| engine.ledger().charges().get(*at).is_some_and(|charge| charge.job.to_string() == job);
         fetches.into_iter().any(|fetch| fetch.named.as_deref() == Some(job) || fetch.charges.iter().any(charged))
+    }
+
+    /// What a failure says of the charge of its operation is true: never "no" where it was charged or may yet be, never "yes"
+    /// where it was not.
+    pub fn check_charged(&mut self, failure: &Failure, engine: &Engine) {
+        let Some(id) = failure.operation() else { return };
+        let Some(operation) = self.operations.get(id) else { return };
+        // One request that the transport sent twice, or whose answer was another's, misleads every client.
+        let misled = operation.fetches.iter().any(|fetch| fetch.replayed || fetch.crossed);
+        let charged = operation.fetches.iter().any(|fetch| !fetch.charges.is_empty());
+        let rendered = operation.render.as_deref().is_some_and(|job| self.is_rightful(id, job, true, None, engine));
+        let wrong = match failure.charged() {
+            Charged::No => operation
+                .fetches
+                .iter()
+                .any(|fetch| !fetch.is_free() || fetch.discarded_at.is_none() && !fetch.charges.is_empty()),
+            Charged::Yes => !charged && !rendered,
+            Charged::Maybe => false,
+        };
+        if wrong && !misled {
+            self.violated(|| format!("of the charge for {id}, its caller gets {failure:?}"));
+        }
     }
 
     /// A journal has carried out a call.

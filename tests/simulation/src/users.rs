@@ -396,6 +396,15 @@ impl Sim {
                     if state.users.is_alone(number, false) {
                         check_failure(&mut state.truth, &operation, host, begun, now, &failure);
                     }
+                    if failure.operation() != Some(operation.as_str()) {
+                        state.truth.violated(|| format!("the failure of a charge for {operation} names {failure:?}"));
+                    }
+                    // An id that was made for the call, and so is not looked up, is nobody else's but by the fault.
+                    let Charge { explicit, job, .. } = &state.users.charges[intended];
+                    let taken = state.users.charges.iter().filter(|charge| charge.operation == operation).count() > 1;
+                    if state.users.is_alone(number, true) && (!taken || *explicit || job.is_some()) {
+                        state.truth.check_charged(&failure, &state.engine);
+                    }
                 }
                 self.react(intended, operation, &failure);
             }
@@ -414,6 +423,10 @@ impl Sim {
                     let wish = self.charge(self.intend(Endpoint::Render, Some(id)));
                     self.later(0.0, self.slot(), wish);
                 }
+            }
+            (Some(Err(failure)), Wish::Poll(..) | Wish::Settle(..) | Wish::Discard(_)) => {
+                let state = &mut *self.state.borrow_mut();
+                state.truth.check_charged(&failure, &state.engine);
             }
             (Some(Ok(Returned::Job(job))), Wish::Get(id)) if job["id"] != id.as_str() => {
                 self.violated(|| format!("get({id}) returns {job}"));
