@@ -12,20 +12,28 @@ export const calls = new Map();
 let last = 0;
 export let dead; // why no call can be made any more
 
+// What belongs to the errors of a charge that may have been sent: its call and the waits for its job share one object.
+const sent = new WeakSet();
+export const mayBeSent = (about) => sent.has(about);
+export const isSent = (about) => void sent.add(about);
+
 // A panic of the core leaves its module unusable: every call that waits is rejected, and so is every later one.
 function die(cause) {
   if (dead) return;
   dead = { cause: plain(cause) };
   for (const call of calls.values()) {
     call.fail(
-      call.sent
-        ? problem("ChargeUnknownError", "The core stopped while a charge was in flight, so it may have been charged: call settle(operation) after a reload, or look at your account.", { ...dead, ...call.about })
-        : problem("LoadError", "The core stopped by an error of its own. Reload the page or restart the worker, and please report this.", dead),
+      mayBeSent(call.about)
+        ? problem("ChargeUnknownError", "The core stopped while a charge was in flight, so it may have been charged: call settle(operation) after a reload, or look at your account.", { ...dead, ...call.about, charged: "maybe", remedy: "settle_or_discard" })
+        : stopped(call),
     );
     call.end();
   }
 }
 onPanic(die);
+
+const stopped = ({ about }) =>
+  problem("LoadError", "The core stopped by an error of its own. Reload the page or restart the worker, and please report this.", { ...dead, ...about, remedy: "none" });
 
 const plain = (thrown) => redactError(thrown, []);
 
@@ -78,7 +86,7 @@ export class Call {
   // Begins it. `run` calls the core, which returns a promise.
   begin(run) {
     if (this.ended) return;
-    if (dead) return this.fail(problem("LoadError", "The core stopped by an error of its own. Reload the page or restart the worker.", dead));
+    if (dead) return this.fail(stopped(this));
     try {
       this.begun = true;
       run(this.client.core(), this.number).then(
@@ -109,6 +117,7 @@ export class Call {
   finish(how, value) {
     if (this.ended) return;
     this.ended = true;
+    if (how === "resolve" && this.about) isSent(this.about);
     this.listener[how](value);
     try {
       for (const signal of this.signals ?? []) signal.removeEventListener?.("abort", this.onAbort);
@@ -135,7 +144,7 @@ export class Connection {
     if (onEvent) options.onEvent = (event) => later(() => onEvent(event));
     // Called when a charging request is about to be sent.
     options.onSend = (operation) => {
-      for (const call of calls.values()) if (call.client === this && call.about?.operation === operation) call.sent = true;
+      for (const call of calls.values()) if (call.client === this && call.about?.operation === operation) isSent(call.about);
     };
     this.options = options;
     // Of errors that the facade makes; the core keeps a list of its own.

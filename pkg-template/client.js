@@ -1,7 +1,7 @@
 // The facade: copies options, snapshots requests, makes operation ids, loads the WebAssembly, and delegates. It decides nothing.
 
-import { Call, Connection, LONGEST, calls, checkSignal, dead, reasonOf, report } from "./calls.js";
-import { checked, problem } from "./errors.js";
+import { Call, Connection, LONGEST, calls, checkSignal, dead, isSent, mayBeSent, reasonOf, report } from "./calls.js";
+import { checked, ofCharge, problem } from "./errors.js";
 import { init, loaded } from "./loading.js";
 import { checkOperation, newOperation } from "./operation.js";
 import { copyOptions, readOptions } from "./options.js";
@@ -69,7 +69,10 @@ function refuseOptions(request) {
   if (field) throw { field, message: `${field} is an option, and was passed in the request. Pass the options third: render(job, undefined, { ${field} })` };
 }
 
-const closed = () => problem("ClosedError", "The client was closed; make a new one.");
+const closed = (about) =>
+  mayBeSent(about)
+    ? problem("ClosedError", "The client was closed, and the charge goes on: resume(operation) of a new client brings its job.", { ...about, charged: "maybe", remedy: "resume" })
+    : problem("ClosedError", "The client was closed; make a new one.", about);
 
 export class TemplateJobs {
   #client;
@@ -93,20 +96,31 @@ export class TemplateJobs {
     return read;
   }
 
+  // Checks arguments of a charge: what is refused names its operation.
+  #refusing(about, check) {
+    try {
+      return check();
+    } catch (error) {
+      throw ofCharge(error, about && { ...about, charged: mayBeSent(about) ? "maybe" : "no" });
+    }
+  }
+
   // A call for a listener, which an abort of a signal ends.
   #call(listener, signals, about) {
     const client = this.#client;
-    if (client.closed) throw closed();
+    if (client.closed) throw closed(about);
     signals = signals.filter((signal) => signal);
     const aborted = signals.find((signal) => signal.aborted);
     if (aborted) throw reasonOf(aborted);
-    return this.#checked(() => {
-      try {
-        return new Call(client, listener, signals, about);
-      } catch (cause) {
-        throw { field: "signal", message: "signal cannot be listened to", cause };
-      }
-    });
+    return this.#refusing(about, () =>
+      this.#checked(() => {
+        try {
+          return new Call(client, listener, signals, about);
+        } catch (cause) {
+          throw { field: "signal", message: "signal cannot be listened to", cause };
+        }
+      }),
+    );
   }
 
   // Begins a call for a listener. `run` calls the core with the milliseconds that are left of `timeout`.
@@ -133,23 +147,27 @@ export class TemplateJobs {
     init()
       .then(
         () => call.begin((core, number) => run(core, number, timeout >= 0 ? Math.max(0, timeout - (performance.now() - begun)) : timeout, call)),
-        (error) => call.fail(error),
+        (error) => call.fail(ofCharge(error, call.about)),
       )
       .finally(() => clearTimeout(timer));
   }
 
   // Begins a call whose promise is returned. `prepare` makes the function that calls the core; what it throws rejects the call.
-  #run(names, options, prepare) {
+  // `about` belongs to each of its errors.
+  #run(names, options, prepare, about) {
     return new Promise((resolve, reject) => {
-      const read = this.#options(options, names);
-      const { run, ...more } = prepare(read);
-      this.#begin(run, read, { resolve, reject, onUpdate: read.onUpdate }, more);
+      const [read, { run, ...more }] = this.#refusing(about, () => {
+        const read = this.#options(options, names);
+        return [read, prepare(read)];
+      });
+      this.#begin(run, read, { resolve, reject, onUpdate: read.onUpdate }, { about, ...more });
     });
   }
 
   // A charge: the promise of its job, with its operation.
   #charge(endpoint, request, options, target) {
-    let operation;
+    // Where the options cannot be read, nothing is sent under it.
+    const about = { operation: newOperation() };
     let signal;
     const promise = this.#run(CHARGE, options, (read) => {
       const { seconds, timeout } = read;
@@ -160,35 +178,34 @@ export class TemplateJobs {
         this.#checked(refuseOptions, request);
         if (typeof id !== "string") throw problem("InvalidRequestError", "id must be the UUID of a job", { field: "id" });
       }
-      const named = explicit ? read.operation : id === undefined ? newOperation() : `render:${id}`;
-      const wrong = checkOperation(named);
+      const operation = explicit ? read.operation : id === undefined ? about.operation : `render:${id}`;
+      const wrong = checkOperation(operation);
       if (wrong) throw problem("InvalidRequestError", wrong.message, wrong);
-      operation = named;
+      about.operation = operation;
+      if (id !== undefined) about.jobId = id;
       ({ signal } = read);
       const json = endpoint === "render" && request === undefined ? undefined : this.#checked(snapshot, request, "request");
       const { previewTimeout } = this.#client.options;
       return {
-        about: id === undefined ? { operation } : { operation, jobId: id },
         timeout: timeout ?? (endpoint === "previewSync" ? (previewTimeout > 0 ? previewTimeout : 300000) : undefined),
         run: (core, number, left, call) =>
           core.charge(number, endpoint, id, json, { operation, explicit, seconds, timeout: left, over: call.rest && (() => call.end()) }),
       };
-    });
-    // Where the options cannot be read, nothing is sent under it.
-    operation ??= newOperation();
-    return { promise, operation, signal };
+    }, about);
+    return { promise, about, signal };
   }
 
   // The promise of a job that was charged for, which can be waited for too. `goal` is the goal of its step, or where the
   // promise brings `{ job, step }`, unset.
-  #jobPromise({ promise, operation, signal }, goal) {
+  #jobPromise({ promise, about, signal }, goal) {
+    const { operation } = about;
     const job = goal ? promise : promise.then(({ job }) => job);
     // The call that waits for the job's result, once it has one.
     const wait = (read, listener) => {
-      const call = this.#call(listener, [signal, read.signal], { operation });
+      const call = this.#call(listener, [signal, read.signal], about);
       promise
         .then((found) => {
-          const run = this.#polling(goal ? found : found.job, { ...read, until: goal ?? GOALS[found.step] });
+          const run = this.#polling(goal ? found : found.job, { ...read, operation, until: goal ?? GOALS[found.step] });
           call.begin((core, number) => run(core, number, undefined, call));
         })
         .catch((error) => call.fail(error));
@@ -201,7 +218,7 @@ export class TemplateJobs {
       wait: (options) => {
         handled();
         return new Promise((resolve, reject) => {
-          const read = this.#options(options, WAITING);
+          const read = this.#refusing(about, () => this.#options(options, WAITING));
           wait(read, { resolve, reject, onUpdate: read.onUpdate });
         });
       },
@@ -221,15 +238,15 @@ export class TemplateJobs {
   }
 
   previewSync(request, options) {
-    const { promise, operation } = this.#charge("previewSync", request, options);
-    return withMembers(promise, { operation });
+    const { promise, about } = this.#charge("previewSync", request, options);
+    return withMembers(promise, { operation: about.operation });
   }
 
   preview(request, options) {
     const begun = performance.now();
-    let charge;
+    let charge = { about: { operation: newOperation() } };
     const promise = new Promise((resolve) => {
-      const read = this.#options(options, [...CHARGE, ...POLLING]);
+      const read = this.#refusing(charge.about, () => this.#options(options, [...CHARGE, ...POLLING]));
       const { timeout } = read;
       charge = this.#charge("previewAsync", request, read);
       const wait = () => {
@@ -238,7 +255,7 @@ export class TemplateJobs {
       };
       resolve(charge.promise.then(wait));
     });
-    return withMembers(promise, { operation: charge?.operation ?? newOperation() });
+    return withMembers(promise, { operation: charge.about.operation });
   }
 
   render(target, request, options) {
@@ -246,15 +263,18 @@ export class TemplateJobs {
   }
 
   resume(operation) {
-    let id;
+    const about = {};
     const promise = this.#run([], undefined, () => {
-      const named = this.#checked(operationOf, operation);
-      const wrong = checkOperation(named);
+      const id = this.#checked(operationOf, operation);
+      const wrong = checkOperation(id);
       if (wrong) throw problem("InvalidRequestError", wrong.message, wrong);
-      id = named;
-      return { about: { operation: id }, run: (core, number) => core.resume(number, id) };
-    });
-    const resumed = this.#jobPromise({ promise, operation: id ?? newOperation() });
+      about.operation = id;
+      // It was begun before.
+      isSent(about);
+      return { run: (core, number) => core.resume(number, id) };
+    }, about);
+    about.operation ??= newOperation();
+    const resumed = this.#jobPromise({ promise, about });
     resumed.catch(() => {});
     return resumed;
   }
@@ -268,12 +288,12 @@ export class TemplateJobs {
   }
 
   // What a wait needs. It is not bounded by the time that loading takes, so `timeout` is the core's.
-  #polling(target, { timeout, until, expectedMs, maxInterval }) {
+  #polling(target, { timeout, until, expectedMs, maxInterval, operation }) {
     const id = this.#checked(idOf, target);
     if (typeof id !== "string") throw problem("InvalidRequestError", "id must be the UUID of a job", { field: "id" });
     const job = this.#checked(jobOf, target);
     return (core, number, _, call) =>
-      core.poll(number, id, job, { timeout, until, expectedMs, maxInterval }, call.listener.onUpdate && ((...update) => call.update(...update)));
+      core.poll(number, id, job, { timeout, until, expectedMs, maxInterval, operation }, call.listener.onUpdate && ((...update) => call.update(...update)));
   }
 
   poll(target, options) {
@@ -339,7 +359,7 @@ export class TemplateJobs {
     const client = this.#client;
     if (client.closed) return;
     client.closed = true;
-    for (const call of calls.values()) if (call.client === client && !call.ended) call.quit(closed());
+    for (const call of calls.values()) if (call.client === client && !call.ended) call.quit(closed(call.about));
     if (!dead) client.close();
   }
 }

@@ -379,21 +379,72 @@ export class TemplateJobs {
   [Symbol.dispose](): void;
 }
 
-interface Base<Name extends string> extends Error {
-  /** What tells it from the others. */
-  readonly name: Name;
-  /** The operation id of the charge that this is about. */
-  readonly operation?: string;
-  /** The job that this is about. */
-  readonly jobId?: string;
+/** Whether the operation of an error was accepted by the provider. A later refund does not change it. */
+export type Charged = "no" | "yes" | "maybe";
+
+/**
+ * What helps after an error; the same is in its `message`, as a sentence.
+ * - `fix_request`: correct the request, the option or the key that the message names; the same call would fail again.
+ * - `retry`: make the same call again, a charge with the same `operation`.
+ * - `wait`: call again later.
+ * - `resume`: it was charged; `resume(operation)` brings the job.
+ * - `settle_or_discard`: the outcome is unknown; `settle(operation)`, or `discard(operation)` where your account shows no job of it.
+ * - `new_operation`: to pay for another job, pass a new `operation`.
+ * - `add_credits`: add credits to the account, or raise `maxCredits`.
+ * - `none`: the call cannot help; the message says what happened.
+ */
+export type Remedy =
+  | "fix_request"
+  | "retry"
+  | "wait"
+  | "resume"
+  | "settle_or_discard"
+  | "new_operation"
+  | "add_credits"
+  | "none";
+
+/** An error as JSON: its own members, without the stack. `TemplateJobsError.from` makes the error again. */
+export interface ErrorRecord {
+  /** Which error it is. */
+  name: TemplateJobsError["name"];
+  /** What went wrong, and what helps. */
+  message: string;
+  /** Whether `operation` was accepted by the provider. */
+  charged: Charged;
+  /** What helps. */
+  remedy: Remedy;
+  /** The operation id of the charge. */
+  operation?: string | undefined;
+  /** The id of the job, where it is known. */
+  jobId?: string | undefined;
+  /** What else belongs to an error of that name, and its `cause`. */
+  [member: string]: unknown;
 }
-/** Refused before anything was sent. */
-export interface InvalidRequestError extends Base<"InvalidRequestError"> {
-  /** The path of the argument to mend, such as `variables.title`. */
+
+interface Base<Name extends string, Help extends Remedy, Accepted extends Charged = Charged> extends Error {
+  /** Which error it is. */
+  readonly name: Name;
+  /**
+   * Whether `operation` was accepted by the provider: `maybe` where it was sent and its outcome is not known, or where the journal that
+   * would know cannot be read. `no` where the error has no `operation`.
+   */
+  readonly charged: Accepted;
+  /** What helps; `message` has it as a sentence. */
+  readonly remedy: Help;
+  /** The operation id of the charge. Every error of a charge, and of the wait for its job, has it. */
+  readonly operation?: string | undefined;
+  /** The id of the job, where it is known. */
+  readonly jobId?: string | undefined;
+  /** The error as plain data, for `JSON.stringify`, a log or another process. */
+  toJSON(): ErrorRecord;
+}
+/** An argument cannot be used. Nothing was sent. */
+export interface InvalidRequestError extends Base<"InvalidRequestError", "fix_request"> {
+  /** The path of the argument to correct, such as `variables.title`. */
   readonly field: string;
 }
 /** The API answered, and not with what was asked for. */
-export interface ApiError extends Base<"ApiError"> {
+export interface ApiError extends Base<"ApiError", "fix_request" | "retry" | "wait" | "resume" | "add_credits"> {
   /** The HTTP status; 0 for a redirect that a browser hides. */
   readonly status: number;
   /** What the status means. */
@@ -405,60 +456,63 @@ export interface ApiError extends Base<"ApiError"> {
     | "invalid"
     | "server"
     | "unexpected";
-  /** What the API says of single fields; empty where it does not. */
+  /** What the API reports about single fields; empty where it reports nothing. */
   readonly fields: { [field: string]: string[] };
-  /** The answer: JSON, or the beginning of a text. */
+  /** The answer: JSON, or the first 500 characters of a text. */
   readonly body?: unknown;
   /** How long the server asks to wait, in milliseconds. */
-  readonly retryAfterMs?: number;
+  readonly retryAfterMs?: number | undefined;
 }
 /** No answer came. */
-export interface ConnectionError extends Base<"ConnectionError"> {
-  /** Whether the request may have reached the server. `false` for a charge means: nothing was charged. */
+export interface ConnectionError extends Base<"ConnectionError", "retry" | "resume"> {
+  /** Whether a request of this call may have reached the server. `false` for a charge: this call charged nothing. */
   readonly sent: boolean;
 }
-/** A charge was sent and nobody knows whether it was carried out. It is never sent again: `settle(operation)`. */
-export interface ChargeUnknownError extends Base<"ChargeUnknownError"> {
-  /** What `settle` is called with. */
+/** A charge was sent, and its outcome is not known. It is never sent again: `settle(operation)`. */
+export interface ChargeUnknownError extends Base<"ChargeUnknownError", "settle_or_discard", "maybe"> {
+  /** What `settle` and `discard` are called with. */
   readonly operation: string;
 }
 /** The job ended as `failed` or `rejected`. */
-export interface JobFailedError extends Base<"JobFailedError"> {
-  /** As it ended. */
+export interface JobFailedError extends Base<"JobFailedError", "new_operation"> {
+  /** The job as it ended. */
   readonly job: Job;
   /** Its `failed_reason`, or that the provider gave none. */
   readonly reason: string;
 }
-/** The job was still running when the time was over. `poll` it again to go on waiting. */
-export interface PollTimeoutError extends Base<"PollTimeoutError"> {
-  /** As last seen. */
-  readonly job?: Job;
+/** The job was still running when the time to wait was over. */
+export interface PollTimeoutError extends Base<"PollTimeoutError", "wait"> {
+  /** The job as last seen. */
+  readonly job?: Job | undefined;
 }
-/** The job is `done`, and the URL did not come. */
-export interface IncompleteResultError extends Base<"IncompleteResultError"> {
-  /** As last seen. */
+/** The job is `done`, and the URL that was waited for did not come. */
+export interface IncompleteResultError extends Base<"IncompleteResultError", "wait"> {
+  /** The job as last seen. */
   readonly job: Job;
 }
-/** The call would pass `maxCredits`. Nothing was sent. */
-export interface BudgetExceededError extends Base<"BudgetExceededError"> {
-  /** Credits that the call was expected to cost. */
+/** The call would exceed `maxCredits`. Nothing was sent. */
+export interface BudgetExceededError extends Base<"BudgetExceededError", "add_credits"> {
+  /** Credits that the call was estimated to cost. */
   readonly estimate: number;
   /** Credits that are left. */
   readonly remaining: number;
 }
-/** The operation id was used for another request. Nothing was sent. */
-export interface OperationConflictError extends Base<"OperationConflictError"> {
+/** The operation id was used before, for another request. This request was not sent; `charged` is about the one before. */
+export interface OperationConflictError extends Base<"OperationConflictError", "new_operation"> {
   /** The id that both requests have. */
   readonly operation: string;
 }
 /** The journal cannot be used. Nothing was sent. */
-export interface JournalError extends Base<"JournalError"> {}
-/** The WebAssembly could not be loaded, or stopped; the message names the cause and what mends it. Where it could not be loaded, the next call tries again; where it stopped, every call rejects until the page is reloaded or the worker restarted. */
-export interface LoadError extends Base<"LoadError"> {}
-/** The client was closed. */
-export interface ClosedError extends Base<"ClosedError"> {}
+export interface JournalError extends Base<"JournalError", "retry" | "resume"> {}
+/**
+ * The WebAssembly could not be loaded, or stopped; the message names the cause and what helps. Where it could not be loaded, the
+ * next call tries again (`retry`); where it stopped, every call rejects until the page is reloaded or the worker restarted (`none`).
+ */
+export interface LoadError extends Base<"LoadError", "retry" | "none", "no"> {}
+/** The client was closed. Where a charge was in flight it goes on: `resume(operation)` with another client. */
+export interface ClosedError extends Base<"ClosedError", "resume" | "none"> {}
 
-/** Every error of this library. Told apart by `name`. */
+/** Every error of this library. `name` tells them apart. */
 export type TemplateJobsError =
   | InvalidRequestError
   | ApiError
@@ -473,7 +527,25 @@ export type TemplateJobsError =
   | LoadError
   | ClosedError;
 
-/** Whether an error is one of this library's; then `name` tells which. */
+/**
+ * The class of every error of this library, for `instanceof`; needs TypeScript 5.3 or later.
+ *
+ * ```ts
+ * if (!(error instanceof TemplateJobsError)) throw error;
+ * switch (error.name) {
+ *   case "BudgetExceededError":
+ *     return error.remaining;
+ * }
+ * ```
+ */
+export const TemplateJobsError: {
+  /** Holds for the errors of another copy of this package or of another realm too. */
+  [Symbol.hasInstance](value: unknown): value is TemplateJobsError;
+  /** The error that a record of `toJSON()` describes; an error of this library as it is. Throws `InvalidRequestError` for anything else. */
+  from(record: unknown): TemplateJobsError;
+};
+
+/** Whether a value is an error of this library: the same as `instanceof TemplateJobsError`. */
 export function isTemplateJobsError(error: unknown): error is TemplateJobsError;
 
 /** Words for a text variable. */

@@ -2,6 +2,7 @@
 
 import {
   TemplateJobs,
+  TemplateJobsError,
   audio,
   avatar,
   image,
@@ -15,6 +16,8 @@ import {
   video,
   voiceover,
   type ApiError,
+  type Charged,
+  type ErrorRecord,
   type Job,
   type JobPromise,
   type JobRequest,
@@ -22,11 +25,11 @@ import {
   type ModelVersion,
   type Operation,
   type PreviewedJob,
+  type Remedy,
   type RenderedJob,
   type Status,
   type Step,
   type Template,
-  type TemplateJobsError,
   type Update,
   type Variable,
 } from "custom-template-jobs";
@@ -162,8 +165,12 @@ export async function calls(signal: AbortSignal): Promise<void> {
 }
 
 export function told(error: unknown): string {
-  if (!isTemplateJobsError(error)) return "";
+  if (!(error instanceof TemplateJobsError)) return "";
   holds<Same<typeof error, TemplateJobsError>>();
+  holds<Same<typeof error.charged, Charged>>();
+  holds<Same<typeof error.remedy, Remedy>>();
+  holds<Same<typeof error.operation, string | undefined>>();
+  holds<Same<ReturnType<typeof error.toJSON>, ErrorRecord>>();
   // @ts-expect-error Not every error has it.
   error.status;
   switch (error.name) {
@@ -173,6 +180,9 @@ export function told(error: unknown): string {
     case "JobFailedError":
       return error.reason + error.job.id;
     case "ChargeUnknownError":
+      holds<Same<typeof error.charged, "maybe">>();
+      holds<Same<typeof error.remedy, "settle_or_discard">>();
+      return error.operation;
     case "OperationConflictError":
       return error.operation;
     case "InvalidRequestError":
@@ -193,6 +203,26 @@ export function told(error: unknown): string {
       // Every name is named above.
       return error satisfies never;
   }
+}
+
+export function errors(thrown: unknown, record: unknown): TemplateJobsError {
+  if (isTemplateJobsError(thrown)) return thrown;
+  // @ts-expect-error Not every thrown thing is one.
+  thrown.charged;
+  const error = TemplateJobsError.from(record);
+  holds<Same<typeof error, TemplateJobsError>>();
+  const again: ErrorRecord = error.toJSON();
+  // @ts-expect-error It is one of three words.
+  if (error.charged === "perhaps") return error;
+  // @ts-expect-error There is no such remedy.
+  if (error.remedy === "panic") return error;
+  // @ts-expect-error The library makes its errors itself.
+  new TemplateJobsError({ name: "ApiError", message: "x" });
+  if (error.name === "LoadError") {
+    // @ts-expect-error Nothing was charged where nothing was loaded.
+    if (error.charged === "yes") return error;
+  }
+  return TemplateJobsError.from(JSON.parse(JSON.stringify(again)));
 }
 
 export async function loading(): Promise<void> {
