@@ -44,7 +44,18 @@ after(async () => {
 });
 
 /** How a read or a charge ended, in a word. */
-const word = ({ error }) => (error ? [error.name, error.kind ?? (error.sent === false ? "sent: false" : "")].filter(Boolean).join(" ") : "its value");
+const word = ({ error }) =>
+  error ? [error.name, error.kind ?? (error.sent === false ? "sent: false" : ""), `charged: ${error.charged}`].filter(Boolean).join(" ") : "its value";
+
+/** What the errors of an operation say of its charge, against how often the sandbox accepted it: "maybe" is never wrong. */
+function checkCharged(ends, operation, accepted) {
+  for (const { error } of ends.filter((end) => end.error)) {
+    assert.equal(error.operation, operation);
+    assert.ok(["no", "yes", "maybe"].includes(error.charged), error.charged);
+    if (error.charged !== "maybe") assert.equal(error.charged, accepted ? "yes" : "no", `${error.name}: ${error.message}`);
+    assert.ok(error.remedy.length > 3);
+  }
+}
 
 /** Plays one cell of the table. */
 async function cell(row, call, runtime, warm) {
@@ -92,7 +103,7 @@ async function reads(row, call, runtime, { stage, job, warming, strike, options,
     const fails = error && times === Infinity;
     if (fails) {
       assert.ok(end.typed);
-      has(end.error, error, "the error");
+      has(end.error, { charged: "no", operation: undefined, ...error }, "the error");
       if (call === "get") assert.equal(end.error.jobId, job);
     } else {
       assert.equal(end.error, undefined);
@@ -118,7 +129,7 @@ async function charges(row, call, runtime, { stage, job, paid, warming, strike, 
   const renders = call === "render";
   const operation = renders ? `render:${job}` : `order ${randomUUID()}`;
   const asked = (more) => stage.step(call, { job }, { operation, timeout: LONG, ...more });
-  const charged = async () => (await stage.charges()).length - paid;
+  const accepted = async () => (await stage.charges()).length - paid;
   await strike(Infinity);
   const { ends, events } = await stage.play([...warming, asked(options), { call: "pending" }, asked()], away);
   const [end, pending, again] = ends.slice(-3);
@@ -130,7 +141,8 @@ async function charges(row, call, runtime, { stage, job, paid, warming, strike, 
   const replayed = row.base ? 0 : sent - made - madeAgain;
   assert.ok(runtime === "Deno" || replayed === 0, `${sent} were sent where ${made + madeAgain} were made`);
   const found = wanted.charged + (wanted.charged && replayed);
-  assert.equal(await charged(), found, "charges");
+  assert.equal(await accepted(), found, "charges");
+  checkCharged([end, again], operation, found);
 
   // A render looks before it charges, and after it where nobody knows.
   const look = renders ? ["GET"] : [];
@@ -147,12 +159,12 @@ async function charges(row, call, runtime, { stage, job, paid, warming, strike, 
   const told = { outcome: `${word(end)}, ${made} POST by fetch, ${row.base ? 0 : sent - madeAgain} on the wire, ${found} charged` };
 
   if (unsent || verdict === "not sent" || verdict === "rejected") {
-    has(end.error, unsent ? { name: "ConnectionError", sent: false } : wanted.error, "the error");
+    has(end.error, { charged: "no", ...(unsent ? { name: "ConnectionError", sent: false } : wanted.error) }, "the error");
     assert.deepEqual(pending.value.filter((each) => each.operation === operation), [], "it is as if it had not been called");
     await strike(0);
     const { ends: [then] } = await stage.play([asked()]);
     assert.equal(then.error, undefined);
-    assert.equal(await charged(), 1, "called again, it is charged once");
+    assert.equal(await accepted(), 1, "called again, it is charged once");
     return told;
   }
   const late = row.hangs && renders;
@@ -161,7 +173,7 @@ async function charges(row, call, runtime, { stage, job, paid, warming, strike, 
     assert.equal(end.value.id, job ?? (await stage.charges()).at(-1).job_id);
     assert.equal(again.value.id, end.value.id, "called again, it is the same job");
   } else {
-    has(end.error, { name: "ChargeUnknownError", operation, ...(job && { jobId: job }) }, "the error");
+    has(end.error, { name: "ChargeUnknownError", charged: "maybe", remedy: "settle_or_discard", ...(job && { jobId: job }) }, "the error");
     const open = pending.value.find((each) => each.operation === operation);
     assert.equal(open.state, row.hangs ? "sending" : "unknown");
     if (late) assert.equal(again.value?.id, job, `the render is seen: ${JSON.stringify(again.error)}`);
@@ -171,11 +183,12 @@ async function charges(row, call, runtime, { stage, job, paid, warming, strike, 
     const jobId = found ? (await stage.charges())[paid].job_id : undefined;
     const { ends: [settled, then] } = await stage.play([{ call: "settle", args: [operation, { jobId }] }, asked()], away);
     assert.ok((found ? ["bound", ...(late ? ["ended"] : [])] : ["unknown"]).includes(settled.value.state), settled.value.state);
+    checkCharged([settled, then], operation, found);
     if (found) assert.equal(then.value.id, jobId);
     else assert.equal(then.error?.name, "ChargeUnknownError");
   }
   assert.equal(stage.seen(call).length, sent, "nothing more was sent that charges");
-  assert.equal(await charged(), found, "nothing more was charged");
+  assert.equal(await accepted(), found, "nothing more was charged");
   assert.ok(events.some((event) => event.type === "verdict" || row.hangs));
   return told;
 }

@@ -8,7 +8,7 @@ import { once } from "node:events";
 import { createServer } from "node:http";
 import { after, before, describe, test } from "node:test";
 import { load } from "../node/harness.mjs";
-import { has, place, previewed, startStages } from "./harness.mjs";
+import { has, place, previewed, startStages, wireName } from "./harness.mjs";
 import { startRuntime } from "./runtimes.mjs";
 import { CHARGES, READS } from "./table.mjs";
 import { vacant } from "./wire.mjs";
@@ -98,6 +98,21 @@ holds("1_a_server_that_comes_up_between_two_tries_is_charged_once", async (stage
   assert.ok(end.fetches.length <= 3);
   assert.equal((await stage.charges()).length, 1);
 }, undefined, { where: ["Node"] });
+
+// A render could not be looked at before.
+for (const call of CHARGES.filter((each) => each !== "render")) {
+  holds(`7_${call}_whose_job_cannot_be_read_after_its_id_came_was_charged`, async (stage) => {
+    const operation = `order ${randomUUID()}`;
+    await stage.sandbox.faults([{ on: wireName(call), kind: "truncate", bytes: 60 }, { on: "get", kind: "status_before_commit", status: 503 }]);
+    const { ends: [end] } = await stage.play([stage.step(call, {}, { operation })]);
+    const charge = (await stage.charges()).at(-1);
+    has(end.error, { name: "ApiError", status: 503, charged: "yes", remedy: "resume", operation, jobId: charge.job_id }, "the error");
+    await mend(stage);
+    const { ends: [resumed] } = await stage.play([{ call: "resume", args: [operation] }]);
+    assert.equal(resumed.value.id, charge.job_id);
+    assert.equal((await stage.charges()).length, 1);
+  });
+}
 
 // `navigator.onLine` may be wrong, so it only slows polling.
 holds("3_a_machine_that_says_it_is_offline_charges_once_and_polls_at_the_longest_interval", async (stage) => {
@@ -445,7 +460,8 @@ for (const call of CHARGES) {
   holds(`47_${call}_with_a_journal_that_is_forbidden_sends_nothing`, async (stage) => {
     const job = await previewed(stage.sandbox, stage.request);
     const { ends: [end] } = await stage.play([stage.step(call, { job })], { journal: "forbidden" });
-    assert.equal(end.error.name, "JournalError");
+    // The operation of a render is the job's: an earlier call may have charged for it.
+    has(end.error, { name: "JournalError", charged: call === "render" ? "maybe" : "no", remedy: "retry" }, "the error");
     assert.equal(end.error.cause.name, "QuotaExceededError");
     assert.match(end.error.message, /journal: "memory"/);
     assert.deepEqual(end.fetches, []);
@@ -455,7 +471,7 @@ for (const call of CHARGES) {
   holds(`47_${call}_with_a_journal_that_is_full_before_all_is_written_sends_nothing_that_charges`, async (stage) => {
     const job = await previewed(stage.sandbox, stage.request);
     const { ends: [end, pending] } = await stage.play([stage.step(call, { job }), { call: "pending" }], { journal: "full after the first" });
-    has(end.error, { name: "JournalError" }, "the error");
+    has(end.error, { name: "JournalError", charged: "no", remedy: "retry" }, "the error");
     assert.deepEqual(end.fetches, call === "render" ? ["GET"] : []);
     assert.deepEqual(pending.value, []);
   });
@@ -477,7 +493,7 @@ for (const [what, becomes] of [["of_a_newer_version", { version: 3 }], ["that_is
     const steps = [submit(stage.request, operation), { entry: operation, becomes }, submit(stage.request, operation), { call: "pending" }, { call: "settle", args: [operation, {}] }];
     const { ends: [first, again, pending, settled], events } = await stage.play(steps, { journal: "map" });
     assert.ok(first.value.id);
-    has(again.error, { name: "OperationConflictError", operation }, "the error");
+    has(again.error, { name: "OperationConflictError", operation, charged: "maybe" }, "the error");
     assert.deepEqual(again.fetches, []);
     if (what === "of_another_request") return;
     assert.deepEqual(pending.value, []);

@@ -21,8 +21,11 @@ const atOnce = (error) => ({ error });
 /** It has its value. */
 const fine = {};
 
-const lost = { name: "ConnectionError" };
-const api = (kind, status, more) => ({ name: "ApiError", kind, status, ...more });
+const lost = { name: "ConnectionError", remedy: "retry" };
+/** What helps after an answer that is no success: what a read tries again may help its caller too. */
+const remedy = (kind, status) =>
+  kind === "insufficient_credits" ? "add_credits" : kind === "rate_limited" ? "wait" : [408, 425].includes(status) || status >= 500 || status < 300 ? "retry" : "fix_request";
+const api = (kind, status, more) => ({ name: "ApiError", kind, status, remedy: remedy(kind, status), ...more });
 const odd = (status = 200) => api("unexpected", status);
 
 /* ---- what a charge comes to ------------------------------------------------------------------ */
@@ -36,7 +39,7 @@ const found = { verdict: "bound", charged: 1, found: true };
 /** Refused. */
 const rejected = (error) => ({ verdict: "rejected", charged: 0, error });
 /** Proven never to have left: tried three times in all. */
-const notSent = { verdict: "not sent", charged: 0, error: { name: "ConnectionError", sent: false } };
+const notSent = { verdict: "not sent", charged: 0, error: { name: "ConnectionError", sent: false, remedy: "retry" } };
 
 /* ---- how the wire answers -------------------------------------------------------------------- */
 
