@@ -2,7 +2,7 @@
 // each operation id, however often a browser or a network sends the request again.
 
 import { DurableObject } from "cloudflare:workers";
-import { TemplateJobs, isTemplateJobsError } from "custom-template-jobs";
+import { TemplateJobs, TemplateJobsError } from "custom-template-jobs";
 import { durableObjectJournal } from "custom-template-jobs/durable-object";
 
 /**
@@ -134,7 +134,7 @@ export class Account extends DurableObject {
       ctx.storage.kv.put(own(job.id), true);
       return Response.json(job);
     } catch (error) {
-      if (isTemplateJobsError(error)) return answerTo(error);
+      if (error instanceof TemplateJobsError) return answerTo(error);
       throw error;
     }
   }
