@@ -15,7 +15,7 @@ export let dead; // why no call can be made any more
 // What belongs to the errors of a charge that may have been sent: its call and the waits for its job share one object.
 const sent = new WeakSet();
 export const mayBeSent = (about) => sent.has(about);
-export const isSent = (about) => void sent.add(about);
+export const markSent = (about) => void sent.add(about);
 
 // A panic of the core leaves its module unusable: every call that waits is rejected, and so is every later one.
 function die(cause) {
@@ -117,7 +117,7 @@ export class Call {
   finish(how, value) {
     if (this.ended) return;
     this.ended = true;
-    if (how === "resolve" && this.about) isSent(this.about);
+    if (how === "resolve" && this.about) markSent(this.about);
     this.listener[how](value);
     try {
       for (const signal of this.signals ?? []) signal.removeEventListener?.("abort", this.onAbort);
@@ -144,7 +144,7 @@ export class Connection {
     if (onEvent) options.onEvent = (event) => later(() => onEvent(event));
     // Called when a charging request is about to be sent.
     options.onSend = (operation) => {
-      for (const call of calls.values()) if (call.client === this && call.about?.operation === operation) isSent(call.about);
+      for (const call of calls.values()) if (call.client === this && call.about?.operation === operation) markSent(call.about);
     };
     this.options = options;
     // Of errors that the facade makes; the core keeps a list of its own.

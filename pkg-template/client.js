@@ -1,6 +1,6 @@
 // The facade: copies options, snapshots requests, makes operation ids, loads the WebAssembly, and delegates. It decides nothing.
 
-import { Call, Connection, LONGEST, calls, checkSignal, dead, isSent, mayBeSent, reasonOf, report } from "./calls.js";
+import { Call, Connection, LONGEST, calls, checkSignal, dead, markSent, mayBeSent, reasonOf, report } from "./calls.js";
 import { checked, ofCharge, problem } from "./errors.js";
 import { init, loaded } from "./loading.js";
 import { checkOperation, newOperation } from "./operation.js";
@@ -270,7 +270,7 @@ export class TemplateJobs {
       if (wrong) throw problem("InvalidRequestError", wrong.message, wrong);
       about.operation = id;
       // It was begun before.
-      isSent(about);
+      markSent(about);
       return { run: (core, number) => core.resume(number, id) };
     }, about);
     about.operation ??= newOperation();
