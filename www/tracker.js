@@ -29,7 +29,7 @@ export function createTracker({ jobs, findCharge, onChange, onRemove, onCharge, 
       const job = await send.call(jobs, request, { operation, seconds: template.seconds ?? undefined });
       bind(card, job);
     } catch (error) {
-      if (error?.name !== "ChargeUnknownError") {
+      if (!mayBeCharged(error)) {
         remove(card);
         throw error;
       }
@@ -50,7 +50,7 @@ export function createTracker({ jobs, findCharge, onChange, onRemove, onCharge, 
       const job = await jobs.render(card.job, undefined, { seconds: card.template.seconds ?? undefined });
       bind(card, job);
     } catch (error) {
-      if (error?.name === "ChargeUnknownError") {
+      if (mayBeCharged(error)) {
         leaveUnknown(card, error);
       } else {
         Object.assign(card, before, { step: "preview", operation: null, phase: "ready", error });
@@ -119,7 +119,7 @@ export function createTracker({ jobs, findCharge, onChange, onRemove, onCharge, 
     }
   }
 
-  function adopt({ operation, step, jobId, at }) {
+  function adopt({ operation, step, jobId, createdAt }) {
     const known = cards.find((card) => card.operation === operation || (jobId && card.jobId === jobId));
     if (known) {
       if (jobId && known.operation === operation) Object.assign(known, { jobId, operation: null });
@@ -128,7 +128,7 @@ export function createTracker({ jobs, findCharge, onChange, onRemove, onCharge, 
     add({
       key: operation, operation: jobId ? null : operation, jobId: jobId ?? null, step,
       template: { name: "Template", width: 16, height: 9, hue: 0 }, title: "Job of an earlier visit",
-      startedAt: at, endedAt: null, phase: "watching", job: null, error: null, expectedEnd: null,
+      startedAt: createdAt, endedAt: null, phase: "watching", job: null, error: null, expectedEnd: null,
     });
   }
 
@@ -191,6 +191,8 @@ export function createTracker({ jobs, findCharge, onChange, onRemove, onCharge, 
     onRemove(card);
   }
 }
+
+const mayBeCharged = (error) => error?.charged === "maybe" || error?.charged === "yes";
 
 function ended(error) {
   if (error?.name === "JobFailedError") return "failed";

@@ -180,6 +180,7 @@ test("a job that the page forgot is found in the library's journal, and stays aw
   await page.reload();
   await playable(newest(page));
   await newest(page).getByText("Job of an earlier visit").waitFor();
+  assert.doesNotMatch(await newest(page).innerText(), /NaN|undefined/);
   await page.getByRole("button", { name: /^Dismiss/ }).click();
   await page.reload();
   await button(page, "Preview").waitFor();
