@@ -4,7 +4,7 @@ import { Call, Connection, LONGEST, calls, checkSignal, dead, markSent, mayBeSen
 import { checked, ofCharge, problem } from "./errors.js";
 import { init, loaded } from "./loading.js";
 import { checkOperation, newOperation } from "./operation.js";
-import { copyOptions, readOptions } from "./options.js";
+import { CHARGE, POLLING, QUESTION, READ, SETTLING, WAITING, copyOptions, readOptions, readRequest } from "./options.js";
 import { inBrowser } from "./platform.js";
 import { snapshot } from "./snapshot.js";
 import { Updates } from "./updates.js";
@@ -12,13 +12,7 @@ import { parseWebhook as readWebhook } from "./webhook.js";
 
 export { TemplateJobsError, isTemplateJobsError } from "./errors.js";
 export { init } from "./loading.js";
-
-// The options that a call reads.
-const READ = ["timeout", "signal"];
-const CHARGE = ["operation", "seconds", "timeout", "signal", "waitUntil"];
-const POLLING = ["timeout", "until", "expectedMs", "maxInterval", "onUpdate", "signal"];
-const WAITING = POLLING.filter((name) => name !== "until");
-const QUESTION = ["step", "seconds", "model_version"];
+export { defineTemplate } from "./template.js";
 
 // One job has one id, however it is spelled.
 const lower = (id) => (typeof id === "string" ? id.toLowerCase() : id);
@@ -57,18 +51,6 @@ const pick = (object, names) => Object.fromEntries(names.filter((name) => name i
 // A promise with members of its own. Not a subclass: it stays a plain promise.
 const withMembers = (promise, members) => Object.defineProperties(promise, Object.getOwnPropertyDescriptors(members));
 
-// Options passed in the place of a render's request would be sent as variables and paid for.
-function refuseOptions(request) {
-  if (typeof request !== "object" || !request) return;
-  let field;
-  try {
-    field = CHARGE.find((name) => name in request);
-  } catch {
-    return; // the snapshot says why
-  }
-  if (field) throw { field, message: `${field} is an option, and was passed in the request. Pass the options third: render(job, undefined, { ${field} })` };
-}
-
 const closed = (about) =>
   mayBeSent(about)
     ? problem("ClosedError", "The client was closed, and the charge goes on: resume(operation) of a new client brings its job.", { ...about, charged: "maybe", remedy: "resume" })
@@ -80,7 +62,7 @@ export class TemplateJobs {
   constructor(given) {
     const options = checked([], copyOptions, given);
     if (options.apiKey !== undefined && inBrowser && !options.dangerouslyAllowBrowser) {
-      throw problem("InvalidRequestError", "apiKey is readable by everybody who opens this page. Call a relay of yours instead (baseUrl), or set dangerouslyAllowBrowser if the page is yours alone.", { field: "apiKey" });
+      throw problem("InvalidRequestError", "apiKey is readable by everybody who opens this page. Call a relay of yours instead (relay), or set dangerouslyAllowBrowser if the page is yours alone.", { field: "apiKey" });
     }
     this.#client = new Connection(options);
   }
@@ -138,15 +120,16 @@ export class TemplateJobs {
 
   // Loads the WebAssembly, which counts as time of the call.
   #load(run, call, timeout, name = "ConnectionError") {
-    const { timeout: usual } = this.#client.options;
-    const ms = Math.min(timeout >= 0 ? timeout : usual > 0 ? usual : 30000, LONGEST);
+    // What is no such number is refused by the core.
+    const limited = typeof timeout === "number" && timeout >= 0;
+    const ms = Math.min(limited ? timeout : (this.#client.options.timeout ?? 30000), LONGEST);
     const begun = performance.now();
     const late = () =>
       call.fail(problem(name, `The WebAssembly was not loaded within ${ms} ms; nothing was sent. Check that custom_template_jobs_bg.wasm is served.`, { sent: false, ...call.about }));
     const timer = setTimeout(late, ms);
     init()
       .then(
-        () => call.begin((core, number) => run(core, number, timeout >= 0 ? Math.max(0, timeout - (performance.now() - begun)) : timeout, call)),
+        () => call.begin((core, number) => run(core, number, limited ? Math.max(0, timeout - (performance.now() - begun)) : timeout, call)),
         (error) => call.fail(ofCharge(error, call.about)),
       )
       .finally(() => clearTimeout(timer));
@@ -170,12 +153,11 @@ export class TemplateJobs {
     const about = { operation: newOperation() };
     let signal;
     const promise = this.#run(CHARGE, options, (read) => {
-      const { seconds, timeout } = read;
+      const { timeout } = read;
       const explicit = read.operation !== undefined;
       let id;
       if (endpoint === "render") {
         id = this.#checked(idOf, target);
-        this.#checked(refuseOptions, request);
         if (typeof id !== "string") throw problem("InvalidRequestError", "id must be the UUID of a job", { field: "id" });
       }
       const operation = explicit ? read.operation : id === undefined ? about.operation : `render:${id}`;
@@ -184,12 +166,13 @@ export class TemplateJobs {
       about.operation = operation;
       if (id !== undefined) about.jobId = id;
       ({ signal } = read);
-      const json = endpoint === "render" && request === undefined ? undefined : this.#checked(snapshot, request, "request");
-      const { previewTimeout } = this.#client.options;
+      const { json, seconds } = endpoint === "render" && request === undefined ? {} : this.#checked(readRequest, request);
+      const [extra, metadata] = ["extra", "metadata"].map((name) => (name in read ? this.#checked(snapshot, read[name], name) : undefined));
+      const { previewTimeout = 300000 } = this.#client.options;
       return {
-        timeout: timeout ?? (endpoint === "previewSync" ? (previewTimeout > 0 ? previewTimeout : 300000) : undefined),
+        timeout: timeout === undefined && endpoint === "previewSync" ? previewTimeout : timeout,
         run: (core, number, left, call) =>
-          core.charge(number, endpoint, id, json, { operation, explicit, seconds, timeout: left, over: call.rest && (() => call.end()) }),
+          core.charge(number, endpoint, id, json, { operation, explicit, seconds, extra, metadata, timeout: left, over: call.rest && (() => call.end()) }),
       };
     }, about);
     return { promise, about, signal };
@@ -248,7 +231,7 @@ export class TemplateJobs {
     const promise = new Promise((resolve) => {
       const read = this.#refusing(charge.about, () => this.#options(options, [...CHARGE, ...POLLING]));
       const { timeout } = read;
-      charge = this.#charge("previewAsync", request, read);
+      charge = this.#charge("previewAsync", request, pick(read, CHARGE));
       const wait = () => {
         const left = typeof timeout === "number" ? Math.max(0, timeout - (performance.now() - begun)) : undefined;
         return this.#jobPromise(charge, "preview").wait({ ...pick(read, WAITING), timeout: left });
@@ -299,7 +282,7 @@ export class TemplateJobs {
   poll(target, options) {
     return this.#run(POLLING, options, (read) => {
       const { timeout = 30000 } = this.#client.options;
-      const own = read.timeout < timeout;
+      const own = typeof read.timeout === "number" && read.timeout < timeout;
       return { run: this.#polling(target, read), timeout: own ? read.timeout : timeout, late: own ? "PollTimeoutError" : undefined };
     });
   }
@@ -339,7 +322,7 @@ export class TemplateJobs {
   }
 
   settle(operation, options) {
-    return this.#run(["jobId", "signal"], options, ({ jobId }) => {
+    return this.#run(SETTLING, options, ({ jobId }) => {
       const wrong = checkOperation(operation);
       if (wrong) throw problem("InvalidRequestError", wrong.message, wrong);
       if (jobId !== undefined && typeof jobId !== "string") throw problem("InvalidRequestError", "jobId must be the UUID of a job", { field: "jobId" });

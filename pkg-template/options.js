@@ -1,34 +1,146 @@
-// The options of a client and of a call, read once.
+// The options of a client and of a call: which there are, what a client's may be, and what a name that is none was meant to be.
 
-const CLIENT = [
-  "account", "apiId", "apiKey", "baseUrl", "budgetKey", "dangerouslyAllowBrowser", "fetch", "headers", "idempotencyHeader", "journal",
-  "listJobs", "maxCredits", "maxRetries", "onEvent", "previewTimeout", "prices", "timeout",
-];
+import { inBrowser } from "./platform.js";
+import { snapshot } from "./snapshot.js";
+
+export const READ = ["timeout", "signal"];
+export const CHARGE = ["operation", "timeout", "signal", "waitUntil", "extra", "metadata"];
+export const POLLING = ["timeout", "until", "expectedMs", "maxInterval", "onUpdate", "signal"];
+export const WAITING = POLLING.filter((name) => name !== "until");
+export const SETTLING = ["jobId", "signal"];
+export const QUESTION = ["step", "seconds", "model_version"];
+export const REQUEST = ["template_id", "variables", "name", "webhook_url", "model_version", "is_hidden", "seconds"];
+
+const isText = (it) => typeof it === "string";
+const isFunction = (it) => typeof it === "function";
+const isObject = (it) => typeof it === "object" && it !== null;
+const isAbove = (it) => typeof it === "number" && it > 0;
+
+const text = [isText, "must be a string"];
+const whole = [(it) => isText(it) && !/\p{Cs}/u.test(it), "must be a string of whole characters"];
+const url = [(it) => isText(it?.href ?? it), "must be a string or a URL"];
+const truth = [(it) => typeof it === "boolean", "must be true or false"];
+const call = [isFunction, "must be a function"];
+const ms = [isAbove, "must be a number of milliseconds above 0"];
+const amount = (it) => Number.isFinite(it) && it >= 0;
+
+const CLIENT = {
+  account: whole,
+  apiId: text,
+  apiKey: [(it) => isText(it) || isFunction(it), "must be a string or a function"],
+  baseUrl: url,
+  budgetKey: whole,
+  budgetPeriod: [(it) => it === "day" || it === "month", 'must be "day" or "month"'],
+  dangerouslyAllowBrowser: truth,
+  fetch: call,
+  headers: [(it) => isObject(it) || isFunction(it), "must be headers or a function"],
+  idempotencyHeader: truth,
+  journal: [
+    (it) => it === "memory" || ["create", "read", "write", "delete", "list"].every((name) => isFunction(it[name])),
+    'must be "memory" or an object with the methods create, read, write, delete and list',
+  ],
+  listJobs: call,
+  maxCredits: [amount, "must be a finite number of credits, 0 or more"],
+  maxRetries: [(it) => Number.isInteger(it) && it >= 0, "must be a whole number, 0 or more"],
+  onEvent: call,
+  previewTimeout: ms,
+  prices: [isObject, "must be an object"],
+  relay: url,
+  timeout: ms,
+};
 const PRICES = ["preview", "submit", "render", "aurora_v1", "aurora_v1_fast"];
+
+// What people call a thing elsewhere, in lower case.
+const ALIASES = { __proto__: null, idempotencykey: "operation", key: "apiKey", token: "apiKey", url: "baseUrl", budget: "maxCredits", onprogress: "onUpdate" };
 
 const refuse = (field, advice, cause) => {
   throw { field, message: `${field} ${advice}`, cause };
 };
 
+const plain = (name) => name.toLowerCase().replace(/[^a-z\d]/g, "");
+
+// How many letters of a word must change until it is the other one (Levenshtein).
+function distance(word, other) {
+  let last = Array.from({ length: other.length + 1 }, (_, index) => index);
+  for (let i = 0; i < word.length; i++) {
+    const row = [i + 1];
+    for (let j = 0; j < other.length; j++) row.push(Math.min(row[j] + 1, last[j + 1] + 1, last[j] + (word[i] !== other[j])));
+    last = row;
+  }
+  return last[other.length];
+}
+
+// Which of `names` was meant.
+function meant(name, names) {
+  const word = plain(name);
+  let least = Math.min(3, word.length / 2);
+  let found = names.find((known) => known === ALIASES[word]);
+  for (const known of found ? [] : names) {
+    const far = distance(word, plain(known));
+    if (far < least) [least, found] = [far, known];
+  }
+  const holds = (one, other) => other.length > 3 && one.includes(other);
+  return found ?? names.find((known) => holds(word, plain(known)) || holds(plain(known), word));
+}
+
+// What there is to do about a name that is none of `names`.
+function advise(name, names) {
+  if (names === REQUEST) {
+    if (CHARGE.includes(name) || POLLING.includes(name)) {
+      return `is an option, and was passed in the request: pass { ${name} } after it, to render third`;
+    }
+  } else if (REQUEST.includes(name)) return "belongs in the request";
+  else if (Object.hasOwn(CLIENT, name)) return "is an option of the client: pass it to new TemplateJobs()";
+  const known = meant(name, names);
+  if (known) return `is unknown: did you mean \`${known}\`?`;
+  return `is unknown. There are ${names.join(", ")}${names === REQUEST ? "; a new field of the provider goes into the option extra" : ""}`;
+}
+
+// The names that an object has, by its classes too.
+function* namesOf(object) {
+  for (let it = object; it && (it === object || !Object.hasOwn(it, "isPrototypeOf")); it = Object.getPrototypeOf(it)) {
+    for (const key of Reflect.ownKeys(it)) {
+      if (typeof key === "symbol" ? {}.propertyIsEnumerable.call(it, key) : it === object || key !== "constructor") yield key;
+    }
+  }
+}
+
 /**
- * The members of `names` that `options` has, in an object of their own. Throws `{ field, message, cause? }`, where `field` is
- * `argument`.
+ * The members of `names` that `options` has, in an object of their own. Any other one is refused. Throws
+ * `{ field, message, cause? }`, where `field` is `argument`, or the name that is unknown, in `within`.
  */
-export function readOptions(options, names, argument = "options") {
+export function readOptions(options, names, argument = "options", within = "") {
   const read = {};
   if (options === undefined) return read;
   let wrong;
+  let stranger;
   try {
-    wrong = typeof options !== "object" || options === null || Array.isArray(options) || typeof options.then === "function";
+    wrong = !isObject(options) || Array.isArray(options) || isFunction(options.then);
     for (const name of wrong ? [] : names) {
       const value = options[name];
       if (value !== undefined) read[name] = value;
     }
+    const strangers = wrong ? [] : [...namesOf(options)].filter((name) => !names.includes(name));
+    stranger = strangers.find(isText) ?? strangers[0];
   } catch (cause) {
     refuse(argument, "cannot be read", cause);
   }
   if (wrong) refuse(argument, "must be an object");
+  if (stranger !== undefined) {
+    stranger = String(stranger).slice(0, 60);
+    refuse(within + stranger, advise(stranger, names));
+  }
   return read;
+}
+
+/** The JSON text of a request without `seconds`, and those. Throws as `readOptions` does. */
+export function readRequest(request) {
+  let seconds;
+  const json = snapshot(request, "request", (key, refuse) => {
+    if (!REQUEST.includes(key)) refuse(advise(key.slice(0, 60), REQUEST));
+    return key === "seconds" && ((seconds = request.seconds), true);
+  });
+  return { json, seconds };
 }
 
 /**
@@ -36,37 +148,60 @@ export function readOptions(options, names, argument = "options") {
  * `{ field, message, cause? }` where one of them cannot be used.
  */
 export function copyOptions(options) {
-  const copy = readOptions(options, CLIENT);
-  const { maxCredits, headers } = copy;
-  for (const name of ["account", "budgetKey"]) {
-    if (name in copy && (typeof copy[name] !== "string" || /\p{Cs}/u.test(copy[name]))) refuse(name, "must be a string of whole characters");
+  const copy = readOptions(options, Object.keys(CLIENT));
+  for (const [name, value] of Object.entries(copy)) {
+    const [check, advice] = CLIENT[name];
+    let fits;
+    try {
+      fits = check(value);
+    } catch (cause) {
+      refuse(name, "cannot be read", cause);
+    }
+    if (!fits) refuse(name, advice);
   }
-  if (maxCredits !== undefined && !(Number.isFinite(maxCredits) && maxCredits >= 0)) {
-    refuse("maxCredits", "must be a finite number of credits, 0 or more");
-  }
-  copy.prices = readOptions(copy.prices, PRICES, "prices");
-  for (const name of Object.keys(copy.prices)) {
-    const price = (copy.prices[name] = readOptions(copy.prices[name], ["credits", "seconds"], `prices.${name}`));
-    const { credits = 0, seconds = 1 } = price;
-    if (!(Number.isFinite(credits) && credits >= 0)) refuse(`prices.${name}.credits`, "must be a finite number, 0 or more");
-    if (!(Number.isFinite(seconds) && seconds > 0)) refuse(`prices.${name}.seconds`, "must be a finite number above 0");
-  }
-  if (headers && typeof headers === "object") {
+  copy.prices = readPrices(copy.prices);
+  const { headers } = copy;
+  if (isObject(headers)) {
     try {
       copy.headers = Array.from(headers[Symbol.iterator] ? headers : Object.entries(headers), ([name, value]) => [name, value]);
     } catch (cause) {
       refuse("headers", "cannot be read", cause);
     }
   }
-  if (copy.baseUrl !== undefined) {
-    try {
-      copy.baseUrl = String(copy.baseUrl);
-    } catch (cause) {
-      refuse("baseUrl", "must be a string", cause);
-    }
+  if ("relay" in copy) {
+    for (const name of ["apiKey", "baseUrl"]) if (name in copy) refuse(name, "cannot be beside relay: the relay adds the key and knows the provider");
+    copy.baseUrl = copy.relay;
+    copy.idempotencyHeader ??= true;
+  }
+  if ("budgetKey" in copy && !("journal" in copy) && !inBrowser) {
+    refuse("budgetKey", 'needs a journal that outlives this process: pass fileJournal(dir), durableObjectJournal(storage), or journal: "memory" to accept one process');
+  }
+  if ("baseUrl" in copy) {
+    copy.baseUrl = String(copy.baseUrl);
     copy.place = parsed(copy.baseUrl);
   }
   return copy;
+}
+
+// A name that is none of ours is a new model's, which needs both numbers.
+function readPrices(prices) {
+  const models = [];
+  try {
+    if (isObject(prices) && !Array.isArray(prices)) {
+      for (const name of namesOf(prices)) if (isText(name) && !PRICES.includes(name) && !PRICES.includes(meant(name, PRICES.slice(0, 3)))) models.push(name);
+    }
+  } catch (cause) {
+    refuse("prices", "cannot be read", cause);
+  }
+  const read = readOptions(prices, [...PRICES, ...models], "prices", "prices.");
+  for (const [name, given] of Object.entries(read)) {
+    const at = `prices.${name}`;
+    const price = (read[name] = readOptions(given, ["credits", "seconds"], at, `${at}.`));
+    const { credits = 0, seconds = 1 } = models.includes(name) ? { credits: NaN, seconds: NaN, ...price } : price;
+    if (!amount(credits)) refuse(`${at}.credits`, "must be a finite number, 0 or more");
+    if (!(Number.isFinite(seconds) && seconds > 0)) refuse(`${at}.seconds`, "must be a finite number above 0");
+  }
+  return read;
 }
 
 // Two spellings of one base URL are one place.

@@ -16,6 +16,8 @@ const NAME_LENGTH: usize = 255;
 const WEBHOOK_URL_LENGTH: usize = 200;
 /// The most characters of an operation id, in UTF-16 units.
 const OPERATION_LENGTH: usize = 255;
+/// The most bytes of the caller's own data of an operation, as JSON.
+const METADATA_LENGTH: usize = 1024;
 /// The part of a `webhook_url` that becomes the operation id, so that a webhook can settle a charge.
 const PLACEHOLDER: &str = "{operation}";
 
@@ -187,6 +189,15 @@ pub enum ModelVersion {
 }
 
 impl ModelVersion {
+    /// The provider's name of it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Standard => "standard",
+            Self::AuroraV1 => "aurora_v1",
+            Self::AuroraV1Fast => "aurora_v1_fast",
+        }
+    }
+
     /// The model that the member `model_version` asks for.
     ///
     /// # Errors
@@ -202,7 +213,8 @@ impl ModelVersion {
             },
             _ => {}
         }
-        Err(Refusal::new("model_version", "must be standard, aurora_v1 or aurora_v1_fast"))
+        let advice = "must be standard, aurora_v1 or aurora_v1_fast; a newer model goes into the option extra";
+        Err(Refusal::new("model_version", advice))
     }
 }
 
@@ -232,8 +244,7 @@ impl JobRequest {
         Self { template_id, variables, name, webhook_url, model_version, is_hidden }
     }
 
-    /// Checks the members before anything is sent; the model that is asked for. Members that are not named here pass:
-    /// the provider may add some. For a render every member is optional.
+    /// Checks the members before anything is sent; the model that is asked for. For a render every member is optional.
     ///
     /// # Errors
     /// A refusal of the first member that the provider would refuse.
@@ -355,6 +366,48 @@ pub fn is_uuid(text: &str) -> bool {
 /// A refusal of `id`.
 pub fn job_id(id: &str) -> Result<String, Refusal> {
     if is_uuid(id) { Ok(id.to_ascii_lowercase()) } else { Err(Refusal::new("id", "must be the UUID of a job")) }
+}
+
+/// Checks a variable: an object with `type` and `properties`. Texts without them would be paid for and not shown.
+///
+/// # Errors
+/// A refusal of the variable.
+pub fn check_variable(name: &str, members: Option<[Member; 2]>) -> Result<(), Refusal> {
+    if members.is_some_and(|[kind, properties]| kind.filled().is_some() && properties == Member::Object) {
+        return Ok(());
+    }
+    let advice = "must be an object with type and properties; text(), image() and their like make them";
+    Err(Refusal::new(["variables.", name].concat(), advice))
+}
+
+/// Checks a number that an option gives: it must be above 0, or 0 where that is a number that it may be.
+///
+/// # Errors
+/// A refusal of the option.
+pub fn check_number(option: &str, number: Option<f64>, or_zero: bool) -> Result<(), Refusal> {
+    match number {
+        Some(number) if !(number > 0.0 || or_zero && number == 0.0) => {
+            Err(Refusal::new(option, if or_zero { "must be a number, 0 or more" } else { "must be a number above 0" }))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The JSON text of an object with the members of both; neither has a name of the other's.
+pub fn merged(object: Option<&str>, other: &str) -> String {
+    match (object.and_then(|object| object.strip_suffix('}')), other.strip_prefix('{')) {
+        (Some("{"), _) | (None, _) | (_, None) => other.into(),
+        (Some(object), Some("}")) => [object, "}"].concat(),
+        (Some(object), Some(rest)) => [object, ",", rest].concat(),
+    }
+}
+
+/// Checks the caller's own data of an operation: JSON text.
+///
+/// # Errors
+/// A refusal of `metadata`.
+pub fn check_metadata(json: &str) -> Result<(), Refusal> {
+    if json.len() <= METADATA_LENGTH { Ok(()) } else { Err(Refusal::new("metadata", "must be at most 1 KB of JSON")) }
 }
 
 /// Checks an operation id.

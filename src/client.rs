@@ -17,12 +17,14 @@ use std::fmt;
 use std::rc::{Rc, Weak};
 
 pub use self::charging::ChargeOptions;
+#[cfg(all(target_arch = "wasm32", feature = "serde"))]
+pub(crate) use self::charging::NO_JOURNAL;
 use self::history::History;
 pub use self::operations::Operation;
 pub use self::polling::PollOptions;
 use self::polling::Watches;
-use crate::api::{Endpoint, ModelVersion, Step};
-use crate::credits::PriceTable;
+use crate::api::{self, Endpoint, Step};
+use crate::credits::{BudgetPeriod, PriceTable};
 use crate::error::Error;
 use crate::hash;
 use crate::host::Host;
@@ -50,8 +52,13 @@ pub struct Config {
     pub budget_key: Option<String>,
     /// What each step costs.
     pub prices: PriceTable,
+    /// When what is spent is summed anew; never where it is unset.
+    pub budget_period: Option<BudgetPeriod>,
     /// Whether the journal lives in the memory of this process only.
     pub journal_in_memory: bool,
+    /// Whether the caller did not choose that: then an operation id of the caller's own is refused, since another process
+    /// would charge it again.
+    pub journal_by_default: bool,
 }
 
 impl Config {
@@ -71,7 +78,9 @@ impl Config {
             max_credits: None,
             budget_key: None,
             prices: PriceTable::PER_BLOCK,
+            budget_period: None,
             journal_in_memory: false,
+            journal_by_default: false,
         }
     }
 }
@@ -219,15 +228,16 @@ impl<H: Host> Client<H> {
 
     /// What an endpoint that is read answers; `id` is a job's.
     pub(crate) async fn fetch(&self, endpoint: Endpoint, id: Option<&str>, timeout: Option<f64>) -> Outcome<H::Value> {
-        let id = id.map(crate::api::job_id).transpose()?;
+        api::check_number("timeout", timeout, true)?;
+        let id = id.map(api::job_id).transpose()?;
         self.read(endpoint, &id.unwrap_or_default(), timeout).await
     }
 
-    /// What a step is expected to cost, in credits, for a video of so many seconds.
+    /// What a step is expected to cost, in credits, for a video of so many seconds with the model of that name.
     ///
     /// # Errors
-    /// `InvalidRequest` where the length is not a positive number.
-    pub fn estimate(&self, step: Step, seconds: f64, model: ModelVersion) -> Result<f64, Error<H::Value>> {
+    /// `InvalidRequest` where the length is not a positive number, or the model has no price.
+    pub fn estimate(&self, step: Step, seconds: f64, model: &str) -> Result<f64, Error<H::Value>> {
         Ok(self.config().prices.estimate(step, seconds, model)?)
     }
 }

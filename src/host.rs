@@ -159,7 +159,10 @@ pub trait Host: 'static {
     fn members<const N: usize>(&self, value: &Self::Value, names: [&'static str; N]) -> [Member; N];
 
     /// The member of that name, as it is.
-    fn member(&self, value: &Self::Value, name: &'static str) -> Option<Self::Value>;
+    fn member(&self, value: &Self::Value, name: &str) -> Option<Self::Value>;
+
+    /// The names of an object's members; none where the value is no object.
+    fn names(&self, value: &Self::Value) -> Vec<String>;
 
     /// The elements of an array; `None` where the value is no array.
     fn elements(&self, value: &Self::Value) -> Option<Vec<Self::Value>>;

@@ -309,8 +309,8 @@ async fn every_error_of_a_charge_names_its_operation_and_what_is_known_of_it() {
 #[wasm_bindgen_test]
 async fn a_budget_stops_a_charge_before_it_is_sent() {
     let jobs = client(Options { max_credits: Some(1.0), ..sandbox() });
-    let options = ChargeOptions { seconds: Some(30.0), ..usual() };
-    let error = jobs.submit(&titled(UNKNOWN_ID), options).await.expect_err("too dear");
+    let request = JobRequest { seconds: Some(30.0), ..titled(UNKNOWN_ID) };
+    let error = jobs.submit(&request, usual()).await.expect_err("too dear");
     assert_eq!(error.kind(), &ErrorKind::BudgetExceeded { estimate: 5.0, remaining: 1.0 });
 }
 

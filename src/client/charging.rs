@@ -12,6 +12,7 @@ use super::rendering::Look;
 use super::{Client, Outcome};
 use crate::api::{self, Endpoint, JobRequest, ModelVersion, Step};
 use crate::charge::{self, Claim, Entry, State, Verdict};
+use crate::credits;
 use crate::error::{Charged, Error, ErrorKind, Refusal};
 use crate::hash;
 use crate::host::{Answer, Body, Event, Host, JournalCall, JournalReply, Reply, Request, Store};
@@ -22,6 +23,9 @@ use crate::retry;
 const RESENDS: u32 = 2;
 /// How often `create` may find the id taken and then no entry under it: others may have deleted theirs in between.
 const CREATES: u32 = 10;
+/// What a name of the caller's needs.
+pub(crate) const NO_JOURNAL: &str = "needs a journal that outlives this process: pass fileJournal(dir), \
+     durableObjectJournal(storage), or journal: \"memory\" to accept one process";
 /// The message of a call whose time was over before it was sent.
 const LATE: &str = "There was no time left; nothing was sent. A longer timeout may help.";
 
@@ -36,6 +40,10 @@ pub struct ChargeOptions {
     pub seconds: Option<f64>,
     /// Milliseconds until the caller stops waiting. A charge that may have been sent goes on.
     pub timeout: Option<f64>,
+    /// A JSON object with fields of the request that this version does not know.
+    pub extra: Option<String>,
+    /// The caller's own data of the operation, as JSON text.
+    pub metadata: Option<String>,
 }
 
 /// One charge, as it was asked for.
@@ -55,8 +63,9 @@ pub(super) struct Charge {
     webhook: Option<u64>,
     kind: Option<u64>,
     template: Option<String>,
-    model: ModelVersion,
+    model: String,
     seconds: Option<f64>,
+    metadata: Option<String>,
     /// When the call was made, on the monotonic clock.
     begun: f64,
 }
@@ -106,7 +115,7 @@ impl<H: Host> Client<H> {
             .map_err(|refusal| Error::from(refusal).of_charge(&operation, Charged::No))?;
         let config = self.config();
         let usual = if endpoint == Endpoint::PreviewSync { config.preview_timeout } else { config.timeout };
-        let deadline = charge.begun + timeout.filter(|ms| *ms >= 0.0).unwrap_or(usual);
+        let deadline = charge.begun + timeout.unwrap_or(usual);
         // Until the journal was read, an earlier call may have charged for the operation.
         let charged = if charge.is_shared() { Charged::Maybe } else { Charged::No };
         let caller = Rc::new(Caller::new(charge.render.clone(), deadline, charged));
@@ -122,19 +131,27 @@ impl<H: Host> Client<H> {
         request: Option<&str>,
         options: ChargeOptions,
     ) -> Result<Charge, Refusal> {
-        let ChargeOptions { operation, explicit, seconds, .. } = options;
+        self.check_options(&options)?;
+        let ChargeOptions { operation, explicit, seconds, extra, metadata, .. } = options;
         let step = endpoint.charges().unwrap_or(Step::Submit);
         let render = render.map(api::job_id).transpose()?;
-        api::check_operation(&operation)?;
         let host = self.host();
-        let members = match request {
-            None => JobRequest::default(),
-            Some(text) => match host.parse(text).filter(|_| text.starts_with('{')) {
-                Some(value) => JobRequest::new(host.members(&value, JobRequest::NAMES)),
-                None => return Err(Refusal::new("request", "must be an object with template_id and variables")),
-            },
+        let value = request.map(|text| self.object(text).ok_or("must be an object with template_id and variables"));
+        let value = value.transpose().map_err(|advice| Refusal::new("request", advice))?;
+        let members = value.as_ref().map(|value| JobRequest::new(host.members(value, JobRequest::NAMES)));
+        let members = members.unwrap_or_default();
+        let mut model = members.check(step)?.as_str().to_owned();
+        value.as_ref().map_or(Ok(()), |value| self.check_variables(value))?;
+        let request = match extra {
+            None => request.map(Into::into),
+            Some(extra) => {
+                if let Some(newer) = self.check_extra(&extra, value.as_ref())? {
+                    model = newer;
+                }
+                Some(api::merged(request, &extra))
+            }
         };
-        let model = members.check(step)?;
+        let request = request.as_deref();
         let webhook_url =
             members.webhook_url.text().map(|url| api::fill_webhook_url(url, &operation)).transpose()?.flatten();
         let body = match (&webhook_url, request) {
@@ -155,7 +172,7 @@ impl<H: Host> Client<H> {
                 request.unwrap_or_default(),
             ]),
             webhook: webhook_url.map(|url| hash::of(url.as_bytes())),
-            kind: history.kind(render.as_deref(), template.as_deref(), step, model),
+            kind: history.kind(render.as_deref(), template.as_deref(), step, &model),
             operation,
             render,
             given: request.map(Into::into),
@@ -163,8 +180,57 @@ impl<H: Host> Client<H> {
             template,
             model,
             seconds,
+            metadata,
             begun: host.now(),
         })
+    }
+
+    fn check_options(&self, options: &ChargeOptions) -> Result<(), Refusal> {
+        api::check_operation(&options.operation)?;
+        if options.explicit && self.config().journal_by_default {
+            return Err(Refusal::new("operation", NO_JOURNAL));
+        }
+        api::check_number("timeout", options.timeout, true)?;
+        options.seconds.map_or(Ok(()), credits::check_seconds)?;
+        options.metadata.as_deref().map_or(Ok(()), api::check_metadata)
+    }
+
+    fn object(&self, json: &str) -> Option<H::Value> {
+        self.host().parse(json).filter(|_| json.starts_with('{'))
+    }
+
+    fn check_variables(&self, request: &H::Value) -> Result<(), Refusal> {
+        let host = self.host();
+        let Some(variables) = host.member(request, "variables") else { return Ok(()) };
+        for name in host.names(&variables) {
+            let variable = host.member(&variables, &name);
+            let members = variable.map(|variable| host.members(&variable, ["type", "properties"]));
+            api::check_variable(&name, members)?;
+        }
+        Ok(())
+    }
+
+    /// Checks the fields that the request has besides the known ones; the model among them.
+    fn check_extra(&self, extra: &str, request: Option<&H::Value>) -> Result<Option<String>, Refusal> {
+        let host = self.host();
+        let Some(extra) = self.object(extra) else { return Err(Refusal::new("extra", "must be an object")) };
+        let mut newer = None;
+        for name in host.names(&extra) {
+            let is_refused = if name == "model_version" {
+                let [model] = host.members(&extra, ["model_version"]);
+                let is_given = request.is_some_and(|request| host.member(request, &name).is_some());
+                if !is_given && ModelVersion::read(&model).is_err() {
+                    newer = model.into_text().filter(|model| !model.is_empty());
+                }
+                newer.is_none()
+            } else {
+                name == "seconds" || JobRequest::NAMES.contains(&name.as_str())
+            };
+            if is_refused {
+                return Err(Refusal::new(["extra.", &name].concat(), "is a field of the request; give it there"));
+            }
+        }
+        Ok(newer)
     }
 
     /// The whole charge: its turn, what the journal knows of it, the look before a render, and its attempts.
@@ -283,7 +349,7 @@ impl<H: Host> Client<H> {
             budget: None,
             explicit: charge.explicit,
             free: false,
-            metadata: None,
+            metadata: charge.metadata.clone(),
         }
     }
 
@@ -295,10 +361,10 @@ impl<H: Host> Client<H> {
         }
         let learned = charge.template.as_deref().and_then(|template| self.0.history.borrow().seconds(template));
         let Some(seconds) = charge.seconds.or(learned) else {
-            let advice = "must be given where maxCredits is set: the length of the video";
+            let advice = "must be in the request where maxCredits is set: the length of the video";
             return Err(Refusal::new("seconds", advice).into());
         };
-        Ok(Some(config.prices.estimate(charge.step, seconds, charge.model)?))
+        Ok(Some(config.prices.estimate(charge.step, seconds, &charge.model)?))
     }
 
     /// Writes the entry, unless one is there: that one's text. The entry of an attempt whose acknowledgement was lost is

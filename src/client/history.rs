@@ -1,7 +1,7 @@
 //! The jobs that this client charged for, and the durations and lengths that it learned from them.
 
 use super::Client;
-use crate::api::{Goal, ModelVersion, Step};
+use crate::api::{Goal, Step};
 use crate::charge::{Entry, State};
 use crate::hash;
 use crate::host::{Host, JournalCall, JournalReply, Store};
@@ -80,11 +80,11 @@ impl History {
 
     /// The hash that jobs share which take about as long: template, step and model. A render's is that of its preview, and
     /// so of its model, where the preview is known.
-    pub fn kind(&self, render: Option<&str>, template: Option<&str>, step: Step, model: ModelVersion) -> Option<u64> {
+    pub fn kind(&self, render: Option<&str>, template: Option<&str>, step: Step, model: &str) -> Option<u64> {
         match render.and_then(|job| self.find(job)) {
             Some(known) if known.entry.step == Step::Render => known.entry.kind,
             Some(KnownCharge { entry: Entry { kind: Some(kind), .. }, .. }) => Some(hash::of(&kind.to_be_bytes())),
-            _ => template.map(|template| hash::of_parts(&[template, step.as_str(), model_name(model)])),
+            _ => template.map(|template| hash::of_parts(&[template, step.as_str(), model])),
         }
     }
 
@@ -124,14 +124,6 @@ impl History {
         let before = charged.clone();
         charged.entry.state = State::Ended;
         Some(before)
-    }
-}
-
-const fn model_name(model: ModelVersion) -> &'static str {
-    match model {
-        ModelVersion::Standard => "standard",
-        ModelVersion::AuroraV1 => "aurora_v1",
-        ModelVersion::AuroraV1Fast => "aurora_v1_fast",
     }
 }
 

@@ -9,9 +9,9 @@
 
 use std::future::Future;
 
-use super::Client;
 use super::caller::JOIN_INTERVAL;
 use super::history::KnownCharge;
+use super::{Client, Config};
 use crate::api::{self, Step};
 use crate::charge::{self, Entry, State};
 use crate::credits;
@@ -43,12 +43,15 @@ pub struct Operation {
     pub created_at: u64,
     /// The id of its job, where it is known.
     pub job_id: Option<String>,
+    /// The caller's own data, as JSON text.
+    pub metadata: Option<String>,
 }
 
 impl Operation {
     fn new(operation: &str, entry: &Entry) -> Self {
-        let Entry { state, step, created_at, job, .. } = entry;
-        Self { operation: operation.into(), state: *state, step: *step, created_at: *created_at, job_id: job.clone() }
+        let Entry { state, step, created_at, job, metadata, .. } = entry;
+        let (job_id, metadata) = (job.clone(), metadata.clone());
+        Self { operation: operation.into(), state: *state, step: *step, created_at: *created_at, job_id, metadata }
     }
 }
 
@@ -396,9 +399,9 @@ impl<H: Host> Client<H> {
     /// both may be refused.
     pub(super) async fn reserve(&self, operation: &str, owner: &str, estimate: f64) -> Result<String, Error<H::Value>> {
         let store = self.budget_store();
-        let prefix = self.budget_key("");
+        let prefix = self.budget_prefix();
         let milli = credits::millicredits(estimate);
-        let key = self.budget_key(&format!("{operation}={milli}"));
+        let key = format!("{prefix}{operation}={milli}");
         // Another attempt of the operation may hold it: the one that gets the entry takes it over.
         let created = self.journal(store, JournalCall::Create(&key, owner)).await;
         let sum = async {
@@ -457,10 +460,12 @@ impl<H: Host> Client<H> {
         if self.config().budget_key.is_some() { Store::Configured } else { Store::Process }
     }
 
-    fn budget_key(&self, rest: &str) -> String {
-        // Encoded, so that no key is the beginning of another. The period is for budgets that begin anew.
-        let key = api::percent_encode(self.config().budget_key.as_deref().unwrap_or_default());
-        format!("{}:budget/all/{key}/{rest}", self.config().namespace)
+    fn budget_prefix(&self) -> String {
+        let Config { namespace, budget_key, budget_period, .. } = self.config();
+        // Encoded, so that no key is the beginning of another.
+        let key = api::percent_encode(budget_key.as_deref().unwrap_or_default());
+        let period = budget_period.map_or_else(|| "all".into(), |period| period.of(self.host().wall()));
+        format!("{namespace}:budget/{period}/{key}/")
     }
 
     // The journal's calls, each with a limit of time

@@ -12,8 +12,8 @@ use futures_channel::oneshot;
 use super::reading::{Failed, retry_after};
 use super::tasks::{Either, Notify, race};
 use super::{Client, Outcome};
-use crate::api::{Endpoint, Goal, Status, job_id};
-use crate::error::{Error, ErrorKind};
+use crate::api::{Endpoint, Goal, Status, check_number, job_id};
+use crate::error::{Error, ErrorKind, Refusal};
 use crate::host::{Answer, Env, Event, Host, OnUpdate, Reply};
 use crate::job::JobFacts;
 use crate::poll::{self, Ending, FLOOR, HIDDEN, LONGEST, Look, Memory, Wish};
@@ -208,7 +208,7 @@ impl<H: Host> Client<H> {
         options: PollOptions,
         on_update: Option<OnUpdate<H::Value>>,
     ) -> impl Future<Output = Outcome<H::Value>> + use<H> {
-        let begun = match job_id(id) {
+        let begun = match Self::check_wait(id, &options) {
             Ok(id) => self.begin_wait(id, job, options, on_update),
             Err(refusal) => Begun::Ended(Err(refusal.into())),
         };
@@ -242,6 +242,13 @@ impl<H: Host> Client<H> {
         }
     }
 
+    fn check_wait(id: &str, options: &PollOptions) -> Result<String, Refusal> {
+        check_number("timeout", options.timeout, true)?;
+        check_number("expectedMs", options.expected_ms, false)?;
+        check_number("maxInterval", options.max_interval, false)?;
+        job_id(id)
+    }
+
     fn begin_wait(
         &self,
         id: String,
@@ -261,7 +268,7 @@ impl<H: Host> Client<H> {
         let wish = Wish {
             goal,
             deadline: now + options.timeout.map_or(POLL_TIMEOUT, |ms| poll::between(ms, 0.0, LONGEST)),
-            max_interval: options.max_interval.filter(|ms| *ms > 0.0).unwrap_or(LONGEST),
+            max_interval: options.max_interval.unwrap_or(LONGEST),
             attentive: options.attentive,
         };
         let (sender, receiver) = oneshot::channel();
@@ -278,7 +285,7 @@ impl<H: Host> Client<H> {
             drop(state);
             watch
         } else {
-            let expected = options.expected_ms.filter(|ms| *ms > 0.0).or(timing.and_then(|timing| timing.expected));
+            let expected = options.expected_ms.or(timing.and_then(|timing| timing.expected));
             let mut state = State {
                 job,
                 // A job that has ended otherwise is polled once more before it is believed: the copy may be old.

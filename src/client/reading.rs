@@ -20,7 +20,7 @@ pub(super) struct Failed<V> {
 impl<H: Host> Client<H> {
     /// Reads, with retries. `timeout` is for one request, in milliseconds.
     pub(super) async fn read(&self, endpoint: Endpoint, id: &str, timeout: Option<f64>) -> Outcome<H::Value> {
-        let timeout = timeout.filter(|ms| *ms > 0.0).unwrap_or(self.config().timeout);
+        let timeout = timeout.unwrap_or(self.config().timeout);
         let mut attempt = 0;
         loop {
             let Failed { error, transient } = match self.read_once(endpoint, id, timeout).await {

@@ -77,6 +77,18 @@ pub fn get(value: &JsValue, name: &str) -> JsValue {
     Reflect::get(value, &JsValue::from_str(name)).unwrap_or_default()
 }
 
+/// The names of an object's own properties; none where the value is no object.
+pub fn names(value: &JsValue) -> Vec<String> {
+    let keys = if value.is_object() { Object::keys(value.unchecked_ref::<Object>()) } else { Array::new() };
+    keys.iter().filter_map(|key| key.as_string()).collect()
+}
+
+/// A number of a caller's options, for the core to check: NaN where it is given and no number.
+#[cfg(feature = "npm")]
+pub fn given_number(value: &JsValue) -> Option<f64> {
+    if value.is_undefined() { None } else { Some(value.as_f64().unwrap_or(f64::NAN)) }
+}
+
 /// A property that is a string.
 pub fn text(value: &JsValue, name: &str) -> Option<String> {
     get(value, name).as_string()

@@ -67,7 +67,7 @@ impl Variable {
 }
 
 /// The request of a `submit` or a preview.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct JobRequest {
     /// The UUID of a template; `templates` lists yours.
     pub template_id: String,
@@ -85,10 +85,13 @@ pub struct JobRequest {
     /// Whether the job is kept out of the provider's project page.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub is_hidden: Option<bool>,
+    /// The length of the video in seconds, for the estimate that `max_credits` needs. Never sent.
+    #[serde(default, skip_serializing)]
+    pub seconds: Option<f64>,
 }
 
 /// The request of a `render`: what shall differ from the previewed job.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct RenderRequest {
     /// The template's variables; the job's own by default.
@@ -103,6 +106,9 @@ pub struct RenderRequest {
     /// As in [`JobRequest`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model_version: Option<ModelVersion>,
+    /// As in [`JobRequest`].
+    #[serde(skip_serializing)]
+    pub seconds: Option<f64>,
 }
 
 impl JobRequest {
@@ -125,9 +131,17 @@ fn to_json(request: &impl Serialize, variables: Option<&Variables>) -> Result<St
     if variables.is_some_and(|variables| variables.contains_key("__proto__")) {
         return Err(Refusal::new("variables.__proto__", "cannot be a variable's name").into());
     }
-    let refused = |field: String, message: String| Error::new(ErrorKind::InvalidRequest { field }, message);
     let value = to_js(request).map_err(|error| refused("request".into(), error.to_string()))?;
-    snapshot(&value, "request").map_err(|refusal| {
+    json_of(&value, "request")
+}
+
+fn refused(field: String, message: String) -> Error<JsValue> {
+    Error::new(ErrorKind::InvalidRequest { field }, message)
+}
+
+/// The JSON text of a value of the caller's, which is named `root`.
+pub(super) fn json_of(value: &JsValue, root: &str) -> Result<String, Error<JsValue>> {
+    snapshot(value, root).map_err(|refusal| {
         let [field, message] = ["field", "message"].map(|name| text(&refusal, name).unwrap_or_default());
         refused(field, message)
     })

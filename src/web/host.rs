@@ -118,6 +118,7 @@ pub struct WebHost {
     options: HostOptions,
     journal: Journal,
     journal_in_memory: bool,
+    journal_by_default: bool,
     /// The newest last.
     secrets: RefCell<Vec<Rc<str>>>,
     tabs: OnceCell<Tabs>,
@@ -202,6 +203,7 @@ impl WebHost {
             options,
             journal,
             journal_in_memory,
+            journal_by_default: journal_in_memory && is_default,
             secrets: RefCell::default(),
             tabs: OnceCell::new(),
             closures: OnceCell::new(),
@@ -218,6 +220,11 @@ impl WebHost {
     /// Whether the journal lives in the memory of this process only.
     pub fn journal_in_memory(&self) -> bool {
         self.journal_in_memory
+    }
+
+    /// Whether the caller did not choose a journal that lives in memory.
+    pub fn journal_by_default(&self) -> bool {
+        self.journal_by_default
     }
 
     /// Lets a client hear of other tabs and of changes of the page. `namespace` names the account among tabs.
@@ -301,8 +308,12 @@ impl Host for WebHost {
         names.map(|name| member(&get(value, name)))
     }
 
-    fn member(&self, value: &JsValue, name: &'static str) -> Option<JsValue> {
+    fn member(&self, value: &JsValue, name: &str) -> Option<JsValue> {
         Some(get(value, name)).filter(|found| !found.is_undefined())
+    }
+
+    fn names(&self, value: &JsValue) -> Vec<String> {
+        convert::names(value)
     }
 
     fn elements(&self, value: &JsValue) -> Option<Vec<JsValue>> {

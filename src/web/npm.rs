@@ -7,15 +7,15 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
-use js_sys::{Array, Function, Promise};
+use js_sys::{Array, Function, JSON, Promise};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::future_to_promise;
 
-use super::convert::{self, Record, get, number, text};
+use super::convert::{self, Record, get, given_number, number, text};
 use super::{HostOptions, WebHost};
-use crate::api::{Endpoint, Goal, ModelVersion, Step};
+use crate::api::{Endpoint, Goal, Step};
 use crate::client::{ChargeOptions, Client, Config, Operation, PollOptions};
-use crate::credits::{Price, PriceTable};
+use crate::credits::{BudgetPeriod, Price};
 use crate::error::{Error, Refusal};
 use crate::host::OnUpdate;
 use crate::poll::Look;
@@ -122,16 +122,29 @@ impl Core {
         config.max_retries = number(options, "maxRetries").map_or(config.max_retries, |retries| retries as u32);
         config.max_credits = number(options, "maxCredits");
         config.budget_key = text(options, "budgetKey");
+        config.budget_period = text(options, "budgetPeriod")
+            .map(|period| if period == "day" { BudgetPeriod::Day } else { BudgetPeriod::Month });
         config.journal_in_memory = host.journal_in_memory();
+        config.journal_by_default = host.journal_by_default();
         let prices = get(options, "prices");
-        let PriceTable { preview, submit, render, aurora_v1, aurora_v1_fast } = &mut config.prices;
-        let table = [preview, submit, render, aurora_v1, aurora_v1_fast];
-        for (name, price) in ["preview", "submit", "render", "aurora_v1", "aurora_v1_fast"].into_iter().zip(table) {
-            let given = get(&prices, name);
-            *price = Price {
-                credits: number(&given, "credits").unwrap_or(price.credits),
-                seconds: number(&given, "seconds").unwrap_or(price.seconds),
+        for name in convert::names(&prices) {
+            let given = get(&prices, &name);
+            let table = &mut config.prices;
+            let [credits, seconds] = ["credits", "seconds"].map(|name| number(&given, name));
+            let price = match name.as_str() {
+                "preview" => &mut table.preview,
+                "submit" => &mut table.submit,
+                "render" => &mut table.render,
+                "aurora_v1" => &mut table.aurora_v1,
+                "aurora_v1_fast" => &mut table.aurora_v1_fast,
+                _ => {
+                    // The facade has seen to it that both are given.
+                    let [credits, seconds] = [credits, seconds].map(Option::unwrap_or_default);
+                    table.others.push((name, Price { credits, seconds }));
+                    continue;
+                }
             };
+            *price = Price { credits: credits.unwrap_or(price.credits), seconds: seconds.unwrap_or(price.seconds) };
         }
         let namespace = config.namespace.clone();
         let client = Client::new(host, config);
@@ -157,8 +170,10 @@ impl Core {
         let charge = ChargeOptions {
             operation: text(options, "operation").unwrap_or_default(),
             explicit: get(options, "explicit").is_truthy(),
-            seconds: number(options, "seconds"),
-            timeout: number(options, "timeout"),
+            seconds: given_number(&get(options, "seconds")),
+            timeout: given_number(&get(options, "timeout")),
+            extra: text(options, "extra"),
+            metadata: text(options, "metadata"),
         };
         // What the caller's `waitUntil` waits for ends with the charge, not with the call.
         let over = get(options, "over").dyn_into::<Function>().ok();
@@ -173,7 +188,8 @@ impl Core {
     }
 
     /// One of the three reads: `what` is `get`, with the id of a job, `templates` or `remainingCredits`.
-    pub fn read(&self, call: u32, what: &str, id: Option<String>, timeout: Option<f64>) -> Promise {
+    pub fn read(&self, call: u32, what: &str, id: Option<String>, timeout: &JsValue) -> Promise {
+        let timeout = given_number(timeout);
         let endpoint = match what {
             "templates" => Endpoint::Templates,
             "remainingCredits" => Endpoint::RemainingCredits,
@@ -195,8 +211,9 @@ impl Core {
             .and_then(|step| Step::parse(&step))
             .ok_or_else(|| Refusal::new("step", "must be submit, preview or render").into())
             .and_then(|step| {
-                let model = ModelVersion::read(&convert::member(&get(question, "model_version")))?;
-                self.client.estimate(step, number(question, "seconds").unwrap_or_default(), model)
+                let model = get(question, "model_version");
+                let model = if model.is_undefined() { Some("standard".into()) } else { model.as_string() };
+                self.client.estimate(step, number(question, "seconds").unwrap_or_default(), &model.unwrap_or_default())
             });
         self.promise(call, Box::pin(ready(estimated.map(JsValue::from_f64))))
     }
@@ -242,11 +259,17 @@ impl Core {
 
     /// Waits for a job. `job` is the job as last seen, or undefined; `options.operation` the charge whose wait it is, if it is one's; `on_update` receives changes, and calls nothing at once.
     pub fn poll(&self, call: u32, id: &str, job: JsValue, options: &JsValue, on_update: Option<Function>) -> Promise {
+        let goal = get(options, "until");
+        let until = goal.as_string().and_then(|goal| Goal::parse(&goal)).filter(|goal| *goal != Goal::Done);
+        if !goal.is_undefined() && until.is_none() {
+            let refusal = Refusal::new("until", "must be preview or video");
+            return self.promise(call, Box::pin(ready(Err(refusal.into()))));
+        }
         let wait = PollOptions {
-            until: text(options, "until").and_then(|goal| Goal::parse(&goal)),
-            timeout: number(options, "timeout"),
-            expected_ms: number(options, "expectedMs"),
-            max_interval: number(options, "maxInterval"),
+            until,
+            timeout: given_number(&get(options, "timeout")),
+            expected_ms: given_number(&get(options, "expectedMs")),
+            max_interval: given_number(&get(options, "maxInterval")),
             attentive: on_update.is_some(),
         };
         let on_update = on_update.map(|on_update| -> OnUpdate<JsValue> {
@@ -301,12 +324,13 @@ fn promise(client: Client<WebHost>, calls: Calls, number: u32, call: Rc<Call>) -
 }
 
 fn operation_record(operation: &Operation) -> JsValue {
-    let Operation { operation, state, step, created_at, job_id } = operation;
+    let Operation { operation, state, step, created_at, job_id, metadata } = operation;
     Record::default()
         .with("operation", operation.as_str())
         .with("step", step.as_str())
         .with("state", state.as_str())
         .with("createdAt", *created_at as f64)
         .with_some("jobId", job_id.as_deref())
+        .with_some("metadata", metadata.as_deref().and_then(|json| JSON::parse(json).ok()))
         .into()
 }

@@ -6,9 +6,10 @@ const MOST_LEVELS = 100;
 /**
  * The JSON text of `value`, with the keys of each object sorted. Reads each property once.
  * Throws `{ field, message, cause? }` where JSON would drop or change something, or where reading fails; `field` is the
- * path of what is wrong, and `root` where that is the value itself.
+ * path of what is wrong, and `root` where that is the value itself. `outer(key, refuse)` is called for each key of the value
+ * itself: where it returns true the key is left out, and `refuse(advice)` throws.
  */
-export function snapshot(value, root) {
+export function snapshot(value, root, outer) {
   const around = []; // the objects that are being written, the outermost first
   let field = root;
   let size = 0;
@@ -54,7 +55,8 @@ export function snapshot(value, root) {
       if (keys.length > length) refuse(`is an array with a property ${cut(keys[length])}, which JSON would drop`);
     } else {
       for (const key of keys.sort()) {
-        const at = (field = around[1] ? `${path}.${cut(key)}` : cut(key));
+        const at = (field = around[1] || root !== "request" ? `${path}.${cut(key)}` : cut(key));
+        if (!around[1] && outer?.(key, refuse)) continue;
         const text = write(it[key], at, !around[1] || key === "voice_id");
         if (text !== undefined) parts.push(`${add(JSON.stringify(key))}:${text}`);
       }

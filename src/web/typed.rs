@@ -8,13 +8,13 @@ use js_sys::{Array, Function};
 use wasm_bindgen::prelude::*;
 use web_sys::Url;
 
-use super::convert::{Record, get, text};
-use super::data::{Job, JobRequest, RenderRequest, Template};
+use super::convert::{Record, get, in_browser, text};
+use super::data::{Job, JobRequest, RenderRequest, Template, json_of};
 use super::handle::{JobHandle, Source};
 use super::host::{HostOptions, WebHost, new_operation};
 use crate::api::{Endpoint, Goal, ModelVersion, Step};
 use crate::client::{self, Client, Config, Operation};
-use crate::credits::{Price, PriceTable};
+use crate::credits::{BudgetPeriod, Price, PriceTable};
 use crate::error::{self, ApiKind, ErrorKind, Refusal};
 use crate::host;
 
@@ -37,8 +37,11 @@ pub enum Journal {
 /// How a client is set up.
 #[derive(Clone)]
 pub struct Options {
-    /// The address of the provider, which is the default, or of a relay; in a page it may be relative.
+    /// The address of the provider, which is the default; in a page it may be relative.
     pub base_url: String,
+    /// The address of a relay of yours that adds the key and honours `Idempotency-Key`, in place of `base_url` and `api_key`;
+    /// in a page it may be relative.
+    pub relay: Option<String>,
     /// Is sent as `X-API-ID`.
     pub api_id: Option<String>,
     /// Is sent as `X-API-KEY`. Everybody who opens a page can read it there: use a relay.
@@ -53,17 +56,20 @@ pub struct Options {
     pub preview_timeout: Duration,
     /// How often a read is retried; 3 by default. A charge that may have been sent is never sent again.
     pub max_retries: u32,
-    /// What may be spent, in credits; no limit by default. With a limit, charges need [`ChargeOptions::seconds`].
+    /// What may be spent, in credits; no limit by default. With a limit, requests need [`JobRequest::seconds`] until the length
+    /// of the template's videos is learned.
     pub max_credits: Option<f64>,
     /// The name under which the journal sums what is spent, for every client with that name. Without one, the clients of this
     /// process are summed.
     pub budget_key: Option<String>,
+    /// When what is spent is summed anew, in UTC; never by default.
+    pub budget_period: Option<BudgetPeriod>,
     /// What each step costs.
     pub prices: PriceTable,
     /// Where the operations are recorded.
     pub journal: Journal,
-    /// Whether a charge carries its operation id as `Idempotency-Key`, for a relay that honours it. By default where `base_url`
-    /// is relative.
+    /// Whether a charge carries its operation id as `Idempotency-Key`, for a relay that honours it. By default with `relay`, and
+    /// where `base_url` is relative.
     pub idempotency_header: Option<bool>,
     /// Is called as `(url, init)` in place of the platform's `fetch`.
     pub fetch: Option<Function>,
@@ -77,6 +83,7 @@ impl Default for Options {
         let config = Config::new(Config::BASE_URL, "", "");
         Self {
             base_url: config.base_url,
+            relay: None,
             api_id: None,
             api_key: None,
             headers: BTreeMap::new(),
@@ -86,6 +93,7 @@ impl Default for Options {
             max_retries: config.max_retries,
             max_credits: config.max_credits,
             budget_key: config.budget_key,
+            budget_period: config.budget_period,
             prices: config.prices,
             journal: Journal::default(),
             idempotency_header: None,
@@ -113,23 +121,39 @@ impl Options {
         if self.max_credits.is_some_and(|credits| !is_amount(credits)) {
             return Err(Refusal::new("max_credits", "must be a finite number of credits, 0 or more"));
         }
-        let PriceTable { preview, submit, render, aurora_v1, aurora_v1_fast } = self.prices;
-        for Price { credits, seconds } in [preview, submit, render, aurora_v1, aurora_v1_fast] {
+        let PriceTable { preview, submit, render, aurora_v1, aurora_v1_fast, others } = &self.prices;
+        let others = others.iter().map(|(_, price)| price);
+        for &Price { credits, seconds } in [preview, submit, render, aurora_v1, aurora_v1_fast].into_iter().chain(others) {
             if !is_amount(credits) || !is_amount(seconds) || seconds == 0.0 {
                 return Err(Refusal::new("prices", "must be finite numbers: credits 0 or more, seconds above 0"));
             }
         }
+        if self.relay.is_some() && self.api_key.is_some() {
+            return Err(Refusal::new("api_key", "is what a relay adds; leave one of the two out"));
+        }
+        if self.relay.is_some() && self.base_url != Config::BASE_URL {
+            return Err(Refusal::new("base_url", "cannot be beside relay; leave one of the two out"));
+        }
+        let in_memory = matches!(self.journal, Journal::Default) && !in_browser();
+        if self.budget_key.is_some() && in_memory {
+            return Err(Refusal::new("budget_key", client::NO_JOURNAL));
+        }
         Ok(())
+    }
+
+    /// The address that requests go to.
+    fn address(&self) -> &str {
+        self.relay.as_deref().unwrap_or(&self.base_url)
     }
 
     /// The base URL as it parses: two spellings of one address share a journal.
     fn place(&self) -> String {
         let page = text(&get(&js_sys::global(), "location"), "href");
         let parsed = match page {
-            Some(page) => Url::new_with_base(&self.base_url, &page),
-            None => Url::new(&self.base_url),
+            Some(page) => Url::new_with_base(self.address(), &page),
+            None => Url::new(self.address()),
         };
-        parsed.map_or_else(|_| self.base_url.clone(), |url| url.href())
+        parsed.map_or_else(|_| self.address().into(), |url| url.href())
     }
 
     fn is_relative(&self) -> bool {
@@ -142,13 +166,14 @@ impl Options {
         let config = Config::new(&self.place(), self.api_id.as_deref().unwrap_or_default(), &self.account);
         Config {
             // Where it is relative, requests keep it so.
-            base_url: self.base_url.trim_end_matches('/').into(),
+            base_url: self.address().trim_end_matches('/').into(),
             timeout: ms(self.timeout),
             preview_timeout: ms(self.preview_timeout),
             max_retries: self.max_retries,
             max_credits: self.max_credits,
             budget_key: self.budget_key.clone(),
-            prices: self.prices,
+            budget_period: self.budget_period,
+            prices: self.prices.clone(),
             ..config
         }
     }
@@ -160,7 +185,7 @@ impl Options {
             .with_some("apiId", self.api_id.as_deref())
             .with_some("apiKey", self.api_key.as_deref())
             .with("headers", headers);
-        let idempotent = self.idempotency_header.unwrap_or_else(|| self.is_relative());
+        let idempotent = self.idempotency_header.unwrap_or_else(|| self.relay.is_some() || self.is_relative());
         WebHost::new(HostOptions {
             credentials: credentials.into(),
             fetch: self.fetch,
@@ -183,10 +208,13 @@ pub struct ChargeOptions {
     /// The caller's own id of the operation: as often as it is used, it is charged once. By default a random one, and that of
     /// the job for a render.
     pub operation: Option<String>,
-    /// Seconds of video, for the estimate.
-    pub seconds: Option<f64>,
     /// How long the call waits, [`Options::timeout`] by default. A charge that may have been sent goes on.
     pub timeout: Option<Duration>,
+    /// An object with fields of the request that this version does not know, such as a new `model_version`.
+    pub extra: Option<JsValue>,
+    /// Data of the caller's own, which [`TemplateJobs::pending`] returns: what JSON carries, at most 1 KB of it. It stays in the
+    /// journal.
+    pub metadata: Option<JsValue>,
 }
 
 /// How a job is waited for.
@@ -262,12 +290,14 @@ impl TemplateJobs {
     /// A client. It does no I/O yet.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidRequest`] where `max_credits` or a price is negative or not finite.
+    /// [`ErrorKind::InvalidRequest`] where `max_credits` or a price is negative or not finite, where `relay` is beside `api_key`
+    /// or `base_url`, and where `budget_key` has no journal that outlives the process.
     pub fn new(options: Options) -> Result<Self, Error> {
         options.check()?;
         let config = options.config();
         let host = options.host();
-        let config = Config { journal_in_memory: host.journal_in_memory(), ..config };
+        let config =
+            Config { journal_in_memory: host.journal_in_memory(), journal_by_default: host.journal_by_default(), ..config };
         let namespace = config.namespace.clone();
         let client = Client::new(host, config);
         WebHost::connect(&client, &namespace);
@@ -278,7 +308,7 @@ impl TemplateJobs {
     /// the video. It fails with [`ErrorKind::ChargeUnknown`] where the answer was lost, or with `InvalidRequest`, `Api`,
     /// `Connection`, `BudgetExceeded`, `OperationConflict` or `Journal`.
     pub fn submit(&self, request: &JobRequest, options: ChargeOptions) -> JobHandle {
-        self.handle(Endpoint::Submit, None, request.to_json().map(Some), options)
+        self.handle(Endpoint::Submit, None, request.to_json().map(Some), request.seconds, options)
     }
 
     /// Submits a preview and waits for it.
@@ -292,7 +322,7 @@ impl TemplateJobs {
     /// Submits a preview. Awaited, it is the job as it was accepted; [`JobHandle::wait`] waits for the preview. It fails as
     /// [`submit`](Self::submit) does.
     pub fn preview_async(&self, request: &JobRequest, options: ChargeOptions) -> JobHandle {
-        self.handle(Endpoint::PreviewAsync, None, request.to_json().map(Some), options)
+        self.handle(Endpoint::PreviewAsync, None, request.to_json().map(Some), request.seconds, options)
     }
 
     /// Makes a preview by one request that blocks until it is ready. `preview` survives a lost connection better.
@@ -300,14 +330,15 @@ impl TemplateJobs {
     /// # Errors
     /// Those of [`submit`](Self::submit).
     pub async fn preview_sync(&self, request: &JobRequest, options: ChargeOptions) -> Result<Job, Error> {
-        self.handle(Endpoint::PreviewSync, None, request.to_json().map(Some), options).await
+        self.handle(Endpoint::PreviewSync, None, request.to_json().map(Some), request.seconds, options).await
     }
 
     /// Renders the video of a previewed job, with these changes. Awaited, it is the job as it was accepted;
     /// [`JobHandle::wait`] waits for the video. A job that is rendered, or that this journal is rendering, is returned and not
     /// charged. It fails as [`submit`](Self::submit) does.
     pub fn render(&self, id: &str, changes: Option<&RenderRequest>, options: ChargeOptions) -> JobHandle {
-        self.handle(Endpoint::Render, Some(id), changes.map(RenderRequest::to_json).transpose(), options)
+        let seconds = changes.and_then(|changes| changes.seconds);
+        self.handle(Endpoint::Render, Some(id), changes.map(RenderRequest::to_json).transpose(), seconds, options)
     }
 
     /// Takes up an operation again, such as one of [`pending`](Self::pending) after a reload. It never charges: it waits while
@@ -355,7 +386,7 @@ impl TemplateJobs {
     /// # Errors
     /// [`ErrorKind::InvalidRequest`] where the length is not a positive number.
     pub fn estimate(&self, step: Step, seconds: f64, model: ModelVersion) -> Result<f64, Error> {
-        self.0.estimate(step, seconds, model)
+        self.0.estimate(step, seconds, model.as_str())
     }
 
     /// The operations that the journal knows and has not seen end.
@@ -387,15 +418,23 @@ impl TemplateJobs {
         endpoint: Endpoint,
         id: Option<&str>,
         request: Result<Option<String>, Error>,
+        seconds: Option<f64>,
         options: ChargeOptions,
     ) -> JobHandle {
-        let ChargeOptions { operation, seconds, timeout } = options;
+        let ChargeOptions { operation, timeout, extra, metadata } = options;
+        let text = |value: Option<JsValue>, root| value.map(|value| json_of(&value, root)).transpose();
+        let texts = request.and_then(|request| Ok((request, text(extra, "extra")?, text(metadata, "metadata")?)));
+        let (request, extra, metadata) = match texts {
+            Ok((request, extra, metadata)) => (Ok(request), extra, metadata),
+            Err(error) => (Err(error), None, None),
+        };
         let explicit = operation.is_some();
         let operation = operation.unwrap_or_else(|| match id {
             Some(id) => format!("render:{}", id.to_ascii_lowercase()),
             None => new_operation(),
         });
-        let options = client::ChargeOptions { operation: operation.clone(), explicit, seconds, timeout: timeout.map(ms) };
+        let timeout = timeout.map(ms);
+        let options = client::ChargeOptions { operation: operation.clone(), explicit, seconds, timeout, extra, metadata };
         JobHandle::new(self, operation, Source::Charge(endpoint, id.map(Into::into), request, options))
     }
 

@@ -147,7 +147,7 @@ test("the client option that cannot be sent is an error of the call that sends i
 
 test("the options of a render in the place of its request are refused, and the message says where they go", async () => {
   const { jobs, sent } = client();
-  for (const options of [{ operation: "again" }, { seconds: 10 }, { signal: AbortSignal.timeout(1_000) }, { timeout: 10 }, { waitUntil() {} }]) {
+  for (const options of [{ operation: "again" }, { metadata: 10 }, { signal: AbortSignal.timeout(1_000) }, { timeout: 10 }, { waitUntil() {} }]) {
     const error = await rejection(jobs.render(UNKNOWN_ID, options));
     assert.deepEqual([error.name, error.field], ["InvalidRequestError", Object.keys(options)[0]]);
     assert.match(error.message, /third/);

@@ -42,7 +42,7 @@ test("a preview, its render and the video cost what was estimated", async () => 
   const preview = await settles(jobs.preview(titled(template), soon), 20_000);
   assert.match(preview.preview, /^http/);
   assert.equal(preview.video_output, null);
-  await jobs.render(preview, undefined, { seconds });
+  await jobs.render(preview, { seconds });
   const rendered = await settles(jobs.poll(preview, { ...soon, until: "video" }), 20_000);
   assert.match(rendered.video_output, /^http/);
   assert.equal(rendered.duration, seconds);
@@ -306,7 +306,7 @@ test("a charge carries its operation id as Idempotency-Key where that is asked f
 
 test("a budget is kept by calls in parallel", async () => {
   const careful = client({ maxCredits: 12 });
-  const calls = Array.from({ length: 5 }, () => careful.submit(titled(ending("done")), { seconds: 30 }));
+  const calls = Array.from({ length: 5 }, () => careful.submit({ ...titled(ending("done")), seconds: 30 }));
   const results = await Promise.allSettled(calls);
   assert.equal(results.filter(({ status }) => status === "fulfilled").length, 2);
   for (const { reason } of results.filter(({ status }) => status === "rejected")) {

@@ -91,11 +91,12 @@ function calls(source, jobs) {
   const id = source.one(IDS);
   const operation = source.once(3) ? undefined : source.one(OPERATIONS);
   const timeout = source.one([undefined, undefined, 0, 20, 200]);
-  const charge = { operation, timeout, seconds: source.one([undefined, 30]) };
+  const charge = { operation, timeout };
+  const timed = { ...request, seconds: source.one([undefined, 30]) };
   const job = source.once(3) ? { id, status: "running", ...plain(source.job(id)) } : id;
   return source.one([
-    () => jobs.submit(request, charge), () => jobs.previewAsync(request, charge), () => jobs.previewSync(request, charge),
-    () => jobs.preview(request, { ...charge, timeout: 20 }), () => jobs.render(id, undefined, charge), () => jobs.render(id, { name: "mine" }, charge),
+    () => jobs.submit(timed, charge), () => jobs.previewAsync(timed, charge), () => jobs.previewSync(timed, charge),
+    () => jobs.preview(timed, { ...charge, timeout: 20 }), () => jobs.render(id, undefined, charge), () => jobs.render(id, { name: "mine" }, charge),
     () => jobs.get(id, { timeout }), () => jobs.poll(job, { timeout: source.one([0, 20]), until: source.one([undefined, "preview", "video"]) }),
     () => jobs.templates(), () => jobs.remainingCredits(), () => jobs.pending(), () => jobs.settle(source.one(OPERATIONS), { jobId: source.one([undefined, id]) }),
   ]);

@@ -107,7 +107,7 @@ test("copies of the package in one process charge an operation once", async (con
     return answer(200, { id: UNKNOWN_ID, status: "pending" });
   };
   for (const { TemplateJobs } of copies) {
-    const jobs = new TemplateJobs({ baseUrl: "https://copies.test", fetch: send });
+    const jobs = new TemplateJobs({ baseUrl: "https://copies.test", fetch: send, journal: "memory" });
     const job = await settles(jobs.submit({ template_id: UNKNOWN_ID, variables: {} }, { operation: "one" }));
     assert.equal(job.id, UNKNOWN_ID);
     jobs.close();
@@ -127,7 +127,7 @@ test("a charge that a client has in a file journal is known to the next client",
   };
   for (let run = 0; run < 2; run++) {
     const jobs = new TemplateJobs({ baseUrl: "https://files.test", fetch: send, journal: fileJournal(directory), maxCredits: 9, budgetKey: "all" });
-    await settles(jobs.submit({ template_id: UNKNOWN_ID, variables: {} }, { operation: "order/1", seconds: 15 }));
+    await settles(jobs.submit({ template_id: UNKNOWN_ID, variables: {}, seconds: 15 }, { operation: "order/1" }));
     assert.deepEqual((await jobs.pending()).map(({ operation, state }) => [operation, state]), [["order/1", "bound"]]);
     jobs.close();
   }

@@ -49,8 +49,8 @@ test("a change after the constructor lifts no limit and moves no request", async
   Object.assign(options, { baseUrl: "https://other.test", fetch: other.fetch, maxCredits: 1_000, journal: {}, apiKey: "other" });
   prices.submit.credits = 0.01;
   headers[0][1] = "bob";
-  await settles(jobs.submit(request(), { seconds: 30 }));
-  assert.equal((await rejection(jobs.submit(request(), { seconds: 30 }))).name, "BudgetExceededError");
+  await settles(jobs.submit(request({ seconds: 30 })));
+  assert.equal((await rejection(jobs.submit(request({ seconds: 30 })))).name, "BudgetExceededError");
   assert.equal(await settles(jobs.estimate({ step: "submit", seconds: 30 })), 5);
   assert.deepEqual(wire.sent.map(({ headers }) => headers.get("x-tenant")), ["ann"]);
   assert.deepEqual(other.sent, []);
@@ -67,7 +67,7 @@ test("each option is read once", async () => {
     },
   });
   const jobs = new TemplateJobs(options);
-  await settles(jobs.submit(request(), { seconds: 10 }));
+  await settles(jobs.submit(request({ seconds: 10 })));
   await settles(jobs.get(UNKNOWN_ID));
   assert.deepEqual(reads, Object.fromEntries(Object.keys(given).map((key) => [key, 1])));
 });
@@ -89,7 +89,7 @@ test("a limit that is no finite number of credits is refused", () => {
 
 test("a limit of 0 lets nothing pass that costs", async () => {
   const { jobs, sent } = client({ maxCredits: 0 });
-  const error = await rejection(jobs.submit(request(), { seconds: 1 }));
+  const error = await rejection(jobs.submit(request({ seconds: 1 })));
   assert.deepEqual([error.name, error.remaining], ["BudgetExceededError", 0]);
   assert.deepEqual(sent, []);
 });
@@ -98,8 +98,8 @@ test("a price of 0 counts as 0", async () => {
   const { jobs, posts } = client({ maxCredits: 0, prices: { submit: { credits: 0, seconds: 30 }, preview: { credits: 2, seconds: 10 } } });
   assert.equal(await settles(jobs.estimate({ step: "submit", seconds: 31 })), 0);
   assert.equal(await settles(jobs.estimate({ step: "preview", seconds: 11 })), 4);
-  await settles(jobs.submit(request(), { seconds: 31 }));
-  assert.equal((await rejection(jobs.previewAsync(request(), { seconds: 1 }))).name, "BudgetExceededError");
+  await settles(jobs.submit(request({ seconds: 31 })));
+  assert.equal((await rejection(jobs.previewAsync(request({ seconds: 1 })))).name, "BudgetExceededError");
   assert.equal(posts().length, 1);
 });
 
@@ -150,7 +150,7 @@ test("an account that is no text is refused", () => {
 
 test("a budget counts what was spent under its own key, and not under one that its key begins", async () => {
   const baseUrl = host();
-  const spend = (budgetKey) => client({ baseUrl, maxCredits: 5, budgetKey }).jobs.submit(request(), { seconds: 3 });
+  const spend = (budgetKey) => client({ baseUrl, maxCredits: 5, budgetKey }).jobs.submit(request({ seconds: 3 }));
   for (const key of ["2026/05", "2026", "2026/", "2026%2F05", "é"]) {
     assert.equal((await settles(spend(key))).status, "pending", key);
     assert.equal((await rejection(spend(key))).name, "BudgetExceededError", key);

@@ -175,19 +175,19 @@ test("a charge whose answer breaks off after the job's id is bound to that job",
 
 test("clients with one budgetKey never pass it together", async () => {
   let posted = 0;
-  const options = { apiId: "budget", maxCredits: 9, budgetKey: "november" };
+  const options = { apiId: "budget", maxCredits: 9, budgetKey: "november", journal: "memory" };
   const clients = [0, 1, 2].map(() => over(async () => (posted++, answer(201, job("pending"))), options));
-  const outcomes = await Promise.all(clients.map((jobs) => jobs.submit(request, { seconds: 30 }).catch(({ name }) => name)));
+  const outcomes = await Promise.all(clients.map((jobs) => jobs.submit({ ...request, seconds: 30 }).catch(({ name }) => name)));
   assert.ok(posted <= 1, `${posted} of 5 credits each were sent`);
   assert.ok(outcomes.filter((outcome) => outcome === "BudgetExceededError").length >= 2);
   const other = over(async () => answer(201, job("pending")), { ...options, budgetKey: "december" });
-  assert.equal((await other.submit(request, { seconds: 30 })).id, UNKNOWN_ID);
+  assert.equal((await other.submit({ ...request, seconds: 30 })).id, UNKNOWN_ID);
 });
 
 test("a key or header that cannot be sent is an error that does not hold it", async () => {
   const never = () => assert.fail("sent");
   for (const [options, field] of [
-    [{ apiKey: "secret\n" }, "apiKey"], [{ apiKey: 42 }, "apiKey"], [{ headers: { "x-a": "sécret\u{1F511}" } }, "headers"],
+    [{ apiKey: "secret\n" }, "apiKey"], [{ apiKey: () => 42 }, "apiKey"], [{ headers: { "x-a": "sécret\u{1F511}" } }, "headers"],
     [{ headers: { "x a": "1" } }, "headers"], [{ apiKey: () => Promise.reject(new Error("vault is closed")) }, "headers"],
     [{ headers: () => { throw new Error("secret"); } }, "headers"],
   ]) {

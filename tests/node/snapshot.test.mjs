@@ -37,9 +37,9 @@ for (const round of ["while the WebAssembly is loaded", "once it is loaded"]) {
 
 test("a change after the call passes neither a check nor the budget", async () => {
   const { jobs, posts } = client({ maxCredits: 5 });
-  const changing = request({ webhook_url: "https://me.test/hook" });
-  const call = jobs.submit(changing, { seconds: 30 });
-  Object.assign(changing, { webhook_url: "ftp://me.test", model_version: "aurora_v1", template_id: "none", extra: 1 });
+  const changing = request({ webhook_url: "https://me.test/hook", seconds: 30 });
+  const call = jobs.submit(changing);
+  Object.assign(changing, { webhook_url: "ftp://me.test", model_version: "aurora_v1", template_id: "none", seconds: 1, more: 1 });
   await settles(call);
   assert.deepEqual(posts().map(({ body }) => body), [request({ webhook_url: "https://me.test/hook" })]);
 });
@@ -120,7 +120,8 @@ test("what can be read as plain data is sent as JSON has it", async () => {
   const shared = text("twice");
   const foreign = vm.runInNewContext(`({ type: "text", properties: { content: "foreign", list: [1, [2]] } })`);
   const bare = Object.assign(Object.create(null), text("bare"));
-  const variables = { a: shared, b: shared, foreign, bare, proxy: new Proxy(text("proxy"), {}), list: [0, -0, 1e300, "\ud83c\udfac", "\u2028\"\\"], deep: nested(98), __proto: { ["__proto__"]: 1 }, none: null };
+  const of = (properties) => ({ type: "new", properties });
+  const variables = { a: shared, b: shared, foreign, bare, proxy: new Proxy(text("proxy"), {}), list: of({ all: [0, -0, 1e300, "\ud83c\udfac", "\u2028\"\\"] }), deep: of({ all: nested(96) }), __proto: of({ ["__proto__"]: 1, none: null }) };
   await settles(jobs.submit(request({ variables })));
   assert.deepEqual(posts()[0].body, JSON.parse(JSON.stringify(request({ variables }))));
 });

@@ -317,7 +317,9 @@ impl World {
 
     fn begin(&self) {
         let id = IDS[self.tape.below(IDS.len())];
-        let timeout = |one_in| self.tape.one_in(one_in).then(|| self.tape.draw(made_up::number));
+        // One below 0 is refused, so it is drawn seldom.
+        let sign = |ms: f64| if self.tape.one_in(8) { ms } else { ms.abs() };
+        let timeout = |one_in| self.tape.one_in(one_in).then(|| sign(self.tape.draw(made_up::number)));
         match self.tape.below(13) {
             0 => self.call(
                 "templates()",
@@ -401,7 +403,7 @@ impl World {
             None if endpoint == Endpoint::PreviewSync => self.config.preview_timeout,
             None => self.config.timeout,
         };
-        let options = ChargeOptions { operation, explicit, seconds: Some(30.0), timeout };
+        let options = ChargeOptions { operation, explicit, seconds: Some(30.0), timeout, ..ChargeOptions::default() };
         let name = format!("{endpoint:?} {options:?}");
         self.call(&name, self.world.now() + limit, move |client, _| async move {
             let request = request.to_string();

@@ -46,7 +46,7 @@ pub fn request() -> String {
 
 /// A request with members more.
 pub fn request_with(more: &str) -> String {
-    format!(r#"{{"template_id":"{TEMPLATE}","variables":{{"t":{{"type":"text"}}}}{more}}}"#)
+    format!(r#"{{"template_id":"{TEMPLATE}","variables":{{"t":{{"type":"text","properties":{{}}}}}}{more}}}"#)
 }
 
 /// Under an operation id of the caller's.

@@ -246,8 +246,12 @@ impl Host for TestHost {
         names.map(|name| json::member_of(value.get(name)))
     }
 
-    fn member(&self, value: &Value, name: &'static str) -> Option<Value> {
+    fn member(&self, value: &Value, name: &str) -> Option<Value> {
         value.get(name).cloned()
+    }
+
+    fn names(&self, value: &Value) -> Vec<String> {
+        value.as_object().into_iter().flat_map(|object| object.keys().cloned()).collect()
     }
 
     fn elements(&self, value: &Value) -> Option<Vec<Value>> {

@@ -410,8 +410,8 @@ fn a_rendered_job_is_rendered_again_only_for_other_values_under_an_operation_of_
     let client = world.process().client(config());
     let preview = world.run(client.preview_sync(&request(), named("preview"))).expect("a preview");
     let id = preview["id"].as_str().expect("an id");
-    let same = r#"{"variables":{"t":{"type":"text"}}}"#;
-    let other = r#"{"variables":{"t":{"type":"text","text":"new"}}}"#;
+    let same = r#"{"variables":{"t":{"type":"text","properties":{}}}}"#;
+    let other = r#"{"variables":{"t":{"type":"text","properties":{"content":"new"}}}}"#;
     let render = |request: Option<&str>, options: ChargeOptions| {
         let job = world.run(client.render(id, request, options)).expect("a job");
         world.run(client.poll(id, Some(job), video(), None)).expect("the video");

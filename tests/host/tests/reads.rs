@@ -3,8 +3,8 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
-use custom_template_jobs::api::{ModelVersion, Step};
-use custom_template_jobs::client::{Config, PollOptions};
+use custom_template_jobs::api::Step;
+use custom_template_jobs::client::{ChargeOptions, Config, PollOptions};
 use custom_template_jobs::error::ErrorKind;
 use custom_template_jobs::host::Unusable;
 use test_host::cases::*;
@@ -26,6 +26,14 @@ fn a_request_that_cannot_work_is_refused_before_it_is_sent() {
         (with("template_id", "null"), "template_id"),
         (with("variables", "[]"), "variables"),
         (with("variables", "null"), "variables"),
+        (with("variables", r#"{"title":"hi"}"#), "variables.title"),
+        (with("variables", r#"{"title":null}"#), "variables.title"),
+        (with("variables", r#"{"title":["text"]}"#), "variables.title"),
+        (with("variables", r#"{"title":{}}"#), "variables.title"),
+        (with("variables", r#"{"title":{"type":"text"}}"#), "variables.title"),
+        (with("variables", r#"{"title":{"type":"","properties":{}}}"#), "variables.title"),
+        (with("variables", r#"{"title":{"type":"text","properties":"hi"}}"#), "variables.title"),
+        (with("variables", r#"{"title":{"properties":{"content":"hi"}}}"#), "variables.title"),
         (with("name", &format!("\"{long}\"")), "name"),
         (with("name", "1"), "name"),
         (with("webhook_url", r#""ftp://x""#), "webhook_url"),
@@ -53,8 +61,28 @@ fn a_request_that_cannot_work_is_refused_before_it_is_sent() {
         let failure = world.run(client.submit(&request(), named(&bad))).expect_err("no operation id");
         assert_eq!(field(&failure), Some("operation"));
     }
+    for timeout in [-1.0, f64::NAN, f64::NEG_INFINITY] {
+        let failure = world.run(client.get(OTHER, Some(timeout))).expect_err("no time");
+        assert_eq!(field(&failure), Some("timeout"));
+        let options = ChargeOptions { timeout: Some(timeout), ..named("op") };
+        let failure = world.run(client.submit(&request(), options)).expect_err("no time");
+        assert_eq!(field(&failure), Some("timeout"));
+        let options = PollOptions { timeout: Some(timeout), ..video() };
+        let failure = world.run(client.poll(OTHER, None, options, None)).expect_err("no time");
+        assert_eq!(field(&failure), Some("timeout"));
+    }
+    for ms in [0.0, -1.0, f64::NAN] {
+        let (expected_ms, max_interval) = (Some(ms), Some(ms));
+        let failure = world.run(client.poll(OTHER, None, PollOptions { expected_ms, ..video() }, None));
+        assert_eq!(field(&failure.expect_err("no time")), Some("expectedMs"));
+        let failure = world.run(client.poll(OTHER, None, PollOptions { max_interval, ..video() }, None));
+        assert_eq!(field(&failure.expect_err("no time")), Some("maxInterval"));
+    }
     for seconds in [0.0, -1.0, f64::NAN, f64::INFINITY] {
-        let failure = client.estimate(Step::Submit, seconds, ModelVersion::Standard).expect_err("no length");
+        let options = ChargeOptions { seconds: Some(seconds), ..named("op") };
+        let failure = world.run(client.submit(&request(), options)).expect_err("no length");
+        assert_eq!(field(&failure), Some("seconds"));
+        let failure = client.estimate(Step::Submit, seconds, "standard").expect_err("no length");
         assert_eq!(field(&failure), Some("seconds"));
     }
 }

@@ -340,7 +340,8 @@ impl Sim {
             Wish::Charge(number, timeout) => {
                 let Charge { endpoint, operation, explicit, request, job, seconds } =
                     self.state.borrow().users.charges[number].clone();
-                let options = ChargeOptions { operation, explicit, seconds: Some(seconds), timeout };
+                let seconds = Some(seconds);
+                let options = ChargeOptions { operation, explicit, seconds, timeout, ..ChargeOptions::default() };
                 let request = request.map(|request| request.to_string());
                 let text = request.as_deref().unwrap_or("{}");
                 Returned::Job(match endpoint {
