@@ -29,6 +29,14 @@ export type Variable =
   | { type: "avatar"; properties: { avatar_id: string } }
   | { type: "voiceover"; properties: { voice_id?: string } };
 
+/** A variable of a type that this version does not know, as the provider documents it. */
+export interface AnyVariable {
+  /** What it is, such as `text`. */
+  type: string;
+  /** What it holds. */
+  properties: { [name: string]: Json | undefined };
+}
+
 /**
  * What `submit`, `preview`, `previewAsync` and `previewSync` are given. The names are the wire's. The call copies it at once,
  * so a later change of the object changes nothing. It is checked before anything is sent: `InvalidRequestError` with the path
@@ -38,22 +46,25 @@ export interface JobRequest {
   /** The UUID of a template; `templates()` lists yours. */
   template_id: string;
   /**
-   * The template's variables by name, as set in the provider's editor; the API does not list them. A plain object of
-   * what JSON can carry: no `undefined` (except as `voice_id`), `NaN`, cycle, sparse array, class instance, `Date`, `File` or `Blob`. `{}` for a template that has none.
+   * The template's variables by name, as set in the provider's editor; the API does not list them. Each is an object with `type`
+   * and `properties`, such as `text("Hello")`; a plain string is refused. A plain object of what JSON can carry: no `undefined`
+   * (except as `voice_id`), `NaN`, cycle, sparse array, class instance, `Date`, `File` or `Blob`. `{}` for a template that has none.
    */
-  variables: { [name: string]: Variable | Json };
+  variables: { [name: string]: Variable | AnyVariable };
   /** What the job is called in the provider's pages; at most 255 characters. Default: none. */
-  name?: string | null;
+  name?: string | null | undefined;
   /**
    * Is called when the job ends; absolute, http or https. `{operation}` in its path or its query becomes the operation id,
    * percent-encoded; the query is the better place, as some proxies rewrite `%2F` in a path. At most 200 characters with the
    * id in it. Default: none.
    */
-  webhook_url?: string | null;
-  /** The model of its avatar. Default: `standard`. */
-  model_version?: ModelVersion;
+  webhook_url?: string | null | undefined;
+  /** The model of its avatar. A newer one goes into `ChargeOptions.extra`. Default: `standard`. */
+  model_version?: ModelVersion | undefined;
   /** Whether the job is kept out of the provider's project page. Default: false. */
-  is_hidden?: boolean;
+  is_hidden?: boolean | undefined;
+  /** The length of the video in seconds, for the estimate that `maxCredits` needs: more than 0, at most 86400. It is never sent. Default: what was learned of the template; where nothing was and `maxCredits` is set, `InvalidRequestError`. */
+  seconds?: number | undefined;
 }
 
 /**
@@ -135,6 +146,8 @@ export interface Operation {
   createdAt: number;
   /** The job, once it is known. */
   jobId?: string;
+  /** What the charge was given as `metadata`. */
+  metadata?: Json | undefined;
 }
 
 /** Credits for every started block of video. */
@@ -157,6 +170,8 @@ export interface PriceTable {
   aurora_v1?: Price;
   /** `submit` and `render` with aurora_v1_fast. Default: 10 for every started 15 seconds. */
   aurora_v1_fast?: Price;
+  /** `submit` and `render` with a model that this version does not know, by its name. Default: none, and with `maxCredits` such a charge is refused. */
+  [model: `${string}_v${string}`]: Price | undefined;
 }
 
 /**
@@ -205,10 +220,16 @@ export type ClientEvent =
 /** Headers in any of the forms that the runtime's own `Headers` takes. */
 export type HeadersSource = NonNullable<ConstructorParameters<typeof Headers>[0]>;
 
-/** How a client works. Every option may be left out. The constructor reads each once; a later change of the object changes nothing. */
+/** How a client works. Every option may be left out. The constructor reads each once; a later change of the object changes nothing. A name that is unknown is refused. */
 export interface TemplateJobsOptions {
-  /** The provider, a relay of yours, or the sandbox; a relative URL is allowed in a page. Default: `https://api.creatify.ai`. Calls reject with `InvalidRequestError` where it is no URL. */
-  baseUrl?: string;
+  /**
+   * A relay of yours, which adds the key and makes one charge of one `Idempotency-Key`; a relative URL is allowed in a page. It
+   * stands for `baseUrl` and sends `Idempotency-Key` with each charge. Beside `apiKey` or `baseUrl` the constructor throws.
+   * Default: none.
+   */
+  relay?: string | URL | undefined;
+  /** The provider, or the sandbox; a relative URL is allowed in a page. Default: `https://api.creatify.ai`. Calls reject with `InvalidRequestError` where it is no URL. */
+  baseUrl?: string | URL | undefined;
   /** Separates the operations of people who log in to one page: an operation belongs to `account`, `apiId` and `baseUrl`. Never sent. Default: none. */
   account?: string;
   /** Sent as `X-API-ID`. Default: none, for a relay that adds it. */
@@ -219,7 +240,7 @@ export interface TemplateJobsOptions {
   dangerouslyAllowBrowser?: boolean;
   /** Sent with each request, for a relay's own login. Default: none. A call rejects with `InvalidRequestError` where they cannot be made or sent. */
   headers?: HeadersSource | (() => HeadersSource | Promise<HeadersSource>);
-  /** Whether a charge carries `Idempotency-Key: <operation>`. Default: true for a relative `baseUrl`, else false. */
+  /** Whether a charge carries `Idempotency-Key: <operation>`. Default: true with `relay` or a relative `baseUrl`, else false. */
   idempotencyHeader?: boolean;
   /**
    * Milliseconds for one request; then `ConnectionError`, or `ChargeUnknownError` where it may have been charged. Also the time
@@ -234,11 +255,14 @@ export interface TemplateJobsOptions {
   /** What the clients of this process with the same `account`, `apiId` and `baseUrl` may spend in all, in credits; a call that would pass it rejects with `BudgetExceededError` and is not sent. A finite number, 0 or more; the constructor refuses anything else. Default: no limit. */
   maxCredits?: number;
   /**
-   * Sums `maxCredits` in the journal, for every client of the account that has this key, in other tabs too, and for good:
-   * name a new one, such as the month, to begin anew. Of calls that would pass it together each may be refused.
+   * Sums `maxCredits` in the journal, for every client of the account that has this key, in other tabs too, and for good, or for
+   * each `budgetPeriod`. Outside of pages it needs a `journal`, or the constructor throws. Of calls that would pass it together
+   * each may be refused.
    * Default: the clients of one process have a sum of their own, which ends with it.
    */
-  budgetKey?: string;
+  budgetKey?: string | undefined;
+  /** When the sum of `maxCredits` begins anew: at midnight, or at that before the first day of a month, in UTC. A charge counts in the period in which it was made. Default: never. */
+  budgetPeriod?: "day" | "month" | undefined;
   /** What calls cost. Default: the provider's prices before May 2026; `prices.perSecond` are the newer ones. */
   prices?: PriceTable;
   /** Where charges are written down, and how long jobs took; where a charge cannot be, `JournalError`, and nothing is sent. `custom-template-jobs/file-journal` has one for servers, `custom-template-jobs/durable-object` one for Durable Objects. Default: IndexedDB in pages and their workers, memory elsewhere, shared by the whole process. */
@@ -265,10 +289,16 @@ export interface ChargeOptions {
   signal?: AbortSignal;
   /** Milliseconds until the caller stops waiting, with `ChargeUnknownError`; the charge goes on. Where it was not sent yet it never is: `ConnectionError` with `sent: false`. Default: the client's `timeout`, or `previewTimeout` for `previewSync`. */
   timeout?: number;
-  /** Your own id for this charge, 1 to 255 characters of well-formed Unicode: called again with it, the job is fetched and not paid for again; with another request, `OperationConflictError`. Default: a new one; `render:<id>` for `render`. */
-  operation?: string;
-  /** Seconds of video, for the estimate that `maxCredits` needs. Default: what was learned of the template; where nothing was, `InvalidRequestError`. */
-  seconds?: number;
+  /** Your own id for this charge, 1 to 255 characters of well-formed Unicode: called again with it, the job is fetched and not paid for again; with another request, `OperationConflictError`. Outside of pages it needs the client's `journal`, else `InvalidRequestError`: another process would charge it again. Default: a new one; `render:<id>` for `render`. */
+  operation?: string | undefined;
+  /**
+   * Fields of the provider's that this version does not know: they are sent with the request, and are part of what the operation
+   * is. A field that `JobRequest` has is refused, except a `model_version` that `ModelVersion` has not; with `maxCredits` that
+   * needs a price in `prices`. What JSON can carry. Default: none.
+   */
+  extra?: { [field: string]: Json | undefined } | undefined;
+  /** Data of yours, such as the row or the form that the charge is for: `pending()` returns it. What JSON can carry, at most 1 KB of it. It stays in the journal and is never sent. Default: none. */
+  metadata?: Json | undefined;
   /** `ctx.waitUntil` of a worker: keeps the charge alive after the visitor left. Default: none. */
   waitUntil?: (promise: Promise<unknown>) => void;
 }
@@ -353,8 +383,8 @@ export class TemplateJobs {
   templates(options?: CallOptions): Promise<Template[]>;
   /** `GET /api/remaining_credits/`: the account's balance, in credits. */
   remainingCredits(options?: CallOptions): Promise<number>;
-  /** What a step is expected to cost, in credits. `seconds` is the length of the video; where it is not more than 0, `InvalidRequestError`. Sends nothing. */
-  estimate(question: { step: Step; seconds: number; model_version?: ModelVersion }): Promise<number>;
+  /** What a step is expected to cost, in credits. `seconds` is the length of the video. Rejects with `InvalidRequestError` where it is not more than 0, or where the model has no price. Sends nothing. */
+  estimate(question: { step: Step; seconds: number; model_version?: ModelVersion | (string & {}) | undefined }): Promise<number>;
   /** What the journal knows and has not seen end: after a reload, the jobs to go on with. Rejects with `JournalError`. */
   pending(): Promise<Operation[]>;
   /** Looks again at a charge whose outcome is unknown; with `jobId`, where you have found the job yourself or a webhook named it. A webhook is unsigned: where `{operation}` stood in `webhook_url`, only a job with that very address counts. Sends nothing that charges. Its `state` stays `unknown` while nobody knows; an id that the journal has not rejects with `InvalidRequestError`. */
@@ -560,6 +590,19 @@ export function audio(url: string): { type: "audio"; properties: { url: string }
 export function avatar(avatarId: string): { type: "avatar"; properties: { avatar_id: string } };
 /** A voice by the id of an accent. */
 export function voiceover(voiceId: string): { type: "voiceover"; properties: { voice_id: string } };
+
+/**
+ * A template whose variables have names and types, so that plain values make a request:
+ * `const teaser = defineTemplate(id, { headline: text, picture: image }, { seconds: 15 })`, then
+ * `jobs.submit(teaser({ headline: "Hello", picture: "https://example.com/a.png" }))`. The names are checked by the compiler, and
+ * again by the function: it throws `InvalidRequestError` where one is missing or unknown. `defaults` are in each request, and
+ * `more` in one; what `more` gives comes before `defaults`.
+ */
+export function defineTemplate<V extends { [name: string]: (value: never) => AnyVariable }>(
+  template_id: string,
+  variables: V,
+  defaults?: Partial<JobRequest>,
+): (values: { [K in keyof V]: Parameters<V[K]>[0] }, more?: Partial<JobRequest>) => JobRequest;
 
 /** Price tables: `perBlock` is the default, `perSecond` has the Aurora models by the started second, as since May 2026. */
 export const prices: { readonly perBlock: PriceTable; readonly perSecond: PriceTable };

@@ -5,6 +5,7 @@ import {
   TemplateJobsError,
   audio,
   avatar,
+  defineTemplate,
   image,
   init,
   isPreviewed,
@@ -65,6 +66,12 @@ new TemplateJobs({ headers: { "x-tries": 1 } });
 new TemplateJobs({ baseURL: "/relay" });
 // @ts-expect-error Milliseconds are a number.
 new TemplateJobs({ timeout: "30s" });
+new TemplateJobs({ relay: "/relay", maxCredits: 5, budgetKey: "may", budgetPeriod: "month", baseUrl: undefined });
+new TemplateJobs({ relay: new URL("https://relay.test"), prices: { aurora_v2: { credits: 3, seconds: 1 }, ...prices.perSecond } });
+// @ts-expect-error A budget begins anew each day or each month.
+new TemplateJobs({ budgetPeriod: "year" });
+// @ts-expect-error No step has that name.
+new TemplateJobs({ prices: { sumbit: { credits: 3, seconds: 1 } } });
 new TemplateJobs({ journal: fileJournal("./jobs") });
 new TemplateJobs({ journal: { create: () => true, read: () => null, write() {}, delete() {}, list: () => [] } });
 new TemplateJobs({ journal: { create: async () => true, read: async () => null, async write() {}, async delete() {}, list: async () => [] } });
@@ -82,7 +89,7 @@ export const request: JobRequest = {
   template_id: "8b5e3a2c-1f4d-4e6b-9a7c-2d3e4f5a6b7c",
   variables: {
     words: text("Hello"), picture: image("https://a.test/a.png"), clip: video("https://a.test/a.mp4"), music: audio("https://a.test/a.mp3"),
-    speaker: avatar("id"), voice: voiceover("id"), other: { type: "new", properties: [1, null] },
+    speaker: avatar("id"), voice: voiceover("id"), other: { type: "new", properties: { values: [1, null] } },
   },
   model_version: "aurora_v1_fast",
 };
@@ -95,14 +102,45 @@ jobs.submit({ ...request, variables: { words: () => "Hello" } });
 // @ts-expect-error A name is text.
 jobs.submit({ ...request, name: 1 });
 // @ts-expect-error Seconds are a number.
-jobs.submit(request, { seconds: "15" });
+jobs.submit({ ...request, seconds: "15" });
+// @ts-expect-error Seconds belong in the request.
+jobs.submit(request, { seconds: 15 });
+// @ts-expect-error An operation is not called a key.
+jobs.submit(request, { idempotencyKey: "order-1" });
+// @ts-expect-error An option does not belong in the request.
+jobs.submit({ ...request, operation: "order-1" });
+// @ts-expect-error A plain string would be paid for and not shown.
+jobs.submit({ ...request, variables: { headline: "hi" } });
+// @ts-expect-error A variable has properties.
+jobs.submit({ ...request, variables: { headline: { type: "text" } } });
+jobs.submit({ ...request, seconds: 15, name: undefined, is_hidden: undefined }, { operation: undefined, metadata: { row: 7 }, extra: { resolution: "4k", model_version: "aurora_v2" } });
+// @ts-expect-error A date is no JSON.
+jobs.submit(request, { metadata: { at: new Date() } });
+// @ts-expect-error Extra fields have names.
+jobs.submit(request, { extra: ["4k"] });
+
+export const teaser = defineTemplate("8b5e3a2c-1f4d-4e6b-9a7c-2d3e4f5a6b7c", { headline: text, picture: image, voice: voiceover }, { seconds: 15 });
+export const teased: JobRequest = teaser({ headline: "Hi", picture: "https://a.test/a.png", voice: "anna" }, { name: "mine" });
+jobs.submit(teaser({ headline: "Hi", picture: "https://a.test/a.png", voice: "anna" }));
+// @ts-expect-error A value is missing.
+teaser({ headline: "Hi", picture: "https://a.test/a.png" });
+// @ts-expect-error No variable has that name.
+teaser({ headline: "Hi", picture: "https://a.test/a.png", voice: "anna", headlin: "Hi" });
+// @ts-expect-error Words are text.
+teaser({ headline: 1, picture: "https://a.test/a.png", voice: "anna" });
+// @ts-expect-error No field has that name.
+teaser({ headline: "Hi", picture: "https://a.test/a.png", voice: "anna" }, { webhookUrl: "https://a.test" });
+// @ts-expect-error Text is made by text().
+defineTemplate("8b5e3a2c-1f4d-4e6b-9a7c-2d3e4f5a6b7c", { headline: "text" });
+export const measured = defineTemplate("8b5e3a2c-1f4d-4e6b-9a7c-2d3e4f5a6b7c", { size: (value: number) => ({ type: "size", properties: { value } }) });
+measured({ size: 7 });
 // @ts-expect-error A read has no operation.
 jobs.get("8b5e3a2c-1f4d-4e6b-9a7c-2d3e4f5a6b7c", { operation: "order-1" });
 // @ts-expect-error Text is text.
 text(1);
 
 export async function calls(signal: AbortSignal): Promise<void> {
-  const job = await jobs.submit(request, { signal, operation: "order-1", seconds: 15, waitUntil: (promise) => void promise });
+  const job = await jobs.submit(request, { signal, operation: "order-1", waitUntil: (promise) => void promise });
   holds<Same<typeof job, Job>>();
   holds<Same<Job["video_output"], string | null>>();
   holds<Same<typeof job.status, Status>>();
