@@ -36,7 +36,7 @@ async function open() {
   showSkeleton();
   try {
     library ??= await loadLibrary();
-    jobs ??= new library.TemplateJobs({ baseUrl: "/relay" });
+    jobs ??= new library.TemplateJobs({ relay: "/relay" });
     tracker ??= createTracker({ jobs, findCharge: sandboxCharge, onChange: showCard, onRemove: dropCard, onCharge: showCredits, onSettled: showCredits });
     // The cards of an earlier visit do not wait for the form, nor the form for them.
     resumed ??= tracker.resume().catch(fail);

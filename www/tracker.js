@@ -26,7 +26,7 @@ export function createTracker({ jobs, findCharge, onChange, onRemove, onCharge, 
     add(card);
     const send = step === "preview" ? jobs.previewAsync : jobs.submit;
     try {
-      const job = await send.call(jobs, request, { operation, seconds: template.seconds ?? undefined });
+      const job = await send.call(jobs, { ...request, seconds: template.seconds ?? undefined }, { operation });
       bind(card, job);
     } catch (error) {
       if (!mayBeCharged(error)) {
@@ -47,7 +47,7 @@ export function createTracker({ jobs, findCharge, onChange, onRemove, onCharge, 
     Object.assign(card, { step: "render", operation: `render:${card.jobId}`, phase: "sending", error: null, startedAt: Date.now(), endedAt: null });
     changed(card);
     try {
-      const job = await jobs.render(card.job, undefined, { seconds: card.template.seconds ?? undefined });
+      const job = await jobs.render(card.job, { seconds: card.template.seconds ?? undefined });
       bind(card, job);
     } catch (error) {
       if (mayBeCharged(error)) {

@@ -267,7 +267,7 @@ pub struct Update {
 /// };
 ///
 /// # async fn example() -> Result<(), Error> {
-/// let jobs = TemplateJobs::new(Options { base_url: "/relay".into(), ..Options::default() })?;
+/// let jobs = TemplateJobs::new(Options { relay: Some("/relay".into()), ..Options::default() })?;
 /// let request = JobRequest {
 ///     template_id: "3c90c3cc-0d44-4b50-8888-8dd25736052a".into(),
 ///     variables: [("headline".into(), Variable::text("Hello"))].into(),

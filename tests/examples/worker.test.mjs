@@ -106,7 +106,7 @@ async function until(so) {
 }
 
 test("the_package_in_a_page_previews_and_renders_through_it", async () => {
-  const jobs = new library.TemplateJobs({ baseUrl: `${relay.url}/relay`, idempotencyHeader: true, journal: "memory" });
+  const jobs = new library.TemplateJobs({ relay: `${relay.url}/relay`, journal: "memory" });
   const soon = { expectedMs: 500, maxInterval: 500 };
   const preview = await jobs.preview(job(), soon);
   assert.match(preview.preview, /^http/);

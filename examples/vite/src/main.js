@@ -5,7 +5,7 @@ import { TemplateJobs, image, text } from "custom-template-jobs";
 /** Yours; its variables are what `requested` fills in. This is one of the sandbox's. */
 const TEMPLATE = "7e3a1c52-0b6d-4f0e-9a41-5d2c8b7f0001";
 
-const jobs = new TemplateJobs({ baseUrl: "/relay" });
+const jobs = new TemplateJobs({ relay: "/relay" });
 const $ = (selector) => document.querySelector(selector);
 
 const requested = (form) => ({

@@ -57,7 +57,7 @@ async function relay(request, env, ctx) {
   if (request.method === "POST") {
     // No form of another site can send this header, so it also keeps out what rides on a caller's cookies.
     operation = request.headers.get("idempotency-key");
-    if (!operation) return refuse(400, "Idempotency-Key is missing. The client sends it with idempotencyHeader: true.");
+    if (!operation) return refuse(400, "Idempotency-Key is missing. The client sends it with the option relay.");
     const text = await readAtMost(MAX_BODY, request.body);
     if (text === undefined) return refuse(413, `The request is longer than ${MAX_BODY} bytes.`);
     body = parse(text || "{}");
