@@ -22,7 +22,7 @@ use custom_template_jobs::web::{
 };
 use futures_core::Stream as _;
 use gloo_timers::future::TimeoutFuture;
-use js_sys::{Array, Function, JSON, Object, Reflect};
+use js_sys::{Array, Date, Function, JSON, Object, Reflect};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_test::wasm_bindgen_test;
 
@@ -42,6 +42,8 @@ fn sandbox() -> Options {
         base_url: option_env!("SANDBOX_URL").unwrap_or("http://127.0.0.1:8787").into(),
         api_id: Some("sandbox".into()),
         api_key: Some("sandbox".into()),
+        // Node's is in memory, which is for whoever asks for it.
+        journal: if global("indexedDB").is_undefined() { Journal::Memory } else { Journal::Default },
         ..Options::default()
     }
 }
@@ -437,6 +439,72 @@ async fn a_request_is_sent_as_the_provider_spells_it() {
     assert_eq!(field(&error), Some("variables.__proto__"));
     let error = jobs.submit(&titled("no UUID"), usual()).await.expect_err("refused");
     assert_eq!(field(&error), Some("template_id"));
+}
+
+#[wasm_bindgen_test]
+async fn what_a_charge_is_given_besides_its_request_is_sent_or_kept() {
+    let jobs = over(
+        &format!("globalThis.body_sent = init.body; {}", answer(201, &pending_job(UNKNOWN_ID))),
+        Options { account: "extra".into(), ..Options::default() },
+    );
+    let request = JobRequest { seconds: Some(15.0), name: None, variables: [].into(), ..titled(UNKNOWN_ID) };
+    let options = ChargeOptions {
+        extra: Some(parse(r#"{"resolution":"4k","model_version":"aurora_v2"}"#)),
+        metadata: Some(parse(r#"{"row":7}"#)),
+        ..operation("op")
+    };
+    jobs.submit(&request, options).await.expect("a job");
+    let expected =
+        format!(r#"{{"template_id":"{UNKNOWN_ID}","variables":{{}},"model_version":"aurora_v2","resolution":"4k"}}"#);
+    assert_eq!(global("body_sent").as_string(), Some(expected));
+    let pending = jobs.pending().await.expect("the journal");
+    assert_eq!(pending.first().and_then(|open| open.metadata.as_deref()), Some(r#"{"row":7}"#));
+    for (extra, metadata, expected) in [
+        (parse(r#"{"name":"x"}"#), JsValue::NULL, "extra.name"),
+        (parse("[]"), JsValue::NULL, "extra"),
+        (Object::new().into(), Date::new_0().into(), "metadata"),
+        (Object::new().into(), "x".repeat(1_025).into(), "metadata"),
+    ] {
+        let options = ChargeOptions { extra: Some(extra), metadata: Some(metadata), ..usual() };
+        let error = jobs.submit(&request, options).await.expect_err("refused");
+        assert_eq!(field(&error), Some(expected));
+    }
+}
+
+#[wasm_bindgen_test]
+async fn a_relay_gets_the_idempotency_key_and_no_key() {
+    let fetch = format!(
+        "globalThis.relayed = [url, init.headers.get('idempotency-key')]; {}",
+        answer(201, &pending_job(UNKNOWN_ID))
+    );
+    let fetch = Some(Function::new_with_args("url, init", &fetch));
+    let relay = Some("https://relay.test/creatify/".into());
+    let jobs = client(Options { relay: relay.clone(), fetch, journal: Journal::Memory, ..Options::default() });
+    jobs.submit(&titled(UNKNOWN_ID), operation("op")).await.expect("a job");
+    let expected = r#"["https://relay.test/creatify/api/custom_template_jobs/","op"]"#;
+    assert_eq!(json(&global("relayed")).as_deref(), Some(expected));
+    for (options, expected) in [
+        (Options { api_key: Some("key".into()), ..Options::default() }, "api_key"),
+        (Options { base_url: "https://api.test".into(), ..Options::default() }, "base_url"),
+    ] {
+        let error = TemplateJobs::new(Options { relay: relay.clone(), ..options }).expect_err("refused");
+        assert_eq!(field(&error), Some(expected));
+    }
+}
+
+#[wasm_bindgen_test]
+async fn a_name_of_the_callers_own_needs_a_journal_that_outlives_the_process() {
+    // In a page the default one does.
+    let is_page = !global("document").is_undefined() || !global("WorkerGlobalScope").is_undefined();
+    let options = || Options {
+        fetch: Some(Function::new_with_args("url, init", &answer(201, &pending_job(UNKNOWN_ID)))),
+        account: "named".into(),
+        ..Options::default()
+    };
+    let charged = client(options()).submit(&titled(UNKNOWN_ID), operation("order-42")).await;
+    assert_eq!(charged.err().as_ref().and_then(field), if is_page { None } else { Some("operation") });
+    let made = TemplateJobs::new(Options { budget_key: Some("may".into()), ..options() });
+    assert_eq!(made.err().as_ref().and_then(field), if is_page { None } else { Some("budget_key") });
 }
 
 fn refused_field(source: &str) -> Option<String> {
