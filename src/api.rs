@@ -396,7 +396,7 @@ pub fn check_number(option: &str, number: Option<f64>, or_zero: bool) -> Result<
 /// The JSON text of an object with the members of both; neither has a name of the other's.
 pub fn merged(object: Option<&str>, other: &str) -> String {
     match (object.and_then(|object| object.strip_suffix('}')), other.strip_prefix('{')) {
-        (Some("{"), _) | (None, _) | (_, None) => other.into(),
+        (Some("{") | None, _) | (_, None) => other.into(),
         (Some(object), Some("}")) => [object, "}"].concat(),
         (Some(object), Some(rest)) => [object, ",", rest].concat(),
     }

@@ -105,7 +105,7 @@ fn the_data_of_a_charge_is_in_pending_and_is_not_sent() {
     assert_eq!(world.network().log()[0].body, Some(request()));
     for client in [client, world.process().client(config())] {
         let pending = world.run(client.pending()).expect("the journal");
-        assert_eq!(pending.iter().map(|open| open.metadata.clone()).collect::<Vec<_>>(), [metadata.clone()]);
+        assert_eq!(pending.iter().map(|open| &open.metadata).collect::<Vec<_>>(), [&metadata]);
     }
     // It is no part of what one operation is.
     world.replies(vec![(1.0, answer(200, &job("pending", "")))]);
