@@ -372,12 +372,12 @@ pub fn job_id(id: &str) -> Result<String, Refusal> {
 ///
 /// # Errors
 /// A refusal of the variable.
-pub fn check_variable(name: &str, members: Option<[Member; 2]>) -> Result<(), Refusal> {
-    if members.is_some_and(|[kind, properties]| kind.filled().is_some() && properties == Member::Object) {
+pub fn check_variable(name: &str, kind: &Member, properties: &Member) -> Result<(), Refusal> {
+    if kind.filled().is_some() && *properties == Member::Object {
         return Ok(());
     }
     let advice = "must be an object with type and properties; text(), image() and their like make them";
-    Err(Refusal::new(["variables.", name].concat(), advice))
+    Err(Refusal::new(String::from("variables.") + name, advice))
 }
 
 /// Checks a number that an option gives: it must be above 0, or 0 where that is a number that it may be.
@@ -397,8 +397,14 @@ pub fn check_number(option: &str, number: Option<f64>, or_zero: bool) -> Result<
 pub fn merged(object: Option<&str>, other: &str) -> String {
     match (object.and_then(|object| object.strip_suffix('}')), other.strip_prefix('{')) {
         (Some("{") | None, _) | (_, None) => other.into(),
-        (Some(object), Some("}")) => [object, "}"].concat(),
-        (Some(object), Some(rest)) => [object, ",", rest].concat(),
+        (Some(object), Some(rest)) => {
+            let mut text = String::from(object);
+            if rest != "}" {
+                text.push(',');
+            }
+            text.push_str(rest);
+            text
+        }
     }
 }
 

@@ -134,6 +134,8 @@ impl<H: Host> Client<H> {
         self.check_options(&options)?;
         let ChargeOptions { operation, explicit, seconds, extra, metadata, .. } = options;
         let step = endpoint.charges().unwrap_or(Step::Submit);
+        // A render without changes is one operation, whether it gives none or an empty object.
+        let request = request.filter(|text| *text != "{}");
         let render = render.map(api::job_id).transpose()?;
         let host = self.host();
         let value = request.map(|text| self.object(text).ok_or("must be an object with template_id and variables"));
@@ -203,9 +205,9 @@ impl<H: Host> Client<H> {
         let host = self.host();
         let Some(variables) = host.member(request, "variables") else { return Ok(()) };
         for name in host.names(&variables) {
-            let variable = host.member(&variables, &name);
-            let members = variable.map(|variable| host.members(&variable, ["type", "properties"]));
-            api::check_variable(&name, members)?;
+            let Some(variable) = host.member(&variables, &name) else { continue };
+            let ([kind], [properties]) = (host.members(&variable, ["type"]), host.members(&variable, ["properties"]));
+            api::check_variable(&name, &kind, &properties)?;
         }
         Ok(())
     }
@@ -227,7 +229,7 @@ impl<H: Host> Client<H> {
                 name == "seconds" || JobRequest::NAMES.contains(&name.as_str())
             };
             if is_refused {
-                return Err(Refusal::new(["extra.", &name].concat(), "is a field of the request; give it there"));
+                return Err(Refusal::new(String::from("extra.") + &name, "is a field of the request; give it there"));
             }
         }
         Ok(newer)

@@ -130,7 +130,7 @@ impl Core {
         for name in convert::names(&prices) {
             let given = get(&prices, &name);
             let table = &mut config.prices;
-            let [credits, seconds] = ["credits", "seconds"].map(|name| number(&given, name));
+            let (credits, seconds) = (number(&given, "credits"), number(&given, "seconds"));
             let price = match name.as_str() {
                 "preview" => &mut table.preview,
                 "submit" => &mut table.submit,
@@ -138,10 +138,9 @@ impl Core {
                 "aurora_v1" => &mut table.aurora_v1,
                 "aurora_v1_fast" => &mut table.aurora_v1_fast,
                 _ => {
-                    // The facade has seen to it that both are given.
-                    let [credits, seconds] = [credits, seconds].map(Option::unwrap_or_default);
-                    table.others.push((name, Price { credits, seconds }));
-                    continue;
+                    table.others.push((name, Price { credits: 0.0, seconds: 1.0 }));
+                    let Some((_, price)) = table.others.last_mut() else { continue };
+                    price
                 }
             };
             *price = Price { credits: credits.unwrap_or(price.credits), seconds: seconds.unwrap_or(price.seconds) };

@@ -19,6 +19,9 @@ const map = {
 const full = async () => {
   throw Object.assign(new Error("The quota has been exceeded."), { name: "QuotaExceededError" });
 };
+/** The calls that take `waitUntil`. */
+const CHARGES = ["submit", "previewAsync", "previewSync", "preview", "render"];
+
 /** Journals by their names; each keeps what it keeps for as long as the runtime lives. `sent` are the methods of the requests. */
 const journals = (sent) => ({
   memory: "memory",
@@ -98,7 +101,7 @@ export async function act(library, { client, journal = "memory", listed, listedB
     if (leaving instanceof AbortController) setTimeout(() => leaving.abort("left"), abortAfter);
     const signal = leaving?.signal ?? leaving;
     const one = async () => {
-      const given = [...args.map((each) => each ?? undefined), { ...options, signal, waitUntil }];
+      const given = [...args.map((each) => each ?? undefined), { ...options, signal, ...(CHARGES.includes(call) && { waitUntil }) }];
       if (read) return library.parseWebhook(read.repeat ? read.body.replace("…", "x".repeat(read.repeat)) : read.body, read.url);
       return call === "watch" ? watched(jobs, ...given) : jobs[call](...given);
     };

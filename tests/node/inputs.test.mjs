@@ -299,9 +299,9 @@ test("the length of the video is never sent, and one operation is one request wh
   await settles(jobs.submit(request({ seconds: 30 }), { operation: "op" }));
   await settles(jobs.submit(request(), { operation: "op" }));
   assert.deepEqual(posts().map(({ body }) => body), [request()]);
-  const preview = client({ maxCredits: 4 }, ({ method }) => answer(200, jobOf(OTHER_ID, { status: method === "POST" ? "running" : "done", preview: "https://p" })));
-  await settles(preview.jobs.render(OTHER_ID, { seconds: 30 }));
-  assert.equal(preview.posts()[0].text, "{}");
+  const render = client({ maxCredits: 4 }, ({ method }) => answer(200, jobOf(OTHER_ID, { status: method === "POST" ? "running" : "done", preview: "https://p" })));
+  for (const changes of [{ seconds: 30 }, {}, undefined, { seconds: 15, name: undefined }]) await settles(render.jobs.render(OTHER_ID, changes));
+  assert.deepEqual(render.posts().map(({ text }) => text), [undefined]);
 });
 
 test("a budget begins anew with each day", async () => {

@@ -38,6 +38,15 @@ fn a_render_without_changes_is_sent_with_its_extra_fields() {
 }
 
 #[test]
+fn a_render_that_changes_nothing_is_one_operation_however_that_is_given() {
+    let (client, world) = client_with(vec![(1.0, answer(200, &previewed("done", "")))]);
+    for changes in [None, Some("{}"), None] {
+        world.run(client.render(ID, changes, of_render(ID))).expect("a job");
+    }
+    assert_eq!(world.network().charges(), 1);
+}
+
+#[test]
 fn extra_fields_never_stand_in_for_those_of_the_request() {
     let (client, world) = client_of(|_| panic!("sent"));
     for (extra, expected) in [
