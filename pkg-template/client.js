@@ -4,7 +4,7 @@ import { Call, Connection, LONGEST, calls, checkSignal, dead, markSent, mayBeSen
 import { checked, ofCharge, problem } from "./errors.js";
 import { init, loaded } from "./loading.js";
 import { checkOperation, newOperation } from "./operation.js";
-import { CHARGE, POLLING, QUESTION, READ, SETTLING, WAITING, copyOptions, readOptions, readRequest } from "./options.js";
+import { CHARGE, POLLING, QUESTION, READ, SETTLING, WAITING, copyOptions, readOptions, snapshotRequest } from "./options.js";
 import { inBrowser } from "./platform.js";
 import { snapshot } from "./snapshot.js";
 import { Updates } from "./updates.js";
@@ -166,7 +166,7 @@ export class TemplateJobs {
       about.operation = operation;
       if (id !== undefined) about.jobId = id;
       ({ signal } = read);
-      const { json, seconds } = endpoint === "render" && request === undefined ? {} : this.#checked(readRequest, request);
+      const { json, seconds } = endpoint === "render" && request === undefined ? {} : this.#checked(snapshotRequest, request);
       const [extra, metadata] = ["extra", "metadata"].map((name) => (name in read ? this.#checked(snapshot, read[name], name) : undefined));
       const { previewTimeout = 300000 } = this.#client.options;
       return {

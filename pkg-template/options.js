@@ -134,7 +134,7 @@ export function readOptions(options, names, argument = "options", within = "") {
 }
 
 /** The JSON text of a request without `seconds`, and those. Throws as `readOptions` does. */
-export function readRequest(request) {
+export function snapshotRequest(request) {
   let seconds;
   const json = snapshot(request, "request", (key, refuse) => {
     if (!REQUEST.includes(key)) refuse(advise(key.slice(0, 60), REQUEST));

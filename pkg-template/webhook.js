@@ -1,5 +1,7 @@
 // What a webhook reports: its job, and the operation that its URL carries.
 
+import { readOptions } from "./options.js";
+
 const MARK = "{operation}";
 
 const refuse = (field, advice) => {
@@ -11,15 +13,9 @@ const refuse = (field, advice) => {
  * the part that `webhookUrl`, the `webhook_url` of the request, marks with `{operation}`, or else from `?operation=`.
  * Throws `{ field, message, cause? }` where the body is no webhook.
  */
-export function parseWebhook(body, url, options = {}) {
+export function parseWebhook(body, url, options) {
   let found;
-  let webhookUrl;
-  try {
-    if (typeof options !== "object" || options === null) throw undefined;
-    ({ webhookUrl } = options);
-  } catch (cause) {
-    throw { field: "options", message: "options must be an object", cause };
-  }
+  const { webhookUrl } = readOptions(options, ["webhookUrl"]);
   if (webhookUrl !== undefined && typeof webhookUrl !== "string") refuse("webhookUrl", "must be a string, as webhook_url was given");
   try {
     const bytes = ArrayBuffer.isView(body) || {}.toString.call(body) === "[object ArrayBuffer]";

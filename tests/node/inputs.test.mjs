@@ -5,7 +5,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { UNKNOWN_ID, answer, jobOf, load, recorder, rejection, settles, usual } from "./harness.mjs";
 
-const { TemplateJobs, defineTemplate, image, text, voiceover } = await load();
+const { TemplateJobs, defineTemplate, image, parseWebhook, text, voiceover } = await load();
 
 const OTHER_ID = "9b2f1c52-0b6d-4f0e-9a41-5d2c8b7f0002";
 const request = (more) => ({ template_id: UNKNOWN_ID, variables: { title: text("Hello") }, ...more });
@@ -51,6 +51,7 @@ test("a misspelled option is an error with the name that was meant, and charges 
   invalid(await rejection(jobs.get(OTHER_ID, { operation: "a" })), "operation");
   invalid(await rejection(jobs.templates({ retries: 1 })), "retries");
   invalid(await rejection(jobs.settle("op", { jobid: OTHER_ID })), "jobid", "did you mean `jobId`?");
+  assert.throws(() => parseWebhook({ id: OTHER_ID, status: "done" }, "/", { webhook_url: "/" }), (error) => (invalid(error, "webhook_url", "webhookUrl"), true));
   invalid(await rejection(jobs.estimate({ step: "submit", seconds: 1, modelVersion: "aurora_v1" })), "modelVersion", "did you mean `model_version`?");
   assert.deepEqual(sent, []);
 });
