@@ -89,7 +89,7 @@ function advise(name, names) {
     if (CHARGE.includes(name) || POLLING.includes(name)) {
       return `is an option, and was passed in the request: pass { ${name} } after it, to render third`;
     }
-  } else if (REQUEST.includes(name)) return "belongs in the request";
+  } else if (REQUEST.includes(name) && !names.some((known) => plain(known) === plain(name))) return "belongs in the request";
   else if (Object.hasOwn(CLIENT, name)) return "is an option of the client: pass it to new TemplateJobs()";
   const known = meant(name, names);
   if (known) return `is unknown: did you mean \`${known}\`?`;

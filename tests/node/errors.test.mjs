@@ -11,7 +11,7 @@ import { UNKNOWN_ID, answer, deferred, jobOf, load, packageDirectory, recorder, 
 
 const { TemplateJobs, TemplateJobsError, isTemplateJobsError, parseWebhook } = await load();
 
-const request = { template_id: UNKNOWN_ID, variables: {} };
+const request = { template_id: UNKNOWN_ID, variables: {}, seconds: 15 };
 const client = (fetch, options) =>
   new TemplateJobs({ baseUrl: "https://api.test", journal: "memory", apiId: String(Math.random()), maxRetries: 0, timeout: 200, previewTimeout: 200, fetch, ...options });
 /** A server that answers charges with this, and reads as usual. */
@@ -39,7 +39,7 @@ const ENDS = {
   nothing_was_sent: [() => charge(refused, { timeout: 5_000 }), ["ConnectionError", "no", "retry", "op"], /Try again/],
   a_request_that_cannot_work: [() => rejection(client(usual).submit({ ...request, template_id: "x" }, { operation: "op" })), ["InvalidRequestError", "no", "fix_request", "op"], /template_id/],
   a_request_that_is_none: [() => rejection(client(usual).submit(null, { operation: "op" })), ["InvalidRequestError", "no", "fix_request", "op"], /request/],
-  a_budget_that_is_spent: [() => charge(usual, { maxCredits: 1 }, { seconds: 15 }), ["BudgetExceededError", "no", "add_credits", "op"], /Raise maxCredits/],
+  a_budget_that_is_spent: [() => charge(usual, { maxCredits: 1 }), ["BudgetExceededError", "no", "add_credits", "op"], /Raise maxCredits/],
   // An earlier call may have charged for it, and the journal does not say.
   a_journal_that_cannot_be_read: [() => charge(usual, { journal: journal({ read: full }) }), ["JournalError", "maybe", "retry", "op"], /Free some storage/],
   a_journal_that_is_full: [() => charge(usual, { journal: journal({ create: full }) }), ["JournalError", "no", "retry", "op"], /Free some storage/],
@@ -220,7 +220,7 @@ test("an_error_passes_through_JSON_and_comes_back_as_it_was", async () => {
   const cause = Object.assign(new Error("reset", { cause: new Error("below") }), { code: "ECONNRESET" });
   const errors = [
     await charge(() => Promise.reject(cause)), await charge(() => answer(400, { name: ["Too long."] })), await charge(() => answer(404, "gone")),
-    await charge(usual, { maxCredits: 1 }, { seconds: 15 }), await rejection(client(usual).get("x")),
+    await charge(usual, { maxCredits: 1 }), await rejection(client(usual).get("x")),
     await rejection(client(() => answer(200, jobOf(UNKNOWN_ID, { status: "failed" }))).poll(UNKNOWN_ID)),
     await rejection(client(() => answer(429, {}, { "retry-after": "7" })).templates()),
   ];
