@@ -5,10 +5,9 @@
 
 use std::future::Future;
 
-use crate::api::Endpoint;
+use crate::api::{Endpoint, Step};
 use crate::job::JobFields;
 use crate::member::Member;
-use crate::poll::Look;
 
 /// What the environment is like at the moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -135,8 +134,23 @@ pub enum Event<'a> {
     Warning { code: &'static str, message: &'a str, operation: Option<&'a str>, job_id: Option<&'a str> },
 }
 
-/// A listener for changes of a job: it gets the job, and when it is polled next.
-pub type OnUpdate<V> = Box<dyn Fn(&V, Look)>;
+/// What is known of a job that is waited for.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Update<'a, V> {
+    /// The job as last seen.
+    pub job: &'a V,
+    /// The last step that this client charged for.
+    pub step: Option<Step>,
+    /// How far the step is, from 0 to 1: an estimate that never falls. `None` while nothing is known.
+    pub progress: Option<f64>,
+    /// Milliseconds until the step is expected to end.
+    pub remaining_ms: Option<f64>,
+    /// Milliseconds until the job is polled again; 0 while it is polled, `None` once the wait has ended.
+    pub next_poll_ms: Option<f64>,
+}
+
+/// A listener for updates of a job.
+pub type OnUpdate<V> = Box<dyn Fn(Update<'_, V>)>;
 
 /// Everything that the core needs from its environment. Single-threaded: futures are not `Send`.
 #[expect(async_fn_in_trait, reason = "the core is single-threaded and asks for no `Send`")]

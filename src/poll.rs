@@ -58,8 +58,12 @@ const OVERDUE_LATE: f64 = 0.045;
 /// Somebody who watches gets a look this early, and then at least this often.
 const WATCHED_FIRST: f64 = 4_500.0;
 const WATCHED_CAP: f64 = 15_000.0;
-/// How often a job that is `done` without its URL is looked at again before giving up.
-const INCOMPLETE_LOOKS: u32 = 5;
+/// A job that is `done` without its URL is given up by two polls that are this far apart, in milliseconds; and where it is a
+/// video, and no charge for it is known.
+const INCOMPLETE: f64 = 30_000.0;
+const UNCHARGED: f64 = 10_000.0;
+/// A job that has not ended is not shown to be further than this.
+const ALMOST: f64 = 0.99;
 /// The longest wait that a timer is given; a deadline further away than this is this.
 pub const LONGEST: f64 = 2_147_483_647.0;
 
@@ -88,8 +92,11 @@ pub struct Memory {
     pub looks: u32,
     /// Looks since the last answer that brought none.
     pub failures: u32,
-    /// Looks that found `done` without the URL.
+    /// Looks in a row that found `done` without the URL, and when the first of them was.
     pub incomplete: u32,
+    incomplete_since: f64,
+    /// Whether the journal has a charge for the job's video.
+    pub charged: bool,
 }
 
 /// How far a job was at a moment, from 0 to 1.
@@ -118,7 +125,21 @@ impl Memory {
             looks: 0,
             failures: 0,
             incomplete: 0,
+            incomplete_since: 0.0,
+            charged: false,
         }
+    }
+
+    /// Takes in whether a look found `done` without the URL.
+    pub const fn miss(&mut self, missing: bool, now: f64) {
+        if !missing {
+            self.incomplete = 0;
+            return;
+        }
+        if self.incomplete == 0 {
+            self.incomplete_since = now;
+        }
+        self.incomplete += 1;
     }
 
     /// How long the wait has lasted, in milliseconds.
@@ -195,6 +216,10 @@ pub struct Look {
 /// The rule. `facts` is what was last heard of the job.
 pub fn next(facts: &JobFacts, memory: &Memory, now: f64) -> Look {
     match facts.status {
+        // A preview of which no render was seen.
+        Status::Done if facts.preview && !memory.charged && memory.looks == memory.incomplete => {
+            return Look { in_ms: UNCHARGED, remaining_ms: -1.0 };
+        }
         // The URL follows the status within moments, if it comes at all.
         Status::Done => return Look { in_ms: doubling(1_000.0, memory.incomplete, CAP), remaining_ms: -1.0 },
         Status::Unknown => return Look { in_ms: CAP, remaining_ms: -1.0 },
@@ -213,6 +238,23 @@ pub fn next(facts: &JobFacts, memory: &Memory, now: f64) -> Look {
         (-OVERDUE * remaining_ms).min(unsaid.max(-OVERDUE_LATE * remaining_ms))
     };
     Look { in_ms: between(in_ms, FLOOR, CAP), remaining_ms }
+}
+
+/// How far the step of a job is, from 0 to 1: as the job reports, carried on to its predicted end, or else by how long such
+/// jobs take. `None` where neither is known.
+pub fn progress(facts: &JobFacts, memory: &Memory, now: f64) -> Option<f64> {
+    let share = |passed: f64, whole: f64| between(passed / whole.max(1.0), 0.0, 1.0);
+    let Mark { at, progress } = memory.seen;
+    let progress = if memory.end >= 0.0 {
+        progress + (1.0 - progress) * share(now - at, memory.end - at)
+    } else if memory.expected > 0.0 {
+        progress.max(share(memory.waited(now), memory.expected))
+    } else if facts.status == Status::Running && facts.progress.is_some() {
+        progress
+    } else {
+        return None;
+    };
+    Some(progress.min(ALMOST))
 }
 
 /// The distance to the next look where the job says nothing.
@@ -283,6 +325,8 @@ pub enum Ending {
     Failed,
     /// `done`, and the URL did not come.
     Incomplete,
+    /// `done` without a video, and no charge for one is known.
+    Uncharged,
 }
 
 /// Whether a job that stands like this ends the wait for `goal`.
@@ -291,10 +335,15 @@ pub const fn ending(facts: &JobFacts, goal: Goal, memory: &Memory) -> Ending {
         Ending::Reached
     } else if facts.status.is_failure() {
         Ending::Failed
-    } else if matches!(facts.status, Status::Done) && memory.incomplete > INCOMPLETE_LOOKS {
-        Ending::Incomplete
-    } else {
+    } else if memory.incomplete == 0 {
         Ending::None
+    } else {
+        let missed = memory.looked - memory.incomplete_since;
+        match goal {
+            Goal::Video if !memory.charged && missed >= UNCHARGED => Ending::Uncharged,
+            _ if missed >= INCOMPLETE => Ending::Incomplete,
+            _ => Ending::None,
+        }
     }
 }
 

@@ -50,6 +50,7 @@ pub(super) struct History {
 /// What is known of how long a job takes.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Timing {
+    pub step: Step,
     pub goal: Goal,
     /// When it began, on the monotonic clock.
     pub since: f64,
@@ -75,7 +76,8 @@ impl History {
         let charged = self.find(job)?;
         let kind = charged.entry.kind;
         let expected = kind.and_then(|kind| self.learned.iter().find(|learned| learned.kind == kind)?.milliseconds);
-        Some(Timing { goal: charged.entry.step.goal(), since: charged.since, kind, expected })
+        let step = charged.entry.step;
+        Some(Timing { step, goal: step.goal(), since: charged.since, kind, expected })
     }
 
     /// The hash that jobs share which take about as long: template, step and model. A render's is that of its preview, and

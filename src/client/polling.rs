@@ -12,11 +12,11 @@ use futures_channel::oneshot;
 use super::reading::{Failed, retry_after};
 use super::tasks::{Either, Notify, race};
 use super::{Client, Outcome};
-use crate::api::{Endpoint, Goal, Status, check_number, job_id};
+use crate::api::{Endpoint, Goal, Status, Step, check_number, job_id};
 use crate::error::{Error, ErrorKind, Refusal};
-use crate::host::{Answer, Env, Event, Host, OnUpdate, Reply};
+use crate::host::{Answer, Env, Event, Host, OnUpdate, Reply, Update};
 use crate::job::JobFacts;
-use crate::poll::{self, Ending, FLOOR, HIDDEN, LONGEST, Look, Memory, Wish};
+use crate::poll::{self, Ending, FLOOR, HIDDEN, LONGEST, Memory, Wish};
 use crate::retry;
 
 /// How long a wait lasts by default, in milliseconds: longer than any render that was reported.
@@ -26,6 +26,8 @@ const POLL_TIMEOUT: f64 = 1_800_000.0;
 const ASLEEP: f64 = 2.0 * HIDDEN;
 /// All jobs are gone through at most as often as this many milliseconds for each of them.
 const PASS: f64 = 0.01;
+/// Between polls, listeners get an update this often, in milliseconds.
+const TICK: f64 = 1_000.0;
 
 /// How a job is waited for.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -97,6 +99,12 @@ struct State<V> {
     due: f64,
     polled_at: f64,
     poll: Poll,
+    /// The last step that this client charged for.
+    step: Option<Step>,
+    /// The progress that listeners were given; it never falls.
+    shown: Option<f64>,
+    /// When they last got an update, on the monotonic clock.
+    updated_at: f64,
     waiters: Vec<Waiter<V>>,
 }
 
@@ -108,8 +116,36 @@ enum Poll {
     InFlight(#[expect(dead_code, reason = "dropping it aborts the poll")] oneshot::Sender<()>),
 }
 
-/// A change of a job, and who listens for it.
-type Update<V> = (Vec<Rc<OnUpdate<V>>>, V, Look);
+/// A poll that brought a job: what is known of it now, who listens, and what it is to each of them.
+struct Seen<V> {
+    job: V,
+    news: News,
+    changed: bool,
+    listeners: Vec<(Rc<OnUpdate<V>>, Ending)>,
+}
+
+/// What is known of a job, besides the job.
+#[derive(Clone, Copy)]
+struct News {
+    step: Option<Step>,
+    progress: Option<f64>,
+    remaining_ms: Option<f64>,
+    next_poll_ms: f64,
+}
+
+impl News {
+    /// As a listener gets it whose wait goes on or ends.
+    fn update<V>(self, job: &V, ending: Ending) -> Update<'_, V> {
+        let Self { step, progress, remaining_ms, next_poll_ms } = self;
+        match ending {
+            Ending::None | Ending::Uncharged => {
+                Update { job, step, progress, remaining_ms, next_poll_ms: Some(next_poll_ms) }
+            }
+            Ending::Reached => Update { job, step, progress: Some(1.0), remaining_ms: None, next_poll_ms: None },
+            _ => Update { job, step, progress, remaining_ms: None, next_poll_ms: None },
+        }
+    }
+}
 
 /// A call that waits for a job.
 struct Waiter<V> {
@@ -123,7 +159,9 @@ impl<V: Clone> State<V> {
     fn plan(&mut self, now: f64, first: bool) {
         let Some(facts) = &self.facts else { return };
         let wait = poll::next(facts, &self.memory, now).in_ms;
-        self.due = now + self.waiters.iter().fold(wait, |wait, waiter| wait.min(waiter.wish.longest(first)));
+        // Of a job that is over, and that nobody was seen to charge for, nobody is in a hurry to see more.
+        let waiters = if self.memory.incomplete > 0 && !self.memory.charged { &[] } else { &*self.waiters };
+        self.due = now + waiters.iter().fold(wait, |wait, waiter| wait.min(waiter.wish.longest(first)));
     }
 
     /// When the next poll is due in these surroundings: nobody sees a hidden page, so once a minute is enough, and without
@@ -136,6 +174,25 @@ impl<V: Clone> State<V> {
             _ => 0.0,
         };
         self.due.max(self.polled_at + longest)
+    }
+
+    /// What is known of the job now. No poll is before `quiet_until`.
+    fn news(&mut self, now: f64, env: Env, quiet_until: f64) -> News {
+        let (mut progress, mut remaining_ms) = (None, None);
+        if let Some(facts) = &self.facts {
+            progress = poll::progress(facts, &self.memory, now);
+            remaining_ms = Some(poll::next(facts, &self.memory, now).remaining_ms).filter(|ms| *ms > 0.0);
+        }
+        // What is shown never goes back, and nothing is less than anything.
+        if progress > self.shown {
+            self.shown = progress;
+        }
+        let next = if matches!(self.poll, Poll::Idle) { self.due_in(env).max(quiet_until) } else { now };
+        News { step: self.step, progress: self.shown, remaining_ms, next_poll_ms: (next - now).max(0.0) }
+    }
+
+    fn is_listened_to(&self) -> bool {
+        self.waiters.iter().any(|waiter| waiter.on_update.is_some())
     }
 
     /// Ends the waits for which there is an outcome.
@@ -262,6 +319,10 @@ impl<H: Host> Client<H> {
         if let (Some(facts), Some(job)) = (&facts, &job)
             && facts.meets(goal)
         {
+            if let Some(on_update) = on_update {
+                let step = timing.map(|timing| timing.step);
+                on_update(Update { job, step, progress: Some(1.0), remaining_ms: None, next_poll_ms: None });
+            }
             return Begun::Ended(Ok(job.clone()));
         }
         let now = self.host().now();
@@ -274,7 +335,8 @@ impl<H: Host> Client<H> {
         let (sender, receiver) = oneshot::channel();
         let number = self.0.last_waiter.get() + 1;
         self.0.last_waiter.set(number);
-        let waiter = Waiter { number, wish, sender, on_update: on_update.map(Rc::new) };
+        let on_update = on_update.map(Rc::new);
+        let waiter = Waiter { number, wish, sender, on_update: on_update.clone() };
 
         let shares = self.host().shares();
         let watches = if shares { Rc::clone(&self.0.watches) } else { Watches::new(self.host()) };
@@ -295,8 +357,12 @@ impl<H: Host> Client<H> {
                 due: now,
                 polled_at: now,
                 poll: Poll::Idle,
+                step: timing.map(|timing| timing.step),
+                shown: None,
+                updated_at: now,
                 waiters: vec![waiter],
             };
+            state.memory.charged = timing.is_some_and(|timing| timing.goal == Goal::Video);
             state.plan(now, true);
             let watch = Rc::new(Watch { id, state: RefCell::new(state) });
             let mut jobs = watches.jobs.borrow_mut();
@@ -312,8 +378,23 @@ impl<H: Host> Client<H> {
         };
         self.schedule(&watches, &watch, now);
         watches.wake_at(wish.deadline);
+        if let Some(on_update) = on_update {
+            watches.wake_at(now + TICK);
+            // What is known already is an update at once.
+            if let Some((job, news)) = self.news(&watch, now) {
+                on_update(news.update(&job, Ending::None));
+            }
+        }
         let waiting = Waiting { watches, watch, number };
         if shares { Begun::Shared(receiver, waiting) } else { Begun::Alone(receiver, waiting) }
+    }
+
+    /// The job as last seen, and what is known of it now; `None` where nothing is believed yet.
+    fn news(&self, watch: &Watch<H::Value>, now: f64) -> Option<(H::Value, News)> {
+        let mut state = watch.state.borrow_mut();
+        state.facts.as_ref()?;
+        let news = state.news(now, self.host().env(), self.0.quiet_until.get());
+        Some((state.job.clone()?, news))
     }
 
     /// Reads from the journal how long such jobs take. No poll is later for it.
@@ -372,6 +453,7 @@ impl<H: Host> Client<H> {
     /// Goes through all jobs: ends waits whose time is over, and queues the polls that are due.
     fn pass(&self, watches: &Watches<H::Value>, now: f64, slept: f64, better: bool) {
         watches.until.set(f64::INFINITY);
+        let visible = self.host().env().visible;
         let jobs: Vec<_> = watches.jobs.borrow().iter().map(Rc::clone).collect();
         for watch in &jobs {
             let mut state = watch.state.borrow_mut();
@@ -383,9 +465,34 @@ impl<H: Host> Client<H> {
             drop(state);
             watches.until.set(watches.until.get().min(deadline));
             self.schedule(watches, watch, now);
+            if visible {
+                self.tick(watches, watch, now);
+            }
         }
         // What is due together is done together, so that ten thousand jobs cost no more passes than one.
         watches.until.set(watches.until.get().max(now + PASS * jobs.len() as f64));
+    }
+
+    /// Gives those who listen to a job an update each second, without a request.
+    fn tick(&self, watches: &Watches<H::Value>, watch: &Watch<H::Value>, now: f64) {
+        let mut state = watch.state.borrow_mut();
+        if !state.is_listened_to() {
+            return;
+        }
+        let due = state.updated_at + TICK;
+        let is_due = due <= now;
+        watches.until.set(watches.until.get().min(if is_due { now + TICK } else { due }));
+        if !is_due {
+            return;
+        }
+        state.updated_at = now;
+        let listeners: Vec<_> = state.waiters.iter().filter_map(|waiter| waiter.on_update.clone()).collect();
+        drop(state);
+        if let Some((job, news)) = self.news(watch, now) {
+            for on_update in listeners {
+                on_update(news.update(&job, Ending::None));
+            }
+        }
     }
 
     /// Queues the poll of a job if it is due, else sees that the loop wakes up for it.
@@ -458,7 +565,7 @@ impl<H: Host> Client<H> {
         let mut state = watch.state.borrow_mut();
         state.poll = Poll::Idle;
         state.polled_at = at;
-        let update = match judged {
+        let seen = match judged {
             Ok(job) => self.seen(watch, &mut state, job, now),
             Err(failed) => {
                 self.missed(watch, &mut state, failed, now);
@@ -467,10 +574,12 @@ impl<H: Host> Client<H> {
         };
         drop(state);
         // A listener may leave waits, and begin others.
-        if let Some((listeners, job, look)) = update {
-            self.host().emit(Event::Poll { job_id: &watch.id, in_ms: look.in_ms });
-            for on_update in &listeners {
-                on_update(&job, look);
+        if let Some(Seen { job, news, changed, listeners }) = seen {
+            if changed {
+                self.host().emit(Event::Poll { job_id: &watch.id, in_ms: news.next_poll_ms });
+            }
+            for (on_update, ending) in listeners {
+                on_update(news.update(&job, ending));
             }
         }
         let unwatched = watch.state.borrow().waiters.is_empty();
@@ -486,11 +595,11 @@ impl<H: Host> Client<H> {
     /// Takes in a poll that brought the job.
     fn seen(
         &self,
-        watch: &Watch<H::Value>,
+        watch: &Rc<Watch<H::Value>>,
         state: &mut State<H::Value>,
         job: H::Value,
         now: f64,
-    ) -> Option<Update<H::Value>> {
+    ) -> Option<Seen<H::Value>> {
         self.earn_token();
         self.notice(&job);
         let facts = self.facts(&job)?;
@@ -500,18 +609,33 @@ impl<H: Host> Client<H> {
         if changed {
             state.job = Some(job.clone());
         }
+        if let Some(timing) = self.0.history.borrow().timing(&watch.id) {
+            state.step = Some(timing.step);
+            state.memory.charged |= timing.goal == Goal::Video;
+        }
         let missing = facts.status == Status::Done && state.waiters.iter().any(|waiter| !facts.meets(waiter.wish.goal));
-        state.memory.incomplete = if missing { state.memory.incomplete + 1 } else { 0 };
+        state.memory.miss(missing, now);
         state.facts = Some(facts.clone());
         state.plan(now, false);
-        let remaining_ms = poll::next(&facts, &state.memory, now).remaining_ms;
-        let look = Look { in_ms: state.due_in(self.host().env()) - now, remaining_ms };
-        let listeners = state.waiters.iter().filter_map(|waiter| waiter.on_update.clone()).collect();
+        let news = state.news(now, self.host().env(), self.0.quiet_until.get());
+        let ending = |waiter: &Waiter<H::Value>, memory: &Memory| poll::ending(&facts, waiter.wish.goal, memory);
         let memory = state.memory;
+        let mut listeners = Vec::new();
+        for waiter in &state.waiters {
+            let ending = ending(waiter, &memory);
+            if let Some(on_update) = &waiter.on_update
+                && (changed || !matches!(ending, Ending::None | Ending::Uncharged))
+            {
+                listeners.push((Rc::clone(on_update), ending));
+            }
+        }
+        if changed {
+            state.updated_at = now;
+        }
         state.end(|waiter| {
             let about = |error: Error<H::Value>| error.with_job_id(Some(&watch.id)).with_job(Some(job.clone()));
-            match poll::ending(&facts, waiter.wish.goal, &memory) {
-                Ending::None => None,
+            match ending(waiter, &memory) {
+                Ending::None | Ending::Uncharged => None,
                 Ending::Reached => Some(Ok(job.clone())),
                 Ending::Failed => Some(Err(about(self.failed(&facts, &job)))),
                 Ending::Incomplete => {
@@ -520,7 +644,28 @@ impl<H: Host> Client<H> {
                 }
             }
         });
-        changed.then_some((listeners, job, look))
+        if state.waiters.iter().any(|waiter| ending(waiter, &memory) == Ending::Uncharged) {
+            let (client, watch) = (self.clone(), Rc::clone(watch));
+            self.host().spawn(async move { client.end_uncharged(&watch).await });
+        }
+        Some(Seen { job, news, changed, listeners })
+    }
+
+    /// Ends the waits for a video that nobody has charged for, unless another client has.
+    async fn end_uncharged(&self, watch: &Watch<H::Value>) {
+        let is_charged = self.is_charged(&watch.id, |step| step.goal() == Goal::Video).await;
+        let mut state = watch.state.borrow_mut();
+        if is_charged {
+            state.memory.charged = true;
+            return;
+        }
+        let (Some(facts), memory, job) = (state.facts.clone(), state.memory, state.job.clone()) else { return };
+        state.end(|waiter| {
+            let message = "The job is done without a video, and the journal has no render of it. Call render() first.";
+            let error = Error::new(ErrorKind::IncompleteResult, message).with_job_id(Some(&watch.id));
+            let is_over = poll::ending(&facts, waiter.wish.goal, &memory) == Ending::Uncharged;
+            is_over.then(|| Err(error.with_job(job.clone())))
+        });
     }
 
     /// Takes in a poll that brought no job.

@@ -30,7 +30,7 @@ impl<H: Host> Client<H> {
         loop {
             let job = self.read(Endpoint::Get, id, None).await.map_err(Error::before_a_charge)?;
             let Some(facts) = self.facts(&job) else { return Err(late()) };
-            let rendering = facts.status.is_active() && self.is_rendering(id).await;
+            let rendering = facts.status.is_active() && self.is_charged(id, |step| step == Step::Render).await;
             let covered = charge.given.as_deref().is_none_or(|request| host.covers(request, &job));
             match charge::before_render(&facts, rendering, charge.explicit, covered) {
                 BeforeRender::Send => return Ok(Look::Send(facts)),
@@ -48,14 +48,14 @@ impl<H: Host> Client<H> {
         }
     }
 
-    /// Whether this client, or the journal, has a render of the job in progress.
-    async fn is_rendering(&self, id: &str) -> bool {
-        let is_render = |entry: &Entry| entry.step == Step::Render && entry.job.as_deref() == Some(id);
-        if self.0.history.borrow().find(id).is_some_and(|known| is_render(&known.entry)) {
+    /// Whether this client, or the journal, has a charge for such a step of the job that was not seen to end.
+    pub(super) async fn is_charged(&self, id: &str, step: impl Fn(Step) -> bool) -> bool {
+        let is_it = |entry: &Entry| step(entry.step) && entry.job.as_deref() == Some(id);
+        if self.0.history.borrow().find(id).is_some_and(|known| is_it(&known.entry)) {
             return true;
         }
         let open = self.open_entries().await.unwrap_or_default();
-        open.iter().any(|(_, entry)| is_render(entry))
+        open.iter().any(|(_, entry)| is_it(entry))
     }
 
     /// A render that is not needed: the operation is bound to the job as it is, without a charge.

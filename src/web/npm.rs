@@ -17,8 +17,7 @@ use crate::api::{Endpoint, Goal, Step};
 use crate::client::{ChargeOptions, Client, Config, Operation, PollOptions};
 use crate::credits::{BudgetPeriod, Price};
 use crate::error::{Error, Refusal};
-use crate::host::OnUpdate;
-use crate::poll::Look;
+use crate::host::{OnUpdate, Update};
 
 /// A small allocator without unsafe code of ours, 2 KB smaller than the default one.
 #[global_allocator]
@@ -256,7 +255,7 @@ impl Core {
         self.promise(call, Box::pin(async move { client.discard(&operation).await.map(|()| JsValue::UNDEFINED) }))
     }
 
-    /// Waits for a job. `job` is the job as last seen, or undefined; `options.operation` the charge whose wait it is, if it is one's; `on_update` receives changes, and calls nothing at once.
+    /// Waits for a job. `job` is the job as last seen, or undefined; `options.operation` the charge whose wait it is, if it is one's; `on_update` receives updates, and calls nothing at once.
     pub fn poll(&self, call: u32, id: &str, job: JsValue, options: &JsValue, on_update: Option<Function>) -> Promise {
         let goal = get(options, "until");
         let until = goal.as_string().and_then(|goal| Goal::parse(&goal)).filter(|goal| *goal != Goal::Done);
@@ -272,9 +271,11 @@ impl Core {
             attentive: on_update.is_some(),
         };
         let on_update = on_update.map(|on_update| -> OnUpdate<JsValue> {
-            Box::new(move |job: &JsValue, look: Look| {
-                let remaining = if look.remaining_ms > 0.0 { look.remaining_ms.into() } else { JsValue::UNDEFINED };
-                let _ = on_update.call3(&JsValue::UNDEFINED, job, &look.in_ms.into(), &remaining);
+            Box::new(move |update: Update<'_, JsValue>| {
+                let Update { job, step, progress, remaining_ms, next_poll_ms } = update;
+                let step = step.map(Step::as_str).into();
+                let [progress, remaining, next] = [progress, remaining_ms, next_poll_ms].map(JsValue::from);
+                let _ = on_update.call5(&JsValue::UNDEFINED, job, &step, &progress, &remaining, &next);
             })
         });
         let job = job.is_object().then_some(job);

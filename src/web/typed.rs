@@ -228,7 +228,8 @@ pub struct PollOptions {
     pub expected: Option<Duration>,
     /// The longest interval between two polls.
     pub max_interval: Option<Duration>,
-    /// Receives each change of the job.
+    /// Receives updates: what is known already at once, each change of the job, and in a page that can be seen the progress
+    /// each second between polls. With it the job is polled more often.
     pub on_update: Option<Box<dyn Fn(Update)>>,
 }
 
@@ -245,14 +246,18 @@ impl fmt::Debug for PollOptions {
     }
 }
 
-/// A change of a job that is waited for.
+/// What is known of a job that is waited for.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Update {
-    /// The job.
+    /// The job as last seen.
     pub job: Job,
-    /// When it is polled next, from now.
-    pub next_poll: Duration,
-    /// How long it is expected to take yet, where that is known.
+    /// The last step that this client charged for.
+    pub step: Option<Step>,
+    /// How far the step is, from 0 to 1: an estimate that never falls. `None` while nothing is known.
+    pub progress: Option<f64>,
+    /// When the job is polled next, from now: 0 while it is polled, `None` once the wait has ended.
+    pub next_poll: Option<Duration>,
+    /// How long the step is expected to take yet, where that is known.
     pub remaining: Option<Duration>,
 }
 
@@ -276,7 +281,7 @@ pub struct Update {
 /// let preview = jobs.preview(&request, ChargeOptions::default(), PollOptions::default()).await?;
 /// println!("the preview: {}", preview.preview.unwrap_or_default());
 ///
-/// let show = |update: Update| println!("{:?}", update.job.progress);
+/// let show = |update: Update| println!("{:?}", update.progress);
 /// let options = PollOptions { on_update: Some(Box::new(show)), ..PollOptions::default() };
 /// let video = jobs.render(&preview.id, None, ChargeOptions::default()).wait(options).await?;
 /// println!("the video: {}", video.video_output.unwrap_or_default());
@@ -462,10 +467,11 @@ impl TemplateJobs {
             attentive: on_update.is_some(),
         };
         let on_update = on_update.map(|on_update| -> host::OnUpdate<JsValue> {
-            Box::new(move |job, look| {
+            Box::new(move |update| {
+                let host::Update { job, step, progress, remaining_ms, next_poll_ms } = update;
                 if let Ok(job) = Job::from_js(job) {
-                    let remaining = if look.remaining_ms > 0.0 { Some(duration(look.remaining_ms)) } else { None };
-                    on_update(Update { job, next_poll: duration(look.in_ms), remaining });
+                    let (next_poll, remaining) = (next_poll_ms.map(duration), remaining_ms.map(duration));
+                    on_update(Update { job, step, progress, next_poll, remaining });
                 }
             })
         });

@@ -12,7 +12,7 @@
 //! - no timer is given a time that it cannot take (the host asserts it);
 //! - a budget that clients share is not exceeded by the least that their charges are known to cost.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -23,7 +23,7 @@ use custom_template_jobs::api::{Endpoint, Goal, is_uuid};
 use custom_template_jobs::charge::{Entry, State, salvage};
 use custom_template_jobs::client::{ChargeOptions, Client, Config, Operation, PollOptions};
 use custom_template_jobs::error::ErrorKind;
-use custom_template_jobs::host::{Body, Env, Host as _, JournalReply, Unusable};
+use custom_template_jobs::host::{Body, Env, Host as _, JournalReply, Unusable, Update};
 use futures_channel::oneshot;
 use serde_json::{Value, json};
 use test_host::cases::Failure;
@@ -366,9 +366,14 @@ impl World {
                     attentive: self.tape.one_in(2),
                 };
                 self.call(&format!("poll({id}, {options:?})"), f64::NAN, move |client, _| async move {
-                    let on_update = |job: &Value, look: custom_template_jobs::poll::Look| {
+                    let shown = Cell::new(None);
+                    let on_update = move |update: Update<'_, Value>| {
+                        let Update { job, progress, remaining_ms, next_poll_ms, .. } = update;
                         assert!(job["id"].as_str().is_some_and(is_uuid), "{job}");
-                        assert!(look.in_ms.is_finite() && look.remaining_ms <= 100.0 * LONGEST, "{look:?}");
+                        assert!(remaining_ms.is_none_or(|ms| 0.0 < ms && ms <= 100.0 * LONGEST), "{update:?}");
+                        assert!(next_poll_ms.is_none_or(|ms| (0.0..=100.0 * LONGEST).contains(&ms)), "{update:?}");
+                        assert!(progress.is_none_or(|progress| (0.0..=1.0).contains(&progress)), "{update:?}");
+                        assert!(progress >= shown.replace(progress), "it fell: {update:?}");
                     };
                     client.poll(id, job, options, Some(Box::new(on_update))).await.map(Some)
                 });

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use custom_template_jobs::api::Endpoint;
 use custom_template_jobs::client::{ChargeOptions, Client, PollOptions};
-use custom_template_jobs::poll::Look;
+use custom_template_jobs::host::Update;
 use serde_json::Value;
 use test_host::cases::*;
 use test_host::{Plan, TestHost, World, answer, json};
@@ -113,7 +113,7 @@ fn a_job_that_is_waited_for_after_a_reload_is_expected_when_it_was_before() {
     assert_eq!(world.run(reloaded.pending()).expect("listed").len(), 1);
     let left = Rc::new(Cell::new(0.0));
     let told = Rc::clone(&left);
-    let on_update = move |_: &Value, look: Look| told.set(look.remaining_ms);
+    let on_update = move |update: Update<'_, Value>| told.set(update.remaining_ms.unwrap_or(-1.0));
     assert!(world.run_for(10.0, reloaded.poll(id, None, usual(), Some(Box::new(on_update)))).is_none());
     assert!((left.get() - (begun + 90_000.0 - world.now())).abs() < 1_000.0, "{}", left.get());
 }

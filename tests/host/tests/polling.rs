@@ -4,11 +4,11 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
-use custom_template_jobs::api::{Endpoint, Goal};
+use custom_template_jobs::api::{Endpoint, Goal, Step};
 use custom_template_jobs::client::{Client, PollOptions};
 use custom_template_jobs::error::ApiKind;
-use custom_template_jobs::host::{Answer, Body, Env, OnUpdate};
-use custom_template_jobs::poll::{FLOOR, Look};
+use custom_template_jobs::host::{Answer, Body, Env, OnUpdate, Update};
+use custom_template_jobs::poll::FLOOR;
 use serde_json::Value;
 use test_host::cases::*;
 use test_host::random::Random;
@@ -106,6 +106,61 @@ fn a_job_that_is_done_without_its_url_is_given_up_after_a_few_polls() {
     let failure = poll(&world, &client, video()).expect_err("no URL");
     assert_eq!(failure.name(), "IncompleteResultError");
     assert!((4..=7).contains(&world.network().count()), "{}", world.network().count());
+    let (client, world) = client_of(|sent| match sent.endpoint {
+        Endpoint::Submit => (1.0, answer(201, &job("pending", ""))),
+        _ => (1.0, answer(200, &job("done", ""))),
+    });
+    let pending = world.run(client.submit(&request(), unnamed(&client))).expect("sent");
+    let failure = world.run(client.poll(ID, Some(pending), video(), None)).expect_err("no URL");
+    assert_eq!(failure.name(), "IncompleteResultError");
+    assert!(world.now() > 30_000.0 && (5..=8).contains(&world.network().count()), "{:?}", world.network().times());
+}
+
+#[test]
+fn a_previewed_job_that_nobody_renders_is_given_up_after_two_polls_ten_seconds_apart() {
+    for given in [None, Some(json(&previewed("done", "")))] {
+        let (client, world) = client_of(|_| (1.0, answer(200, &previewed("done", ""))));
+        let options = PollOptions { max_interval: Some(200.0), ..attentive() };
+        let failure = world.run(client.poll(ID, given, options, None)).expect_err("no video");
+        assert_eq!((failure.name(), failure.job_id()), ("IncompleteResultError", Some(ID)));
+        assert!(failure.message().ends_with("Call render() first."), "{}", failure.message());
+        let times = world.network().times();
+        assert_eq!(times.len(), 2);
+        assert!(gaps(&times)[0] >= 10_000.0, "{times:?}");
+    }
+}
+
+#[test]
+fn a_video_that_is_polled_often_is_given_up_no_sooner() {
+    for done in [job("done", ""), previewed("done", "")] {
+        let (client, world) = client_with(vec![(1.0, answer(200, &job("running", ""))), (1.0, answer(200, &done))]);
+        let options = PollOptions { max_interval: Some(FLOOR), ..video() };
+        poll(&world, &client, options).expect_err("no video");
+        let times = world.network().times();
+        assert!(times[times.len() - 1] - times[1] >= 10_000.0, "{times:?}");
+        assert!(world.now() < 20_000.0, "{} ms", world.now());
+    }
+}
+
+#[test]
+fn a_video_whose_charge_the_journal_has_is_waited_for_longer() {
+    // Another client renders it, before the wait or between its two polls; its job shows that late.
+    for begun in [0.0, 5_000.0] {
+        let late = 25_000.0;
+        let script = move |sent: &Sent| match sent.endpoint {
+            Endpoint::Render => (1.0, answer(200, "{}")),
+            _ if sent.at < late => (1.0, answer(200, &previewed("done", ""))),
+            _ => (1.0, answer(200, &rendered())),
+        };
+        let ([client, other], world) = tabs(script, &config());
+        let rendering = world.clone();
+        world.spawn(async move {
+            rendering.sleep(begun).await;
+            other.render(ID, None, of_render(ID)).await.expect("sent");
+        });
+        world.pass(100.0);
+        poll(&world, &client, video()).unwrap_or_else(|failure| panic!("{begun}: {failure:?}"));
+    }
 }
 
 #[test]
@@ -320,12 +375,16 @@ fn a_machine_that_slept_counts_only_the_time_that_it_was_awake() {
 
 type Log = Rc<RefCell<Vec<String>>>;
 
+/// Writes down the changes among the updates.
 fn writing(log: &Log) -> OnUpdate<Value> {
     let log = Rc::clone(log);
-    Box::new(move |job, look| {
-        assert!(look.in_ms >= 0.0);
+    Box::new(move |Update { job, next_poll_ms, .. }| {
+        assert!(next_poll_ms.is_none_or(|ms| ms >= 0.0));
         let (status, progress) = (job["status"].as_str().unwrap_or_default(), job["progress"].as_f64().unwrap_or(-1.0));
-        log.borrow_mut().push(format!("{status} {progress}"));
+        let line = format!("{status} {progress}");
+        if log.borrow().last() != Some(&line) {
+            log.borrow_mut().push(line);
+        }
     })
 }
 
@@ -420,13 +479,187 @@ fn a_wait_that_is_dropped_gets_nothing_more_and_the_last_one_ends_the_polling() 
     }
 }
 
+// Updates
+
+/// An update, and when it was received.
+#[derive(Clone, Debug)]
+struct Received {
+    at: f64,
+    step: Option<Step>,
+    progress: Option<f64>,
+    next_poll_ms: Option<f64>,
+    status: String,
+}
+
+type Updates = Rc<RefCell<Vec<Received>>>;
+
+fn receiving(world: &World, updates: &Updates) -> OnUpdate<Value> {
+    let (world, updates) = (world.clone(), Rc::clone(updates));
+    Box::new(move |Update { job, step, progress, next_poll_ms, .. }| {
+        let status = job["status"].as_str().unwrap_or_default().to_owned();
+        updates.borrow_mut().push(Received { at: world.now(), step, progress, next_poll_ms, status });
+    })
+}
+
+fn attentive() -> PollOptions {
+    PollOptions { attentive: true, ..video() }
+}
+
+fn times(updates: &Updates) -> Vec<f64> {
+    updates.borrow().iter().map(|update| update.at).collect()
+}
+
 #[test]
-fn a_poll_that_changed_nothing_is_no_update() {
-    let (client, world) = client_of(|_| (1.0, answer(200, &job("running", r#","progress":0.5"#))));
-    let log = watching(&client, &world, PollOptions { timeout: Some(60_000.0), attentive: true, ..video() });
-    world.finish();
+fn what_is_known_is_an_update_at_once_and_then_each_second_without_a_request() {
+    for shares in [true, false] {
+        let (client, world) = client_of(|_| (1.0, answer(200, &job("running", ""))));
+        client.host().set_shares(shares);
+        let updates = Updates::default();
+        let given = json(&job("pending", ""));
+        let call = client.poll(ID, Some(given), attentive(), Some(receiving(&world, &updates)));
+        assert_eq!(times(&updates), [0.0], "before anything else happens");
+        assert!(world.run_for(4_100.0, call).is_none());
+        assert_eq!(times(&updates), [0.0, 1_000.0, 2_000.0, 3_000.0, 4_000.0]);
+        let next: Vec<_> = updates.borrow().iter().map(|update| update.next_poll_ms).collect();
+        assert_eq!(next, [4_500.0, 3_500.0, 2_500.0, 1_500.0, 500.0].map(Some));
+        assert_eq!(world.network().count(), 0);
+    }
+}
+
+#[test]
+fn a_poll_that_changed_nothing_is_no_update_of_its_own() {
+    let (client, world) = client_of(|_| (1.0, answer(200, &job("running", ""))));
+    let updates = Updates::default();
+    assert!(world.run_for(60_500.0, client.poll(ID, None, attentive(), Some(receiving(&world, &updates)))).is_none());
     assert!(world.network().count() > 3, "{:?}", world.network().times());
-    assert_eq!(*log.borrow(), ["running 0.5", "PollTimeoutError"], "the first is news");
+    // The first poll is news, and from then on each second is.
+    let expected: Vec<f64> = (0..60).map(|second| 1.0 + 1_000.0 * f64::from(second)).collect();
+    assert_eq!(times(&updates)[..60], expected);
+}
+
+#[test]
+fn a_change_is_an_update_at_once() {
+    let (client, world) =
+        client_of(|sent| (100.0, answer(200, &job("running", if sent.at < 1_000.0 { "" } else { r#","progress":0.5"# }))));
+    let updates = Updates::default();
+    let options = PollOptions { max_interval: Some(1_700.0), ..attentive() };
+    assert!(world.run_for(3_000.0, client.poll(ID, None, options, Some(receiving(&world, &updates)))).is_none());
+    assert_eq!(times(&updates), [100.0, 1_100.0, 1_900.0, 2_900.0]);
+}
+
+#[test]
+fn a_hidden_page_gets_no_updates_between_polls_and_one_at_once_when_it_is_shown() {
+    let (client, world) = client_of(|_| (1.0, answer(200, &job("running", ""))));
+    let host = client.host().clone();
+    let other = host.clone();
+    world.after(2_500.0, move || host.set_env(Env { visible: false, online: true }));
+    world.after(200_500.0, move || other.set_env(Env { visible: true, online: true }));
+    let updates = Updates::default();
+    assert!(world.run_for(201_000.0, client.poll(ID, None, attentive(), Some(receiving(&world, &updates)))).is_none());
+    assert_eq!(times(&updates), [1.0, 1_001.0, 2_001.0, 200_500.0]);
+}
+
+#[test]
+fn a_wait_that_nobody_listens_to_wakes_for_its_polls_only() {
+    let (client, world) = client_of(|_| (1.0, answer(200, &job("running", ""))));
+    let call = client.clone();
+    world.spawn(async move {
+        let _ = call.poll(ID, Some(json(&job("pending", ""))), video(), None).await;
+    });
+    world.executor().settle();
+    let next = world.executor().next_timer().expect("a timer");
+    assert!((next - 5_000.0).abs() < 1.0, "{next}");
+}
+
+#[test]
+fn whoever_joins_a_wait_gets_what_is_known_at_once_and_the_rest_with_the_others() {
+    let (client, world) =
+        client_of(|sent| (1.0, answer(200, &if sent.at < 20_000.0 { job("running", "") } else { rendered() })));
+    let [first, second] = [Updates::default(), Updates::default()];
+    let (waiting, on_update) = (client.clone(), receiving(&world, &first));
+    world.spawn(async move {
+        let _ = waiting.poll(ID, None, attentive(), Some(on_update)).await;
+    });
+    world.pass(2_500.0);
+    let call = client.poll(ID, None, attentive(), Some(receiving(&world, &second)));
+    assert_eq!(times(&second), [2_500.0]);
+    world.run(call).expect("the video");
+    let (first, second) = (times(&first), times(&second));
+    assert_eq!(first[3..], second[1..]);
+}
+
+#[test]
+fn a_wait_that_is_over_at_once_gives_its_job_as_an_update() {
+    let (client, world) = client_of(|_| panic!("sent"));
+    let updates = Updates::default();
+    world.run(client.poll(ID, Some(json(&rendered())), attentive(), Some(receiving(&world, &updates)))).expect("there");
+    let updates = updates.borrow();
+    assert_eq!((updates.len(), updates[0].progress, updates[0].next_poll_ms), (1, Some(1.0), None));
+}
+
+#[test]
+fn the_last_update_of_a_wait_is_its_end() {
+    for (end, progress) in [(rendered(), Some(1.0)), (job("failed", ""), Some(0.5))] {
+        let (client, world) =
+            client_with(vec![(1.0, answer(200, &job("running", r#","progress":0.5"#))), (1.0, answer(200, &end))]);
+        let updates = Updates::default();
+        let options = PollOptions { max_interval: Some(FLOOR), ..attentive() };
+        let _ = world.run(client.poll(ID, None, options, Some(receiving(&world, &updates))));
+        world.finish();
+        let updates = updates.borrow();
+        let last = updates.last().expect("an end");
+        assert_eq!((last.next_poll_ms, last.at), (None, world.network().times()[1] + 1.0), "{updates:?}");
+        assert!(progress.is_none_or(|progress| last.progress >= Some(progress)), "{updates:?}");
+        assert!(["done", "failed"].contains(&last.status.as_str()));
+    }
+}
+
+#[test]
+fn an_update_names_the_step_that_was_charged_for_last() {
+    let (client, world) = client_of(|sent| match sent.endpoint {
+        Endpoint::PreviewAsync => (1.0, answer(201, &job("pending", ""))),
+        Endpoint::Render => (1.0, answer(200, &previewed("running", ""))),
+        _ => (1.0, answer(200, &if sent.at < 20_000.0 { previewed("done", "") } else { rendered() })),
+    });
+    let step_of = |job: Option<Value>| {
+        let updates = Updates::default();
+        let options = PollOptions { until: None, ..attentive() };
+        let _ = world.run_for(100.0, client.poll(ID, job, options, Some(receiving(&world, &updates))));
+        updates.borrow().last().and_then(|update| update.step)
+    };
+    assert_eq!(step_of(None), None);
+    let pending = world.run(client.preview_async(&request(), unnamed(&client))).expect("sent");
+    assert_eq!(step_of(Some(pending)), Some(Step::Preview));
+    world.run(client.render(ID, None, of_render(ID))).expect("sent");
+    assert_eq!(step_of(None), Some(Step::Render));
+}
+
+#[test]
+fn progress_is_unknown_until_something_tells_it_and_then_moves_between_polls_and_never_back() {
+    let reports = ["null", "0", "0.2", "0.5", "0.9", "1", "40", "100", "-1", "1e300", "\"soon\""];
+    for seed in 1..=200 {
+        let mut random = Random::new(seed);
+        let expected_ms = [None, Some(5_000.0), Some(60_000.0)][random.below(3)];
+        let mut jobs = random.clone();
+        let (client, world) = client_of(move |sent| {
+            let status = ["pending", "running", "running"][jobs.below(3)];
+            let state = job(status, &format!(r#","progress":{}"#, reports[jobs.below(reports.len())]));
+            (1.0, answer(200, &if sent.at < 90_000.0 { state } else { rendered() }))
+        });
+        let updates = Updates::default();
+        let options = PollOptions { expected_ms, ..attentive() };
+        world.run(client.poll(ID, None, options, Some(receiving(&world, &updates)))).expect("the video");
+        let shown: Vec<_> = updates.borrow().iter().map(|update| update.progress).collect();
+        assert!(shown.is_sorted(), "seed {seed}: {shown:?}");
+        assert!(shown.iter().flatten().all(|progress| (0.0..=1.0).contains(progress)), "seed {seed}: {shown:?}");
+        let before_the_end = &shown[..shown.len() - 1];
+        assert!(before_the_end.iter().all(|progress| progress < &Some(1.0)), "seed {seed}: {shown:?}");
+        assert_eq!(shown.last(), Some(&Some(1.0)), "seed {seed}");
+    }
+    let (client, world) = client_of(|_| (1.0, answer(200, &job("pending", r#","progress":0"#))));
+    let updates = Updates::default();
+    assert!(world.run_for(9_000.0, client.poll(ID, None, attentive(), Some(receiving(&world, &updates)))).is_none());
+    assert!(updates.borrow().iter().all(|update| update.progress.is_none()), "{updates:?}");
 }
 
 #[test]
@@ -825,8 +1058,8 @@ impl Cast {
     /// Waits for a job; `act` is done whenever it changes.
     fn watch(&self, id: &'static str, act: impl Fn(&Self) + 'static) {
         let (cast, number, client) = (self.clone(), self.received.borrow().len(), self.client.clone());
-        let on_update = move |job: &Value, _: Look| {
-            assert_eq!(job["id"], id, "the news of another job");
+        let on_update = move |update: Update<'_, Value>| {
+            assert_eq!(update.job["id"], id, "the news of another job");
             cast.received.borrow_mut()[number].push("update");
             act(&cast);
         };
