@@ -98,8 +98,9 @@ export class Call {
     }
   }
 
-  update(job, nextPollMs, remainingMs) {
-    later(() => this.quitted || this.listener.onUpdate?.(job, remainingMs > 0 ? { remainingMs, nextPollMs } : { nextPollMs }));
+  // What is known of the job now.
+  update(job, step, progress = null, remainingMs, nextPollMs) {
+    later(() => this.quitted || this.listener.onUpdate?.(job, { job, step, progress, remainingMs, nextPollMs }));
   }
 
   // Its caller does not want it any more. A charge that may have been sent runs on.

@@ -124,14 +124,18 @@ export interface Template {
   updated_at: string;
 }
 
-/** One change of a job that is watched. */
+/** What is known of a job while it is waited for. */
 export interface Update {
-  /** As it is now. */
+  /** The job as last seen: the same object until the job changes. */
   job: Job;
-  /** Milliseconds until the step is expected to end, where that can be told. */
-  remainingMs?: number;
-  /** Milliseconds until the job is polled next. */
-  nextPollMs?: number;
+  /** The step that this client charged for last; `undefined` where it charged for none. */
+  step: Step | undefined;
+  /** How far the step is, from 0 to 1, for a progress bar. An estimate, by what the job reports and how long such jobs took. It never falls; `null` while nothing is known, 1 when what was waited for is there. */
+  progress: number | null;
+  /** Milliseconds until the step is expected to end; `undefined` where that is not known. */
+  remainingMs?: number | undefined;
+  /** Milliseconds until the job is polled next; 0 while it is polled, `undefined` in the last update. */
+  nextPollMs?: number | undefined;
 }
 
 /** A charge that the journal knows and has not seen end. */
@@ -311,11 +315,15 @@ export interface PollOptions {
   timeout?: number;
   /** What is waited for. Default: the result of the last step that this client charged for; else the first `done`. */
   until?: "preview" | "video";
-  /** Hears of every change; what it throws is reported, and the wait goes on. With it the job is looked at more often. Default: nobody does. */
-  onUpdate?: (job: Job, info: Omit<Update, "job">) => void;
+  /**
+   * Called with the job and the same {@link Update} that `watch` yields: at once with what is known, for each change of the job, and
+   * each second in between, without a request; between polls not while the page is hidden. With it the job is polled more often.
+   * What it throws is reported, and the wait goes on. Default: none.
+   */
+  onUpdate?: (job: Job, update: Update) => void;
   /** How long such jobs take, in milliseconds. Default: what was learned of the template, step and model, by any client of the journal in the last 30 days. */
   expectedMs?: number;
-  /** The longest time between two looks, in milliseconds. Default: 15000 where somebody hears of changes, else 30000. */
+  /** The longest time between two polls, in milliseconds. Default: 15000 where somebody listens for updates, else 30000. */
   maxInterval?: number;
 }
 
@@ -371,13 +379,13 @@ export class TemplateJobs {
   render(job: string | Job, changes?: Partial<JobRequest>, options?: ChargeOptions): JobPromise<RenderedJob>;
   /** `GET /api/custom_template_jobs/{id}/`: the job as it is now. */
   get(job: string | Job, options?: CallOptions): Promise<Job>;
-  /** Waits until the job's preview or video is there. Rejects with `JobFailedError`, `PollTimeoutError` or `IncompleteResultError`. */
+  /** Waits until the job's video is there. Rejects with `JobFailedError`, `PollTimeoutError` or `IncompleteResultError`; the last one also where the job is done without a video, two polls at least 10 seconds apart found it so, and the journal has no charge for its video: then render it first. */
   poll(job: string | Job, options: PollOptions & { until: "video" }): Promise<RenderedJob>;
   /** Waits until the job's preview is there. */
   poll(job: string | Job, options: PollOptions & { until: "preview" }): Promise<PreviewedJob>;
   /** Waits for the last step that this client charged for, else for the first `done`. */
   poll(job: string | Job, options?: PollOptions): Promise<Job>;
-  /** Every change of a job; ends like `poll`. Leaving the loop stops the watching. */
+  /** The updates of a job: the first at once, then each change of the job, and each second what is known without a request; between polls none while the page is hidden. A slow reader gets every change, and the newest of the rest. Ends like `poll`, after an update with the job that was waited for. Leaving the loop ends the wait. */
   watch(job: string | Job, options?: PollOptions): AsyncIterableIterator<Update, undefined>;
   /** `GET /api/custom_templates/`: the account's templates. */
   templates(options?: CallOptions): Promise<Template[]>;
@@ -515,7 +523,7 @@ export interface PollTimeoutError extends Base<"PollTimeoutError", "wait"> {
   /** The job as last seen. */
   readonly job?: Job | undefined;
 }
-/** The job is `done`, and the URL that was waited for did not come. */
+/** The job is `done`, and the URL that was waited for did not come: two polls found it so that were at least 30 seconds apart, or 10 where it is a video, and the journal has no charge for that. */
 export interface IncompleteResultError extends Base<"IncompleteResultError", "wait"> {
   /** The job as last seen. */
   readonly job: Job;

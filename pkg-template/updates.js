@@ -4,7 +4,7 @@ import { later } from "./calls.js";
 
 // The updates of a job until they are read. There may be thousands of these, so each holds little.
 class Steps {
-  unread = []; // [0, result] or [1, error]
+  unread = []; // [0, result, whether the job changed] or [1, error]
   readers = []; // [resolve, reject] of reads that wait
   last; // the job of the newest update
   over;
@@ -14,10 +14,10 @@ class Steps {
   }
 
   // Gives a result (how = 0) or an error (how = 1) to the first reader.
-  push(how, step = { done: true, value: undefined }) {
+  push(how, step = { done: true, value: undefined }, changed) {
     const reader = this.readers.shift();
     if (reader) reader[how](step);
-    else this.unread.push([how, step]);
+    else this.unread.push([how, step, changed]);
   }
 
   read(...reader) {
@@ -31,18 +31,22 @@ class Steps {
     while (this.readers.length) this.push(0);
   }
 
-  // Called by the call, in a microtask of its own.
-  onUpdate(job, info) {
+  // Called by the call, in a microtask of its own. A slow reader gets each change of the job, and of the rest the newest.
+  onUpdate(job, update) {
+    let changed = job !== this.last;
     this.last = job;
-    this.push(0, { done: false, value: { job, ...info } });
-    this.listener?.(job, info);
+    const unread = this.unread.at(-1);
+    if (unread && !(changed && unread[2])) {
+      changed ||= unread[2];
+      this.unread.pop();
+    }
+    this.push(0, { done: false, value: update }, changed);
+    this.listener?.(job, update);
   }
 
-  resolve(job) {
-    later(() => {
-      if (job !== this.last) this.push(0, { done: false, value: { job } });
-      this.end();
-    });
+  // Its job was the last update.
+  resolve() {
+    later(() => this.end());
   }
 
   reject(error) {

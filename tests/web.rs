@@ -944,7 +944,8 @@ async fn a_listener_receives_changes_and_may_call_the_client() {
     let (listener, heard) = (jobs.clone(), Rc::clone(&seen));
     let on_update = move |update: custom_template_jobs::web::Update| {
         heard.borrow_mut().push(update.job.progress.expect("a progress"));
-        assert!(update.next_poll < Duration::from_mins(1));
+        assert!(update.next_poll < Some(Duration::from_mins(1)));
+        assert!(update.progress.is_some_and(|progress| progress <= 1.0));
         // A wait that begins and is dropped here disturbs nothing.
         let mut other = Box::pin(listener.poll(UNKNOWN_ID, PollOptions::default()));
         let _ = other.as_mut().poll(&mut std::task::Context::from_waker(std::task::Waker::noop()));

@@ -132,7 +132,7 @@ export function createCardView(card, { onRender, onLookAgain, onWatchOn, onDismi
 
   function showProgress() {
     progress.hidden = !isActive(card);
-    const share = progressOf(card);
+    const share = card.phase === "watching" ? (card.progress ?? null) : null;
     progress.classList.toggle("progress--unknown", share === null);
     if (share === null) {
       progress.removeAttribute("aria-valuenow");
@@ -204,13 +204,4 @@ function lineOf(card, word) {
 
 function stepName(card) {
   return card.step === "preview" ? "Preview" : "Video";
-}
-
-/** The share that is done, from 0 to 1, or null where the server has not said anything that can be trusted. */
-function progressOf(card) {
-  const { status, progress } = card.job ?? {};
-  if (card.phase !== "watching" || status !== "running" || typeof progress !== "number") return null;
-  // The scale is not documented: a fraction, or a percentage. At exactly 1 it could be either.
-  if (progress <= 0 || progress === 1 || progress > 100) return null;
-  return progress < 1 ? progress : progress / 100;
 }

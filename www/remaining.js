@@ -22,8 +22,8 @@ export function expectedEnd(before, { job, remainingMs }, now) {
   const share = job.progress > 1 ? job.progress / 100 : job.progress;
   if (share > 0 && share < TELLING) return before;
   if (remainingMs !== undefined) return now + remainingMs;
-  // An end that has gone by is still what was expected; one that lies ahead has been taken back.
-  return before !== null && before <= now ? before : null;
+  // An end that has gone by is still what was expected; one that lies ahead of the next update has been taken back.
+  return before !== null && before <= now + 1_000 ? before : null;
 }
 
 /** The band to speak of where `left` milliseconds are left, or null where nobody knows; `band` is the one spoken of before. */

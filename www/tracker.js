@@ -144,7 +144,7 @@ export function createTracker({ jobs, findCharge, onChange, onRemove, onCharge, 
 
   async function follow(card, from) {
     const watch = new AbortController();
-    Object.assign(card, { phase: "watching", error: null, expectedEnd: null, watch });
+    Object.assign(card, { phase: "watching", error: null, expectedEnd: null, progress: null, watch });
     if (typeof from === "object") card.job = from;
     changed(card);
     try {
@@ -152,10 +152,14 @@ export function createTracker({ jobs, findCharge, onChange, onRemove, onCharge, 
       for await (const update of jobs.watch(from, { until, signal: watch.signal })) {
         // Credits are debited when the work begins, not when it is asked for.
         if (update.job.credits_used !== card.job?.credits_used) onCharge();
+        const isNews = update.job !== card.job;
         card.job = update.job;
+        card.progress = update.progress;
         card.expectedEnd = expectedEnd(card.expectedEnd, update, Date.now());
         // One that is done with what is waited for ends the loop, and is shown then.
-        if (card.job.status !== "done") changed(card);
+        if (card.job.status === "done") continue;
+        if (isNews) changed(card);
+        else onChange(card);
       }
       finish(card, "ready");
     } catch (error) {

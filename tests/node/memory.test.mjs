@@ -99,8 +99,9 @@ test("of a job in which nothing changes one copy is kept, however often it is lo
     const jobs = new TemplateJobs({ baseUrl: "https://api.test", journal: "memory", fetch });
     const told = [];
     const error = await jobs.poll(id, { maxInterval: 500, timeout: 2_500, onUpdate: (job) => told.push(job) }).catch((thrown) => thrown);
-    console.log(JSON.stringify({ looks, told: told.length, same: error.job === told[0] }));
+    console.log(JSON.stringify({ looks, told: told.length, copies: new Set([error.job, ...told]).size }));
   `);
   assert.ok(found.looks > 1, `${found.looks} looks`);
-  assert.deepEqual([found.told, found.same], [1, true]);
+  assert.ok(found.told > 1, "an update each second");
+  assert.equal(found.copies, 1);
 });

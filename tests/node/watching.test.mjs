@@ -32,9 +32,9 @@ async function watched(...waits) {
 test("ten who wait for one job, five of them for each change, ask for it as often as one", async () => {
   const poll = async (jobs) => [(await jobs.poll(UNKNOWN_ID, soon)).progress];
   const watch = async (jobs) => {
-    const seen = [];
-    for await (const { job } of jobs.watch(UNKNOWN_ID, soon)) seen.push(job.progress);
-    return seen;
+    const seen = new Set();
+    for await (const { job } of jobs.watch(UNKNOWN_ID, soon)) seen.add(job);
+    return Array.from(seen, ({ progress }) => progress);
   };
   const [one, ten] = await Promise.all([watched(watch), watched(...Array(5).fill(poll), ...Array(5).fill(watch))]);
   assert.deepEqual(one, { seen: [[0.1, 0.2, 1]], looks: 3, most: 1 });

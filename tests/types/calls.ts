@@ -145,7 +145,20 @@ export async function calls(signal: AbortSignal): Promise<void> {
   holds<Same<Job["video_output"], string | null>>();
   holds<Same<typeof job.status, Status>>();
 
-  const previewed = await jobs.preview(request, { onUpdate: (seen, info) => [seen.progress, info.remainingMs] });
+  const previewed = await jobs.preview(request, {
+    onUpdate: (seen, update) => {
+      holds<Same<typeof seen, Job>>();
+      holds<Same<typeof update, Update>>();
+      holds<Same<typeof update.progress, number | null>>();
+      holds<Same<typeof update.step, Step | undefined>>();
+      // @ts-expect-error Nothing is known of how far a job is before something tells it.
+      update.progress.toFixed();
+      // @ts-expect-error The last update has no poll after it.
+      update.nextPollMs.toFixed();
+      // @ts-expect-error The name of 0.1.0.
+      update.nextLookMs;
+    },
+  });
   previewed.preview.toUpperCase();
   const rendered = await jobs.poll(job, { until: "video", maxInterval: 5_000 });
   rendered.video_output.toUpperCase();

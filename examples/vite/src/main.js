@@ -84,7 +84,7 @@ const address = () => location.hash.slice(1);
 let clock;
 
 /** What is going on, how far it is, and how long it will take, where that is known. */
-function say(words, { job, remainingMs } = {}) {
+function say(words, { progress = null, remainingMs } = {}) {
   const end = remainingMs === undefined ? undefined : Date.now() + remainingMs;
   const count = () => {
     const left = end === undefined ? "" : leftIn(end - Date.now());
@@ -96,8 +96,8 @@ function say(words, { job, remainingMs } = {}) {
   // Said again it would be read out again.
   if ($("#status").textContent !== words) $("#status").textContent = words;
   // Without a value, the bar shows that something is going on.
-  if (job?.progress) $("progress").value = job.progress;
-  else $("progress").removeAttribute("value");
+  if (progress === null) $("progress").removeAttribute("value");
+  else $("progress").value = progress;
   $("progress").hidden = false;
 }
 

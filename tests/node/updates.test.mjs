@@ -1,0 +1,118 @@
+// Decides what listeners and readers of a job get: what is known at once, each second, and each change.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { UNKNOWN_ID, answer, jobOf, load, settles } from "./harness.mjs";
+
+const { TemplateJobs } = await load();
+
+const request = { template_id: UNKNOWN_ID, variables: {} };
+const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+let hosts = 0;
+
+/** A client whose job is as `state(ms)` says, so long after the client was made; and when it was polled. */
+function client(state, options) {
+  const begun = performance.now();
+  const polls = [];
+  const fetch = async (url, { method }) => {
+    const now = performance.now() - begun;
+    if (method === "POST") return answer(201, jobOf(UNKNOWN_ID));
+    polls.push(now);
+    return answer(200, jobOf(UNKNOWN_ID, state(now)));
+  };
+  return { polls, now: () => performance.now() - begun, jobs: new TemplateJobs({ baseUrl: `https://updates-${++hosts}.test`, journal: "memory", fetch, ...options }) };
+}
+
+const running = () => ({ status: "running", progress: null });
+const until = (end) => (ms) => (ms < end ? { status: "running", progress: Math.min(0.9, ms / end) } : { status: "done", progress: 1, video_output: "https://v" });
+
+test("the first update comes at once, the next ones each second, and none asks the server", async () => {
+  const { jobs, polls, now } = client(running);
+  const submitted = await jobs.submit(request);
+  await jobs.get(submitted.id);
+  const [before, polled] = [now(), polls.length];
+  const got = [];
+  const call = jobs.poll(submitted, { onUpdate: (job, update) => got.push({ at: now() - before, job, update, polls: polls.length - polled }) });
+  call.catch(() => {});
+  await pause(3_300);
+  jobs.close();
+  assert.deepEqual(got.map(({ polls }) => polls), [0, 0, 0, 0]);
+  assert.ok(got[0].at < 100, `${got[0].at}`);
+  for (const [second, { at, job, update }] of got.entries()) {
+    assert.ok(at >= 1_000 * second - 5 && at < 1_000 * second + 250, `${at}`);
+    assert.deepEqual(job, submitted);
+    assert.equal(update.job, job);
+    assert.equal(update.step, "submit");
+    assert.equal(update.progress, null);
+    assert.ok(Math.abs(update.nextPollMs - (4_500 - at)) < 300, `${update.nextPollMs} at ${at}`);
+  }
+});
+
+test("a listener and a reader get the same updates, which end with a progress of 1", async () => {
+  const { jobs } = client(until(4_000));
+  const submitted = await jobs.submit(request);
+  const heard = [];
+  const read = [];
+  const options = { maxInterval: 1_500, expectedMs: 4_000, onUpdate: (...update) => heard.push(update) };
+  for await (const update of jobs.watch(submitted, options)) read.push(update);
+  assert.ok(read.length >= 5, `${read.length}`);
+  assert.deepEqual(heard.map(([, update]) => update), read);
+  for (const [job, update] of heard) assert.equal(update.job, job);
+  const progress = read.map((update) => update.progress);
+  assert.deepEqual(progress, progress.toSorted((a, b) => a - b));
+  assert.equal(progress.at(-1), 1);
+  assert.ok(new Set(progress).size >= 4, `it moves between polls: ${progress}`);
+  assert.deepEqual(Object.keys(read.at(-1)).toSorted(), ["job", "nextPollMs", "progress", "remainingMs", "step"]);
+  assert.equal(read.at(-1).nextPollMs, undefined);
+});
+
+test("a slow reader gets each change of the job, and of the rest the newest", async () => {
+  const { jobs } = client(until(6_000));
+  const updates = jobs.watch(await jobs.submit(request), { maxInterval: 1_500 });
+  const first = await updates.next();
+  assert.equal(first.value.job.status, "pending");
+  await pause(7_500);
+  const read = [];
+  for await (const update of updates) read.push(update);
+  const states = read.map(({ job }) => job);
+  assert.equal(new Set([first.value.job, ...states]).size, states.length + 1, "each change, and nothing twice");
+  assert.ok(read.length >= 4, `${read.length} changes`);
+  assert.equal(read.at(-1).progress, 1);
+});
+
+test("a job that is there already is one update, for a listener too", async () => {
+  const { jobs, polls } = client(running);
+  const done = jobOf(UNKNOWN_ID, { status: "done", video_output: "https://v" });
+  const heard = [];
+  await settles(jobs.poll(done, { until: "video", onUpdate: (job, update) => heard.push(update) }));
+  const read = [];
+  for await (const update of jobs.watch(done, { until: "video" })) read.push(update);
+  for (const updates of [heard, read]) {
+    assert.deepEqual(updates, [{ job: done, step: undefined, progress: 1, remainingMs: undefined, nextPollMs: undefined }]);
+  }
+  assert.deepEqual(polls, []);
+});
+
+test("a wait that is left gets no more updates", async () => {
+  const { jobs } = client(running);
+  const controller = new AbortController();
+  let heard = 0;
+  const call = jobs.poll(UNKNOWN_ID, { signal: controller.signal, onUpdate: () => (++heard === 2 ? controller.abort(new Error("mine")) : undefined) });
+  await assert.rejects(settles(call), { message: "mine" });
+  await pause(1_500);
+  assert.equal(heard, 2);
+  jobs.close();
+});
+
+test("a previewed job that nobody renders is given up after two polls ten seconds apart", async () => {
+  const previewed = jobOf(UNKNOWN_ID, { status: "done", preview: "https://p" });
+  const { jobs, polls } = client(() => previewed);
+  await assert.rejects(settles(jobs.poll(previewed, { until: "video", maxInterval: 1_500 }), 15_000), (error) => {
+    assert.equal(error.name, "IncompleteResultError");
+    assert.equal(error.jobId, UNKNOWN_ID);
+    assert.match(error.message, /render\(\)/);
+    return true;
+  });
+  assert.equal(polls.length, 2);
+  assert.ok(polls[1] - polls[0] >= 10_000, `${polls}`);
+});
