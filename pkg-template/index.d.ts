@@ -204,8 +204,11 @@ export interface Journal {
 }
 
 /**
- * What happens, for logs. Holds no key and no variable.
+ * What happens, for logs and traces. Holds no key and no variable.
  * - `request`: one is sent now; `operation` is the charge that it makes.
+ * - `response`: an answer came, of whatever `status`, `ms` milliseconds after its request; to the attempt of that number, of which
+ *   the first is 1. `requestId` is the answer's `X-Request-Id`; in a page of another origin only where the server exposes it.
+ *   A request without an answer has no such event.
  * - `retry`: a read failed and is tried again in `inMs` milliseconds.
  * - `poll`: a job is polled again in `inMs` milliseconds.
  * - `verdict`: how a charge came out: `bound` to `jobId`; `rejected` or `not_sent`, and so not charged; or `unknown`.
@@ -214,6 +217,7 @@ export interface Journal {
  */
 export type ClientEvent =
   | { type: "request"; method: "GET" | "POST"; path: string; operation?: string }
+  | { type: "response"; method: "GET" | "POST"; path: string; status: number; ms: number; attempt: number; operation?: string | undefined; requestId?: string | undefined }
   | { type: "retry"; path: string; inMs: number }
   | { type: "poll"; jobId: string; inMs: number }
   /** What the journal has under this key cannot be read: a newer version wrote it, or it is damaged. `pending()` leaves it out, and nothing is charged under its id. */

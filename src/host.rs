@@ -65,6 +65,8 @@ pub struct Answer<V> {
     pub status: u16,
     /// What `Retry-After` asks for, in milliseconds from now.
     pub retry_after_ms: Option<f64>,
+    /// `X-Request-Id`, by which the provider's support finds the request.
+    pub request_id: Option<String>,
     /// The body.
     pub body: Body<V>,
 }
@@ -122,6 +124,16 @@ pub enum JournalReply {
 pub enum Event<'a> {
     /// A request is sent now. `operation` is set where it charges.
     Request { method: &'static str, path: &'a str, operation: Option<&'a str> },
+    /// An answer came: how long after the request, in milliseconds, and to which attempt; the first is 1.
+    Response {
+        method: &'static str,
+        path: &'a str,
+        status: u16,
+        ms: f64,
+        attempt: u32,
+        operation: Option<&'a str>,
+        request_id: Option<&'a str>,
+    },
     /// A read failed and is retried.
     Retry { path: &'a str, in_ms: f64 },
     /// A job changed, and is polled again.

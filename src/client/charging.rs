@@ -267,7 +267,7 @@ impl<H: Host> Client<H> {
                 let (charge, caller) = (Rc::clone(&charge), Rc::clone(caller));
                 async move {
                     let is_gone = || sender.is_canceled();
-                    let attempted = client.attempt(&charge, &caller, headers, before.as_ref(), is_gone).await;
+                    let attempted = client.attempt(&charge, &caller, headers, attempt, before.as_ref(), is_gone).await;
                     drop(held);
                     // Where the caller has left, nobody wants it.
                     let _ = sender.send(attempted);
@@ -292,6 +292,7 @@ impl<H: Host> Client<H> {
         charge: &Charge,
         caller: &Caller<H::Value>,
         headers: H::Headers,
+        number: u32,
         before: Option<&JobFacts>,
         is_gone: impl Fn() -> bool,
     ) -> Result<Attempted<H::Value>, Error<H::Value>> {
@@ -312,7 +313,7 @@ impl<H: Host> Client<H> {
             return Err(late());
         }
         caller.if_late(Err(Error::charge_unknown()));
-        let reply = self.send(charge, headers).await;
+        let reply = self.send(charge, headers, number + 1).await;
         let (verdict, job_id) = self.judge(charge, reply.as_ref());
         self.host().emit(Event::Verdict {
             operation: &charge.operation,
@@ -425,7 +426,7 @@ impl<H: Host> Client<H> {
 
     /// The charging request. This is the one place that sends one. `None` where no answer came in time: the caller's time
     /// is the caller's; an answer is waited for as long as any.
-    async fn send(&self, charge: &Charge, headers: H::Headers) -> Option<Reply<H::Value>> {
+    async fn send(&self, charge: &Charge, headers: H::Headers, attempt: u32) -> Option<Reply<H::Value>> {
         let path = charge.path();
         let request = Request {
             endpoint: charge.endpoint,
@@ -435,9 +436,7 @@ impl<H: Host> Client<H> {
         };
         let config = self.config();
         let deadline = self.host().now() + config.preview_timeout.max(config.timeout);
-        let (method, operation) = (charge.endpoint.method(), Some(charge.operation.as_str()));
-        self.host().emit(Event::Request { method, path: &path, operation });
-        self.until(deadline, self.host().fetch(request, headers)).await
+        self.exchange(request, &path, headers, deadline, attempt).await
     }
 
     /// The verdict on a reply, and the id of the job that it names.

@@ -528,11 +528,12 @@ impl<H: Host> Client<H> {
             let (sender, aborted) = oneshot::channel();
             state.poll = Poll::InFlight(sender);
             state.polled_at = now;
+            let attempt = state.memory.failures.saturating_add(1);
             drop(state);
             watches.polling.set(watches.polling.get() + 1);
             let (client, watches) = (self.clone(), Rc::clone(watches));
             self.host().spawn(async move {
-                if let Either::Second((at, reply)) = race(aborted, client.poll_once(&watch.id)).await {
+                if let Either::Second((at, reply)) = race(aborted, client.poll_once(&watch.id, attempt)).await {
                     watches.polling.set(watches.polling.get() - 1);
                     client.polled(&watches, &watch, at, reply);
                 }
@@ -541,11 +542,11 @@ impl<H: Host> Client<H> {
     }
 
     /// One poll: the reply, and when it was requested, on the monotonic clock.
-    async fn poll_once(&self, id: &str) -> (f64, Result<Reply<H::Value>, Error<H::Value>>) {
+    async fn poll_once(&self, id: &str, attempt: u32) -> (f64, Result<Reply<H::Value>, Error<H::Value>>) {
         let host = self.host();
         let turn = if host.shares() { host.turn(id).await } else { None };
         let (at, wall) = (host.now(), host.wall());
-        let reply = self.request(Endpoint::Get, id, self.config().timeout).await;
+        let reply = self.request(Endpoint::Get, id, self.config().timeout, attempt).await;
         if let (Some(turn), Ok(Reply::Answer(answer))) = (turn, &reply) {
             host.publish(turn, wall, answer);
         }

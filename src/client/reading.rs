@@ -23,7 +23,7 @@ impl<H: Host> Client<H> {
         let timeout = timeout.unwrap_or(self.config().timeout);
         let mut attempt = 0;
         loop {
-            let Failed { error, transient } = match self.read_once(endpoint, id, timeout).await {
+            let Failed { error, transient } = match self.read_once(endpoint, id, timeout, attempt + 1).await {
                 Ok(value) => return Ok(value),
                 Err(failed) => failed,
             };
@@ -37,8 +37,14 @@ impl<H: Host> Client<H> {
     }
 
     /// Reads once.
-    pub(super) async fn read_once(&self, endpoint: Endpoint, id: &str, timeout: f64) -> Result<H::Value, Failed<H::Value>> {
-        let reply = self.request(endpoint, id, timeout).await;
+    async fn read_once(
+        &self,
+        endpoint: Endpoint,
+        id: &str,
+        timeout: f64,
+        attempt: u32,
+    ) -> Result<H::Value, Failed<H::Value>> {
+        let reply = self.request(endpoint, id, timeout, attempt).await;
         let value = self.judge_read(endpoint, id, reply)?;
         self.earn_token();
         if endpoint == Endpoint::Get {
@@ -53,6 +59,7 @@ impl<H: Host> Client<H> {
         endpoint: Endpoint,
         id: &str,
         timeout: f64,
+        attempt: u32,
     ) -> Result<Reply<H::Value>, Error<H::Value>> {
         let deadline = self.host().now() + timeout;
         let headers = match self.until(deadline, self.host().headers()).await {
@@ -66,8 +73,27 @@ impl<H: Host> Client<H> {
         };
         let path = endpoint.path(id);
         let request = Request { endpoint, url: &self.url(&path), body: None, operation: None };
-        self.host().emit(Event::Request { method: endpoint.method(), path: &path, operation: None });
-        self.until(deadline, self.host().fetch(request, headers)).await.ok_or_else(Error::no_answer)
+        self.exchange(request, &path, headers, deadline, attempt).await.ok_or_else(Error::no_answer)
+    }
+
+    /// One request, which is sent at once, and its reply, with their events; `None` where no answer came in time.
+    pub(super) async fn exchange(
+        &self,
+        request: Request<'_>,
+        path: &str,
+        headers: H::Headers,
+        deadline: f64,
+        attempt: u32,
+    ) -> Option<Reply<H::Value>> {
+        let host = self.host();
+        let (method, operation, begun) = (request.endpoint.method(), request.operation, host.now());
+        host.emit(Event::Request { method, path, operation });
+        let reply = self.until(deadline, host.fetch(request, headers)).await?;
+        if let Reply::Answer(Answer { status, request_id, .. }) = &reply {
+            let (ms, request_id) = (host.now() - begun, request_id.as_deref());
+            host.emit(Event::Response { method, path, status: *status, ms, attempt, operation, request_id });
+        }
+        Some(reply)
     }
 
     /// The result of a future, unless the time is over first.
@@ -171,7 +197,7 @@ impl<H: Host> Client<H> {
     }
 
     fn api_error(&self, answer: Answer<H::Value>, lacks: &str) -> Error<H::Value> {
-        let Answer { status, retry_after_ms, body } = answer;
+        let Answer { status, retry_after_ms, body, .. } = answer;
         let reason = match &body {
             Body::Json(body) if status >= 400 => self.host().reason(body),
             _ => None,

@@ -199,6 +199,15 @@ pub fn event_record(event: &Event<'_>, secrets: &Array) -> JsValue {
         Event::Request { method, path, operation } => {
             record.with("type", "request").with("method", method).with("path", clean(path)).with_some("operation", operation)
         }
+        Event::Response { method, path, status, ms, attempt, operation, request_id } => record
+            .with("type", "response")
+            .with("method", method)
+            .with("path", clean(path))
+            .with("status", status)
+            .with("ms", ms)
+            .with("attempt", attempt)
+            .with_some("operation", operation)
+            .with_some("requestId", request_id.map(clean)),
         Event::Retry { path, in_ms } => record.with("type", "retry").with("path", clean(path)).with("inMs", in_ms),
         Event::Poll { job_id, in_ms } => record.with("type", "poll").with("jobId", job_id).with("inMs", in_ms),
         Event::Verdict { operation, verdict, job_id } => {

@@ -290,6 +290,7 @@ fn answer_of(data: &JsValue) -> Answer<JsValue> {
     Answer {
         status: number(data, "status").unwrap_or_default() as u16,
         retry_after_ms: number(data, "retryAfter"),
+        request_id: None,
         body: if body.is_undefined() { Body::Text(String::new()) } else { Body::Json(body) },
     }
 }

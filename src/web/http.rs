@@ -133,6 +133,7 @@ pub async fn send(request: Request<'_>, headers: Headers, idempotent: bool, inje
     Reply::Answer(Answer {
         status: number(&read, "status").unwrap_or_default() as u16,
         retry_after_ms: number(&read, "retryAfter"),
+        request_id: get(&read, "requestId").as_string(),
         body: if !json.is_undefined() {
             Body::Json(json)
         } else if in_flight.complete {

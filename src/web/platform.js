@@ -99,13 +99,13 @@ export class Abort {
 const MOST = 4194304; // UTF-16 units of an answer that are read: a job has a few thousand
 
 /**
- * The status, `Retry-After` in milliseconds from now, and the body of an answer: `json`, or `text`, which is `cut` where it
+ * The status, `Retry-After` in milliseconds from now, `X-Request-Id`, and the body of an answer: `json`, or `text`, which is `cut` where it
  * broke off. What arrived of a charge's answer counts: the id of a job that was paid for may be in it.
  */
 export async function readAnswer(answer, charges) {
   const { status } = answer;
   if (typeof status !== "number") throw new TypeError("fetch returned no Response");
-  const read = { status, retryAfter: retryAfter(answer), text: "" };
+  const read = { status, retryAfter: retryAfter(answer), requestId: header(answer, "x-request-id"), text: "" };
   try {
     const reader = charges && answer.body?.getReader?.();
     if (reader) {
@@ -130,10 +130,16 @@ export async function readAnswer(answer, charges) {
 
 // Seconds or a date.
 function retryAfter(answer) {
+  const asked = header(answer, "retry-after");
+  const ms = /^[\d.]+$/.test(asked) ? asked * 1000 : Date.parse(asked) - Date.now();
+  if (ms === ms) return ms;
+}
+
+// What an injected fetch returned may have no headers.
+function header(answer, name) {
   try {
-    const asked = answer.headers.get("retry-after");
-    const ms = /^[\d.]+$/.test(asked) ? asked * 1000 : Date.parse(asked) - Date.now();
-    if (ms === ms) return ms;
+    const value = answer.headers.get(name);
+    if (typeof value === "string") return value;
   } catch {}
 }
 

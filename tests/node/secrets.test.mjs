@@ -65,6 +65,17 @@ const REPLIES = {
   "a balance that is none": () => answer(200, { remaining_credits: bare }),
 };
 
+test("a response names its request id, without a secret that a server puts there", async () => {
+  for (const [id, expected] of [["req-7", "req-7"], [`req-${bare}`, undefined], [undefined, undefined]]) {
+    const { jobs, events } = client(({ path }) => answer(200, { id: UNKNOWN_ID, status: "done" }, id && { "x-request-id": id }));
+    await jobs.get(UNKNOWN_ID);
+    const [{ requestId }] = events.filter(({ type }) => type === "response");
+    if (expected || !id) assert.equal(requestId, expected);
+    else assert.match(requestId, /^req-You sent /);
+    assertClean(events, "the events");
+  }
+});
+
 for (const [name, reply] of Object.entries(REPLIES)) {
   test(`a server that answers ${name} puts no secret into an error`, async () => {
     const { jobs, events } = client(reply);

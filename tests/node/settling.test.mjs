@@ -218,8 +218,11 @@ test("events hold no key and tell what happened", async () => {
   const events = [];
   const jobs = over(async (url, init) => answer(init.method === "POST" ? 201 : 200, init.method === "POST" ? job("pending") : job("done", { preview: "https://p" })), { apiKey: "hunter2", onEvent: (event) => events.push(event) });
   await jobs.preview(request, { operation: "op" });
-  assert.deepEqual(events.map(({ type }) => type), ["request", "verdict", "request", "poll"]);
-  assert.deepEqual(events[1], { type: "verdict", operation: "op", verdict: "bound", jobId: UNKNOWN_ID });
+  assert.deepEqual(events.map(({ type }) => type), ["request", "response", "verdict", "request", "response", "poll"]);
+  const { ms, ...response } = events[1];
+  assert.ok(ms >= 0 && ms < 5_000, `${ms}`);
+  assert.deepEqual(response, { type: "response", method: "POST", path: "/api/custom_template_jobs/", status: 201, attempt: 1, operation: "op" });
+  assert.deepEqual(events[2], { type: "verdict", operation: "op", verdict: "bound", jobId: UNKNOWN_ID });
   assert.doesNotMatch(JSON.stringify(events), /hunter2/);
 });
 

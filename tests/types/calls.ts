@@ -206,6 +206,13 @@ export async function calls(signal: AbortSignal): Promise<void> {
   // @ts-expect-error Which operation is discarded must be said.
   await jobs.discard();
   new TemplateJobs({ onEvent: (event) => event.type === "warning" && [event.code, event.message, event.operation, event.jobId] });
+  new TemplateJobs({
+    onEvent: (event) => {
+      if (event.type === "response") holds<Same<[typeof event.status, typeof event.ms, typeof event.attempt, typeof event.requestId], [number, number, number, string | undefined]>>();
+      // @ts-expect-error Only a response has a status.
+      event.status;
+    },
+  });
   jobs.close();
   using own = new TemplateJobs();
   own.pending();

@@ -175,14 +175,14 @@ fn status(source: &mut Source<'_>) -> Drawn<u16> {
 
 /// The reply to a request for the job of that id: what a host may return, and odd within that.
 pub fn reply(source: &mut Source<'_>, id: &str) -> Drawn<Reply> {
-    let answer = |status, body| Reply::Answer(Answer { status, retry_after_ms: None, body });
+    let answer = |status, body| Reply::Answer(Answer { status, retry_after_ms: None, request_id: None, body });
     let asked = |source: &mut Source<'_>| if source.ratio(1, 4)? { number(source).map(Some) } else { Ok(None) };
     Ok(match source.int_in_range(0..=15)? {
         0..=3 => answer(200, Body::Json(job(source, id)?)),
         4..=5 => answer(status(source)?, Body::Json(job(source, id)?)),
         6..=7 => {
             let (status, retry_after_ms) = (status(source)?, asked(source)?);
-            Reply::Answer(Answer { status, retry_after_ms, body: Body::Json(error_body(source)?) })
+            Reply::Answer(Answer { status, retry_after_ms, request_id: None, body: Body::Json(error_body(source)?) })
         }
         8..=9 => answer(status(source)?, Body::Text(text(source)?)),
         10..=11 => {
@@ -191,7 +191,7 @@ pub fn reply(source: &mut Source<'_>, id: &str) -> Drawn<Reply> {
             let end = source.int_in_range(0..=whole.len())?;
             let text = String::from_utf8_lossy(&whole.as_bytes()[..end]).into_owned();
             let (status, retry_after_ms) = (status(source)?, asked(source)?);
-            Reply::Answer(Answer { status, retry_after_ms, body: Body::Cut(text) })
+            Reply::Answer(Answer { status, retry_after_ms, request_id: None, body: Body::Cut(text) })
         }
         12..=13 => failed(source.choose(&CODES)?),
         14 => Reply::Unusable(Unusable { field: "apiKey", advice: "could not be made", cause: None }),

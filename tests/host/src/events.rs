@@ -7,6 +7,16 @@ use custom_template_jobs::host;
 pub enum Event {
     /// A request was sent.
     Request { method: &'static str, path: String, operation: Option<String> },
+    /// An answer came.
+    Response {
+        method: &'static str,
+        path: String,
+        status: u16,
+        ms: f64,
+        attempt: u32,
+        operation: Option<String>,
+        request_id: Option<String>,
+    },
     /// A read failed and is retried.
     Retry { path: String, in_ms: f64 },
     /// A job changed.
@@ -25,6 +35,15 @@ impl From<host::Event<'_>> for Event {
             host::Event::Request { method, path, operation } => {
                 Self::Request { method, path: path.into(), operation: operation.map(Into::into) }
             }
+            host::Event::Response { method, path, status, ms, attempt, operation, request_id } => Self::Response {
+                method,
+                path: path.into(),
+                status,
+                ms,
+                attempt,
+                operation: operation.map(Into::into),
+                request_id: request_id.map(Into::into),
+            },
             host::Event::Retry { path, in_ms } => Self::Retry { path: path.into(), in_ms },
             host::Event::Poll { job_id, in_ms } => Self::Poll { job_id: job_id.into(), in_ms },
             host::Event::Verdict { operation, verdict, job_id } => {

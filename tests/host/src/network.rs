@@ -132,22 +132,22 @@ pub fn answer(status: u16, body: &str) -> Reply {
 
 /// An answer with this JSON.
 pub const fn answer_of(status: u16, body: Value) -> Reply {
-    Reply::Answer(Answer { status, retry_after_ms: None, body: Body::Json(body) })
+    Reply::Answer(Answer { status, retry_after_ms: None, request_id: None, body: Body::Json(body) })
 }
 
 /// An answer with a body that is not JSON.
 pub fn text(status: u16, body: &str) -> Reply {
-    Reply::Answer(Answer { status, retry_after_ms: None, body: Body::Text(body.into()) })
+    Reply::Answer(Answer { status, retry_after_ms: None, request_id: None, body: Body::Text(body.into()) })
 }
 
 /// An answer whose body was cut off after this.
 pub fn cut(status: u16, body: &str) -> Reply {
-    Reply::Answer(Answer { status, retry_after_ms: None, body: Body::Cut(body.into()) })
+    Reply::Answer(Answer { status, retry_after_ms: None, request_id: None, body: Body::Cut(body.into()) })
 }
 
 /// An answer that asks to wait so many milliseconds.
 pub fn busy(status: u16, retry_after_ms: f64) -> Reply {
-    Reply::Answer(Answer { status, retry_after_ms: Some(retry_after_ms), body: Body::Json(json("{}")) })
+    Reply::Answer(Answer { status, retry_after_ms: Some(retry_after_ms), request_id: None, body: Body::Json(json("{}")) })
 }
 
 /// A connection that failed, with the runtime's code; an empty one is none.

@@ -1077,14 +1077,15 @@ fn a_charge_with_any_faults_in_any_order_is_charged_at_most_once_an_operation() 
 }
 
 #[test]
-fn a_charge_emits_its_request_and_its_verdict() {
+fn a_charge_emits_its_request_its_response_and_its_verdict() {
     let (client, world) = client_with(vec![(1.0, answer(201, &job("pending", "")))]);
     world.run(client.submit(&request(), named("op"))).expect("sent");
-    let path = "/api/custom_template_jobs/".to_owned();
+    let (path, operation) = ("/api/custom_template_jobs/".to_owned(), Some("op".to_owned()));
     assert_eq!(
         world.events(),
         [
-            Event::Request { method: "POST", path, operation: Some("op".into()) },
+            Event::Request { method: "POST", path: path.clone(), operation: operation.clone() },
+            Event::Response { method: "POST", path, status: 201, ms: 1.0, attempt: 1, operation, request_id: None },
             Event::Verdict { operation: "op".into(), verdict: "bound", job_id: Some(ID.into()) },
         ]
     );

@@ -802,7 +802,7 @@ fn a_retry_after_that_comes_while_others_wait_for_a_slot_holds_them_back_too() {
 
 /// An answer of another tab.
 fn heard(status: u16, body: &str) -> Answer<Value> {
-    Answer { status, retry_after_ms: None, body: Body::Json(json(body)) }
+    Answer { status, retry_after_ms: None, request_id: None, body: Body::Json(json(body)) }
 }
 
 /// After so many milliseconds another tab shares what it was answered a moment ago.

@@ -6,9 +6,10 @@ use std::rc::Rc;
 use custom_template_jobs::api::Step;
 use custom_template_jobs::client::{ChargeOptions, Config, PollOptions};
 use custom_template_jobs::error::ErrorKind;
-use custom_template_jobs::host::Unusable;
+use custom_template_jobs::host::{Answer, Body, Unusable};
+use serde_json::Value;
 use test_host::cases::*;
-use test_host::{Event, Given, answer, busy, cut, failed, json, text};
+use test_host::{Event, Given, Reply, World, answer, busy, cut, failed, json, text};
 
 #[test]
 fn a_request_that_cannot_work_is_refused_before_it_is_sent() {
@@ -289,4 +290,52 @@ fn no_event_holds_a_variable() {
     world.run(client.poll(ID, None, PollOptions::default(), None)).expect("done");
     world.finish();
     assert!(!format!("{:?} {:?}", world.events(), world.journal()).contains("a secret"));
+}
+
+/// Of each answer: its status, after how many milliseconds, and to which attempt.
+fn responses(world: &World) -> Vec<(u16, f64, u32)> {
+    let response = |event| match event {
+        Event::Response { status, ms, attempt, .. } => Some((status, ms, attempt)),
+        _ => None,
+    };
+    world.events().into_iter().filter_map(response).collect()
+}
+
+#[test]
+fn each_answer_is_an_event_with_its_time_and_its_attempt_and_silence_is_none() {
+    let (client, world) =
+        client_with(vec![(3.0, answer(503, "{}")), (4.0, failed("ECONNRESET")), (5.0, answer(200, &job("running", "")))]);
+    world.run(client.get(ID, None)).expect("the job");
+    assert_eq!(responses(&world), [(503, 3.0, 1), (200, 5.0, 3)]);
+    let requests = world.events().iter().filter(|event| matches!(event, Event::Request { .. })).count();
+    assert_eq!(requests, 3);
+}
+
+#[test]
+fn a_poll_counts_its_attempts_since_the_last_answer() {
+    let (client, world) = client_with(vec![
+        (1.0, answer(502, "{}")),
+        (1.0, answer(502, "{}")),
+        (1.0, answer(200, &job("running", ""))),
+        (1.0, answer(200, &rendered())),
+    ]);
+    world.run(client.poll(ID, None, video(), None)).expect("the video");
+    assert_eq!(responses(&world), [(502, 1.0, 1), (502, 1.0, 2), (200, 1.0, 3), (200, 1.0, 1)]);
+}
+
+#[test]
+fn a_charge_that_is_sent_again_since_nothing_left_counts_its_attempts() {
+    let (client, world) = client_with(vec![
+        (1.0, failed("ECONNREFUSED")),
+        (1.0, Reply::Answer(Answer { request_id: Some("r-7".into()), ..heard() })),
+    ]);
+    world.run(client.submit(&request(), named("op"))).expect("sent");
+    assert_eq!(responses(&world), [(201, 1.0, 2)]);
+    let named =
+        |event: &Event| matches!(event, Event::Response { request_id: Some(id), operation: Some(_), .. } if id == "r-7");
+    assert!(world.events().iter().any(named));
+}
+
+fn heard() -> Answer<Value> {
+    Answer { status: 201, retry_after_ms: None, request_id: None, body: Body::Json(json(&job("pending", ""))) }
 }

@@ -552,5 +552,5 @@ fn reply_of(reply: &engine::Reply, random: &mut Random) -> Option<Reply> {
         Ok(json) => Body::Json(json),
         Err(_) => Body::Text(text()),
     };
-    Some(Reply::Answer(Answer { status: reply.status, retry_after_ms, body }))
+    Some(Reply::Answer(Answer { status: reply.status, retry_after_ms, request_id: None, body }))
 }
