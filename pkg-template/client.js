@@ -8,7 +8,7 @@ import { CHARGE, POLLING, QUESTION, READ, SETTLING, WAITING, copyOptions, readOp
 import { inBrowser } from "./platform.js";
 import { snapshot } from "./snapshot.js";
 import { Updates } from "./updates.js";
-import { parseWebhook as readWebhook } from "./webhook.js";
+import { readRequest, parseWebhook as readWebhook } from "./webhook.js";
 
 export { TemplateJobsError, isTemplateJobsError } from "./errors.js";
 export { init } from "./loading.js";
@@ -328,6 +328,17 @@ export class TemplateJobs {
       if (jobId !== undefined && typeof jobId !== "string") throw problem("InvalidRequestError", "jobId must be the UUID of a job", { field: "jobId" });
       return { about: { operation }, run: (core, number) => core.settle(number, operation, lower(jobId)) };
     });
+  }
+
+  async handleWebhook(request) {
+    const { timeout } = this.#client.options;
+    const read = readRequest(request, Math.min(timeout > 0 ? timeout : 30000, LONGEST));
+    const { jobId, candidates } = await read.catch((refusal) =>
+      this.#checked(() => {
+        throw refusal;
+      }),
+    );
+    return this.#run([], undefined, () => ({ run: (core, number) => core.handleWebhook(number, jobId, candidates) }));
   }
 
   discard(operation) {

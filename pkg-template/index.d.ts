@@ -409,6 +409,16 @@ export class TemplateJobs {
    */
   resume(operation: string | Operation): JobPromise;
   /**
+   * Takes in a webhook: reads the `Request` that it came with, settles its operation where that was unknown, and resolves with the
+   * job as the API has it now, and the operation where the journal has one for it. A webhook is not signed, so only the job's id
+   * is taken from its body, and the operation is the one that the journal has for that job, or whose `webhook_url` had
+   * `{operation}` in it and is the job's. The journal then knows whether the job has ended. Rejects with `InvalidRequestError`
+   * where the request is no POST, was read already, has more than 1 MB or does not come within `timeout`, or where its body
+   * reports no job; with `ApiError` where the job is not the account's; or with `ConnectionError` or `JournalError`. Answer those
+   * of the latter three with a 500, so that the webhook is sent again.
+   */
+  handleWebhook(request: Request): Promise<{ job: Job; operation?: Operation | undefined }>;
+  /**
    * Closes an operation of which you know that it was not charged, as from your account's pages: its id may be used again, and
    * its share of `maxCredits` is free. Sends nothing. Only an unknown operation can be discarded: one that the journal has not,
    * that is in flight or that was charged rejects with `InvalidRequestError`. Where an answer comes after all, `onEvent` gets a

@@ -40,6 +40,67 @@ export function parseWebhook(body, url, options) {
   return found;
 }
 
+const MOST = 1048576; // bytes of a webhook's body that are read: a job has a few thousand
+
+/**
+ * What a `Request` with a webhook reports: the id of its job, and `candidates`, the parts of its URL that may be the operation.
+ * Its body must come within `ms` milliseconds. Rejects with `{ field, message, cause? }`.
+ */
+export async function readRequest(request, ms) {
+  const refuseRequest = (advice, cause) => {
+    throw { field: "request", message: `request ${advice}`, cause };
+  };
+  let given;
+  try {
+    const { method, url, bodyUsed, body } = request;
+    given = typeof request.text === "function" && typeof url === "string" && { method, url, bodyUsed, body };
+  } catch (cause) {
+    refuseRequest("cannot be read", cause);
+  }
+  if (!given) refuseRequest("must be the Request that the webhook came with");
+  if (given.method !== "POST") refuseRequest("is no webhook: its method is not POST");
+  if (given.bodyUsed) refuseRequest("was read already: pass it first, or a clone of it; or pass what was read to parseWebhook()");
+  let timer;
+  const late = new Promise((_, reject) => (timer = setTimeout(reject, ms, "its body did not come in time")));
+  let text;
+  try {
+    text = await Promise.race([textOf(request, given.body), late]);
+  } catch (cause) {
+    refuseRequest(typeof cause === "string" ? `cannot be read: ${cause}` : "cannot be read", cause);
+  } finally {
+    clearTimeout(timer);
+  }
+  const { jobId } = parseWebhook(text);
+  return { jobId, candidates: candidatesOf(given.url) };
+}
+
+// The body, as far as a webhook is long.
+async function textOf(request, body) {
+  const reader = body?.getReader?.();
+  if (!reader) return request.text();
+  const decoder = new TextDecoder();
+  let [text, length] = ["", 0];
+  for (let part; (part = await reader.read()), !part.done; ) {
+    if ((length += part.value.byteLength) > MOST) {
+      reader.cancel().catch(() => {});
+      throw "it has more than 1 MB";
+    }
+    text += decoder.decode(part.value, { stream: true });
+  }
+  return text + decoder.decode();
+}
+
+// The values of the query, `operation` first, and the parts of the path, the last first.
+function candidatesOf(url) {
+  try {
+    const { searchParams, pathname } = new URL(url, "http://localhost");
+    const all = [searchParams.get("operation"), ...parts(pathname, "/").reverse(), ...searchParams.values()];
+    return [...new Set(all.filter(isText))];
+  } catch {
+    return [];
+  }
+}
+
 const isText = (it) => typeof it === "string" && it !== "";
 
 // The operation in the places that a template marks: parts of the path, which must be the template's, or else of the query.

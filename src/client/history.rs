@@ -1,5 +1,7 @@
 //! The jobs that this client charged for, and the durations and lengths that it learned from them.
 
+use std::future::Future;
+
 use super::Client;
 use crate::api::{Goal, Step};
 use crate::charge::{Entry, State};
@@ -132,21 +134,28 @@ impl History {
 impl<H: Host> Client<H> {
     /// Takes in a job that was read: a charge that it shows to have ended is marked, in the journal too.
     pub(super) fn notice(&self, job: &H::Value) {
-        if self.0.history.borrow().charged.is_empty() {
-            return;
+        if let Some(writing) = self.end(job) {
+            self.host().spawn(writing);
         }
-        let Some(facts) = self.facts(job) else { return };
-        let Some(timing) = self.0.history.borrow().timing(&facts.id) else { return };
+    }
+
+    /// Marks a charge that a job shows to have ended: what writes it into the journal, the first time.
+    pub(super) fn end(&self, job: &H::Value) -> Option<impl Future<Output = ()> + use<H>> {
+        if self.0.history.borrow().charged.is_empty() {
+            return None;
+        }
+        let facts = self.facts(job)?;
+        let timing = self.0.history.borrow().timing(&facts.id)?;
         let reached = facts.meets(timing.goal);
         if !reached && !facts.status.is_failure() {
-            return;
+            return None;
         }
-        let Some(ended) = self.0.history.borrow_mut().end(&facts.id) else { return };
+        let ended = self.0.history.borrow_mut().end(&facts.id)?;
         let learned = if reached { self.learn(&ended, &facts) } else { None };
         // A failed job may be refunded or not: nobody says, so what was set aside for it stays spent.
         let credits = facts.credits_used.filter(|credits| reached && *credits > 0.0);
         let client = self.clone();
-        self.host().spawn(async move {
+        Some(async move {
             if let Some((key, entry)) = learned {
                 // In one step: a worker may end with its answer.
                 let _ = client.journal(Store::Configured, JournalCall::Write(&key, &entry)).await;
@@ -155,7 +164,7 @@ impl<H: Host> Client<H> {
                 client.spend(budget, credits).await;
             }
             client.write_end(&ended).await;
-        });
+        })
     }
 
     /// The provider does not know the job any more.

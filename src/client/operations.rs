@@ -27,6 +27,9 @@ const PERIODS: u64 = 14;
 /// In the memory of a process, an entry whose id nobody knows but us is kept for an hour.
 const HOUR_MS: f64 = 3_600_000.0;
 
+/// How many parts of a webhook's address are looked up in the journal.
+const CANDIDATES: usize = 16;
+
 /// How long `discard` waits for the lock of an operation, in milliseconds: who holds it longer is charging.
 const LOCK_PATIENCE: f64 = 1_000.0;
 
@@ -84,7 +87,7 @@ impl<H: Host> Client<H> {
         if entry.state != State::Unknown {
             return Ok(Operation::new(operation, &entry));
         }
-        let settled = self.settle_unknown(operation, job, (&key, &text, entry)).await;
+        let settled = self.settle_unknown(operation, job, &text, entry).await;
         settled.map_err(|error| error.of_charge(operation, Charged::Maybe))
     }
 
@@ -92,13 +95,13 @@ impl<H: Host> Client<H> {
         &self,
         operation: &str,
         job: Option<String>,
-        (key, text, entry): (&str, &str, Entry),
+        text: &str,
+        entry: Entry,
     ) -> Result<Operation, Error<H::Value>> {
         let found = match entry.job.clone().or(job) {
             Some(id) => {
-                let elsewhere = entry.step != Step::Render && self.is_bound_elsewhere(&id, operation, entry.step).await?;
                 let job = self.read(api::Endpoint::Get, &id, None).await?;
-                if !elsewhere && self.is_settled_by(&entry, &job) { Some(id) } else { None }
+                self.proves(operation, &entry, &id, &job).await?.then_some(id)
             }
             None => match self.find_listed(&entry).await? {
                 Some(id) if !self.is_bound_elsewhere(&id, operation, entry.step).await? => Some(id),
@@ -106,14 +109,96 @@ impl<H: Host> Client<H> {
             },
         };
         let Some(id) = found else { return Ok(Operation::new(operation, &entry)) };
-        let bound = entry.bound(&id);
-        if !self.replace_entry(key, text, &bound.encode()).await? {
+        Ok(Operation::new(operation, &self.bind(operation, text, &entry, &id).await?))
+    }
+
+    /// Whether the job of this id shows that it was made by an unknown operation.
+    async fn proves(&self, operation: &str, entry: &Entry, id: &str, job: &H::Value) -> Result<bool, Error<H::Value>> {
+        if !self.is_settled_by(entry, job) {
+            return Ok(false);
+        }
+        Ok(entry.step == Step::Render || !self.is_bound_elsewhere(id, operation, entry.step).await?)
+    }
+
+    /// Binds an unknown operation, whose entry is `text`, to a job: its entry from then on.
+    async fn bind(&self, operation: &str, text: &str, entry: &Entry, id: &str) -> Result<Entry, Error<H::Value>> {
+        let (key, bound) = (self.key(operation), entry.bound(id));
+        if !self.replace_entry(&key, text, &bound.encode()).await? {
             // Another client knows more by now.
-            let (_, entry) = self.known_entry(operation, key).await?;
-            return Ok(Operation::new(operation, &entry));
+            return Ok(self.known_entry(operation, &key).await?.1);
         }
         self.recall(operation, &bound);
-        Ok(Operation::new(operation, &bound))
+        Ok(bound)
+    }
+
+    /// Takes in a webhook that reports the job of this id: the job as it is now, and its operation, settled. `candidates` are
+    /// the parts of the webhook's address that may be the id of that: anybody can send a webhook, so it is the job's where the
+    /// journal has it for this job, or where its `webhook_url` had the id in it, and the job has that very address.
+    ///
+    /// # Errors
+    /// `InvalidRequest` where `id` is no UUID, `Journal`, and those of a read.
+    pub async fn handle_webhook(
+        &self,
+        id: &str,
+        candidates: &[String],
+    ) -> Result<(H::Value, Option<Operation>), Error<H::Value>> {
+        let id = api::job_id(id)?;
+        let job = self.read(api::Endpoint::Get, &id, None).await?;
+        let mut found = None;
+        for operation in candidates.iter().take(CANDIDATES) {
+            if let Some(entry) = self.entry_of(operation, &id, &job).await? {
+                found = Some((operation.clone(), entry));
+                break;
+            }
+        }
+        if found.is_none() {
+            let may_be = |(_, entry): &(String, Entry)| match &entry.job {
+                Some(own) => *own == id,
+                None => entry.webhook.is_some() && self.is_settled_by(entry, &job),
+            };
+            let newest = self.open_entries().await?.into_iter().filter(may_be).max_by_key(|(_, entry)| entry.created_at);
+            if let Some((operation, _)) = newest {
+                found = self.entry_of(&operation, &id, &job).await?.map(|entry| (operation, entry));
+            }
+        }
+        let Some((operation, mut entry)) = found else { return Ok((job, None)) };
+        self.recall(&operation, &entry);
+        // A worker may end with its answer.
+        if let Some(writing) = self.end(&job) {
+            writing.await;
+        }
+        if let Some(known) = self.0.history.borrow().find(&id)
+            && known.operation == operation
+        {
+            entry.state = known.entry.state;
+        }
+        Ok((job, Some(Operation::new(&operation, &entry))))
+    }
+
+    /// The entry of an operation, settled, if the job is its own.
+    async fn entry_of(&self, operation: &str, id: &str, job: &H::Value) -> Result<Option<Entry>, Error<H::Value>> {
+        if api::check_operation(operation).is_err() {
+            return Ok(None);
+        }
+        let Some(text) = self.read_entry_text(&self.key(operation)).await? else { return Ok(None) };
+        let Some(mut entry) = self.decode(&text) else { return Ok(None) };
+        self.doubt(operation, &mut entry);
+        if entry.job.as_deref().is_some_and(|own| own != id) {
+            return Ok(None);
+        }
+        match entry.state {
+            State::Bound | State::Ended => Ok(Some(entry)),
+            // Its answer comes still.
+            State::Sending => Ok(Some(entry).filter(|entry| entry.webhook.is_some() && self.is_settled_by(entry, job))),
+            State::Unknown => {
+                let is_named = entry.step == Step::Render || entry.webhook.is_some();
+                if !is_named || !self.proves(operation, &entry, id, job).await? {
+                    return Ok(None);
+                }
+                let bound = self.bind(operation, &text, &entry, id).await?;
+                Ok(Some(bound).filter(|bound| bound.job.as_deref() == Some(id)))
+            }
+        }
     }
 
     /// The job of an operation, and the step that it was charged for: waits while the operation is in flight, here or in

@@ -109,20 +109,36 @@ impl IntoFuture for JobHandle {
 /// The updates that were not read yet.
 #[derive(Default)]
 struct Seen {
-    unread: RefCell<VecDeque<Result<Update, Error>>>,
+    /// Each with whether the job changed.
+    unread: RefCell<VecDeque<(Result<Update, Error>, bool)>>,
+    /// The job of the newest update.
+    last: RefCell<Option<Job>>,
     waker: Cell<Option<Waker>>,
 }
 
 impl Seen {
+    /// A slow reader gets each change of the job, and of the rest the newest.
     fn push(&self, update: Result<Update, Error>) {
-        self.unread.borrow_mut().push_back(update);
+        let mut unread = self.unread.borrow_mut();
+        let mut changed = true;
+        if let Ok(Update { job, .. }) = &update {
+            changed = self.last.replace(Some(job.clone())).as_ref() != Some(job);
+            if let Some(newest) = unread.back().map(|(_, changed)| *changed)
+                && !(changed && newest)
+            {
+                changed |= newest;
+                unread.pop_back();
+            }
+        }
+        unread.push_back((update, changed));
+        drop(unread);
         if let Some(waker) = self.waker.take() {
             waker.wake();
         }
     }
 
     fn pop(&self) -> Option<Result<Update, Error>> {
-        self.unread.borrow_mut().pop_front()
+        self.unread.borrow_mut().pop_front().map(|(update, _)| update)
     }
 }
 

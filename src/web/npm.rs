@@ -249,6 +249,20 @@ impl Core {
         )
     }
 
+    /// Takes in a webhook that reports the job `id`. `candidates` are strings that may be its operation.
+    #[wasm_bindgen(js_name = handleWebhook)]
+    pub fn handle_webhook(&self, call: u32, id: String, candidates: Vec<String>) -> Promise {
+        let client = self.client.clone();
+        self.promise(
+            call,
+            Box::pin(async move {
+                let (job, operation) = client.handle_webhook(&id, &candidates).await?;
+                let operation = operation.as_ref().map(operation_record);
+                Ok(Record::default().with("job", job).with_some("operation", operation).into())
+            }),
+        )
+    }
+
     /// Closes an unknown operation.
     pub fn discard(&self, call: u32, operation: String) -> Promise {
         let client = self.client.clone();

@@ -410,6 +410,18 @@ impl TemplateJobs {
         self.0.settle(operation, job_id).await.map_err(|error| self.redacted(error))
     }
 
+    /// Takes in a webhook that reports the job of the id `id`: the job as it is now, and its operation, settled, where the
+    /// journal has one for it. `candidates` are the strings in the webhook's address that may be the operation's id, such as the
+    /// value of `?operation=`. A webhook is not signed, so none of this is taken from it: a job that is not the account's fails
+    /// the call, and an unknown operation counts where `{operation}` was in its `webhook_url` and the job has that address.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidRequest`] where `id` is no UUID; `Journal`, `Api`, `Connection`.
+    pub async fn handle_webhook(&self, id: &str, candidates: &[String]) -> Result<(Job, Option<Operation>), Error> {
+        let handled = self.0.handle_webhook(id, candidates).await.map_err(|error| self.redacted(error))?;
+        Ok((self.read(Ok(handled.0))?, handled.1))
+    }
+
     /// Closes an unknown operation of which its owner knows that it was not charged: its id and its share of the budget are free.
     ///
     /// # Errors

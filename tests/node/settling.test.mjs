@@ -221,7 +221,7 @@ test("events hold no key and tell what happened", async () => {
   assert.deepEqual(events.map(({ type }) => type), ["request", "response", "verdict", "request", "response", "poll"]);
   const { ms, ...response } = events[1];
   assert.ok(ms >= 0 && ms < 5_000, `${ms}`);
-  assert.deepEqual(response, { type: "response", method: "POST", path: "/api/custom_template_jobs/", status: 201, attempt: 1, operation: "op" });
+  assert.deepEqual(response, { type: "response", method: "POST", path: "/api/custom_template_jobs/preview_async/", status: 201, attempt: 1, operation: "op" });
   assert.deepEqual(events[2], { type: "verdict", operation: "op", verdict: "bound", jobId: UNKNOWN_ID });
   assert.doesNotMatch(JSON.stringify(events), /hunter2/);
 });

@@ -202,6 +202,13 @@ export async function calls(signal: AbortSignal): Promise<void> {
   // @ts-expect-error Reading costs nothing.
   await jobs.estimate({ step: "get", seconds: 15 });
   await jobs.settle("order-1", { jobId: job.id, signal });
+  const handled = await jobs.handleWebhook(new Request("https://a.test/hook", { method: "POST" }));
+  holds<Same<typeof handled.job, Job>>();
+  holds<Same<typeof handled.operation, Operation | undefined>>();
+  // @ts-expect-error The request itself, and not its body.
+  await jobs.handleWebhook("{}");
+  // @ts-expect-error Not each job has an operation here.
+  handled.operation.state;
   holds<Same<Awaited<ReturnType<typeof jobs.discard>>, void>>();
   // @ts-expect-error Which operation is discarded must be said.
   await jobs.discard();

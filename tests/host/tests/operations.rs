@@ -737,3 +737,125 @@ fn a_render_whose_answer_was_lost_is_resumed_by_its_job() {
     assert_eq!((job["id"].as_str(), step), (Some(ID), Step::Render));
     assert_eq!(world.network().charges(), 1);
 }
+
+// Webhooks
+
+/// A submit whose webhook's address has the operation in it and whose answer is lost, and its job as the provider has it.
+fn lost_with_webhook(template: &'static str, address: &'static str) -> (Client<TestHost>, World) {
+    let (client, world) = client_of(move |sent| match sent.endpoint {
+        Endpoint::Submit => (1.0, failed("ECONNRESET")),
+        _ => {
+            let job = json!({ "id": sent.job_id(), "status": "done", "video_output": "https://v", "webhook_url": address });
+            (1.0, answer_of(200, job))
+        }
+    });
+    let request = request_with(&format!(r#","webhook_url":"https://me.test/{template}""#));
+    world.run(client.submit(&request, named("op"))).expect_err("lost");
+    (client, world)
+}
+
+fn handle(world: &World, client: &Client<TestHost>, candidates: &[&str]) -> (Value, Option<Operation>) {
+    let candidates: Vec<String> = candidates.iter().map(|candidate| (*candidate).to_owned()).collect();
+    world.run(client.handle_webhook(ID, &candidates)).expect("handled")
+}
+
+#[test]
+fn a_webhook_settles_its_operation_and_ends_it() {
+    for (template, address) in [
+        ("hook?operation={operation}", "https://me.test/hook?operation=op"),
+        ("hook/{operation}", "https://me.test/hook/op"),
+        ("order-{operation}.json", "https://me.test/order-op.json"),
+    ] {
+        for candidates in [&["op"][..], &["hook", "op"], &[]] {
+            let (_, world) = lost_with_webhook(template, address);
+            let worker = world.process().client(config());
+            let (job, operation) = handle(&world, &worker, candidates);
+            assert_eq!(job["video_output"], "https://v");
+            let operation = operation.expect("its operation");
+            assert_eq!(
+                (&*operation.operation, operation.state, operation.job_id.as_deref()),
+                ("op", State::Ended, Some(ID))
+            );
+            // Written before the call was over: a worker may end with its answer.
+            assert_eq!(states(&world), ["ended"]);
+            assert!(pending(&world, &worker).is_empty());
+            assert_eq!(world.network().requests().len(), 2, "one look");
+        }
+    }
+}
+
+#[test]
+fn a_webhook_that_names_an_operation_of_another_job_brings_its_job_alone() {
+    // Its address is not the one that was sent; or had no place for the operation.
+    for (template, address) in [("hook/{operation}", "https://me.test/hook/other"), ("hook/op", "https://me.test/hook/op")] {
+        let (client, world) = lost_with_webhook(template, address);
+        let (job, operation) = handle(&world, &client, &["op", "hook", "", "x"]);
+        assert_eq!((job["id"].as_str(), operation), (Some(ID), None), "{address}");
+        assert_eq!(states(&world), ["sending"]);
+    }
+    let (client, world) = client_of(|sent| match sent.endpoint {
+        Endpoint::Submit => (1.0, answer(201, &job("pending", "").replace(ID, OTHER))),
+        _ => (1.0, answer(200, &rendered().replace(ID, sent.job_id()))),
+    });
+    world.run(client.submit(&request(), named("op"))).expect("sent");
+    assert_eq!(handle(&world, &client, &["op"]).1, None);
+    assert_eq!(states(&world), ["bound"]);
+}
+
+#[test]
+fn a_webhook_without_an_operation_finds_that_of_its_job() {
+    let (client, world) = client_of(at_once);
+    world.run(client.submit(&request(), named("op"))).expect("sent");
+    for client in [client, world.process().client(config())] {
+        let (_, operation) = handle(&world, &client, &[]);
+        world.finish();
+        // The second delivery finds nothing open, and is told by its address.
+        let again = handle(&world, &client, &["op"]).1.expect("its operation");
+        assert_eq!(again.state, State::Ended);
+        assert!(operation.is_none_or(|operation| operation == again));
+    }
+    assert_eq!(states(&world), ["ended"]);
+}
+
+#[test]
+fn a_webhook_of_a_job_that_goes_on_ends_nothing() {
+    let (client, world) = client_of(|sent| match sent.endpoint {
+        Endpoint::Get => (1.0, answer(200, &job("running", ""))),
+        _ => (1.0, answer(201, &job("pending", ""))),
+    });
+    world.run(client.submit(&request(), named("op"))).expect("sent");
+    assert_eq!(handle(&world, &client, &["op"]).1.expect("its operation").state, State::Bound);
+    assert_eq!(pending(&world, &client).len(), 1);
+}
+
+#[test]
+fn a_webhook_before_the_answer_of_its_charge_is_told_that_it_is_sending() {
+    let (client, world) = client_of(|sent| match sent.endpoint {
+        Endpoint::Submit => (1_000.0, answer(201, &job("pending", ""))),
+        _ => (1.0, answer_of(200, json!({ "id": ID, "status": "done", "webhook_url": "https://me.test/op" }))),
+    });
+    let charging = client.clone();
+    let request = request_with(r#","webhook_url":"https://me.test/{operation}""#);
+    world.spawn(async move {
+        charging.submit(&request, named("op")).await.expect("sent");
+    });
+    world.pass(100.0);
+    assert_eq!(handle(&world, &client, &["op"]).1.expect("its operation").state, State::Sending);
+    world.finish();
+    assert_eq!(pending(&world, &client)[0].state, State::Bound);
+}
+
+#[test]
+fn a_webhook_of_a_job_that_is_not_the_accounts_or_of_a_broken_journal_fails() {
+    let (client, world) = client_with(vec![(1.0, answer(404, "{}"))]);
+    let failure = world.run(client.handle_webhook(ID, &["op".into()])).expect_err("not there");
+    assert_eq!((failure.name(), failure.job_id()), ("ApiError", Some(ID)));
+    let failure = world.run(client.handle_webhook("op", &[])).expect_err("no id");
+    assert_eq!(field(&failure), Some("id"));
+    let (client, world) = client_of(at_once);
+    world.journal().plan_all(Plan::THROWS);
+    for candidates in [&[][..], &["op".to_owned()]] {
+        let failure = world.run(client.handle_webhook(ID, candidates)).expect_err("no journal");
+        assert_eq!(failure.name(), "JournalError");
+    }
+}
