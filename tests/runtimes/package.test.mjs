@@ -101,6 +101,7 @@ test("every_example_of_the_readme_is_right_by_the_types", async () => {
     "around.d.ts": `
       declare const template_id: string;
       declare const process: { env: { [name: string]: string } };
+      declare module "@opentelemetry/api" { export const SpanKind: { CLIENT: number }; export const trace: { getTracer(name: string): any }; }
       declare module "@vercel/functions" { export function waitUntil(promise: Promise<unknown>): void; }`,
     "tsconfig.json": JSON.stringify({
       compilerOptions: {
