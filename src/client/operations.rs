@@ -140,27 +140,30 @@ impl<H: Host> Client<H> {
     pub async fn handle_webhook(
         &self,
         id: &str,
-        candidates: &[String],
+        candidates: impl IntoIterator<Item = String>,
     ) -> Result<(H::Value, Option<Operation>), Error<H::Value>> {
         let id = api::job_id(id)?;
         let job = self.read(api::Endpoint::Get, &id, None).await?;
-        let mut found = None;
-        for operation in candidates.iter().take(CANDIDATES) {
-            if let Some(entry) = self.entry_of(operation, &id, &job).await? {
-                found = Some((operation.clone(), entry));
-                break;
+        // The open operations are looked through where the address names none.
+        let mut candidates: Vec<String> = candidates.into_iter().take(CANDIDATES).collect();
+        candidates.reverse();
+        let mut listed = false;
+        let found = loop {
+            if let Some(operation) = candidates.pop() {
+                if let Some(entry) = self.entry_of(&operation, &id, &job).await? {
+                    break Some((operation, entry));
+                }
+            } else if !std::mem::replace(&mut listed, true) {
+                let may_be = |(_, entry): &(String, Entry)| match &entry.job {
+                    Some(own) => *own == id,
+                    None => entry.webhook.is_some() && self.is_settled_by(entry, &job),
+                };
+                let open = self.open_entries().await?.into_iter().filter(may_be);
+                candidates.extend(open.max_by_key(|(_, entry)| entry.created_at).map(|(operation, _)| operation));
+            } else {
+                break None;
             }
-        }
-        if found.is_none() {
-            let may_be = |(_, entry): &(String, Entry)| match &entry.job {
-                Some(own) => *own == id,
-                None => entry.webhook.is_some() && self.is_settled_by(entry, &job),
-            };
-            let newest = self.open_entries().await?.into_iter().filter(may_be).max_by_key(|(_, entry)| entry.created_at);
-            if let Some((operation, _)) = newest {
-                found = self.entry_of(&operation, &id, &job).await?.map(|entry| (operation, entry));
-            }
-        }
+        };
         let Some((operation, mut entry)) = found else { return Ok((job, None)) };
         self.recall(&operation, &entry);
         // A worker may end with its answer.

@@ -251,12 +251,13 @@ impl Core {
 
     /// Takes in a webhook that reports the job `id`. `candidates` are strings that may be its operation.
     #[wasm_bindgen(js_name = handleWebhook)]
-    pub fn handle_webhook(&self, call: u32, id: String, candidates: Vec<String>) -> Promise {
+    pub fn handle_webhook(&self, call: u32, id: String, candidates: &Array) -> Promise {
         let client = self.client.clone();
+        let candidates: Vec<String> = candidates.iter().filter_map(|candidate| candidate.as_string()).collect();
         self.promise(
             call,
             Box::pin(async move {
-                let (job, operation) = client.handle_webhook(&id, &candidates).await?;
+                let (job, operation) = client.handle_webhook(&id, candidates).await?;
                 let operation = operation.as_ref().map(operation_record);
                 Ok(Record::default().with("job", job).with_some("operation", operation).into())
             }),

@@ -418,7 +418,7 @@ impl TemplateJobs {
     /// # Errors
     /// [`ErrorKind::InvalidRequest`] where `id` is no UUID; `Journal`, `Api`, `Connection`.
     pub async fn handle_webhook(&self, id: &str, candidates: &[String]) -> Result<(Job, Option<Operation>), Error> {
-        let handled = self.0.handle_webhook(id, candidates).await.map_err(|error| self.redacted(error))?;
+        let handled = self.0.handle_webhook(id, candidates.iter().cloned()).await.map_err(|error| self.redacted(error))?;
         Ok((self.read(Ok(handled.0))?, handled.1))
     }
 

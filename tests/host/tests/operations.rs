@@ -755,8 +755,8 @@ fn lost_with_webhook(template: &'static str, address: &'static str) -> (Client<T
 }
 
 fn handle(world: &World, client: &Client<TestHost>, candidates: &[&str]) -> (Value, Option<Operation>) {
-    let candidates: Vec<String> = candidates.iter().map(|candidate| (*candidate).to_owned()).collect();
-    world.run(client.handle_webhook(ID, &candidates)).expect("handled")
+    let candidates = candidates.iter().map(|candidate| (*candidate).to_owned());
+    world.run(client.handle_webhook(ID, candidates)).expect("handled")
 }
 
 #[test]
@@ -848,13 +848,13 @@ fn a_webhook_before_the_answer_of_its_charge_is_told_that_it_is_sending() {
 #[test]
 fn a_webhook_of_a_job_that_is_not_the_accounts_or_of_a_broken_journal_fails() {
     let (client, world) = client_with(vec![(1.0, answer(404, "{}"))]);
-    let failure = world.run(client.handle_webhook(ID, &["op".into()])).expect_err("not there");
+    let failure = world.run(client.handle_webhook(ID, ["op".into()])).expect_err("not there");
     assert_eq!((failure.name(), failure.job_id()), ("ApiError", Some(ID)));
-    let failure = world.run(client.handle_webhook("op", &[])).expect_err("no id");
+    let failure = world.run(client.handle_webhook("op", [])).expect_err("no id");
     assert_eq!(field(&failure), Some("id"));
     let (client, world) = client_of(at_once);
     world.journal().plan_all(Plan::THROWS);
-    for candidates in [&[][..], &["op".to_owned()]] {
+    for candidates in [vec![], vec!["op".to_owned()]] {
         let failure = world.run(client.handle_webhook(ID, candidates)).expect_err("no journal");
         assert_eq!(failure.name(), "JournalError");
     }
