@@ -742,12 +742,12 @@ fn a_render_whose_answer_was_lost_is_resumed_by_its_job() {
 
 /// A submit whose webhook's address has the operation in it and whose answer is lost, and its job as the provider has it.
 fn lost_with_webhook(template: &'static str, address: &'static str) -> (Client<TestHost>, World) {
-    let (client, world) = client_of(move |sent| match sent.endpoint {
-        Endpoint::Submit => (1.0, failed("ECONNRESET")),
-        _ => {
-            let job = json!({ "id": sent.job_id(), "status": "done", "video_output": "https://v", "webhook_url": address });
-            (1.0, answer_of(200, job))
+    let (client, world) = client_of(move |sent| {
+        if sent.charges() {
+            return (1.0, failed("ECONNRESET"));
         }
+        let job = json!({ "id": sent.job_id(), "status": "done", "video_output": "https://v", "webhook_url": address });
+        (1.0, answer_of(200, job))
     });
     let request = request_with(&format!(r#","webhook_url":"https://me.test/{template}""#));
     world.run(client.submit(&request, named("op"))).expect_err("lost");
