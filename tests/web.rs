@@ -958,6 +958,20 @@ async fn a_listener_receives_changes_and_may_call_the_client() {
 }
 
 #[wasm_bindgen_test]
+async fn a_webhook_brings_its_job_and_its_operation_where_the_journal_has_one() {
+    let done = format!("{{\"id\":\"{UNKNOWN_ID}\",\"status\":\"done\",\"video_output\":\"https://v\"}}");
+    let jobs = over(&answer(200, &done), Options { account: "webhooks".into(), ..Options::default() });
+    let candidates = ["op".to_owned(), "hook".to_owned()];
+    let (job, operation) = settles(jobs.handle_webhook(UNKNOWN_ID, &candidates)).await.expect("a job");
+    assert_eq!((job.status(), operation), (Status::Done, None));
+    let request = JobRequest { template_id: UNKNOWN_ID.into(), ..JobRequest::default() };
+    let options = ChargeOptions { operation: Some("op".into()), ..ChargeOptions::default() };
+    settles(jobs.submit(&request, options)).await.expect("a job");
+    let (_, operation) = settles(jobs.handle_webhook(UNKNOWN_ID, &candidates)).await.expect("a job");
+    assert_eq!(operation.map(|operation| operation.operation).as_deref(), Some("op"));
+}
+
+#[wasm_bindgen_test]
 async fn a_request_that_is_dropped_is_aborted() {
     let fetch = "globalThis.aborted_by_drop = init.signal; return new Promise(() => {})";
     let fetch = Some(Function::new_with_args("url, init", fetch));

@@ -143,7 +143,7 @@ impl<H: Host> Client<H> {
         candidates: impl IntoIterator<Item = String>,
     ) -> Result<(H::Value, Option<Operation>), Error<H::Value>> {
         let id = api::job_id(id)?;
-        let job = self.read(api::Endpoint::Get, &id, None).await?;
+        let job = self.read_with_retries(api::Endpoint::Get, &id, None).await?;
         // The open operations are looked through where the address names none.
         let mut candidates: Vec<String> = candidates.into_iter().take(CANDIDATES).collect();
         candidates.reverse();
@@ -164,12 +164,14 @@ impl<H: Host> Client<H> {
                 break None;
             }
         };
-        let Some((operation, mut entry)) = found else { return Ok((job, None)) };
-        self.recall(&operation, &entry);
+        if let Some((operation, entry)) = &found {
+            self.recall(operation, entry);
+        }
         // A worker may end with its answer.
         if let Some(writing) = self.end(&job) {
             writing.await;
         }
+        let Some((operation, mut entry)) = found else { return Ok((job, None)) };
         if let Some(known) = self.0.history.borrow().find(&id)
             && known.operation == operation
         {

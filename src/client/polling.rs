@@ -159,7 +159,7 @@ impl<V: Clone> State<V> {
     fn plan(&mut self, now: f64, first: bool) {
         let Some(facts) = &self.facts else { return };
         let wait = poll::next(facts, &self.memory, now).in_ms;
-        // Of a job that is over, and that nobody was seen to charge for, nobody is in a hurry to see more.
+        // A job that is done, and has no known charge for more, is not polled sooner for anybody.
         let waiters = if self.memory.incomplete > 0 && !self.memory.charged { &[] } else { &*self.waiters };
         self.due = now + waiters.iter().fold(wait, |wait, waiter| wait.min(waiter.wish.longest(first)));
     }

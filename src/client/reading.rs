@@ -18,8 +18,17 @@ pub(super) struct Failed<V> {
 }
 
 impl<H: Host> Client<H> {
-    /// Reads, with retries. `timeout` is for one request, in milliseconds.
+    /// Reads, with retries, and takes in the job that comes. `timeout` is for one request, in milliseconds.
     pub(super) async fn read(&self, endpoint: Endpoint, id: &str, timeout: Option<f64>) -> Outcome<H::Value> {
+        let value = self.read_with_retries(endpoint, id, timeout).await?;
+        if endpoint == Endpoint::Get {
+            self.notice(&value);
+        }
+        Ok(value)
+    }
+
+    /// Reads, with retries.
+    pub(super) async fn read_with_retries(&self, endpoint: Endpoint, id: &str, timeout: Option<f64>) -> Outcome<H::Value> {
         let timeout = timeout.unwrap_or(self.config().timeout);
         let mut attempt = 0;
         loop {
@@ -47,9 +56,6 @@ impl<H: Host> Client<H> {
         let reply = self.request(endpoint, id, timeout, attempt).await;
         let value = self.judge_read(endpoint, id, reply)?;
         self.earn_token();
-        if endpoint == Endpoint::Get {
-            self.notice(&value);
-        }
         Ok(value)
     }
 

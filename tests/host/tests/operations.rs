@@ -779,7 +779,7 @@ fn a_webhook_settles_its_operation_and_ends_it() {
             // Written before the call was over: a worker may end with its answer.
             assert_eq!(states(&world), ["ended"]);
             assert!(pending(&world, &worker).is_empty());
-            assert_eq!(world.network().requests().len(), 2, "one look");
+            assert_eq!(world.network().requests().len(), 2, "one read");
         }
     }
 }
@@ -808,8 +808,8 @@ fn a_webhook_without_an_operation_finds_that_of_its_job() {
     world.run(client.submit(&request(), named("op"))).expect("sent");
     for client in [client, world.process().client(config())] {
         let (_, operation) = handle(&world, &client, &[]);
-        world.finish();
-        // The second delivery finds nothing open, and is told by its address.
+        assert_eq!(states(&world), ["ended"], "before the call is over");
+        // At the second delivery nothing is open, and its address names it.
         let again = handle(&world, &client, &["op"]).1.expect("its operation");
         assert_eq!(again.state, State::Ended);
         assert!(operation.is_none_or(|operation| operation == again));
@@ -829,7 +829,7 @@ fn a_webhook_of_a_job_that_goes_on_ends_nothing() {
 }
 
 #[test]
-fn a_webhook_before_the_answer_of_its_charge_is_told_that_it_is_sending() {
+fn a_webhook_before_the_answer_of_its_charge_brings_an_operation_that_is_sending() {
     let (client, world) = client_of(|sent| match sent.endpoint {
         Endpoint::Submit => (1_000.0, answer(201, &job("pending", ""))),
         _ => (1.0, answer_of(200, json!({ "id": ID, "status": "done", "webhook_url": "https://me.test/op" }))),

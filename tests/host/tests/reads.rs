@@ -327,7 +327,7 @@ fn a_poll_counts_its_attempts_since_the_last_answer() {
 fn a_charge_that_is_sent_again_since_nothing_left_counts_its_attempts() {
     let (client, world) = client_with(vec![
         (1.0, failed("ECONNREFUSED")),
-        (1.0, Reply::Answer(Answer { request_id: Some("r-7".into()), ..heard() })),
+        (1.0, Reply::Answer(Answer { request_id: Some("r-7".into()), ..accepted() })),
     ]);
     world.run(client.submit(&request(), named("op"))).expect("sent");
     assert_eq!(responses(&world), [(201, 1.0, 2)]);
@@ -336,6 +336,6 @@ fn a_charge_that_is_sent_again_since_nothing_left_counts_its_attempts() {
     assert!(world.events().iter().any(named));
 }
 
-fn heard() -> Answer<Value> {
+fn accepted() -> Answer<Value> {
     Answer { status: 201, retry_after_ms: None, request_id: None, body: Body::Json(json(&job("pending", ""))) }
 }
