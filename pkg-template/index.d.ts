@@ -537,8 +537,8 @@ export interface PollTimeoutError extends Base<"PollTimeoutError", "wait"> {
   /** The job as last seen. */
   readonly job?: Job | undefined;
 }
-/** The job is `done`, and the URL that was waited for did not come: two polls found it so that were at least 30 seconds apart, or 10 where it is a video, and the journal has no charge for that. */
-export interface IncompleteResultError extends Base<"IncompleteResultError", "wait"> {
+/** The job is `done`, and the URL that was waited for did not come: two polls found it so that were at least 30 seconds apart, or 10 where it is a video, and the journal has no charge for that: then `remedy` is `fix_request`, which is to render it first. */
+export interface IncompleteResultError extends Base<"IncompleteResultError", "wait" | "fix_request"> {
   /** The job as last seen. */
   readonly job: Job;
 }

@@ -114,7 +114,10 @@ pub enum ErrorKind {
     /// The job was still running when the time to wait was over.
     PollTimeout,
     /// The job is `done` without the URL that was waited for.
-    IncompleteResult,
+    IncompleteResult {
+        /// Whether that is a video, and no charge for it is known: then the job is to be rendered first.
+        uncharged: bool,
+    },
     /// The charge would exceed `maxCredits`.
     BudgetExceeded {
         /// What the call was estimated to cost, in credits.
@@ -258,7 +261,8 @@ impl<V> Error<V> {
             ErrorKind::InvalidRequest { .. } => Remedy::FixRequest,
             ErrorKind::ChargeUnknown => Remedy::SettleOrDiscard,
             ErrorKind::JobFailed { .. } | ErrorKind::OperationConflict => Remedy::NewOperation,
-            ErrorKind::PollTimeout | ErrorKind::IncompleteResult => Remedy::Wait,
+            ErrorKind::IncompleteResult { uncharged: true } => Remedy::FixRequest,
+            ErrorKind::PollTimeout | ErrorKind::IncompleteResult { .. } => Remedy::Wait,
             ErrorKind::BudgetExceeded { .. } | ErrorKind::Api { kind: ApiKind::InsufficientCredits, .. } => {
                 Remedy::AddCredits
             }
@@ -280,11 +284,12 @@ impl<V> Error<V> {
                 _ if *status == 413 => "The request is too large: pass files by URL.",
                 _ => "Correct the request.",
             },
+            (Remedy::FixRequest, ErrorKind::IncompleteResult { .. }) => "Call render() first.",
             (Remedy::FixRequest | Remedy::None, _) => "",
             (Remedy::Retry, ErrorKind::Journal) => "Free some storage and try again, or pass journal: \"memory\".",
             (Remedy::Retry, _) => "Try again later.",
             (Remedy::Wait, ErrorKind::PollTimeout) => "Call poll() again to go on waiting.",
-            (Remedy::Wait, ErrorKind::IncompleteResult) => "Look again later with get().",
+            (Remedy::Wait, ErrorKind::IncompleteResult { .. }) => "Look again later with get().",
             (Remedy::Wait, _) => "Wait before the next call.",
             (Remedy::Resume, _) => "It was charged: resume(operation) brings its job.",
             (Remedy::SettleOrDiscard, _) => {
@@ -343,7 +348,7 @@ impl<V> Error<V> {
             ErrorKind::ChargeUnknown => "ChargeUnknownError",
             ErrorKind::JobFailed { .. } => "JobFailedError",
             ErrorKind::PollTimeout => "PollTimeoutError",
-            ErrorKind::IncompleteResult => "IncompleteResultError",
+            ErrorKind::IncompleteResult { .. } => "IncompleteResultError",
             ErrorKind::BudgetExceeded { .. } => "BudgetExceededError",
             ErrorKind::OperationConflict => "OperationConflictError",
             ErrorKind::Journal => "JournalError",
@@ -482,7 +487,8 @@ mod tests {
             (ErrorKind::ChargeUnknown, SettleOrDiscard, SettleOrDiscard),
             (failed, NewOperation, NewOperation),
             (ErrorKind::PollTimeout, Wait, Wait),
-            (ErrorKind::IncompleteResult, Wait, Wait),
+            (ErrorKind::IncompleteResult { uncharged: false }, Wait, Wait),
+            (ErrorKind::IncompleteResult { uncharged: true }, FixRequest, FixRequest),
             (ErrorKind::BudgetExceeded { estimate: 5.0, remaining: 1.0 }, AddCredits, AddCredits),
             (ErrorKind::OperationConflict, NewOperation, NewOperation),
             (ErrorKind::Journal, Retry, Resume),

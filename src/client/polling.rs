@@ -641,7 +641,7 @@ impl<H: Host> Client<H> {
                 Ending::Failed => Some(Err(about(self.failed(&facts, &job)))),
                 Ending::Incomplete => {
                     let message = "The job is done, but the URL that was waited for did not come.";
-                    Some(Err(about(Error::new(ErrorKind::IncompleteResult, message))))
+                    Some(Err(about(Error::new(ErrorKind::IncompleteResult { uncharged: false }, message))))
                 }
             }
         });
@@ -662,8 +662,8 @@ impl<H: Host> Client<H> {
         }
         let (Some(facts), memory, job) = (state.facts.clone(), state.memory, state.job.clone()) else { return };
         state.end(|waiter| {
-            let message = "The job is done without a video, and the journal has no render of it. Call render() first.";
-            let error = Error::new(ErrorKind::IncompleteResult, message).with_job_id(Some(&watch.id));
+            let message = "The job is done without a video, and the journal has no render of it.";
+            let error = Error::new(ErrorKind::IncompleteResult { uncharged: true }, message).with_job_id(Some(&watch.id));
             let is_over = poll::ending(&facts, waiter.wish.goal, &memory) == Ending::Uncharged;
             is_over.then(|| Err(error.with_job(job.clone())))
         });

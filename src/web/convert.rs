@@ -184,7 +184,7 @@ pub fn error_record(error: &Error<JsValue>) -> JsValue {
         }
         ErrorKind::ChargeUnknown
         | ErrorKind::PollTimeout
-        | ErrorKind::IncompleteResult
+        | ErrorKind::IncompleteResult { .. }
         | ErrorKind::OperationConflict
         | ErrorKind::Journal => record,
     };

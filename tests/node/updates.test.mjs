@@ -110,6 +110,7 @@ test("a previewed job that nobody renders is given up after two polls ten second
   await assert.rejects(settles(jobs.poll(previewed, { until: "video", maxInterval: 1_500 }), 15_000), (error) => {
     assert.equal(error.name, "IncompleteResultError");
     assert.equal(error.jobId, UNKNOWN_ID);
+    assert.deepEqual([error.charged, error.remedy], ["no", "fix_request"]);
     assert.match(error.message, /render\(\)/);
     return true;
   });
