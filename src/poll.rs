@@ -221,7 +221,7 @@ pub fn next(facts: &JobFacts, memory: &Memory, now: f64) -> Look {
             return Look { in_ms: UNCHARGED, remaining_ms: -1.0 };
         }
         // The URL follows the status within moments, if it comes at all.
-        Status::Done => return Look { in_ms: doubling(1_000.0, memory.incomplete, CAP), remaining_ms: -1.0 },
+        Status::Done => return Look { in_ms: while_incomplete(memory), remaining_ms: -1.0 },
         Status::Unknown => return Look { in_ms: CAP, remaining_ms: -1.0 },
         _ => {}
     }
@@ -238,6 +238,11 @@ pub fn next(facts: &JobFacts, memory: &Memory, now: f64) -> Look {
         (-OVERDUE * remaining_ms).min(unsaid.max(-OVERDUE_LATE * remaining_ms))
     };
     Look { in_ms: between(in_ms, FLOOR, CAP), remaining_ms }
+}
+
+/// The distance to the next look at a job that is `done` without its URL.
+pub fn while_incomplete(memory: &Memory) -> f64 {
+    doubling(1_000.0, memory.incomplete, CAP)
 }
 
 /// How far the step of a job is, from 0 to 1: as the job reports, carried on to its predicted end, or else by how long such

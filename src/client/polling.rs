@@ -159,9 +159,13 @@ impl<V: Clone> State<V> {
     fn plan(&mut self, now: f64, first: bool) {
         let Some(facts) = &self.facts else { return };
         let wait = poll::next(facts, &self.memory, now).in_ms;
-        // A job that is done, and has no known charge for more, is not polled sooner for anybody.
-        let waiters = if self.memory.incomplete > 0 && !self.memory.charged { &[] } else { &*self.waiters };
-        self.due = now + waiters.iter().fold(wait, |wait, waiter| wait.min(waiter.wish.longest(first)));
+        if self.memory.incomplete > 0 && !self.memory.charged {
+            // A job that is done, and has no known charge for more, is polled ever less often, whatever interval is asked for.
+            let hurried = self.waiters.iter().any(|waiter| waiter.wish.max_interval < wait);
+            self.due = now + if hurried { wait.min(poll::while_incomplete(&self.memory)) } else { wait };
+            return;
+        }
+        self.due = now + self.waiters.iter().fold(wait, |wait, waiter| wait.min(waiter.wish.longest(first)));
     }
 
     /// When the next poll is due in these surroundings: nobody sees a hidden page, so once a minute is enough, and without

@@ -33,7 +33,11 @@ const waiting = (template) => `
   let ends;
   let before; // what it had asked when it first heard something
   const wait = (id, first) => {
-    const onUpdate = ({ status, progress }) => {
+    let last;
+    const onUpdate = (job) => {
+      if (job === last) return; // nothing but time has changed
+      last = job;
+      const { status, progress } = job;
       if (updates.push([status, progress]) > 1) return;
       before = asked;
       first?.();
