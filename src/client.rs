@@ -10,6 +10,7 @@ mod operations;
 mod polling;
 mod reading;
 mod rendering;
+mod request;
 mod tasks;
 
 use std::cell::{Cell, RefCell};
@@ -17,12 +18,12 @@ use std::fmt;
 use std::rc::{Rc, Weak};
 
 pub use self::charging::ChargeOptions;
-#[cfg(all(target_arch = "wasm32", feature = "serde"))]
-pub(crate) use self::charging::NO_JOURNAL;
 use self::history::History;
 pub use self::operations::Operation;
 pub use self::polling::PollOptions;
 use self::polling::Watches;
+#[cfg(all(target_arch = "wasm32", feature = "serde"))]
+pub(crate) use self::request::NO_JOURNAL;
 use crate::api::{self, Endpoint, Step};
 use crate::credits::{BudgetPeriod, PriceTable};
 use crate::error::Error;

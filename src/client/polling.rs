@@ -12,8 +12,8 @@ use futures_channel::oneshot;
 use super::reading::{Failed, retry_after};
 use super::tasks::{Either, Notify, race};
 use super::{Client, Outcome};
-use crate::api::{Endpoint, Goal, Status, Step, check_number, job_id};
-use crate::error::{Error, ErrorKind, Refusal};
+use crate::api::{Endpoint, Goal, Status, Step, job_id};
+use crate::error::{Error, ErrorKind};
 use crate::host::{Answer, Env, Event, Host, OnUpdate, Reply, Update};
 use crate::job::JobFacts;
 use crate::poll::{self, Ending, FLOOR, HIDDEN, LONGEST, Memory, Wish};
@@ -269,7 +269,7 @@ impl<H: Host> Client<H> {
         options: PollOptions,
         on_update: Option<OnUpdate<H::Value>>,
     ) -> impl Future<Output = Outcome<H::Value>> + use<H> {
-        let begun = match Self::check_wait(id, &options) {
+        let begun = match options.check().and_then(|()| job_id(id)) {
             Ok(id) => self.begin_wait(id, job, options, on_update),
             Err(refusal) => Begun::Ended(Err(refusal.into())),
         };
@@ -301,13 +301,6 @@ impl<H: Host> Client<H> {
             Some((operation, charged)) => error.of_charge(operation, charged),
             None => error,
         }
-    }
-
-    fn check_wait(id: &str, options: &PollOptions) -> Result<String, Refusal> {
-        check_number("timeout", options.timeout, true)?;
-        check_number("expectedMs", options.expected_ms, false)?;
-        check_number("maxInterval", options.max_interval, false)?;
-        job_id(id)
     }
 
     fn begin_wait(
