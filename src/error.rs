@@ -258,10 +258,9 @@ impl<V> Error<V> {
     /// What helps.
     pub fn remedy(&self) -> Remedy {
         match self.0.kind {
-            ErrorKind::InvalidRequest { .. } => Remedy::FixRequest,
+            ErrorKind::InvalidRequest { .. } | ErrorKind::IncompleteResult { uncharged: true } => Remedy::FixRequest,
             ErrorKind::ChargeUnknown => Remedy::SettleOrDiscard,
             ErrorKind::JobFailed { .. } | ErrorKind::OperationConflict => Remedy::NewOperation,
-            ErrorKind::IncompleteResult { uncharged: true } => Remedy::FixRequest,
             ErrorKind::PollTimeout | ErrorKind::IncompleteResult { .. } => Remedy::Wait,
             ErrorKind::BudgetExceeded { .. } | ErrorKind::Api { kind: ApiKind::InsufficientCredits, .. } => {
                 Remedy::AddCredits
