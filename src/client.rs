@@ -3,6 +3,7 @@
 //! A client is single-threaded and cheap to clone: the clones share everything. Dropping a future cancels it, except a
 //! charge that may have been sent: that part is a task of its own, which runs on to learn the id of its job.
 
+mod budget;
 mod caller;
 mod charging;
 mod history;

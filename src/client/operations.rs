@@ -9,13 +9,12 @@
 
 use std::future::Future;
 
+use super::Client;
 use super::caller::JOIN_INTERVAL;
 use super::history::KnownCharge;
-use super::{Client, Config};
 use crate::api::{self, Step};
 use crate::charge::{self, Entry, State};
-use crate::credits;
-use crate::error::{Charged, Error, ErrorKind, Refusal};
+use crate::error::{Charged, Error, Refusal};
 use crate::hash;
 use crate::host::{Event, Host, JournalCall, JournalReply, Store};
 use crate::poll;
@@ -480,84 +479,6 @@ impl<H: Host> Client<H> {
         let _ = self.journal(Store::Configured, JournalCall::Delete(marker, None)).await;
     }
 
-    // Budgets
-
-    /// Sets credits aside: the journal key that holds them.
-    ///
-    /// Written first and summed then: of two that would exceed the limit together, neither overlooks the other. In the
-    /// memory of this process keys are listed in the order of their writing, so there the first one passes; elsewhere
-    /// both may be refused.
-    pub(super) async fn reserve(&self, operation: &str, owner: &str, estimate: f64) -> Result<String, Error<H::Value>> {
-        let store = self.budget_store();
-        let prefix = self.budget_prefix();
-        let milli = credits::millicredits(estimate);
-        let key = format!("{prefix}{operation}={milli}");
-        // Another attempt of the operation may hold it: the one that gets the entry takes it over.
-        let created = self.journal(store, JournalCall::Create(&key, owner)).await;
-        let sum = async {
-            created?;
-            let mut sum = 0;
-            for other in self.list(store, &prefix).await? {
-                if other != key {
-                    sum += other.rsplit_once('=').and_then(|(_, milli)| milli.parse::<u64>().ok()).unwrap_or(0);
-                } else if store == Store::Process {
-                    break;
-                }
-            }
-            Ok(sum)
-        };
-        let spent: Result<u64, Error<H::Value>> = sum.await;
-        let limit = self.config().max_credits.map_or(u64::MAX, |limit| (limit * 1_000.0 + 1e-6) as u64);
-        let remaining = spent.map(|spent| limit.saturating_sub(spent));
-        if remaining.as_ref().is_ok_and(|remaining| milli <= *remaining) {
-            return Ok(key);
-        }
-        let _ = self.journal(store, JournalCall::Delete(&key, Some(owner))).await;
-        let remaining = credits::credits(remaining?);
-        let message = "This call would exceed maxCredits; nothing was sent.";
-        Err(Error::new(ErrorKind::BudgetExceeded { estimate, remaining }, message))
-    }
-
-    /// Takes over what is set aside for an operation, once its entry is written: only its owner gives it back.
-    pub(super) async fn hold(&self, entry: &Entry) -> Result<(), Error<H::Value>> {
-        if let Some(key) = &entry.budget {
-            self.journal(self.budget_store(), JournalCall::Write(key, &entry.owner)).await?;
-        }
-        Ok(())
-    }
-
-    /// Gives back what was set aside for an operation, unless another attempt has taken it over.
-    pub(super) async fn release(&self, entry: &Entry) {
-        if let Some(key) = &entry.budget {
-            let _ = self.journal(self.budget_store(), JournalCall::Delete(key, Some(&entry.owner))).await;
-        }
-    }
-
-    /// Writes what an operation cost in place of what was set aside for it.
-    pub(super) async fn spend(&self, reserved: &str, used: f64) {
-        let Some((start, _)) = reserved.rsplit_once('=') else { return };
-        let spent = format!("{start}={}", credits::millicredits(used));
-        if spent == reserved {
-            return;
-        }
-        let store = self.budget_store();
-        if self.journal(store, JournalCall::Write(&spent, "spent")).await.is_ok() {
-            let _ = self.journal(store, JournalCall::Delete(reserved, None)).await;
-        }
-    }
-
-    fn budget_store(&self) -> Store {
-        if self.config().budget_key.is_some() { Store::Configured } else { Store::Process }
-    }
-
-    fn budget_prefix(&self) -> String {
-        let Config { namespace, budget_key, budget_period, .. } = self.config();
-        // Encoded, so that no key is the beginning of another.
-        let key = api::percent_encode(budget_key.as_deref().unwrap_or_default());
-        let period = budget_period.map_or_else(|| "all".into(), |period| period.of(self.host().wall()));
-        format!("{namespace}:budget/{period}/{key}/")
-    }
-
     // The journal's calls, each with a limit of time
 
     pub(super) fn key(&self, operation: &str) -> String {
@@ -589,7 +510,7 @@ impl<H: Host> Client<H> {
         }
     }
 
-    async fn list(&self, store: Store, prefix: &str) -> Result<Vec<String>, Error<H::Value>> {
+    pub(super) async fn list(&self, store: Store, prefix: &str) -> Result<Vec<String>, Error<H::Value>> {
         match self.journal(store, JournalCall::List(prefix)).await? {
             JournalReply::Keys(keys) => Ok(keys),
             _ => Err(Error::journal(None)),
