@@ -13,6 +13,7 @@ mod reading;
 mod rendering;
 mod request;
 mod tasks;
+mod watches;
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -22,9 +23,9 @@ pub use self::charging::ChargeOptions;
 use self::history::History;
 pub use self::operations::Operation;
 pub use self::polling::PollOptions;
-use self::polling::Watches;
 #[cfg(all(target_arch = "wasm32", feature = "serde"))]
 pub(crate) use self::request::NO_JOURNAL;
+use self::watches::Watches;
 use crate::api::{self, Endpoint, Step};
 use crate::credits::{BudgetPeriod, PriceTable};
 use crate::error::Error;

@@ -2,19 +2,19 @@
 //!
 //! Where the calls of a client may not wake one another, each wait runs a loop of its own.
 
-use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
+use std::cell::RefCell;
 use std::future::Future;
 use std::rc::Rc;
 
 use futures_channel::oneshot;
 
 use super::reading::{Failed, retry_after};
-use super::tasks::{Either, Notify, race};
+use super::tasks::{Either, race};
+use super::watches::{Begun, News, Poll, Seen, State, Waiter, Waiting, Watch, Watches};
 use super::{Client, Outcome};
-use crate::api::{Endpoint, Goal, Status, Step, job_id};
+use crate::api::{Endpoint, Goal, Status, job_id};
 use crate::error::{Error, ErrorKind};
-use crate::host::{Answer, Env, Event, Host, OnUpdate, Reply, Update};
+use crate::host::{Answer, Event, Host, OnUpdate, Reply, Update};
 use crate::job::JobFacts;
 use crate::poll::{self, Ending, FLOOR, HIDDEN, LONGEST, Memory, Wish};
 use crate::retry;
@@ -42,218 +42,6 @@ pub struct PollOptions {
     pub max_interval: Option<f64>,
     /// Whether the caller listens for changes, and so wants them soon.
     pub attentive: bool,
-}
-
-/// The jobs that are polled together: those of a client where its calls may wake one another, else those of one call.
-pub(super) struct Watches<V> {
-    jobs: RefCell<Vec<Rc<Watch<V>>>>,
-    /// The jobs whose poll is due, in their turn.
-    queue: RefCell<VecDeque<Rc<Watch<V>>>>,
-    /// How many polls are in flight, and how many may be.
-    polling: Cell<usize>,
-    limit: usize,
-    /// When the loop goes on by itself, on the monotonic clock.
-    until: Cell<f64>,
-    /// Wakes the loop.
-    changed: Notify,
-}
-
-impl<V> Watches<V> {
-    pub fn new<H: Host>(host: &H) -> Rc<Self> {
-        Rc::new(Self {
-            jobs: RefCell::default(),
-            queue: RefCell::default(),
-            polling: Cell::new(0),
-            limit: host.polls_at_once(),
-            until: Cell::new(f64::INFINITY),
-            changed: Notify::default(),
-        })
-    }
-
-    fn find(&self, id: &str) -> Option<Rc<Watch<V>>> {
-        self.jobs.borrow().iter().find(|watch| watch.id == id).map(Rc::clone)
-    }
-
-    /// Sees that the loop goes on at this time.
-    fn wake_at(&self, at: f64) {
-        if at < self.until.get() {
-            self.until.set(at);
-            self.changed.notify();
-        }
-    }
-}
-
-/// A job that is waited for.
-struct Watch<V> {
-    id: String,
-    state: RefCell<State<V>>,
-}
-
-struct State<V> {
-    /// As last seen, or as it was given.
-    job: Option<V>,
-    facts: Option<JobFacts>,
-    memory: Memory,
-    kind: Option<u64>,
-    /// When the next poll is due, and when the last one was requested, on the monotonic clock.
-    due: f64,
-    polled_at: f64,
-    poll: Poll,
-    /// The last step that this client charged for.
-    step: Option<Step>,
-    /// The progress that listeners were given; it never falls.
-    shown: Option<f64>,
-    /// When they last got an update, on the monotonic clock.
-    updated_at: f64,
-    waiters: Vec<Waiter<V>>,
-}
-
-/// The poll of a job.
-enum Poll {
-    Idle,
-    Queued,
-    /// Dropping the sender aborts it.
-    InFlight(#[expect(dead_code, reason = "dropping it aborts the poll")] oneshot::Sender<()>),
-}
-
-/// A poll that brought a job: what is known of it now, who listens, and what it is to each of them.
-struct Seen<V> {
-    job: V,
-    news: News,
-    changed: bool,
-    listeners: Vec<(Rc<OnUpdate<V>>, Ending)>,
-}
-
-/// What is known of a job, besides the job.
-#[derive(Clone, Copy)]
-struct News {
-    step: Option<Step>,
-    progress: Option<f64>,
-    remaining_ms: Option<f64>,
-    next_poll_ms: f64,
-}
-
-impl News {
-    /// As a listener gets it whose wait goes on or ends.
-    fn update<V>(self, job: &V, ending: Ending) -> Update<'_, V> {
-        let Self { step, progress, remaining_ms, next_poll_ms } = self;
-        match ending {
-            Ending::None | Ending::Uncharged => {
-                Update { job, step, progress, remaining_ms, next_poll_ms: Some(next_poll_ms) }
-            }
-            Ending::Reached => Update { job, step, progress: Some(1.0), remaining_ms: None, next_poll_ms: None },
-            _ => Update { job, step, progress, remaining_ms: None, next_poll_ms: None },
-        }
-    }
-}
-
-/// A call that waits for a job.
-struct Waiter<V> {
-    number: u64,
-    wish: Wish,
-    sender: oneshot::Sender<Outcome<V>>,
-    on_update: Option<Rc<OnUpdate<V>>>,
-}
-
-impl<V: Clone> State<V> {
-    fn plan(&mut self, now: f64, first: bool) {
-        let Some(facts) = &self.facts else { return };
-        let wait = poll::next(facts, &self.memory, now).in_ms;
-        if self.memory.incomplete > 0 && !self.memory.charged {
-            // A job that is done, and has no known charge for more, is polled ever less often, whatever interval is asked for.
-            let hurried = self.waiters.iter().any(|waiter| waiter.wish.max_interval < wait);
-            self.due = now + if hurried { wait.min(poll::while_incomplete(&self.memory)) } else { wait };
-            return;
-        }
-        self.due = now + self.waiters.iter().fold(wait, |wait, waiter| wait.min(waiter.wish.longest(first)));
-    }
-
-    /// When the next poll is due in these surroundings: nobody sees a hidden page, so once a minute is enough, and without
-    /// a network polls are likely to be in vain. The first poll is not put off.
-    fn due_in(&self, env: Env) -> f64 {
-        let longest = match env {
-            _ if self.facts.is_none() && self.memory.failures == 0 => 0.0,
-            Env { visible: false, .. } => HIDDEN,
-            Env { online: false, .. } => poll::CAP,
-            _ => 0.0,
-        };
-        self.due.max(self.polled_at + longest)
-    }
-
-    /// What is known of the job now. No poll is before `quiet_until`.
-    fn news(&mut self, now: f64, env: Env, quiet_until: f64) -> News {
-        let (mut progress, mut remaining_ms) = (None, None);
-        if let Some(facts) = &self.facts {
-            progress = poll::progress(facts, &self.memory, now);
-            remaining_ms = Some(poll::next(facts, &self.memory, now).remaining_ms).filter(|ms| *ms > 0.0);
-        }
-        // What is shown never goes back, and nothing is less than anything.
-        if progress > self.shown {
-            self.shown = progress;
-        }
-        let next = if matches!(self.poll, Poll::Idle) { self.due_in(env).max(quiet_until) } else { now };
-        News { step: self.step, progress: self.shown, remaining_ms, next_poll_ms: (next - now).max(0.0) }
-    }
-
-    fn is_listened_to(&self) -> bool {
-        self.waiters.iter().any(|waiter| waiter.on_update.is_some())
-    }
-
-    /// Ends the waits for which there is an outcome.
-    fn end(&mut self, outcome: impl Fn(&Waiter<V>) -> Option<Outcome<V>>) {
-        let mut at = 0;
-        while let Some(waiter) = self.waiters.get(at) {
-            match outcome(waiter) {
-                Some(outcome) => {
-                    let _ = self.waiters.swap_remove(at).sender.send(outcome);
-                }
-                None => at += 1,
-            }
-        }
-    }
-
-    /// Ends the waits whose time is over; when the next one's is.
-    fn expire(&mut self, id: &str, now: f64) -> f64 {
-        let job = self.job.clone();
-        self.end(|waiter| {
-            let message = "The job was still running when the time to wait was over.";
-            let error = || Error::new(ErrorKind::PollTimeout, message).with_job_id(Some(id)).with_job(job.clone());
-            (waiter.wish.deadline <= now).then(|| Err(error()))
-        });
-        self.waiters.iter().fold(f64::INFINITY, |next, waiter| next.min(waiter.wish.deadline))
-    }
-}
-
-/// A wait; dropping it ends the wait, and the polls of the job where nobody else waits.
-struct Waiting<V> {
-    watches: Rc<Watches<V>>,
-    watch: Rc<Watch<V>>,
-    number: u64,
-}
-
-impl<V> Drop for Waiting<V> {
-    fn drop(&mut self) {
-        let mut state = self.watch.state.borrow_mut();
-        state.waiters.retain(|waiter| waiter.number != self.number);
-        let unwatched = state.waiters.is_empty();
-        drop(state);
-        if unwatched {
-            let mut jobs = self.watches.jobs.borrow_mut();
-            if let Some(at) = jobs.iter().position(|other| Rc::ptr_eq(other, &self.watch)) {
-                jobs.swap_remove(at);
-                let last = jobs.is_empty();
-                drop(jobs);
-                let poll = std::mem::replace(&mut self.watch.state.borrow_mut().poll, Poll::Idle);
-                if matches!(poll, Poll::InFlight(_)) {
-                    self.watches.polling.set(self.watches.polling.get() - 1);
-                }
-                // A place in flight is free, or the loop ends.
-                if last || matches!(poll, Poll::InFlight(_)) {
-                    self.watches.changed.notify();
-                }
-            }
-        }
-    }
 }
 
 impl<H: Host> Client<H> {
@@ -737,14 +525,4 @@ impl<H: Host> Client<H> {
             self.polled(&self.0.watches, &watch, self.host().now(), Ok(Reply::Answer(answer)));
         }
     }
-}
-
-/// A wait that was begun.
-enum Begun<V> {
-    /// It is over already.
-    Ended(Outcome<V>),
-    /// The client's loop polls for it.
-    Shared(oneshot::Receiver<Outcome<V>>, Waiting<V>),
-    /// It polls for itself.
-    Alone(oneshot::Receiver<Outcome<V>>, Waiting<V>),
 }
