@@ -2,10 +2,12 @@
 // that plays, and the server's in Node.
 
 import assert from "node:assert/strict";
-import { execFile } from "node:child_process";
+import { execFile, spawn } from "node:child_process";
+import { once } from "node:events";
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { after, before, beforeEach, test } from "node:test";
+import { setTimeout } from "node:timers/promises";
 import { promisify } from "node:util";
 import { chromium } from "playwright-core";
 import * as vite from "vite";
@@ -23,7 +25,7 @@ before(async () => {
   home = await settleIn("vite");
   const root = join(home.directory, "page");
   await mkdir(root);
-  await writeFile(join(root, "index.html"), '<!doctype html><link rel="icon" href="data:,"><iframe></iframe><output></output><video></video><script type="module" src="main.js"></script>');
+  await writeFile(join(root, "index.html"), '<!doctype html><link rel="icon" href="data:,"><iframe></iframe><progress></progress><video></video><script type="module" src="main.js"></script>');
   await writeFile(join(root, "main.js"), under("In a page"));
   await vite.build({ root, logLevel: "error" });
   sandbox = await startSandbox("--speed", "20", "--www", join(root, "dist"));
@@ -49,7 +51,7 @@ test("the_example_of_a_page_ends_with_a_video_that_plays", async () => {
     const video = page.locator("video[src]");
     await video.waitFor({ state: "attached" });
     assert.match(await page.locator("iframe").getAttribute("src"), /^http/);
-    assert.equal(await page.locator("output").evaluate(({ value }) => value), "done");
+    assert.equal(await page.locator("progress").evaluate(({ value }) => value), 1);
     await video.evaluate((element) => new Promise((resolve, reject) => {
       if (element.readyState >= 2) resolve();
       element.addEventListener("loadeddata", resolve);
@@ -62,7 +64,7 @@ test("the_example_of_a_page_ends_with_a_video_that_plays", async () => {
   }
 });
 
-test("the_example_of_a_server_submits_a_job_and_polls_it_to_the_video", async () => {
+test("the_example_of_a_server_killed_while_it_waits_takes_up_its_job_when_it_is_run_again", async () => {
   const [{ template_id }] = await sandbox.templates();
   const given = `
     const env = { CREATIFY_ID: "sandbox", CREATIFY_KEY: "sandbox" };
@@ -75,6 +77,14 @@ test("the_example_of_a_server_submits_a_job_and_polls_it_to_the_video", async ()
   assert.notEqual(local, example);
   const told = local.replace(/(const \{ video_output \} = .*)/, "$1\n  console.log(video_output);");
   await writeFile(join(home.directory, "server.mjs"), given + told);
+
+  const first = spawn(process.execPath, ["server.mjs"], { cwd: home.directory, stdio: "ignore" });
+  const exit = once(first, "exit");
+  // It has the answer to its charge, and polls.
+  while (!(await sandbox.requests()).some(({ call }) => call === "get")) await setTimeout(5);
+  first.kill("SIGKILL");
+  assert.deepEqual(await exit, [null, "SIGKILL"]);
+
   const { stdout } = await promisify(execFile)(process.execPath, ["server.mjs"], { cwd: home.directory });
   assert.match(stdout, /^http\S+\n$/);
   assert.deepEqual(await steps(), ["submit"]);

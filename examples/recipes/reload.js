@@ -1,0 +1,12 @@
+// After a reload, a crash or in another tab: every job that was paid for and not seen to end is taken up again.
+
+import { TemplateJobs } from "custom-template-jobs";
+
+const jobs = new TemplateJobs({ relay: "/relay" });
+
+export async function takeUp(show, report) {
+  for (const open of await jobs.pending()) {
+    const result = jobs.resume(open).wait();
+    result.then((job) => show(open.metadata, job), (error) => report(open.metadata, error));
+  }
+}

@@ -1,0 +1,25 @@
+// A Cloudflare Worker that submits videos and is told by a webhook when they are done. The Durable Object keeps the journal,
+// so an order that is posted twice is paid for once.
+
+import { DurableObject } from "cloudflare:workers";
+import { TemplateJobs, defineTemplate, text } from "custom-template-jobs";
+import { durableObjectJournal } from "custom-template-jobs/durable-object";
+
+export class Videos extends DurableObject {
+  greeting = defineTemplate(this.env.TEMPLATE, { title: text }, { seconds: 15 });
+  jobs = new TemplateJobs({ baseUrl: this.env.CREATIFY_URL, apiId: this.env.CREATIFY_ID, apiKey: this.env.CREATIFY_KEY, journal: durableObjectJournal(this.ctx.storage) });
+
+  async fetch(request) {
+    const { origin, pathname } = new URL(request.url);
+    if (pathname === "/hook") {
+      const { job, operation } = await this.jobs.handleWebhook(request);
+      await this.ctx.storage.put(`video:${operation?.operation}`, job.video_output ?? job.failed_reason);
+      return new Response();
+    }
+    const { order, title } = await request.json();
+    const webhook_url = `${origin}/hook?operation={operation}`;
+    return Response.json(await this.jobs.submit(this.greeting({ title }, { webhook_url }), { operation: order }));
+  }
+}
+
+export default { fetch: (request, env) => env.VIDEOS.get(env.VIDEOS.idFromName("all")).fetch(request) };

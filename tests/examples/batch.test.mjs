@@ -1,0 +1,113 @@
+// Decides whether the batch of the recipes keeps its promise: 50 videos, killed four times at random, none paid for twice.
+
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { readFile, rm, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { after, before, beforeEach, test } from "node:test";
+import { setTimeout } from "node:timers/promises";
+import { pathToFileURL } from "node:url";
+import { random } from "../node/random.mjs";
+import { settleIn, startSandbox } from "./harness.mjs";
+
+const VIDEOS = 50;
+const KILLS = 4;
+const SEED = Number(process.env.BATCH_SEED ?? 13);
+
+let home;
+let sandbox;
+let env;
+
+before(async () => {
+  [home, sandbox] = await Promise.all([settleIn("recipes"), startSandbox("--speed", "40", "--credits", "100000")]);
+  const [{ template_id }] = (await sandbox.templates()).filter(({ behaviour, duration_seconds }) => behaviour === "done" && duration_seconds <= 30);
+  env = { ...process.env, CREATIFY_URL: sandbox.url, CREATIFY_ID: "sandbox", CREATIFY_KEY: "sandbox", TEMPLATE: template_id };
+  const rows = Array.from({ length: VIDEOS }, (_, row) => `${row},Guest ${row}`);
+  await writeFile(join(home.directory, "rows.csv"), ["id,name", ...rows].join("\n"));
+});
+after(async () => {
+  await sandbox?.stop();
+  await home?.leave();
+});
+beforeEach(async () => {
+  await sandbox.reset();
+  await rm(join(home.directory, "jobs"), { recursive: true, force: true });
+});
+
+/** Runs the batch, or kills it after so many milliseconds: the rows with a video, and those with an error. */
+async function run(script, killAfter) {
+  const child = spawn(process.execPath, [script], { cwd: home.directory, env, stdio: ["ignore", "pipe", "pipe"] });
+  const output = { stdout: "", stderr: "" };
+  for (const name of Object.keys(output)) child[name].on("data", (data) => (output[name] += data));
+  const ended = once(child, "exit");
+  if (killAfter) {
+    await Promise.race([ended, setTimeout(killAfter)]);
+    child.kill("SIGKILL");
+  }
+  await ended;
+  const rows = (text) => text.trim().split("\n").filter(Boolean).map((line) => line.split(" "));
+  return { videos: rows(output.stdout), errors: rows(output.stderr) };
+}
+
+/** How often each row was paid for. */
+async function paid() {
+  const jobs = await (await fetch(`${sandbox.url}/__sandbox/jobs`)).json();
+  const titles = new Map(jobs.map(({ id, variables }) => [id, variables.title.properties.content]));
+  const count = {};
+  for (const { job_id } of (await sandbox.ledger()).charges) count[titles.get(job_id)] = (count[titles.get(job_id)] ?? 0) + 1;
+  return { count, jobs };
+}
+
+const most = (count) => Math.max(...Object.values(count));
+
+/** Kills the batch at random moments, each time with new work in flight. */
+async function killed(script, draw) {
+  for (let kill = 0; kill < KILLS; kill += 1) {
+    await run(script, 900 + draw(2_500));
+    assert.ok(most((await paid()).count) <= 1, `seed ${SEED}`);
+  }
+}
+
+test(`${VIDEOS}_videos_killed_${KILLS}_times_are_paid_for_once_each_and_what_is_unknown_is_closed_by_its_owner`, async () => {
+  await killed("batch.js", random(SEED));
+  const rest = await run("batch.js");
+  for (const error of rest.errors) assert.deepEqual(error.slice(1), ["ChargeUnknownError", "maybe", "settle_or_discard"]);
+  assert.equal(rest.videos.length + rest.errors.length, VIDEOS);
+
+  const { TemplateJobs } = await import(pathToFileURL(join(home.directory, "node_modules/custom-template-jobs/node.js")));
+  const { fileJournal } = await import(pathToFileURL(join(home.directory, "node_modules/custom-template-jobs/file-journal.js")));
+  const jobs = new TemplateJobs({ ...sandbox.options, journal: fileJournal(join(home.directory, "jobs")) });
+  const unknown = (await jobs.pending()).filter(({ state }) => state === "unknown");
+  assert.deepEqual(unknown.map(({ metadata }) => metadata.row).sort(), rest.errors.map(([row]) => row).sort());
+  // What the owner sees in the account's pages.
+  const { count, jobs: made } = await paid();
+  for (const { operation, metadata } of unknown) {
+    const title = `Hi Guest ${metadata.row}`;
+    const job = made.find(({ variables }) => variables.title.properties.content === title);
+    if (job) assert.equal((await jobs.settle(operation, { jobId: job.id })).state, "bound");
+    else await jobs.discard(operation);
+    assert.equal(count[title] ?? 0, job ? 1 : 0);
+  }
+  jobs.close();
+  const last = await run("batch.js");
+  assert.deepEqual(last.errors, []);
+  assert.equal(last.videos.length, VIDEOS);
+  assert.deepEqual([most((await paid()).count), Object.keys((await paid()).count).length], [1, VIDEOS]);
+});
+
+test("where_a_list_of_jobs_tells_of_them_what_was_charged_ends_by_itself", async () => {
+  const source = await readFile(join(home.directory, "batch.js"), "utf8");
+  const listed = source
+    .replace("new TemplateJobs({", "new TemplateJobs({ listJobs: async () => (await fetch(`${baseUrl}/__sandbox/jobs`)).json(),")
+    .replace("greeting({ title: `Hi ${name}` })", "greeting({ title: `Hi ${name}` }, { webhook_url: 'http://127.0.0.1:9/?operation={operation}' })")
+    .replace("await pMap", "for (const { operation } of await jobs.pending()) await jobs.resume(operation).catch(() => {});\n\nawait pMap");
+  await writeFile(join(home.directory, "listed.js"), listed);
+  await killed("listed.js", random(SEED + 1));
+  const rest = await run("listed.js");
+  const { count } = await paid();
+  assert.equal(most(count), 1);
+  // Only what was never sent is unknown: no job of it is in the list.
+  for (const [row, name] of rest.errors) assert.deepEqual([name, count[`Hi Guest ${row}`]], ["ChargeUnknownError", undefined]);
+  assert.equal(rest.videos.length + rest.errors.length, VIDEOS);
+});
