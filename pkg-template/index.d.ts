@@ -649,11 +649,11 @@ export interface WebhookEvent {
 }
 
 /**
- * Reads a webhook. `body` is its text, its bytes, or what `JSON.parse` made of it; `url` is where it was sent, whole or from the
+ * Reads a webhook; `jobs.handleWebhook(request)` does that, settles the operation and fetches the job. `body` is its text, its bytes, or what `JSON.parse` made of it; `url` is where it was sent, whole or from the
  * path on. `webhookUrl` is the `webhook_url` of the request, with `{operation}` in it: the operation is read from that place.
  * Throws `InvalidRequestError` where the body is no webhook. A `url` that cannot be read brings no `operation`.
  */
-export function parseWebhook(body: unknown, url?: string | URL, options?: { webhookUrl?: string }): WebhookEvent;
+export function parseWebhook<Body>(body: Body extends Request ? never : Body, url?: string | URL, options?: { webhookUrl?: string }): WebhookEvent;
 
 /** What `init` takes: a place, an answer, bytes, a module, or a promise of one. */
 export type WasmSource = string | URL | Request | Response | ArrayBuffer | ArrayBufferView | (WebAssembly.Module & object);

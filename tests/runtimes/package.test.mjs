@@ -27,6 +27,15 @@ test("publint_finds_nothing", async () => {
 test("every_way_to_import_it_finds_its_types", () =>
   passes("@arethetypeswrong/cli/dist/index.js", [process.env.TARBALL, "--profile", "esm-only", "--no-color"]));
 
+test("typedoc_documents_every_entry_without_a_warning", async () => {
+  const files = ["index.d.ts", "file-journal.d.ts", "durable-object.d.ts"];
+  const sources = await Promise.all(files.map(async (file) => [file, await readFile(join(packageDirectory, file))]));
+  const compilerOptions = { target: "es2022", module: "nodenext", moduleResolution: "nodenext", lib: ["es2022", "dom"], types: [], strict: true, noEmit: true };
+  const directory = await scene("typedoc", { ...Object.fromEntries(sources), "tsconfig.json": JSON.stringify({ compilerOptions, files }) });
+  const entries = files.flatMap((file) => ["--entryPoints", file]);
+  await passes("typedoc/bin/typedoc", [...entries, "--name", "custom-template-jobs", "--out", "site", "--disableSources", "--treatWarningsAsErrors"], directory);
+});
+
 const compilers = { 5: "typescript", 7: "typescript-7" };
 // What a page, a server and a worker have for types of `fetch` and its like.
 const platforms = {

@@ -225,6 +225,10 @@ export async function calls(signal: AbortSignal): Promise<void> {
   own.pending();
 
   const { status, output } = parseWebhook("{}", new URL("https://a.test/hook"));
+  parseWebhook(JSON.parse("{}") as unknown);
+  parseWebhook(new Uint8Array());
+  // @ts-expect-error A request is read by handleWebhook.
+  parseWebhook(new Request("https://a.test/hook"));
   holds<Same<typeof status, Status>>();
   holds<Same<typeof output, string | undefined>>();
 }
