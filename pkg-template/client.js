@@ -4,7 +4,7 @@ import { Call, Connection, LONGEST, calls, checkSignal, dead, markSent, mayBeSen
 import { checked, ofCharge, problem } from "./errors.js";
 import { init, loaded } from "./loading.js";
 import { checkOperation, newOperation } from "./operation.js";
-import { CHARGE, POLLING, QUESTION, READ, SETTLING, WAITING, copyOptions, readOptions, snapshotRequest } from "./options.js";
+import { CHARGE, POLLING, QUESTION, READ, SETTLING, WAITING, checkPreviewWait, copyOptions, readOptions, snapshotRequest } from "./options.js";
 import { inBrowser } from "./platform.js";
 import { snapshot } from "./snapshot.js";
 import { Updates } from "./updates.js";
@@ -229,7 +229,11 @@ export class TemplateJobs {
     const begun = performance.now();
     let charge = { about: { operation: newOperation() } };
     const promise = new Promise((resolve) => {
-      const read = this.#refusing(charge.about, () => this.#options(options, [...CHARGE, ...POLLING]));
+      const read = this.#refusing(charge.about, () => {
+        const read = this.#options(options, [...CHARGE, ...POLLING]);
+        this.#checked(checkPreviewWait, read);
+        return read;
+      });
       const { timeout } = read;
       charge = this.#charge("previewAsync", request, pick(read, CHARGE));
       const wait = () => {

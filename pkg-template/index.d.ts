@@ -248,7 +248,7 @@ export interface TemplateJobsOptions {
   dangerouslyAllowBrowser?: boolean;
   /** Sent with each request, for a relay's own login. Default: none. A call rejects with `InvalidRequestError` where they cannot be made or sent. */
   headers?: HeadersSource | (() => HeadersSource | Promise<HeadersSource>);
-  /** Whether a charge carries `Idempotency-Key: <operation>`. Default: true with `relay` or a relative `baseUrl`, else false. */
+  /** Advanced. Whether a charge carries `Idempotency-Key: <operation>`. Default: true with `relay` or a relative `baseUrl`, else false. */
   idempotencyHeader?: boolean;
   /**
    * Milliseconds for one request; then `ConnectionError`, or `ChargeUnknownError` where it may have been charged. Also the time
@@ -325,7 +325,7 @@ export interface PollOptions {
    * What it throws is reported, and the wait goes on. Default: none.
    */
   onUpdate?: (job: Job, update: Update) => void;
-  /** How long such jobs take, in milliseconds. Default: what was learned of the template, step and model, by any client of the journal in the last 30 days. */
+  /** Advanced. How long such jobs take, in milliseconds. Default: what was learned of the template, step and model, by any client of the journal in the last 30 days. */
   expectedMs?: number;
   /** The longest time between two polls, in milliseconds. Default: 15000 where somebody listens for updates, else 30000. */
   maxInterval?: number;
@@ -373,11 +373,11 @@ export class TemplateJobs {
 
   /** `POST /api/custom_template_jobs/`: straight to the video. Resolves with the job pending; `submit(request).wait()` resolves with the video. */
   submit(request: JobRequest, options?: ChargeOptions): JobPromise<RenderedJob>;
-  /** A preview, waited for: `previewAsync`, then `poll`, with the errors of both. `timeout` is for both. */
+  /** A preview, waited for: `previewAsync(request).wait()` in one call, with the errors of both. `timeout` is for both; `until` can only be `preview`. */
   preview(request: JobRequest, options?: ChargeOptions & PollOptions): Promise<PreviewedJob> & { readonly operation: string };
   /** `POST /api/custom_template_jobs/preview_async/`. Resolves with the job pending; `previewAsync(request).wait()` resolves with the preview. */
   previewAsync(request: JobRequest, options?: ChargeOptions): JobPromise<PreviewedJob>;
-  /** `POST /api/custom_template_jobs/preview/`: one request that blocks until the preview is there. `preview` is sturdier. */
+  /** Advanced. `POST /api/custom_template_jobs/preview/`: one request that blocks until the preview is there. `preview` is sturdier. */
   previewSync(request: JobRequest, options?: ChargeOptions): Promise<Job> & { readonly operation: string };
   /** `POST /api/custom_template_jobs/{id}/render/`, for a job whose preview is ready. One that is rendered, or that this journal is rendering, is returned and not charged. One that is still on its way and shows its preview already is waited for first, at most `previewTimeout`. One operation is one charge, also where the render failed: the failed job is returned, and `poll` rejects with `JobFailedError`. To pay for another render, pass a new `operation`; a job that has a video is rendered again only where the request gives other values than the job has. */
   render(job: string | Job, changes?: Partial<JobRequest>, options?: ChargeOptions): JobPromise<RenderedJob>;

@@ -133,6 +133,15 @@ export function readOptions(options, names, argument = "options", within = "") {
   return read;
 }
 
+/** Checks how a preview is waited for, before it is paid for. Throws as `readOptions` does. */
+export function checkPreviewWait(read) {
+  if (read.until !== undefined && read.until !== "preview") refuse("until", "must be preview");
+  for (const name of ["expectedMs", "maxInterval"]) {
+    const [fits, advice] = ms;
+    if (name in read && !fits(read[name])) refuse(name, advice);
+  }
+}
+
 /** The JSON text of a request without `seconds`, and those. Throws as `readOptions` does. */
 export function snapshotRequest(request) {
   let seconds;

@@ -225,3 +225,14 @@ test("resume of an entry of a newer version says so", async () => {
   assert.deepEqual([error.name, error.field], ["InvalidRequestError", "operation"]);
   assert.match(error.message, /newer version/);
 });
+
+test("a preview that would be waited for wrongly is refused before it is paid for", async () => {
+  const { jobs, sent } = quick();
+  for (const [field, value] of [["until", "video"], ["until", null], ["expectedMs", -1], ["expectedMs", 5n], ["maxInterval", 0], ["maxInterval", "1 s"], ["timeout", NaN], ["onUpdate", 5]]) {
+    const promise = jobs.preview(REQUEST, { [field]: value });
+    const error = await rejection(promise);
+    assert.deepEqual([error.name, error.field, error.charged, error.operation], ["InvalidRequestError", field, "no", promise.operation]);
+  }
+  assert.equal(sent.length, 0);
+  assert.equal((await settles(jobs.preview(REQUEST, { ...soon, until: "preview" }), 10_000)).preview, done.preview);
+});
