@@ -42,7 +42,7 @@ fn sandbox() -> Options {
         base_url: option_env!("SANDBOX_URL").unwrap_or("http://127.0.0.1:8787").into(),
         api_id: Some("sandbox".into()),
         api_key: Some("sandbox".into()),
-        // Node's is in memory, which is for whoever asks for it.
+        // The default journal of Node is memory, which has to be chosen for an operation of one's own.
         journal: if global("indexedDB").is_undefined() { Journal::Memory } else { Journal::Default },
         ..Options::default()
     }

@@ -1,5 +1,5 @@
-// A Cloudflare Worker that submits videos and is told by a webhook when they are done. The Durable Object keeps the journal,
-// so an order that is posted twice is paid for once.
+// A Cloudflare Worker that submits videos and stores each one when its webhook comes. The Durable Object keeps the journal, so
+// an order that is posted twice is paid for once.
 
 import { DurableObject } from "cloudflare:workers";
 import { TemplateJobs, defineTemplate, text } from "custom-template-jobs";
@@ -13,7 +13,7 @@ export class Videos extends DurableObject {
     const { origin, pathname } = new URL(request.url);
     if (pathname === "/hook") {
       const { job, operation } = await this.jobs.handleWebhook(request);
-      await this.ctx.storage.put(`video:${operation?.operation}`, job.video_output ?? job.failed_reason);
+      if (operation && job.video_output) await this.ctx.storage.put(`video:${operation.operation}`, job.video_output);
       return new Response();
     }
     const { order, title } = await request.json();

@@ -3,7 +3,7 @@
 
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
-import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { cp, mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { after, before, beforeEach, test } from "node:test";
 import { pathToFileURL } from "node:url";
@@ -16,7 +16,26 @@ import { CHROMIUM } from "../chromium.mjs";
 import { PATIENCE, settleIn, startSandbox } from "./harness.mjs";
 
 /** The most lines that a recipe takes, without imports, comments and blank lines. */
-const LINES = { "approve.js": 12, "batch.js": 20, "cancel.js": 12, "errors.js": 6, "form.js": 12, "react.jsx": 17, "reload.js": 8, "tenants.js": 4, "tracing.js": 12, "unit.test.js": 12, "worker.js": 20 };
+const LINES = {
+  "approve.js": 12, "batch.js": 20, "cancel.js": 12, "errors.js": 6, "form.js": 12, "react.jsx": 17, "reload.js": 8, "tenants.js": 4,
+  "tracing.js": 12, "unit.test.js": 12, "worker.js": 20,
+};
+
+const USUAL = "<iframe></iframe><button>Go</button><output></output><video></video>";
+
+/** What the body of each page has. */
+const PAGES = {
+  form: `
+    <form>
+      <input name="headline" value="Slow Sundays"><input name="offer" value="Second cup free">
+      <input name="product_image" value="https://example.com/coffee.jpg"><button>Make</button>
+    </form>
+    <progress></progress><video></video>`,
+  approve: USUAL,
+  cancel: USUAL,
+  reload: USUAL,
+  react: "<main></main>",
+};
 
 let home;
 let sandbox;
@@ -29,23 +48,14 @@ const running = (args) => {
 
 before(async () => {
   home = await settleIn("recipes");
-  // Each page is a folder of its own: `main.js` imports the recipe, and says what happens where there is no person.
-  const pages = {
-    form: 'import "../form.js";',
-    approve: 'import { approve } from "../approve.js"; import { image } from "custom-template-jobs";\nconst [iframe, button, video] = ["iframe", "button", "video"].map((name) => document.querySelector(name));\napprove({ headline: "Slow Sundays", offer: "Second cup free", product_image: "https://example.com/a.jpg" }, iframe, button, video);',
-    cancel: 'import { cancellable } from "../cancel.js"; import { request } from "../request.js";\nconst button = document.querySelector("button");\nsetTimeout(() => button.click(), 500);\nconst { resume } = await cancellable(request, button);\ndocument.querySelector("output").value = "cancelled";\ndocument.querySelector("video").src = (await resume()).video_output;',
-    reload: 'import { takeUp } from "../reload.js"; import { TemplateJobs } from "custom-template-jobs"; import { request } from "../request.js";\nconst output = document.querySelector("output");\nif (location.hash) takeUp((metadata, job) => (output.value = `${metadata.form} ${job.status}`), console.error);\nelse { await new TemplateJobs({ relay: "/relay" }).submit(request, { metadata: { form: "spring" } }); output.value = "submitted"; }',
-    react: 'import { createElement, useState } from "react"; import { createRoot } from "react-dom/client"; import { useVideo } from "../react.jsx"; import { TemplateJobs } from "custom-template-jobs"; import { request } from "../request.js";\nconst jobs = new TemplateJobs({ relay: "/relay" });\nfunction Page() {\n  const [operation, setOperation] = useState();\n  const { progress, video, error } = useVideo(jobs, operation);\n  return [createElement("button", { key: 1, onClick: () => { const charge = jobs.submit(request); charge.catch(() => {}); setOperation(charge.operation); } }, "Make"), createElement("output", { key: 2 }, String(error ?? progress)), video && createElement("video", { key: 3, src: video })];\n}\ncreateRoot(document.querySelector("main")).render(createElement(Page));',
-  };
-  const form = '<form><input name="headline" value="Slow Sundays"><input name="offer" value="Second cup free"><input name="product_image" value="https://example.com/a.jpg"><button>Make</button></form>';
-  const parts = { form: `${form}<progress></progress><video></video>`, react: "<main></main>" };
-  await writeFile(join(home.directory, "request.js"), 'import { image, text } from "custom-template-jobs";\nexport const request = { template_id: "7e3a1c52-0b6d-4f0e-9a41-5d2c8b7f0001", variables: { headline: text("Slow Sundays"), offer: text("Second cup free"), product_image: image("https://example.com/a.jpg") } };');
+  // Each page is a folder of its own, whose `main.js` imports the recipe and plays the person.
+  await cp(new URL("pages/request.js", import.meta.url), join(home.directory, "request.js"));
   const input = {};
-  for (const [name, main] of Object.entries(pages)) {
+  for (const [name, body] of Object.entries(PAGES)) {
     await mkdir(join(home.directory, name));
-    await writeFile(join(home.directory, name, "main.js"), main);
-    const body = parts[name] ?? "<iframe></iframe><button>Go</button><output></output><video></video>";
-    await writeFile((input[name] = join(home.directory, name, "index.html")), `<!doctype html><link rel="icon" href="data:,">${body}<script type="module" src="main.js"></script>`);
+    await cp(new URL(`pages/${name}.js`, import.meta.url), join(home.directory, name, "main.js"));
+    const page = `<!doctype html><link rel="icon" href="data:,">${body}<script type="module" src="main.js"></script>`;
+    await writeFile((input[name] = join(home.directory, name, "index.html")), page);
   }
   await vite.build({ root: home.directory, logLevel: "error", build: { rollupOptions: { input } } });
   sandbox = await startSandbox("--speed", "20", "--www", join(home.directory, "dist"));
@@ -139,7 +149,7 @@ test("a_hook_of_react_shows_progress_and_the_video", () =>
     assert.deepEqual(await steps(), ["submit"]);
   }));
 
-test("a_worker_charges_an_order_once_and_is_told_by_a_webhook", async () => {
+test("a_worker_charges_an_order_once_and_takes_in_its_webhook", async () => {
   const { outputFiles } = await build({
     absWorkingDir: home.directory, entryPoints: ["worker.js"], bundle: true, write: false, format: "esm", target: "es2022", logLevel: "error",
     conditions: ["workerd", "worker", "browser"], external: ["cloudflare:*", "*.wasm"],
