@@ -13,6 +13,8 @@ import { settleIn, startSandbox } from "./harness.mjs";
 
 const VIDEOS = 50;
 const KILLS = 4;
+/** How long after a charge its answer comes, in milliseconds. */
+const ANSWER_MS = 1_500;
 const SEED = Number(process.env.BATCH_SEED ?? 13);
 
 let home;
@@ -32,19 +34,18 @@ after(async () => {
 });
 beforeEach(async () => {
   await sandbox.reset();
-  // A kill comes between a charge and its answer as often as not.
-  await sandbox.faults([{ on: "submit", kind: "delay", ms: 500 }]);
+  await sandbox.faults([{ on: "submit", kind: "delay", ms: ANSWER_MS }]);
   await rm(join(home.directory, "jobs"), { recursive: true, force: true });
 });
 
-/** Runs the batch, or kills it after so many milliseconds: the rows with a video, and those with an error. */
-async function run(script, killAfter) {
+/** Runs the batch to its end, or to the moment that `until` waits for, when it is killed: the rows with a video, and those with an error. */
+async function run(script, until) {
   const child = spawn(process.execPath, [script], { cwd: home.directory, env, stdio: ["ignore", "pipe", "pipe"] });
   const output = { stdout: "", stderr: "" };
   for (const name of Object.keys(output)) child[name].on("data", (data) => (output[name] += data));
   const ended = once(child, "exit");
-  if (killAfter) {
-    await Promise.race([ended, setTimeout(killAfter)]);
+  if (until) {
+    await until(child);
     child.kill("SIGKILL");
   }
   await ended;
@@ -78,15 +79,19 @@ async function open() {
 
 const most = (count) => Math.max(...Object.values(count));
 
-/** Kills the batch at random moments, some of them between a charge and its answer. */
+/** Kills the batch at random moments, each between a charge and its answer. */
 async function killed(script, draw) {
-  let unknown = 0;
+  const charges = async () => (await sandbox.ledger()).charges.length;
   for (let kill = 0; kill < KILLS; kill += 1) {
-    await run(script, 900 + draw(2_500));
+    const enough = (await charges()) + 1 + draw(8);
+    await run(script, async (child) => {
+      while (child.exitCode === null && (await charges()) < enough) await setTimeout(20);
+      await setTimeout(draw(ANSWER_MS - 500));
+    });
     assert.ok(most((await paid()).count) <= 1, `seed ${SEED}`);
-    unknown += (await open()).filter(({ state }) => state === "unknown").length;
+    const unknown = (await open()).filter(({ state }) => state === "unknown");
+    assert.ok(unknown.length > 0, `seed ${SEED}: the answer came before the kill`);
   }
-  assert.ok(unknown > 0, `seed ${SEED}: no kill came between a charge and its answer`);
 }
 
 test(`${VIDEOS}_videos_killed_${KILLS}_times_are_paid_for_once_each_and_what_is_unknown_is_closed_by_its_owner`, async () => {
