@@ -2,6 +2,7 @@
 
 import { Core } from "./custom_template_jobs.js";
 import { TemplateJobsError, problem } from "./errors.js";
+import { fallback } from "./loading.js";
 import { onPanic } from "./panic.js";
 import { redactError } from "./redact.js";
 
@@ -154,6 +155,7 @@ export class Connection {
   }
 
   core() {
+    if (!this.#core && fallback) this.options.onEvent?.({ type: "warning", code: "wasm_fallback", message: fallback });
     return (this.#core ??= new Core(this.options));
   }
 

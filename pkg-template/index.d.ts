@@ -214,6 +214,7 @@ export interface Journal {
  * - `verdict`: how a charge came out: `bound` to `jobId`; `rejected` or `not_sent`, and so not charged; or `unknown`.
  * - `warning`: something deserves attention and changed nothing. `known_job_id`: the answer to a charge names a job that another
  *   operation was charged for. `late_answer`: an operation that was discarded, or settled with another job, was charged after all.
+ *   `wasm_fallback`: the WebAssembly was loaded from scripts, as the file was not served; once per client, with its first call.
  */
 export type ClientEvent =
   | { type: "request"; method: "GET" | "POST"; path: string; operation?: string }
@@ -659,7 +660,8 @@ export function parseWebhook<Body>(body: Body extends Request ? never : Body, ur
 export type WasmSource = string | URL | Request | Response | ArrayBuffer | ArrayBufferView | (WebAssembly.Module & object);
 
 /**
- * Loads the WebAssembly now instead of with the first call, or from another place. Default: the file beside the script.
+ * Loads the WebAssembly now instead of with the first call, or from another place. Default in pages: the file beside the script, or
+ * where that is not served, scripts that carry it; elsewhere it is in the script or deployed with the worker.
  * Once it is loaded, or while it is, a further `init` waits for that and its `source` is not looked at. Rejects with
  * `LoadError`; the next `init` or call tries again.
  */

@@ -1,14 +1,15 @@
-// The entry for tools that do not copy the .wasm: it is in the script, as base64, and decoded on first use.
-import base64 from "./custom_template_jobs_bg.base64.js";
-import { use } from "./loading.js";
+// The entry for one single file: the WebAssembly is in the script.
+import { half as first } from "./custom_template_jobs_bg.base64.1.js";
+import { half as second } from "./custom_template_jobs_bg.base64.2.js";
+import { decode, use } from "./loading.js";
 
-const bytes = () => Uint8Array.from(atob(base64), (character) => character.charCodeAt(0));
+const bytes = () => decode(first, second);
 
 // Cloudflare's workers compile bytes only while they start, if at all; if not, the first call says why.
 let module;
 try {
   if (globalThis.navigator?.userAgent === "Cloudflare-Workers") module = new WebAssembly.Module(bytes());
 } catch {}
-use(async () => module ?? bytes());
+use(() => module ?? bytes());
 
 export * from "./client.js";

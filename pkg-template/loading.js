@@ -3,15 +3,25 @@
 import { initSync } from "./custom_template_jobs.js";
 import { problem } from "./errors.js";
 import { inBrowser } from "./platform.js";
+import { version } from "./version.js";
 
-let source; // where the entry finds the .wasm
-let reader; // how the entry reads a place, if not by fetch
+let entry = {}; // what the entry loads: see `use`
 export let loaded = false;
+export let fallback; // why the copy in a script was loaded, where it was
 let loading;
 
-export function use(found, reads) {
-  source ??= found;
-  reader ??= reads;
+/**
+ * Called by an entry. `source` returns what `init` takes; `read` reads a place in the place of `fetch`; `carried` brings the bytes
+ * from a script, for where `source` fails.
+ */
+export function use(source, { read, carried } = {}) {
+  entry = { source: entry.source ?? source, read: entry.read ?? read, carried: entry.carried ?? carried };
+}
+
+/** The bytes in the scripts that carry them. Two, since webpack warns of a script above 244 KiB. */
+export function decode(...halves) {
+  const text = halves.join("");
+  return globalThis.Buffer?.from?.(text, "base64") ?? Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
 }
 
 export const init = (given) => {
@@ -22,31 +32,74 @@ export const init = (given) => {
 };
 
 async function load(given) {
+  try {
+    await start(given ?? entry.source);
+  } catch (failure) {
+    if (given !== undefined || !entry.carried || failure.remedy) throw loadError(failure);
+    // A bundler or server brought something else, or nothing.
+    await start(entry.carried).catch((second) => {
+      throw loadError(failure, second);
+    });
+    fallback = `The WebAssembly was loaded from a script, which is larger, since the file could not be${reasonOf(failure)}. ${SERVE}`;
+  }
+  loaded = true;
+}
+
+const SERVE = "Serve custom_template_jobs_bg.wasm beside the script, or pass its place to init().";
+
+const reasonOf = ({ place, cause }) => `${place ? ` loaded from ${place}` : " loaded"}: ${cause?.message ?? cause}`;
+
+const loadError = (failure, second) =>
+  problem("LoadError", `The WebAssembly could not be${reasonOf(failure)}.${second ? ` Nor could the script that carries it: ${second.cause?.message ?? second.cause}.` : ""} ${failure.remedy ?? SERVE}`, { cause: failure.cause });
+
+// Starts what is given. Throws `{ cause, place?, remedy? }`.
+async function start(given) {
   let place;
   try {
-    given = await (given ?? source?.());
+    given = await (typeof given === "function" ? given() : given);
     if (given === undefined) throw new Error("no source was given");
     if (typeof given === "string" || "href" in given || "method" in given) {
-      given = await (reader ?? fetch)((place = given));
+      place = given.url ?? given;
+      given = await (entry.read ?? fetch)(given);
     }
     if ("arrayBuffer" in given) {
       place = given.url || place;
-      const type = given.headers.get("content-type");
-      if (!given.ok || /html/.test(type)) throw new Error(`the answer was ${given.status} ${type ?? ""}`);
-      given = await given.arrayBuffer();
+      given = await answered(given);
     }
     const module = given instanceof WebAssembly.Module ? given : await WebAssembly.compile(given);
-    // The glue keeps the first module that it is given, whatever that is.
-    if (!WebAssembly.Module.exports(module).some(({ name }) => name === "core_new")) throw new Error("it is another WebAssembly");
+    check(module);
     initSync({ module });
-    loaded = true;
   } catch (cause) {
-    const words = cause?.message ?? cause;
-    const remedy = !/unsafe-eval|by CSP|disallowed by/.test(words)
-      ? "Serve custom_template_jobs_bg.wasm beside the script, or pass its place to init()."
-      : inBrowser
-        ? "Add 'wasm-unsafe-eval' to script-src in the page's Content-Security-Policy."
-        : "Here no bytes are compiled: import the .wasm as a module, as the entry custom-template-jobs does.";
-    throw problem("LoadError", `The WebAssembly could not be loaded${place ? ` from ${place.url ?? place}` : ""}: ${words}. ${remedy}`, { cause });
+    throw { cause, place, remedy: remedyOf(cause) };
   }
+}
+
+// The module or the bytes of an answer.
+async function answered(response) {
+  const type = response.headers.get("content-type");
+  if (!response.ok || /html/.test(type)) throw new Error(`the answer was ${response.status} ${type ?? ""}`);
+  // Compiles while it arrives; a Response of another realm is refused there.
+  const streams = type === "application/wasm" && WebAssembly.compileStreaming && globalThis.Response && response instanceof Response;
+  return streams ? WebAssembly.compileStreaming(response) : response.arrayBuffer();
+}
+
+// The glue keeps the first module that it is given, whatever that is.
+function check(module) {
+  const names = WebAssembly.Module.exports(module).map(({ name }) => name);
+  const [found] = names.filter((name) => name.startsWith("version_"));
+  if (!names.includes("core_new") || !found) throw new Error("it is another WebAssembly");
+  const other = found.slice(8).replaceAll("_", ".");
+  if (other !== version) throw new Error(`it is that of version ${other}, and the scripts are of ${version}`);
+}
+
+function remedyOf(cause) {
+  if (!globalThis.WebAssembly) {
+    return inBrowser
+      ? "This browser has WebAssembly turned off: turn Lockdown Mode off for this site, or make the calls on a server."
+      : "This runtime has WebAssembly turned off: start it without --jitless.";
+  }
+  if (!/unsafe-eval|by CSP|disallowed by/.test(cause?.message ?? cause)) return;
+  return inBrowser
+    ? "Add 'wasm-unsafe-eval' to script-src in the page's Content-Security-Policy."
+    : "Here no bytes are compiled: import the .wasm as a module, as the entry custom-template-jobs does.";
 }

@@ -1,8 +1,11 @@
-// The entry for Node, Deno and Bun: reads the .wasm from the disk on first use, because none of them fetches files alike.
+// The entry for Node, Deno and Bun. The WebAssembly is in the scripts: bundlers and file tracing leave no script behind.
 import { readFile } from "node:fs/promises";
-import { use } from "./loading.js";
+import { half as first } from "./custom_template_jobs_bg.base64.1.js";
+import { half as second } from "./custom_template_jobs_bg.base64.2.js";
+import { decode, use } from "./loading.js";
 
+// Of these, only Deno's and Bun's `fetch` reads files.
 const read = (place) => (/^file:/.test(place) ? readFile(new URL(place)) : fetch(place));
-use(() => new URL("./custom_template_jobs_bg.wasm", import.meta.url), read);
+use(() => decode(first, second), { read });
 
 export * from "./client.js";

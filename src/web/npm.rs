@@ -38,6 +38,10 @@ pub fn start() {
     }));
 }
 
+/// Its name says which version of the scripts this WebAssembly belongs to; `pack` holds it to the version of the crate.
+#[wasm_bindgen]
+pub fn version_0_1_0() {}
+
 type Work = Pin<Box<dyn Future<Output = Result<JsValue, Error<JsValue>>>>>;
 
 /// A client, as the facade drives it. `call` is the facade's number of the call, by which it is aborted.

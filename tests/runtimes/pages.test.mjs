@@ -1,15 +1,20 @@
 // Decides whether pages of no bundler, and workers of theirs, run the package in a real Chromium under a strict policy.
 
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { cp, readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
 import { after, before, test } from "node:test";
+import { gzipSync } from "node:zlib";
 import { html, policy, serving, startBrowser, strictest, telling } from "./browser.mjs";
-import { project, scene, startStage } from "./harness.mjs";
+import { packageDirectory, project, scene, startStage } from "./harness.mjs";
 import { INLINE, MAIN } from "./seen.mjs";
 
 /** The package as a page beside `node_modules` sees it. */
 const PLACE = "/node_modules/custom-template-jobs";
 const WASM = `${PLACE}/custom_template_jobs_bg.wasm`;
 const ENTRIES = { [MAIN]: `${PLACE}/web.js`, [INLINE]: `${PLACE}/inline.js` };
+const SERVE = /Serve custom_template_jobs_bg\.wasm beside the script, or pass its place to init\(\)/;
 const PAGE = html('<script type="module" src="./main.js"></script>');
 
 let stage;
@@ -82,41 +87,172 @@ for (const [entry, file] of Object.entries(ENTRIES)) {
   });
 }
 
-/** Two calls at once and a third after the server was repaired, each by its outcome. */
-const repaired = () => `
+/** What a page sees that makes two calls at once, and a third one after the server was repaired; and what it requested for them. */
+const loading = () => `
   import * as library from "${ENTRIES[MAIN]}";
-  const jobs = new library.TemplateJobs({ baseUrl: "${stage.url}", apiId: "sandbox", apiKey: "sandbox", dangerouslyAllowBrowser: true });
+  const events = [];
+  const options = { baseUrl: "${stage.url}", apiId: "sandbox", apiKey: "sandbox", dangerouslyAllowBrowser: true };
+  const jobs = new library.TemplateJobs({ ...options, onEvent: (event) => event.type === "warning" && events.push(event) });
   const outcome = (promise) => promise.then(() => "resolved", ({ name, message }) => ({ name, message }));
   globalThis.told = (async () => {
     const first = await Promise.all([outcome(jobs.templates()), outcome(jobs.remainingCredits())]);
     await fetch("/repair");
-    return [...first, await outcome(jobs.templates())];
+    const outcomes = [...first, await outcome(jobs.templates())];
+    await new Promise((resolve) => setTimeout(resolve));
+    return { outcomes, events };
   })();`;
 
+/**
+ * What the page saw, and the files of the WebAssembly that it requested, in order. Until the page calls for a repair, `answers` has
+ * the answers to some of them.
+ */
+async function loads(answers, page = PAGE, policies = policy(stage)) {
+  await scene("loading", { "main.js": loading(), "index.html": page });
+  const requested = [];
+  let repaired = false;
+  const instead = (file) => {
+    if (file === "/repair") repaired = true;
+    if (/_bg\./.test(file)) requested.push(file.replace(`${PLACE}/custom_template_jobs_bg.`, ""));
+    return repaired ? undefined : answers[file];
+  };
+  const seen = await serving(project, { "*": policies }, (url) => browser.visit(`${url}/loading/index.html`), instead);
+  return { ...seen, requested };
+}
+
+const HALVES = ["base64.1.js", "base64.2.js"].map((name) => `${PLACE}/custom_template_jobs_bg.${name}`);
+const original = await readFile(join(packageDirectory, "custom_template_jobs_bg.wasm"));
+const wasm = (body) => ({ status: 200, type: "application/wasm", body });
+const missing = { status: 404, type: "text/plain", body: "not found" };
+
+/** The WebAssembly as a release with another version has it. */
+function ofVersion(version) {
+  const { version: ours } = JSON.parse(readFileSync(join(packageDirectory, "package.json"), "utf8"));
+  const [from, to] = [ours, version].map((it) => Buffer.from(`version_${it.replaceAll(".", "_")}`));
+  assert.equal(from.length, to.length);
+  const at = original.indexOf(from);
+  assert.ok(at > 0 && original.indexOf(from, at + 1) < 0);
+  const copy = Buffer.from(original);
+  to.copy(copy, at);
+  return copy;
+}
+
+test("a_page_whose_server_has_the_wasm_requests_it_once_and_no_script_that_carries_it", async () => {
+  const { outcomes, events, requested } = await loads({});
+  assert.deepEqual(outcomes, ["resolved", "resolved", "resolved"]);
+  assert.deepEqual(events, []);
+  assert.deepEqual(requested, ["wasm"]);
+});
+
 const broken = {
-  is_missing: { answer: { status: 404, type: "text/plain", body: "not found" }, cause: /404 text\/plain/ },
-  is_a_page_of_html: { answer: { status: 200, type: "text/html", body: "<!doctype html>" }, cause: /200 text\/html/ },
-  is_html_of_no_type: { answer: { status: 200, type: "application/wasm", body: "<!doctype html>" }, cause: /magic word/ },
+  is_missing: [missing, /404 text\/plain/],
+  is_a_page_of_html: [{ status: 200, type: "text/html", body: "<!doctype html>" }, /200 text\/html/],
+  is_html_of_the_type_of_wasm: [wasm("<!doctype html>"), /magic word/],
+  is_truncated: [wasm(original.subarray(0, original.length / 2)), /./],
+  is_compressed_twice: [wasm(gzipSync(original)), /magic word/],
+  is_another_projects: [wasm(Buffer.from([0, 97, 115, 109, 1, 0, 0, 0])), /it is another WebAssembly/],
+  is_an_older_versions: [wasm(ofVersion("0.0.9")), /it is that of version 0\.0\.9, and the scripts are of 0\.1\.0/],
 };
-for (const [what, { answer, cause }] of Object.entries(broken)) {
-  test(`where_the_wasm_${what}_all_who_waited_are_told_its_place_and_the_next_call_tries_again`, async () => {
-    await scene("broken", { "main.js": repaired(), "index.html": PAGE });
-    let served = false;
-    const instead = (file) => {
-      if (file === "/repair") served = true;
-      return file === WASM && !served ? answer : undefined;
-    };
-    const told = serving(project, { "*": policy(stage) }, (url) => browser.visit(`${url}/broken/index.html`), instead);
-    const [one, two, after] = await told;
-    for (const { name, message } of [one, two]) {
+for (const [what, [answer, cause]] of Object.entries(broken)) {
+  test(`where_the_wasm_${what}_the_page_loads_it_from_scripts_once_and_an_event_says_why`, async () => {
+    const { outcomes, events, requested } = await loads({ [WASM]: answer });
+    assert.deepEqual(outcomes, ["resolved", "resolved", "resolved"]);
+    assert.deepEqual(requested, ["wasm", "base64.1.js", "base64.2.js"]);
+    assert.equal(events.length, 1);
+    const { type, code, message } = events[0];
+    assert.deepEqual([type, code], ["warning", "wasm_fallback"]);
+    assert.match(message, new RegExp(`from http://127\\.0\\.0\\.1:\\d+${WASM}: `));
+    assert.match(message, cause);
+    assert.match(message, SERVE);
+  });
+
+  test(`where_the_wasm_${what}_and_the_scripts_are_missing_all_who_wait_get_load_error_and_the_next_call_loads_it`, async () => {
+    const { outcomes, events } = await loads({ [WASM]: answer, ...Object.fromEntries(HALVES.map((half) => [half, missing])) });
+    for (const { name, message } of outcomes.slice(0, 2)) {
       assert.equal(name, "LoadError");
       assert.match(message, new RegExp(`from http://127\\.0\\.0\\.1:\\d+${WASM}: `));
       assert.match(message, cause);
-      assert.match(message, /Serve custom_template_jobs_bg\.wasm beside the script, or pass its place to init\(\)/);
+      assert.match(message, /Nor could the script that carries it: .*base64/);
+      assert.match(message, SERVE);
     }
-    assert.equal(after, "resolved");
+    assert.equal(outcomes[2], "resolved");
+    assert.deepEqual(events, []);
   });
 }
+
+test("where_an_import_map_sends_the_scripts_elsewhere_load_error_says_that_they_failed_too", async () => {
+  const map = JSON.stringify({ imports: { [HALVES[0]]: "/loading/elsewhere.js" } });
+  const page = html(`<script type="importmap">${map}</script><script type="module" src="./main.js"></script>`);
+  const elsewhere = { status: 200, type: "text/javascript", body: 'export const half = "";' };
+  const answers = { [WASM]: missing, "/loading/elsewhere.js": elsewhere };
+  const { outcomes } = await loads(answers, page, policy(stage, "'wasm-unsafe-eval' 'unsafe-inline'"));
+  assert.equal(outcomes[0].name, "LoadError");
+  assert.match(outcomes[0].message, /Nor could the script that carries it: .*magic word/);
+  assert.equal(outcomes[2], "resolved");
+});
+
+test("where_an_import_map_sends_the_package_to_a_place_without_the_wasm_its_scripts_there_carry_it", async () => {
+  await scene("elsewhere", { "main.js": telling(MAIN, stage), "index.html": html(`<script type="importmap">{"imports":{"${MAIN}":"/elsewhere/package/web.js"}}</script><script type="module" src="./main.js"></script>`) });
+  await cp(packageDirectory, join(project, "elsewhere/package"), { recursive: true, filter: (file) => !file.endsWith(".wasm") });
+  await stage.plays(() => browser.page(project, "elsewhere/index.html", policy(stage, "'wasm-unsafe-eval' 'unsafe-inline'")));
+});
+
+test("a_service_worker_that_answers_with_an_older_version_from_its_cache_is_named_and_the_right_one_loaded", async () => {
+  const worker = `
+    addEventListener("activate", (event) => event.waitUntil(clients.claim()));
+    addEventListener("fetch", (event) => {
+      if (event.request.url.endsWith(".wasm")) event.respondWith(caches.match("/old.wasm"));
+    });`;
+  const main = `
+    import { TemplateJobs } from "${ENTRIES[MAIN]}";
+    globalThis.told = (async () => {
+      await (await caches.open("old")).put("/old.wasm", await fetch("/old.wasm"));
+      const controlled = new Promise((resolve) => navigator.serviceWorker.addEventListener("controllerchange", resolve));
+      await navigator.serviceWorker.register("./worker.js", { scope: "/cached/" });
+      await controlled;
+      const events = [];
+      const jobs = new TemplateJobs({ relay: "/relay", onEvent: ({ message }) => events.push(message) });
+      return { credits: await jobs.estimate({ step: "submit", seconds: 30 }), events };
+    })();`;
+  await scene("cached", { "main.js": main, "worker.js": worker, "index.html": PAGE });
+  const instead = (file) => (file === "/old.wasm" ? wasm(ofVersion("0.0.9")) : undefined);
+  const { credits, events } = await serving(project, { "*": policy(stage) }, (url) => browser.visit(`${url}/cached/index.html`), instead);
+  assert.equal(credits, 5);
+  assert.match(events.join(), /it is that of version 0\.0\.9/);
+});
+
+test("two_versions_of_the_package_run_in_one_page_each_with_its_own_wasm", async () => {
+  const main = `
+    import * as one from "${ENTRIES[MAIN]}";
+    import * as two from "./other/web.js";
+    import { story } from "./story.mjs";
+    globalThis.told = (async () => {
+      const warnings = [];
+      const own = ({ TemplateJobs }) => new TemplateJobs({ relay: "/relay", onEvent: ({ message }) => warnings.push(message) });
+      const credits = await Promise.all([one, two].map((library) => own(library).estimate({ step: "submit", seconds: 30 })));
+      return { credits, warnings, classes: one.TemplateJobs !== two.TemplateJobs, end: await story(two, ${stage.script}) };
+    })();`;
+  const directory = await scene("two", { "main.js": main, "index.html": PAGE });
+  await cp(packageDirectory, join(directory, "other"), { recursive: true });
+  await writeFile(join(directory, "other/version.js"), 'export const version = "0.2.0";');
+  await writeFile(join(directory, "other/custom_template_jobs_bg.wasm"), ofVersion("0.2.0"));
+  await stage.plays(async () => {
+    const { end, ...rest } = await browser.page(project, "two/index.html", policy(stage));
+    assert.deepEqual(rest, { credits: [5, 5], warnings: [], classes: true });
+    return end;
+  });
+});
+
+test("where_the_browser_has_no_web_assembly_load_error_says_how_it_may_have_been_turned_off", async () => {
+  const main = `
+    delete globalThis.WebAssembly;
+    import("${ENTRIES[MAIN]}").then(({ TemplateJobs }) => new TemplateJobs({ relay: "/relay" }).templates()).catch(({ name, message }) => (globalThis.found = { name, message }));
+    globalThis.told = new Promise((resolve) => setInterval(() => globalThis.found && resolve(globalThis.found), 10));`;
+  await scene("lockdown", { "main.js": main, "index.html": PAGE });
+  const { name, message } = await browser.page(project, "lockdown/index.html", policy(stage));
+  assert.equal(name, "LoadError");
+  assert.match(message, /turn Lockdown Mode off for this site/);
+  assert.doesNotMatch(message, SERVE);
+});
 
 const sources = {
   a_string: `"${WASM}"`,

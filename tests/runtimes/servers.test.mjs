@@ -5,7 +5,7 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { EXPECTED } from "../node/journal-contract.mjs";
-import { project, scene, startStage, told, tool } from "./harness.mjs";
+import { packageDirectory, project, scene, startStage, told, tool } from "./harness.mjs";
 import { INLINE, MAIN, seen, version } from "./seen.mjs";
 
 let stage;
@@ -45,11 +45,19 @@ test("node_imports_the_inline_entry", () =>
 test("node_requires_the_inline_entry", () =>
   plays("Node", INLINE, "`require`", { "main.cjs": requiring(INLINE) }, [process.execPath, ["main.cjs"]]));
 
-test("deno_imports_it", () =>
-  plays("Deno", MAIN, "`import`", { "main.mjs": importing(MAIN) }, [tool(".bin/deno"), deno(`--allow-read=${project}`), DENO_ENV]));
+// Jest and its like resolve `require` to these; Node itself requires the modules.
+for (const file of ["cjs/node.js", "cjs/inline.js"]) {
+  test(`node_runs_${file}_which_is_common_js`, async () => {
+    const directory = await scene(`node-${file.replace(/\W/g, "-")}`, { "main.cjs": requiring(join(packageDirectory, file)) });
+    await stage.plays(() => told(process.execPath, ["--no-experimental-require-module", "main.cjs"], directory));
+  });
+}
 
-test("deno_imports_the_inline_entry_without_leave_to_read_files", () =>
-  plays("Deno", INLINE, "`import`, with no leave to read files", { "main.mjs": importing(INLINE) }, [tool(".bin/deno"), deno(), DENO_ENV]));
+test("deno_imports_it_without_permission_to_read_files", () =>
+  plays("Deno", MAIN, "`import`", { "main.mjs": importing(MAIN) }, [tool(".bin/deno"), deno(), DENO_ENV]));
+
+test("deno_imports_the_inline_entry", () =>
+  plays("Deno", INLINE, "`import`", { "main.mjs": importing(INLINE) }, [tool(".bin/deno"), deno(), DENO_ENV]));
 
 test("bun_imports_it", () => plays("Bun", MAIN, "`import`", { "main.mjs": importing(MAIN) }, [tool(".bin/bun"), ["--no-install", "main.mjs"]]));
 

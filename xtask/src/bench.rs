@@ -72,7 +72,7 @@ fn size(workspace: &Workspace) -> Result<Value> {
     for entry in fs::read_dir(&entries).with_context(|| format!("{} is missing", entries.display()))? {
         let path = entry?.path();
         let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        rows.push((name, Size::of(&pack::bundle(workspace, &path)?)?));
+        rows.push((name, Size::of(&pack::bundle(workspace, &path, &[])?)?));
     }
     rows.sort_by_key(|(_, size)| size.brotli);
     let table: Vec<(&str, Size)> = rows.iter().map(|(name, size)| (name.as_str(), *size)).collect();

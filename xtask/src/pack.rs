@@ -1,6 +1,5 @@
 //! `cargo xtask pack`: builds the npm package as people install it, and says what it costs those who load it.
 
-use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -16,10 +15,22 @@ use crate::wasm::{self, Built};
 use crate::workspace::Workspace;
 
 /// The hand-written scripts that every entry loads.
-const FACADE: [&str; 8] =
-    ["calls.js", "client.js", "errors.js", "loading.js", "options.js", "template.js", "updates.js", "webhook.js"];
+const FACADE: [&str; 9] = [
+    "calls.js",
+    "client.js",
+    "errors.js",
+    "loading.js",
+    "options.js",
+    "template.js",
+    "updates.js",
+    "version.js",
+    "webhook.js",
+];
 
-/// Most bytes of brotli that a page may load: what was reached, 83,049, and 1 KB. Work that makes the page smaller lowers
+/// The entries that nobody requires: their runtimes and bundlers know modules.
+const ONLY_MODULES: [&str; 3] = ["edge-light.js", "web.js", "workerd.js"];
+
+/// Most bytes of brotli that a page may load: what was reached and 1 KB. Work that makes the page smaller lowers
 /// it; it is raised only by what an issue grants.
 const BUDGET: usize = 93_700;
 
@@ -45,12 +56,23 @@ pub fn run(workspace: &Workspace) -> Result<Package> {
     npm::install_tools(workspace)?;
     let built = wasm::build(workspace)?;
     let built = step("optimise the wasm", || wasm::shrink(workspace, built))?;
+    of_this_version(workspace, &built)?;
     let directory = step("assemble the npm package", || assemble(workspace, &built))?;
+    step("write the scripts as CommonJS", || common_js(workspace, &directory))?;
     let tarball = step("npm pack", || pack(workspace))?;
     let rows = measure(workspace, &directory, &built)?;
     println!("\n{}", sizes::table(&rows));
     within_budget(rows.last().map_or(0, |(_, total)| total.brotli))?;
     Ok(Package { directory, tarball })
+}
+
+/// The wasm names its version by an export, and the scripts load no other.
+fn of_this_version(workspace: &Workspace, built: &Built) -> Result<()> {
+    let export = format!("version_{}", workspace.version.replace(['.', '-'], "_"));
+    if !built.glue.text.contains(&format!("function {export}(")) {
+        bail!("src/web/npm.rs must export {export}, since this is version {}", workspace.version);
+    }
+    Ok(())
 }
 
 fn within_budget(bytes: usize) -> Result<()> {
@@ -69,7 +91,11 @@ pub fn assemble(workspace: &Workspace, built: &Built) -> Result<PathBuf> {
     let text = with_version(&shell::read_text(&manifest)?, &workspace.version)?;
     shell::write_file(&manifest, text)?;
     shell::write_file(&package.join(wasm::WASM), &built.wasm)?;
-    shell::write_file(&package.join(wasm::INLINE), inline(&built.wasm))?;
+    for (name, half) in wasm::HALVES.iter().zip(halves(&built.wasm)) {
+        shell::write_file(&package.join(name), half)?;
+    }
+    let version = format!("// The version of these scripts.\nexport const version = \"{}\";\n", workspace.version);
+    shell::write_file(&package.join("version.js"), version)?;
     for script in built.snippets.iter().chain([&built.glue]) {
         shell::write_file(&package.join(&script.name), &script.text)?;
     }
@@ -79,9 +105,34 @@ pub fn assemble(workspace: &Workspace, built: &Built) -> Result<PathBuf> {
     Ok(package)
 }
 
-/// A script that holds the wasm, for bundlers that do not copy files and runtimes that cannot read them.
-fn inline(wasm: &[u8]) -> String {
-    format!("// The WebAssembly, made from the .wasm beside it.\nexport default \"{}\";\n", BASE64_STANDARD.encode(wasm))
+/// Two scripts that carry the wasm, for bundlers that do not copy files and runtimes that cannot read them. Two, since webpack
+/// warns of a script above 244 KiB.
+fn halves(wasm: &[u8]) -> [String; 2] {
+    // Each ends at a whole number of three bytes, so that the texts can be joined.
+    let (first, second) = wasm.split_at(wasm.len().div_ceil(6) * 3);
+    [first, second].map(|half| {
+        format!("// One half of the WebAssembly beside it.\nexport const half = \"{}\";\n", BASE64_STANDARD.encode(half))
+    })
+}
+
+/// Writes the scripts as `CommonJS` too, with their types, for tools that resolve `require` to nothing else, such as Jest.
+fn common_js(workspace: &Workspace, package: &Path) -> Result<()> {
+    let directory = package.join("cjs");
+    shell::fresh_directory(&directory)?;
+    let mut command = Command::new(workspace.path("tests/node_modules/.bin/esbuild"));
+    command.current_dir(package).args(["--format=cjs", "--outdir=cjs", "--log-level=error"]);
+    for file in shell::all_files(package)? {
+        let name = file.strip_prefix(package)?.to_string_lossy().into_owned();
+        match name.split_once('.').map(|(_, ending)| ending) {
+            Some("js" | "base64.1.js" | "base64.2.js") if !ONLY_MODULES.contains(&name.as_str()) => {
+                command.arg(name);
+            }
+            Some("d.ts" | "wasm.d.ts") => shell::copy_file(&file, &directory.join(name))?,
+            _ => {}
+        }
+    }
+    shell::read(&mut command)?;
+    shell::write_file(&directory.join("package.json"), "{ \"type\": \"commonjs\" }\n")
 }
 
 /// The manifest with this version in place of the template's, and not another byte changed.
@@ -119,7 +170,13 @@ fn measure(workspace: &Workspace, package: &Path, built: &Built) -> Result<Vec<(
     }
     let wasm = Size::of(&built.wasm)?;
     let scripts = page_scripts(workspace, package)?;
+    let mut halves = Size::default();
+    for name in wasm::HALVES {
+        halves = halves + Size::of(&shell::read_file(&package.join(name))?)?;
+    }
     Ok(vec![
+        ("(the wasm in scripts, loaded where it is not served)", halves),
+        ("(all in one file, for a bundler that does not split)", all_in_one(workspace, package)?),
         ("wasm", wasm),
         ("glue", Size::of(built.glue.text.as_bytes())?),
         ("facade", facade),
@@ -133,8 +190,14 @@ pub fn page_size(workspace: &Workspace, package: &Path) -> Result<Size> {
     Ok(Size::of(&shell::read_file(&package.join(wasm::WASM))?)? + page_scripts(workspace, package)?)
 }
 
+/// The entry and what it imports at once; not what it loads where the .wasm is not served.
 fn page_scripts(workspace: &Workspace, package: &Path) -> Result<Size> {
-    Size::of(&bundle(workspace, &package.join(web_entry(package)?))?)
+    Size::of(&bundle(workspace, &package.join(web_entry(package)?), &["*.wasm", "*.base64.1.js", "*.base64.2.js"])?)
+}
+
+/// What a page loads of an entry that a bundler made one file of.
+pub fn all_in_one(workspace: &Workspace, package: &Path) -> Result<Size> {
+    Size::of(&bundle(workspace, &package.join("inline.js"), &[])?)
 }
 
 /// The file that a page's bundler takes.
@@ -145,14 +208,14 @@ fn web_entry(package: &Path) -> Result<PathBuf> {
     Ok(entry.as_str().context("package.json names no exports[\".\"].default")?.into())
 }
 
-/// A script and all that it imports, as esbuild minifies it for a page.
-pub fn bundle(workspace: &Workspace, entry: &Path) -> Result<Vec<u8>> {
+/// A script and all that it imports except what is `left`, as esbuild minifies it for a page.
+pub fn bundle(workspace: &Workspace, entry: &Path, left: &[&str]) -> Result<Vec<u8>> {
     let tool = workspace.path("tests/node_modules/.bin/esbuild");
     let text = shell::read(
         Command::new(tool)
             .arg(entry)
             .args(["--bundle", "--minify", "--format=esm", "--target=es2022", "--log-level=error"])
-            .args([OsStr::new("--external:*.wasm")]),
+            .args(left.iter().map(|pattern| format!("--external:{pattern}"))),
     )?;
     Ok(text.into_bytes())
 }
@@ -169,8 +232,9 @@ mod tests {
     }
 
     #[test]
-    fn the_inline_script_holds_every_byte_of_the_wasm() {
-        assert!(inline(b"\0asm\xff").ends_with("export default \"AGFzbf8=\";\n"));
+    fn the_two_scripts_hold_every_byte_of_the_wasm() {
+        let texts = halves(b"\0asm\xff").map(|half| half.split('"').nth(1).map(str::to_owned));
+        assert_eq!(texts, [Some("AGFz".to_owned()), Some("bf8=".to_owned())]);
     }
 
     #[test]

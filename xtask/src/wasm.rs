@@ -20,8 +20,8 @@ const STEM: &str = "custom_template_jobs";
 /// The wasm.
 pub const WASM: &str = "custom_template_jobs_bg.wasm";
 
-/// The script that holds the wasm for the entry `inline`.
-pub const INLINE: &str = "custom_template_jobs_bg.base64.js";
+/// The scripts that carry the wasm, each one half of it as base64.
+pub const HALVES: [&str; 2] = ["custom_template_jobs_bg.base64.1.js", "custom_template_jobs_bg.base64.2.js"];
 
 /// What the npm package holds of the library: the wasm, and the scripts from which it imports.
 #[derive(Debug)]

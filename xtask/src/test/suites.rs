@@ -17,7 +17,6 @@ use super::{mutants, openapi, publish};
 use crate::pack::{self, Package};
 use crate::sandbox::{self, Sandbox};
 use crate::shell::{self, step};
-use crate::sizes::Size;
 use crate::toolchain::{self, CLIPPY, RUSTFMT};
 use crate::workspace::{LIBRARY, Workspace};
 use crate::{demo, npm, wasm};
@@ -441,7 +440,7 @@ fn runtimes(lab: &mut Lab) -> Result<Counts> {
 /// Holds the package's README to what the tests saw and what `pack` measured; with `BLESS=1` it is rewritten.
 fn readme(workspace: &Workspace, package: &Path) -> Result<Counts> {
     let page = pack::page_size(workspace, package)?;
-    let inline = Size::of(&pack::bundle(workspace, &package.join("inline.js"))?)?;
+    let inline = pack::all_in_one(workspace, package)?;
     let mut command = node_tests(workspace, "readme")?;
     command
         .env("SEEN_DIR", seen_directory(workspace))

@@ -1,0 +1,2 @@
+// The entry for one single file has the types of the main entry.
+export * from "./index.js";
