@@ -65,6 +65,8 @@ export class TemplateJobs {
       throw problem("InvalidRequestError", "apiKey is readable by everybody who opens this page. Call a relay of yours instead (relay), or set dangerouslyAllowBrowser if the page is yours alone.", { field: "apiKey" });
     }
     this.#client = new Connection(options);
+    // Frameworks put proxies around objects, and a proxy has no private members.
+    for (const name of METHODS) Object.defineProperty(this, name, { value: this[name].bind(this), configurable: true, writable: true });
   }
 
   #checked(check, ...given) {
@@ -361,7 +363,12 @@ export class TemplateJobs {
     if (!dead) client.close();
   }
 }
-if (Symbol.dispose) TemplateJobs.prototype[Symbol.dispose] = TemplateJobs.prototype.close;
+const METHODS = Object.getOwnPropertyNames(TemplateJobs.prototype).filter((name) => name !== "constructor");
+if (Symbol.dispose) {
+  TemplateJobs.prototype[Symbol.dispose] = function () {
+    this.close();
+  };
+}
 
 /* ---- helpers --------------------------------------------------------------------------------- */
 

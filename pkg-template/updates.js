@@ -59,6 +59,11 @@ class Steps {
 
 // The iterator of `watch`. Nothing is sent before the first read.
 export class Updates {
+  // Vue puts no proxy around an object with a tag of its own; through one, no private member could be reached.
+  get [Symbol.toStringTag]() {
+    return "Updates";
+  }
+
   #begin;
   #call;
   #steps;
