@@ -2,7 +2,7 @@
 
 import { Call, Connection, LONGEST, calls, checkSignal, dead, markSent, mayBeSent, reasonOf, report } from "./calls.js";
 import { checked, ofCharge, problem } from "./errors.js";
-import { init, loaded } from "./loading.js";
+import { entry, init, loaded } from "./loading.js";
 import { checkOperation, newOperation } from "./operation.js";
 import { CHARGE, POLLING, QUESTION, READ, SETTLING, WAITING, checkPreviewWait, copyOptions, readOptions, snapshotRequest } from "./options.js";
 import { inBrowser } from "./platform.js";
@@ -108,8 +108,9 @@ export class TemplateJobs {
   }
 
   // Begins a call for a listener. `run` calls the core with the milliseconds that are left of `timeout`.
-  #begin(run, { signal, waitUntil }, listener, { about, timeout, late } = {}) {
+  #begin(run, { signal, waitUntil }, listener, { about, charges, timeout, late } = {}) {
     const call = this.#call(listener, [signal], about);
+    if (charges) waitUntil ??= this.#client.options.waitUntil ?? entry.waitUntil;
     try {
       waitUntil?.(new Promise((resolve) => (call.rest = resolve)));
     } catch (thrown) {
@@ -172,6 +173,7 @@ export class TemplateJobs {
       const [extra, metadata] = ["extra", "metadata"].map((name) => (name in read ? this.#checked(snapshot, read[name], name) : undefined));
       const { previewTimeout = 300000 } = this.#client.options;
       return {
+        charges: true,
         timeout: timeout === undefined && endpoint === "previewSync" ? previewTimeout : timeout,
         run: (core, number, left, call) =>
           core.charge(number, endpoint, id, json, { operation, explicit, seconds, extra, metadata, timeout: left, over: call.rest && (() => call.end()) }),

@@ -14,7 +14,7 @@ export type Json = string | number | boolean | null | Json[] | { [key: string]: 
  * Where a job stands. `pending`, `in_queue` and `running` are on their way; the others are ends.
  * A word that the provider adds later is passed on as it is, and waited out.
  */
-export type Status = "pending" | "in_queue" | "running" | "done" | "failed" | "rejected";
+export type Status = "pending" | "in_queue" | "running" | "done" | "failed" | "rejected" | (string & {});
 
 /** The model of a template's avatar. It sets the price; the provider's default is `standard`. */
 export type ModelVersion = "standard" | "aurora_v1" | "aurora_v1_fast";
@@ -27,7 +27,7 @@ export type Variable =
   | { type: "text"; properties: { content: string } }
   | { type: "image" | "video" | "audio"; properties: { url: string } }
   | { type: "avatar"; properties: { avatar_id: string } }
-  | { type: "voiceover"; properties: { voice_id?: string } };
+  | { type: "voiceover"; properties: { voice_id?: string | undefined } };
 
 /** A variable of a type that this version does not know, as the provider documents it. */
 export interface AnyVariable {
@@ -37,12 +37,15 @@ export interface AnyVariable {
   properties: { [name: string]: Json | undefined };
 }
 
+/** The variables of a template by name, in a type or an interface of yours. */
+export type Variables<V> = object & { [Name in keyof V]: Variable | AnyVariable };
+
 /**
  * What `submit`, `preview`, `previewAsync` and `previewSync` are given. The names are the wire's. The call copies it at once,
  * so a later change of the object changes nothing. It is checked before anything is sent: `InvalidRequestError` with the path
  * of the field. At most 10 MB of JSON and 100 levels.
  */
-export interface JobRequest {
+export interface JobRequest<V = { [name: string]: Variable | AnyVariable }> {
   /** The UUID of a template; `templates()` lists yours. */
   template_id: string;
   /**
@@ -50,7 +53,7 @@ export interface JobRequest {
    * and `properties`, such as `text("Hello")`; a plain string is refused. A plain object of what JSON can carry: no `undefined`
    * (except as `voice_id`), `NaN`, cycle, sparse array, class instance, `Date`, `File` or `Blob`. `{}` for a template that has none.
    */
-  variables: { [name: string]: Variable | AnyVariable };
+  variables: V;
   /** What the job is called in the provider's pages; at most 255 characters. Default: none. */
   name?: string | null | undefined;
   /**
@@ -99,13 +102,13 @@ export interface Job {
   /** When it last changed, RFC 3339. */
   updated_at: string;
   /** As it was given. */
-  name?: string | null;
+  name?: string | null | undefined;
   /** As it was given. */
-  webhook_url?: string | null;
+  webhook_url?: string | null | undefined;
   /** As it was given. */
-  model_version?: ModelVersion | null;
+  model_version?: ModelVersion | null | undefined;
   /** As it was given. */
-  is_hidden?: boolean;
+  is_hidden?: boolean | undefined;
 }
 
 /** A template of the account. Its length and its variables are not told by the API. */
@@ -149,7 +152,7 @@ export interface Operation {
   /** When it was written down, in milliseconds since 1970. */
   createdAt: number;
   /** The job, once it is known. */
-  jobId?: string;
+  jobId?: string | undefined;
   /** What the charge was given as `metadata`. */
   metadata?: Json | undefined;
 }
@@ -165,15 +168,15 @@ export interface Price {
 /** What calls cost; what is left out costs what it costs by default. */
 export interface PriceTable {
   /** Any preview. Default: 1 credit for every started 30 seconds. */
-  preview?: Price;
+  preview?: Price | undefined;
   /** `submit` with the standard model. Default: 5 for every started 30 seconds. */
-  submit?: Price;
+  submit?: Price | undefined;
   /** `render` with the standard model. Default: 4 for every started 30 seconds. */
-  render?: Price;
+  render?: Price | undefined;
   /** `submit` and `render` with aurora_v1. Default: 20 for every started 15 seconds. */
-  aurora_v1?: Price;
+  aurora_v1?: Price | undefined;
   /** `submit` and `render` with aurora_v1_fast. Default: 10 for every started 15 seconds. */
-  aurora_v1_fast?: Price;
+  aurora_v1_fast?: Price | undefined;
   /** `submit` and `render` with a model that this version does not know, by its name. Default: none, and with `maxCredits` such a charge is refused. */
   [model: `${string}_v${string}`]: Price | undefined;
 }
@@ -217,14 +220,14 @@ export interface Journal {
  *   `wasm_fallback`: the WebAssembly was loaded from scripts, as the file was not served; once per client, with its first call.
  */
 export type ClientEvent =
-  | { type: "request"; method: "GET" | "POST"; path: string; operation?: string }
+  | { type: "request"; method: "GET" | "POST"; path: string; operation?: string | undefined }
   | { type: "response"; method: "GET" | "POST"; path: string; status: number; ms: number; attempt: number; operation?: string | undefined; requestId?: string | undefined }
   | { type: "retry"; path: string; inMs: number }
   | { type: "poll"; jobId: string; inMs: number }
   /** What the journal has under this key cannot be read: a newer version wrote it, or it is damaged. `pending()` leaves it out, and nothing is charged under its id. */
   | { type: "skipped"; key: string }
-  | { type: "warning"; code: string; message: string; operation?: string; jobId?: string }
-  | { type: "verdict"; operation: string; verdict: "bound" | "rejected" | "not_sent" | "unknown"; jobId?: string };
+  | { type: "warning"; code: string; message: string; operation?: string | undefined; jobId?: string | undefined }
+  | { type: "verdict"; operation: string; verdict: "bound" | "rejected" | "not_sent" | "unknown"; jobId?: string | undefined };
 
 /** Headers in any of the forms that the runtime's own `Headers` takes. */
 export type HeadersSource = NonNullable<ConstructorParameters<typeof Headers>[0]>;
@@ -240,29 +243,29 @@ export interface TemplateJobsOptions {
   /** The provider, or the sandbox; a relative URL is allowed in a page. Default: `https://api.creatify.ai`. Calls reject with `InvalidRequestError` where it is no URL. */
   baseUrl?: string | URL | undefined;
   /** Separates the operations of people who log in to one page: an operation belongs to `account`, `apiId` and `baseUrl`. Never sent. Default: none. */
-  account?: string;
+  account?: string | undefined;
   /** Sent as `X-API-ID`. Default: none, for a relay that adds it. */
-  apiId?: string;
+  apiId?: string | undefined;
   /** Sent as `X-API-KEY`; a function is asked for it before each request, and where it fails the call rejects with `InvalidRequestError`. Default: none. Never put it in a page. */
-  apiKey?: string | (() => string | Promise<string>);
+  apiKey?: string | (() => string | Promise<string>) | undefined;
   /** Allows `apiKey` in a page or a worker of one, where everybody can read it. Default: false, and the constructor throws. */
-  dangerouslyAllowBrowser?: boolean;
+  dangerouslyAllowBrowser?: boolean | undefined;
   /** Sent with each request, for a relay's own login. Default: none. A call rejects with `InvalidRequestError` where they cannot be made or sent. */
-  headers?: HeadersSource | (() => HeadersSource | Promise<HeadersSource>);
+  headers?: HeadersSource | (() => HeadersSource | Promise<HeadersSource>) | undefined;
   /** Advanced. Whether a charge carries `Idempotency-Key: <operation>`. Default: true with `relay` or a relative `baseUrl`, else false. */
-  idempotencyHeader?: boolean;
+  idempotencyHeader?: boolean | undefined;
   /**
    * Milliseconds for one request; then `ConnectionError`, or `ChargeUnknownError` where it may have been charged. Also the time
    * for loading the WebAssembly, for the functions `headers` and `apiKey`, for one call of the journal and for `listJobs`.
    * Default: 30000.
    */
-  timeout?: number;
+  timeout?: number | undefined;
   /** Milliseconds for a preview that blocks, and for a charge whose caller stopped waiting. Default: 300000. */
-  previewTimeout?: number;
+  previewTimeout?: number | undefined;
   /** How often a read is tried again before its error is passed on. What charges never is. Default: 3. */
-  maxRetries?: number;
+  maxRetries?: number | undefined;
   /** What the clients of this process with the same `account`, `apiId` and `baseUrl` may spend in all, in credits; a call that would pass it rejects with `BudgetExceededError` and is not sent. A finite number, 0 or more; the constructor refuses anything else. Default: no limit. */
-  maxCredits?: number;
+  maxCredits?: number | undefined;
   /**
    * Sums `maxCredits` in the journal, for every client of the account that has this key, in other tabs too, and for good, or for
    * each `budgetPeriod`. Outside of pages it needs a `journal`, or the constructor throws. Of calls that would pass it together
@@ -273,31 +276,33 @@ export interface TemplateJobsOptions {
   /** When the sum of `maxCredits` begins anew: at midnight, or at that before the first day of a month, in UTC. A charge counts in the period in which it was made. Default: never. */
   budgetPeriod?: "day" | "month" | undefined;
   /** What calls cost. Default: the provider's prices before May 2026; `prices.perSecond` are the newer ones. */
-  prices?: PriceTable;
+  prices?: PriceTable | undefined;
   /** Where charges are written down, and how long jobs took; where a charge cannot be, `JournalError`, and nothing is sent. `custom-template-jobs/file-journal` has one for servers, `custom-template-jobs/durable-object` one for Durable Objects. Default: IndexedDB in pages and their workers, memory elsewhere, shared by the whole process. */
-  journal?: Journal | "memory";
+  journal?: Journal | "memory" | undefined;
   /** A way to list the jobs made since a date, where you know one; used only to settle. Default: none, as the provider documents no such list. */
-  listJobs?: (since: Date) => Promise<Job[]>;
+  listJobs?: ((since: Date) => Promise<Job[]>) | undefined;
   /** Called as `(url, init)`. Default: the global `fetch`. */
-  fetch?: (url: string, init: RequestInit) => Promise<Response>;
+  fetch?: ((url: string, init: RequestInit) => Promise<Response>) | undefined;
   /** Hears of what happens; what it throws is reported and changes nothing. Default: nobody does. */
-  onEvent?: (event: ClientEvent) => void;
+  onEvent?: ((event: ClientEvent) => void) | undefined;
+  /** `waitUntil` of each charge that has none of its own. Default: in Cloudflare Workers, that of the request that makes the charge (from the compatibility date on which `cloudflare:workers` has it); else none. */
+  waitUntil?: ((promise: Promise<unknown>) => void) | undefined;
 }
 
 /** How a call that reads is made. */
 export interface CallOptions {
   /** Stops waiting at once: the call rejects with `signal.reason`. It ends the wait only: the provider cannot cancel a job. Default: none. */
-  signal?: AbortSignal;
+  signal?: AbortSignal | undefined;
   /** Milliseconds for one request; then `ConnectionError`. Default: the client's. */
-  timeout?: number;
+  timeout?: number | undefined;
 }
 
 /** How a call that charges is made. */
 export interface ChargeOptions {
   /** Stops waiting at once, also in `wait()` and the updates of the promise: they reject with `signal.reason`. A charge that was not sent yet never is; one that was sent goes on, since the provider cannot cancel a job, and is in `pending()`. Default: none. */
-  signal?: AbortSignal;
+  signal?: AbortSignal | undefined;
   /** Milliseconds until the caller stops waiting, with `ChargeUnknownError`; the charge goes on. Where it was not sent yet it never is: `ConnectionError` with `sent: false`. Default: the client's `timeout`, or `previewTimeout` for `previewSync`. */
-  timeout?: number;
+  timeout?: number | undefined;
   /** Your own id for this charge, 1 to 255 characters of well-formed Unicode: called again with it, the job is fetched and not paid for again; with another request, `OperationConflictError`. Outside of pages it needs the client's `journal`, else `InvalidRequestError`: another process would charge it again. Default: a new one; `render:<id>` for `render`. */
   operation?: string | undefined;
   /**
@@ -308,28 +313,28 @@ export interface ChargeOptions {
   extra?: { [field: string]: Json | undefined } | undefined;
   /** Data of yours, such as the row or the form that the charge is for: `pending()` returns it. What JSON can carry, at most 1 KB of it. It stays in the journal and is never sent. Default: none. */
   metadata?: Json | undefined;
-  /** `ctx.waitUntil` of a worker: keeps the charge alive after the visitor left. Default: none. */
-  waitUntil?: (promise: Promise<unknown>) => void;
+  /** `ctx.waitUntil` of a worker: keeps the charge alive after the visitor left. Default: the client's. */
+  waitUntil?: ((promise: Promise<unknown>) => void) | undefined;
 }
 
 /** How a job is waited for. */
 export interface PollOptions {
   /** Stops waiting at once: the call rejects with `signal.reason`. It ends the wait only: the provider cannot cancel a job. Default: none. */
-  signal?: AbortSignal;
+  signal?: AbortSignal | undefined;
   /** Milliseconds until the wait gives up, with `PollTimeoutError`. Time that the machine slept is not counted. Default: 1800000, half an hour. */
-  timeout?: number;
+  timeout?: number | undefined;
   /** What is waited for. Default: the result of the last step that this client charged for; else the first `done`. */
-  until?: "preview" | "video";
+  until?: "preview" | "video" | undefined;
   /**
    * Called with the job and the same {@link Update} that `watch` yields: at once with what is known, for each change of the job, and
    * each second in between, without a request; between polls not while the page is hidden. With it the job is polled more often.
    * What it throws is reported, and the wait goes on. Default: none.
    */
-  onUpdate?: (job: Job, update: Update) => void;
+  onUpdate?: ((job: Job, update: Update) => void) | undefined;
   /** Advanced. How long such jobs take, in milliseconds. Default: what was learned of the template, step and model, by any client of the journal in the last 30 days. */
-  expectedMs?: number;
+  expectedMs?: number | undefined;
   /** The longest time between two polls, in milliseconds. Default: 15000 where somebody listens for updates, else 30000. */
-  maxInterval?: number;
+  maxInterval?: number | undefined;
 }
 
 /** A job whose preview is there. */
@@ -373,15 +378,15 @@ export class TemplateJobs {
   constructor(options?: TemplateJobsOptions);
 
   /** `POST /api/custom_template_jobs/`: straight to the video. Resolves with the job pending; `submit(request).wait()` resolves with the video. */
-  submit(request: JobRequest, options?: ChargeOptions): JobPromise<RenderedJob>;
+  submit<V extends Variables<V>>(request: JobRequest<V>, options?: ChargeOptions): JobPromise<RenderedJob>;
   /** A preview, waited for: `previewAsync(request).wait()` in one call, with the errors of both. `timeout` is for both; `until` can only be `preview`. */
-  preview(request: JobRequest, options?: ChargeOptions & PollOptions): Promise<PreviewedJob> & { readonly operation: string };
+  preview<V extends Variables<V>>(request: JobRequest<V>, options?: ChargeOptions & PollOptions): Promise<PreviewedJob> & { readonly operation: string };
   /** `POST /api/custom_template_jobs/preview_async/`. Resolves with the job pending; `previewAsync(request).wait()` resolves with the preview. */
-  previewAsync(request: JobRequest, options?: ChargeOptions): JobPromise<PreviewedJob>;
+  previewAsync<V extends Variables<V>>(request: JobRequest<V>, options?: ChargeOptions): JobPromise<PreviewedJob>;
   /** Advanced. `POST /api/custom_template_jobs/preview/`: one request that blocks until the preview is there. `preview` is sturdier. */
-  previewSync(request: JobRequest, options?: ChargeOptions): Promise<Job> & { readonly operation: string };
+  previewSync<V extends Variables<V>>(request: JobRequest<V>, options?: ChargeOptions): Promise<Job> & { readonly operation: string };
   /** `POST /api/custom_template_jobs/{id}/render/`, for a job whose preview is ready. One that is rendered, or that this journal is rendering, is returned and not charged. One that is still on its way and shows its preview already is waited for first, at most `previewTimeout`. One operation is one charge, also where the render failed: the failed job is returned, and `poll` rejects with `JobFailedError`. To pay for another render, pass a new `operation`; a job that has a video is rendered again only where the request gives other values than the job has. */
-  render(job: string | Job, changes?: Partial<JobRequest>, options?: ChargeOptions): JobPromise<RenderedJob>;
+  render<V extends Variables<V>>(job: string | Job, changes?: Partial<JobRequest<V>>, options?: ChargeOptions): JobPromise<RenderedJob>;
   /** `GET /api/custom_template_jobs/{id}/`: the job as it is now. */
   get(job: string | Job, options?: CallOptions): Promise<Job>;
   /** Waits until the job's video is there. Rejects with `JobFailedError`, `PollTimeoutError` or `IncompleteResultError`; the last one also where the job is done without a video, two polls at least 10 seconds apart found it so, and the journal has no charge for its video: then render it first. */
@@ -401,7 +406,7 @@ export class TemplateJobs {
   /** What the journal knows and has not seen end: after a reload, the jobs to go on with. Rejects with `JournalError`. */
   pending(): Promise<Operation[]>;
   /** Looks again at a charge whose outcome is unknown; with `jobId`, where you have found the job yourself or a webhook named it. A webhook is unsigned: where `{operation}` stood in `webhook_url`, only a job with that very address counts. Sends nothing that charges. Its `state` stays `unknown` while nobody knows; an id that the journal has not rejects with `InvalidRequestError`. */
-  settle(operation: string, options?: { jobId?: string; signal?: AbortSignal }): Promise<Operation>;
+  settle(operation: string, options?: { jobId?: string | undefined; signal?: AbortSignal | undefined }): Promise<Operation>;
   /**
    * Takes up an operation again, as one of `pending()` after a reload: `await jobs.resume(operation).wait()`. Never charges.
    * Waits while the operation is in flight, here or in another tab, and settles it first where its outcome is unknown. Rejects
@@ -642,11 +647,11 @@ export interface WebhookEvent {
   /** Where the job is said to stand. */
   status: Status;
   /** The video's URL, under either of the names that the provider documents. */
-  output?: string;
+  output?: string | undefined;
   /** Why it is said to have failed. */
-  failedReason?: string;
+  failedReason?: string | undefined;
   /** The operation id, where the URL has one: in the place that `webhookUrl` marks, or as `?operation=`. */
-  operation?: string;
+  operation?: string | undefined;
 }
 
 /**
@@ -654,7 +659,7 @@ export interface WebhookEvent {
  * path on. `webhookUrl` is the `webhook_url` of the request, with `{operation}` in it: the operation is read from that place.
  * Throws `InvalidRequestError` where the body is no webhook. A `url` that cannot be read brings no `operation`.
  */
-export function parseWebhook<Body>(body: Body extends Request ? never : Body, url?: string | URL, options?: { webhookUrl?: string }): WebhookEvent;
+export function parseWebhook<Body>(body: Body extends Request ? never : Body, url?: string | URL, options?: { webhookUrl?: string | undefined }): WebhookEvent;
 
 /** What `init` takes: a place, an answer, bytes, a module, or a promise of one. */
 export type WasmSource = string | URL | Request | Response | ArrayBuffer | ArrayBufferView | (WebAssembly.Module & object);

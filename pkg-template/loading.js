@@ -5,18 +5,16 @@ import { problem } from "./errors.js";
 import { inBrowser } from "./platform.js";
 import { version } from "./version.js";
 
-let entry = {}; // what the entry loads: see `use`
+export let entry = {}; // what the entry brings: see `use`
 export let loaded = false;
 export let fallback; // why the copy in a script was loaded, where it was
 let loading;
 
 /**
  * Called by an entry. `source` returns what `init` takes; `read` reads a place in the place of `fetch`; `carried` brings the bytes
- * from a script, for where `source` fails.
+ * from a script, for where `source` fails. `waitUntil` keeps a charge alive where the runtime has such a function.
  */
-export function use(source, { read, carried } = {}) {
-  entry = { source: entry.source ?? source, read: entry.read ?? read, carried: entry.carried ?? carried };
-}
+export const use = (source, more) => (entry = { source, ...more, ...entry });
 
 /** The bytes in the scripts that carry them. Two, since webpack warns of a script above 244 KiB. */
 export function decode(...halves) {

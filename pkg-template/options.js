@@ -47,6 +47,7 @@ const CLIENT = {
   prices: [isObject, "must be an object"],
   relay: url,
   timeout: ms,
+  waitUntil: call,
 };
 const PRICES = ["preview", "submit", "render", "aurora_v1", "aurora_v1_fast"];
 

@@ -16,6 +16,9 @@ export const entry = (library) => fileURLToPath(new URL(`../../xtask/bench/call/
 /** One turn of each library, beginning with another one each round: what the machine does besides meets all of them. */
 export const turns = (round) => LIBRARIES.map((_, at) => LIBRARIES[(round + at) % LIBRARIES.length]);
 
+/** The middle of some times. */
+export const median = (times) => quantile(times, 0.5);
+
 /** Times by library, in milliseconds. */
 export const noTimes = () => Object.fromEntries(LIBRARIES.map((library) => [library, []]));
 

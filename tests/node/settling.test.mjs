@@ -114,6 +114,18 @@ test("an abort detaches the caller and not the charge, and waitUntil outlives bo
   jobs.close();
 });
 
+test("the waitUntil of a client keeps each charge alive that has none of its own, and no read", async () => {
+  const kept = [];
+  const keeper = (name) => (promise) => kept.push([name, promise]);
+  const jobs = over(async (url, { method }) => (method === "POST" ? answer(201, job("pending")) : answer(200, job("done"))), { waitUntil: keeper("client") });
+  await settles(jobs.submit(request));
+  await settles(jobs.previewAsync(request, { waitUntil: keeper("call") }));
+  await settles(jobs.get(UNKNOWN_ID));
+  assert.deepEqual(kept.map(([name]) => name), ["client", "call"]);
+  await settles(Promise.all(kept.map(([, promise]) => promise)));
+  jobs.close();
+});
+
 test("an abort before the request leaves charges nothing", async () => {
   let posted = 0;
   const key = deferred();

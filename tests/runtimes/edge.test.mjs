@@ -103,14 +103,14 @@ test("init_with_bytes_rejects_with_load_error_in_a_handler_of_workerd", async ()
 });
 
 /** A worker with one client for all its requests: it submits, polls the job `?poll=` names, or tells what is pending. */
-const sharing = ({ url, template }) => `
+const sharing = ({ url, template }, options = "{ waitUntil: (promise) => ctx.waitUntil(promise) }") => `
   import { TemplateJobs, text } from "custom-template-jobs";
   const jobs = new TemplateJobs({ baseUrl: "${url}", apiId: "sandbox", apiKey: "sandbox" });
   const request = { template_id: "${template}", variables: { title: text("Hello") } };
   const answer = (params, ctx) => {
     if (params.has("pending")) return jobs.pending();
     if (params.has("poll")) return jobs.poll(params.get("poll"), { until: "video", expectedMs: 500, maxInterval: 500 });
-    return jobs.submit(request, { waitUntil: (promise) => ctx.waitUntil(promise) });
+    return jobs.submit(request, ${options});
   };
   export default {
     fetch: async ({ url }, env, ctx) => Response.json(await answer(new URL(url).searchParams, ctx)),
@@ -162,23 +162,29 @@ for (const date of [OLD, RECENT]) {
     }
   });
 
-  test(`in_workerd_of_${date}_a_charge_goes_on_under_wait_until_after_its_visitor_has_left`, async () => {
-    await stage.reset();
-    await stage.faults([{ on: "submit", kind: "delay", ms: 4_000, times: 1 }]);
-    await withWorker(`workerd-charge-${date}`, sharing(stage.setting), date, async (url) => {
-      const leave = visitor(url);
-      const [charge] = await until(async () => {
-        const { charges } = await stage.ledger();
-        return charges.length > 0 && charges;
-      });
-      await leave();
-      const [operation] = await until(async () => {
-        const operations = await asked(`${url}?pending`);
-        return operations.every(({ state }) => state !== "sending") && operations;
-      });
-      assert.equal(operation.state, "bound");
-      assert.equal(operation.jobId, charge.job_id);
+  test(`in_workerd_of_${date}_a_charge_goes_on_under_wait_until_after_its_visitor_has_left`, () => goesOn(`workerd-charge-${date}`, date));
+}
+
+// From about 2025-08 on the runtime itself has it; the version of workerd counts, not the date.
+test("in_workerd_a_charge_goes_on_after_its_visitor_has_left_though_nobody_passed_wait_until", () =>
+  goesOn("workerd-own", RECENT, "{}"));
+
+async function goesOn(name, date, options) {
+  await stage.reset();
+  await stage.faults([{ on: "submit", kind: "delay", ms: 4_000, times: 1 }]);
+  await withWorker(name, sharing(stage.setting, options), date, async (url) => {
+    const leave = visitor(url);
+    const [charge] = await until(async () => {
+      const { charges } = await stage.ledger();
+      return charges.length > 0 && charges;
     });
+    await leave();
+    const [operation] = await until(async () => {
+      const operations = await asked(`${url}?pending`);
+      return operations.every(({ state }) => state !== "sending") && operations;
+    });
+    assert.equal(operation.state, "bound");
+    assert.equal(operation.jobId, charge.job_id);
   });
 }
 

@@ -45,12 +45,12 @@ type Same<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 
 const holds = <T extends true>(): T | undefined => undefined;
 
 // What the provider's words are unions of.
-holds<Same<Status, "pending" | "in_queue" | "running" | "done" | "failed" | "rejected">>();
+holds<Same<Status, "pending" | "in_queue" | "running" | "done" | "failed" | "rejected" | (string & {})>>();
 holds<Same<ModelVersion, "standard" | "aurora_v1" | "aurora_v1_fast">>();
 holds<Same<Step, "submit" | "preview" | "render">>();
 holds<Same<Variable["type"], "text" | "image" | "video" | "audio" | "avatar" | "voiceover">>();
-// @ts-expect-error The provider has no such word.
-export const status: Status = "finished";
+// A word that the provider adds later.
+export const status: Status = "archived";
 // @ts-expect-error A picture is told by its URL.
 export const variable: Variable = { type: "image", properties: { content: "a.png" } };
 
@@ -273,6 +273,34 @@ export function told(error: unknown): string {
       return error satisfies never;
   }
 }
+
+// What a form or an environment may leave unset is passed on as it is.
+export async function unset(job: Job, given: { text?: string; ms?: number; signal?: AbortSignal; onUpdate?: (job: Job) => void }) {
+  const { text: word, ms, signal, onUpdate } = given;
+  const client = new TemplateJobs({
+    relay: undefined, baseUrl: word, account: word, apiId: word, apiKey: word, budgetKey: word, timeout: ms, previewTimeout: ms, maxRetries: ms,
+    maxCredits: ms, journal: undefined, listJobs: undefined, fetch: undefined, onEvent: undefined, headers: undefined, prices: undefined,
+    dangerouslyAllowBrowser: undefined, idempotencyHeader: undefined, budgetPeriod: undefined, waitUntil: undefined,
+  });
+  await client.poll(job, { signal, timeout: ms, onUpdate, until: undefined, expectedMs: ms, maxInterval: ms });
+  await client.submit({ ...request, name: word, webhook_url: word }, { operation: word, signal, timeout: ms, waitUntil: undefined });
+  await client.settle("order-1", { jobId: word, signal });
+}
+
+// Variables may have an interface of their own.
+interface Teaser {
+  headline: { type: "text"; properties: { content: string } };
+  picture?: ReturnType<typeof image>;
+}
+interface Wrong {
+  headline: string;
+}
+export const typed = (variables: Teaser) => jobs.submit({ template_id: "t", variables });
+export const changed = (variables: Teaser) => jobs.render("id", { variables });
+// @ts-expect-error A plain string would be paid for and not shown.
+export const untyped = (variables: Wrong) => jobs.submit({ template_id: "t", variables });
+// @ts-expect-error Variables have names.
+jobs.submit({ template_id: "t", variables: "hi" });
 
 export function errors(thrown: unknown, record: unknown): TemplateJobsError {
   if (isTemplateJobsError(thrown)) return thrown;

@@ -27,6 +27,7 @@ struct Part {
 const PARTS: &[Part] = &[
     Part { name: "size", measure: size },
     Part { name: "start", measure: start },
+    Part { name: "preload", measure: preload },
     Part { name: "overhead", measure: overhead },
     Part { name: "polling", measure: polling },
     Part { name: "charges", measure: charges },
@@ -86,6 +87,11 @@ fn size(workspace: &Workspace) -> Result<Value> {
 /// How long it takes from a library's import to its first request.
 fn start(workspace: &Workspace) -> Result<Value> {
     timed(workspace, "start")
+}
+
+/// How long a page's first request comes after its click on a slow line, with and without loading ahead.
+fn preload(workspace: &Workspace) -> Result<Value> {
+    timed(workspace, "preload")
 }
 
 /// What a library adds to one status read.
