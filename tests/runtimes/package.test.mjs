@@ -101,7 +101,8 @@ test("every_option_tells_its_default_and_its_unit_where_it_is_a_number", async (
 
 test("every_example_of_the_readme_is_right_by_the_types", async () => {
   const readme = await readFile(join(packageDirectory, "README.md"), "utf8");
-  const examples = [...readme.matchAll(/```(?:js|html)\n([^]*?)```/g)].map(([, code]) => code.replaceAll(/<\/?script.*>/g, ""));
+  const blocks = [...readme.matchAll(/```(js|html)\n([^]*?)```/g)].filter(([, language, code]) => language === "js" || code.includes("<script"));
+  const examples = blocks.map(([, , code]) => code.replaceAll(/<\/?script.*>/g, ""));
   assert.ok(examples.length > 4, `only ${examples.length} were found`);
   // A page names the package's file; its types are those of the package.
   const files = examples.map((code, at) => [`example-${at}.js`, code.replace(/"\/node_modules\/custom-template-jobs\/web.js"/, '"custom-template-jobs"')]);
