@@ -5,23 +5,28 @@ import assert from "node:assert/strict";
 import { readFile, readdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
+import { fileURLToPath } from "node:url";
 import { INLINE, MAIN } from "../runtimes/seen.mjs";
 
 const README = new URL("../../pkg-template/README.md", import.meta.url);
+/** What the suite `frameworks` wrote down. It takes long and does not run with this one, so each of its files is held there. */
+const FRAMEWORKS = new URL("../frameworks/seen/", import.meta.url);
 
 /** In this order; what else was seen comes last. */
 const ORDER = [
-  "Chromium", "Firefox", "WebKitGTK", "Vite", "webpack", "Parcel", "esbuild", "Rollup",
-  "Node", "Deno", "Bun", "Cloudflare Workers", "Vercel's edge runtime", "Vitest",
+  "Chromium", "Firefox", "WebKitGTK", "Next.js", "Nuxt", "SvelteKit", "Astro", "React Router", "Angular CLI",
+  "Vite", "webpack", "Rspack", "Parcel", "esbuild", "Rollup", "bun build",
+  "Node", "Deno", "Bun", "Cloudflare Workers", "Vercel's edge runtime", "Jest", "Vitest",
 ];
 /** Each of these belongs to a suite of its own, and stays as it is where that suite was not run. */
 const ELSEWHERE = ["Firefox", "WebKitGTK"];
 const place = ({ where }) => (ORDER.indexOf(where) + 1 || Infinity);
 
 /** What the suites wrote down, each in its own directory. */
-async function sights() {
-  const files = (await readdir(process.env.SEEN_DIR, { recursive: true })).filter((file) => file.endsWith(".json"));
-  return Promise.all(files.map(async (file) => JSON.parse(await readFile(join(process.env.SEEN_DIR, file), "utf8"))));
+async function sights(directory) {
+  const files = (await readdir(directory, { recursive: true })).filter((file) => file.endsWith(".json"));
+  const records = await Promise.all(files.map(async (file) => JSON.parse(await readFile(join(directory, file), "utf8"))));
+  return records.flat();
 }
 
 /** The text between two markers of the README, told apart by name; `edge` stands between them and the text. */
@@ -38,16 +43,26 @@ async function says(name, edge, wanted) {
 
 const cells = (row) => row.split("|").slice(1, -1).map((cell) => cell.trim());
 
+const versionsOf = (records) =>
+  [...new Set(records.map(({ version }) => version))].sort((a, b) => a.localeCompare(b, "en", { numeric: true })).join(", ");
+
 /** The table, one row for each place; `written` is the one that the README has. */
 function table(records, written) {
   const rows = new Map(written.split("\n").slice(2).map((row) => [cells(row)[0], cells(row)]));
   const found = [...new Set(records.map(({ where }) => where))].map((where) => {
     const here = records.filter((record) => record.where === where);
-    const { version, machine } = here[0];
-    const how = (entry) => here.filter((record) => record.entry === entry).map((record) => record.how).sort().join(", ");
+    const versions = versionsOf(here);
+    const how = (entry) => {
+      const records = here.filter((record) => record.entry === entry);
+      const ways = [...new Set(records.map((record) => record.how))].sort();
+      return ways.map((way) => {
+        const seen = versionsOf(records.filter((record) => record.how === way));
+        return seen === versions ? way : `${way} (${seen})`;
+      }).join(", ");
+    };
     // The version of what the machine has changes with its updates, and that is no news of ours.
-    const shown = machine && !process.env.BLESS ? rows.get(where)?.[1] : version;
-    return { where, row: [where, shown ?? version, how(MAIN), how(INLINE)] };
+    const shown = here[0].machine && !process.env.BLESS ? rows.get(where)?.[1] : versions;
+    return { where, row: [where, shown ?? versions, how(MAIN), how(INLINE)] };
   });
   const kept = ELSEWHERE.filter((where) => rows.has(where) && !found.some((row) => row.where === where));
   const all = [...found, ...kept.map((where) => ({ where, row: rows.get(where) }))].sort((a, b) => place(a) - place(b));
@@ -56,9 +71,10 @@ function table(records, written) {
 }
 
 test("the_table_of_runtimes_is_what_the_tests_saw", async () => {
-  const records = await sights();
+  const records = await sights(process.env.SEEN_DIR);
   assert.ok(records.length > 20, `only ${records.length} were written down`);
-  await says("runtimes", "\n", (written) => table(records, written));
+  const frameworks = await sights(fileURLToPath(FRAMEWORKS));
+  await says("runtimes", "\n", (written) => table([...records, ...frameworks], written));
 });
 
 for (const [name, variable] of [["size", "PAGE_BROTLI"], ["inline-size", "INLINE_BROTLI"]]) {

@@ -44,13 +44,16 @@ impl Counts {
 
     /// Reads the last lines of Node's TAP: `# pass 3`, `# fail 0`. A cancelled test has failed.
     pub fn of_node(run: &shell::Run, tap: &str) -> Self {
+        Self::of_tap(tap).with_status(run)
+    }
+
+    /// The same of a run that is over.
+    pub fn of_tap(tap: &str) -> Self {
         let number = |name: &str| -> usize {
             let value = tap.lines().rev().find_map(|line| line.strip_prefix("# ")?.strip_prefix(name));
             value.and_then(|value| value.trim().parse().ok()).unwrap_or(0)
         };
-        let counts =
-            Self { passed: number("pass "), failed: number("fail ") + number("cancelled "), skipped: number("skipped ") };
-        counts.with_status(run)
+        Self { passed: number("pass "), failed: number("fail ") + number("cancelled "), skipped: number("skipped ") }
     }
 
     /// What ended badly without a failed test (it did not compile, it was killed) is one failure.

@@ -13,7 +13,7 @@ use super::browser;
 use super::counts::Counts;
 use super::debian::{self, CHROMEDRIVER, CHROMIUM, FFMPEG, FIREFOX, NODE, NPM, PYTHON, TESSERACT, WEBKIT_DRIVER, XVFB};
 use super::display::Display;
-use super::{mutants, openapi, publish};
+use super::{frameworks, mutants, openapi, publish};
 use crate::pack::{self, Package};
 use crate::sandbox::{self, Sandbox};
 use crate::shell::{self, step};
@@ -85,6 +85,13 @@ pub const SUITES: &[Suite] = &[
         when: Always,
         exists: has_runtimes,
         run: runtimes,
+    },
+    Suite {
+        name: "frameworks",
+        what: "the packed package in projects of frameworks and tools, FRAMEWORKS=vite,astro picks some",
+        when: All,
+        exists: has_frameworks,
+        run: frameworks_suite,
     },
     Suite {
         name: "faults",
@@ -224,6 +231,10 @@ fn has_node(workspace: &Workspace) -> bool {
 
 fn has_runtimes(workspace: &Workspace) -> bool {
     !test_files(workspace, "runtimes").is_empty()
+}
+
+fn has_frameworks(workspace: &Workspace) -> bool {
+    !test_files(workspace, "frameworks").is_empty()
 }
 
 fn has_faults(workspace: &Workspace) -> bool {
@@ -452,6 +463,33 @@ fn readme(workspace: &Workspace, package: &Path) -> Result<Counts> {
 /// Where each suite writes down, in a directory of its own, what it saw the package run in.
 fn seen_directory(workspace: &Workspace) -> PathBuf {
     workspace.target.join("test").join("seen")
+}
+
+/// One file after the other, since each has builds that take all of a small machine.
+fn frameworks_suite(lab: &mut Lab) -> Result<Counts> {
+    let [_, _, chromium] = match debian::find([&NODE, &NPM, &CHROMIUM])? {
+        Ok(found) => found,
+        Err(missing) => return Ok(Counts::skipped(&missing)),
+    };
+    let tarball = lab.package()?.tarball;
+    let project = install_package(&lab.workspace, &tarball)?;
+    let results = frameworks::results(&lab.workspace)?;
+    let mut counts = Counts::default();
+    for file in test_files(&lab.workspace, "frameworks").into_iter().filter(|file| frameworks::asked_for(file)) {
+        let name = frameworks::name(&file);
+        let suite = format!("frameworks-{name}");
+        let tap = tap_path(&lab.workspace, &suite);
+        counts += frameworks::resumed(results.as_deref(), &name, &tap, || {
+            let mut command = node_tests_of(&lab.workspace, &suite, vec![file])?;
+            command
+                .env("PACKAGE_DIR", project.join("node_modules").join("custom-template-jobs"))
+                .env("TARBALL", &tarball)
+                .env("FRAMEWORKS_DIR", lab.workspace.target.join("test").join("frameworks"))
+                .env("CHROMIUM", &chromium);
+            run_node_tests(&lab.workspace, &suite, &mut command)
+        })?;
+    }
+    Ok(counts)
 }
 
 /// The packed package against faults, in Node, workerd and Deno; what each came to is written down as a table.

@@ -1,0 +1,77 @@
+//! The results of the suite `frameworks`, kept for each file of tests and commit, so that a run that was cut off goes on.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::Result;
+
+use super::counts::Counts;
+use crate::shell;
+use crate::workspace::Workspace;
+
+/// Where what passed at this commit is kept; nowhere while there are changes that are in no commit.
+pub fn results(workspace: &Workspace) -> Result<Option<PathBuf>> {
+    let git = |words: &[&str]| {
+        let output = Command::new("git").current_dir(&workspace.root).args(words).stderr(Stdio::null()).output().ok()?;
+        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    };
+    let commit = match (git(&["status", "--porcelain"]), git(&["rev-parse", "HEAD"])) {
+        (Some(changes), Some(commit)) if changes.is_empty() => commit,
+        _ => return Ok(None),
+    };
+    let directory = workspace.target.join("test").join("frameworks-results").join(commit);
+    fs::create_dir_all(&directory)?;
+    Ok(Some(directory))
+}
+
+/// Whether a file of tests was asked for: `FRAMEWORKS=vite,astro` picks some, and without it all are.
+pub fn asked_for(file: &Path) -> bool {
+    std::env::var("FRAMEWORKS").map_or(true, |names| names.split(',').any(|asked| asked == name(file)))
+}
+
+/// `vite` of `vite.test.mjs`.
+pub fn name(file: &Path) -> String {
+    let name = file.file_name().unwrap_or_default().to_string_lossy();
+    name.split('.').next().unwrap_or_default().to_owned()
+}
+
+/// Runs a file of tests, unless it passed at this commit.
+pub fn resumed(results: Option<&Path>, name: &str, tap: &Path, run: impl FnOnce() -> Result<Counts>) -> Result<Counts> {
+    let kept = results.map(|directory| directory.join(format!("{name}.tap")));
+    if let Some(text) = kept.as_ref().and_then(|path| shell::read_text(path).ok()) {
+        println!("{name} passed at this commit");
+        return Ok(Counts::of_tap(&text));
+    }
+    let counts = run()?;
+    if let Some(kept) = kept.filter(|_| counts.failed == 0 && counts.skipped == 0) {
+        shell::copy_file(tap, &kept)?;
+    }
+    Ok(counts)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_passed_is_not_run_again_and_what_failed_is() {
+        let directory = std::env::temp_dir().join(format!("frameworks-results-{}", std::process::id()));
+        shell::fresh_directory(&directory).expect("it can be made");
+        let tap = directory.join("run.tap");
+        shell::write_file(&tap, "# pass 3\n# fail 0\n").expect("it can be written");
+        let run = |counts: Option<Counts>| {
+            resumed(Some(&directory), "vite", &tap, || Ok(counts.expect("it passed before"))).expect("it can be counted")
+        };
+        assert_eq!(run(Some(Counts::failed(1))), Counts::failed(1));
+        assert_eq!(run(Some(Counts::passed(3))), Counts::passed(3));
+        assert_eq!(run(None), Counts::passed(3));
+        assert_eq!(resumed(None, "vite", &tap, || Ok(Counts::passed(4))).ok(), Some(Counts::passed(4)));
+        fs::remove_dir_all(directory).expect("it can be removed");
+    }
+
+    #[test]
+    fn a_file_of_tests_is_named_by_its_first_word() {
+        assert_eq!(name(Path::new("tests/frameworks/next.test.mjs")), "next");
+    }
+}
