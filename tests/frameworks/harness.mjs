@@ -41,6 +41,14 @@ export async function visit(url) {
   return browser.visit(url);
 }
 
+/** What a server says at this address. */
+export async function told(url) {
+  const answer = await fetch(url);
+  const text = await answer.text();
+  assert.match(text, /^\{.*\}$/, `${answer.status} ${text}`);
+  return JSON.parse(text);
+}
+
 const QUIET = {
   ASTRO_TELEMETRY_DISABLED: "1", NEXT_TELEMETRY_DISABLED: "1", NG_CLI_ANALYTICS: "false", NUXT_TELEMETRY_DISABLED: "1", NO_COLOR: "1",
 };
