@@ -1,23 +1,26 @@
-// Decides whether a page that a bundler built from the main entry works, without a word of configuration.
+// Decides whether a page that a bundler built from the main entry works with no configuration, and still does where its
+// .wasm is not served.
 
 import { test } from "node:test";
-import { html, serving, strictest } from "../runtimes/browser.mjs";
-import { STORY, heldToTheTable, pins, project, run, stage, visit, works } from "./harness.mjs";
+import { html, policy as policyOf, serving, strictest } from "../runtimes/browser.mjs";
+import { PAGE_AND_WORKER, heldToTheTable, pins, project, run, stage, visit, withoutTheWasm, works } from "./harness.mjs";
 
 const MODULE = "module.html";
 const SCRIPT = "script.html";
 
 const files = {
-  "src/index.js": `
+  ...PAGE_AND_WORKER,
+  "src/page.js": `
     import * as library from "custom-template-jobs";
     import { story } from "./story.js";
     globalThis.told = story(library, ${stage.script}).catch(({ name, message }) => ({ name, message }));`,
-  "src/story.js": STORY,
+  "page.html": html('<script type="module" src="./src/page.js"></script>'),
   "source.html": html('<script type="module" src="./src/index.js"></script>'),
   [MODULE]: html('<script type="module" src="./dist/main.js"></script>'),
   [SCRIPT]: html('<script defer src="./dist/main.js"></script>'),
 };
 
+const PARCEL = ["--public-url=./", "--cache-dir=.cache"];
 const ESBUILD = ["src/index.js", "--bundle", "--minify"];
 // Each way to build: how the table has it, the command, the page, and the policy where it is not the strictest.
 const ways = {
@@ -31,20 +34,32 @@ const ways = {
     ["iife", "esbuild", [...ESBUILD, "--outfile=dist/main.js"], SCRIPT],
   ],
   // Parcel writes an import map into the page, whose hash the strictest policy would have to name.
-  Parcel: [["build", "parcel", ["build", "source.html", "--public-url=./"], "dist/source.html", ""]],
+  // It makes other bundles where the scripts that carry the wasm are shared with a worker.
+  Parcel: ["page.html", "source.html"].map((page) => ["build", "parcel", ["build", page, ...PARCEL], `dist/${page}`, ""]),
   Rollup: [["build", "rollup", ["src/index.js", "--plugin=node-resolve={browser:true}", "--dir=dist", "--entryFileNames=main.js"], MODULE]],
   Rspack: [["build", "rspack", ["build", "--mode=production"], SCRIPT]],
   webpack: [["build", "webpack", ["--mode=production"], SCRIPT]],
 };
 
+/** Those that know what `new Worker(new URL("./worker.js", import.meta.url))` is. */
+const WITH_WORKERS = ["Parcel", "Rspack", "webpack"];
+
 for (const [where, all] of Object.entries(ways)) {
   for (const [version, dependencies] of pins(where)) {
     for (const [how, program, args, page, policy = strictest(stage)] of all) {
-      test(`${where} ${version}: ${how}`.replaceAll(/\W+/g, "_").toLowerCase(), async () => {
+      test(`${where} ${version}: ${how} of ${page}`.replaceAll(/\W+/g, "_").toLowerCase(), async () => {
         const name = `${where}-${version}`.toLowerCase().replaceAll(" ", "-");
         const directory = await project(name, { dependencies, files, scripts: where === "bun build" });
         await run(directory, program, args);
-        await works(where, version, how, () => serving(directory, { "*": policy }, (url) => visit(`${url}/${page}`)));
+        const at = (search, use = policy) => serving(directory, { "*": use }, (url) => visit(`${url}/${page}${search}`));
+        await works(where, version, how, () => at(""));
+        // webpack makes a URL of a string for a worker, and for a script that it loads later: what Trusted Types are there to refuse.
+        const common = policy && policyOf(stage);
+        const worker = WITH_WORKERS.includes(where) && page !== "dist/page.html";
+        if (worker) await works(where, version, `${how} of a worker`, () => at("?worker", common));
+        await withoutTheWasm(directory);
+        await stage.plays(() => at("", common));
+        if (worker) await stage.plays(() => at("?worker", common));
       });
     }
   }

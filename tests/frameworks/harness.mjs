@@ -29,6 +29,26 @@ export const pins = (family) => Object.entries(versions[family]);
 export const STORY = await readFile(new URL("../runtimes/story.mjs", import.meta.url), "utf8");
 
 export const stage = await startStage();
+
+/** A page that plays the story, and at `?worker` has a worker play it. */
+export const PAGE_AND_WORKER = {
+  "src/index.js": `
+    import * as library from "custom-template-jobs";
+    import { story } from "./story.js";
+    const inWorker = () => new Promise((told) => {
+      const worker = new Worker(new URL("./worker.js", import.meta.url), { type: "module" });
+      worker.onmessage = ({ data }) => told(data);
+      worker.onerror = ({ message }) => told({ message });
+    });
+    const inPage = () => story(library, ${stage.script}).catch(({ name, message }) => ({ name, message }));
+    globalThis.told = location.search === "?worker" ? inWorker() : inPage();`,
+  "src/worker.js": `
+    import * as library from "custom-template-jobs";
+    import { story } from "./story.js";
+    story(library, ${stage.script}).catch(({ name, message }) => ({ name, message })).then((end) => postMessage(end));`,
+  "src/story.js": STORY,
+};
+
 let browser;
 after(async () => {
   await browser?.stop();
@@ -106,6 +126,12 @@ async function unpack(modules) {
   for (const name of [MAIN, ...made]) await rm(join(modules, name), { recursive: true, force: true });
   await mkdir(join(modules, MAIN));
   await run(modules, "tar", ["-xzf", resolve(process.env.TARBALL), "-C", MAIN, "--strip-components=1"]);
+}
+
+/** Takes every .wasm out of what a tool built, as a server does that knows nothing of it. */
+export async function withoutTheWasm(directory) {
+  const files = (await readdir(join(directory, "dist"), { recursive: true })).filter((file) => file.endsWith(".wasm"));
+  for (const file of files) await rm(join(directory, "dist", file));
 }
 
 /** A copy of a folder, elsewhere on the disk: it runs with what it holds, or not at all. */
@@ -190,7 +216,8 @@ export function heldToTheTable(file) {
   test("what_ran_is_what_the_table_has", async () => {
     const name = basename(fileURLToPath(file), ".test.mjs");
     const path = new URL(`seen/${name}.json`, import.meta.url);
-    const text = `[\n${records.map((record) => `  ${JSON.stringify(record)}`).sort().join(",\n")}\n]\n`;
+    const lines = new Set(records.map((record) => `  ${JSON.stringify(record)}`));
+    const text = `[\n${[...lines].sort().join(",\n")}\n]\n`;
     await mkdir(new URL("seen/", import.meta.url), { recursive: true });
     if (process.env.BLESS) await writeFile(path, text);
     else assert.equal(await readFile(path, "utf8").catch(() => ""), text, "BLESS=1 cargo xtask test frameworks rewrites it");

@@ -1,7 +1,7 @@
 // Decides whether SvelteKit's pages and server routes work with no configuration: while developing, and built for Node and for
 // Vercel, whose function is run from a copy that has nothing but what was deployed.
 
-import { readFile } from "node:fs/promises";
+import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
 import { STORY, elsewhere, heldToTheTable, pins, project, run, serve, stage, told, visit, works } from "./harness.mjs";
@@ -33,7 +33,7 @@ const files = (adapter) => ({
 
 /** What Vercel does with the output: it serves the static files, and has the function answer what is none of them. */
 const VERCEL = `
-  import { readFile } from "node:fs/promises";
+  import { readFile, writeFile } from "node:fs/promises";
   import { createServer } from "node:http";
   import { pathToFileURL } from "node:url";
   const { handler } = JSON.parse(await readFile("functions/index.func/.vc-config.json", "utf8"));
@@ -63,6 +63,19 @@ for (const [version, dependencies] of pins("sveltekit")) {
     await serve(directory, "node", ["build"], {}, async (url) => {
       await works("SvelteKit", version, `${PAGE} with adapter-node`, () => visit(url));
       await works("SvelteKit", version, `${ROUTE} with adapter-node`, () => told(`${url}/server`));
+    });
+  });
+
+  test(`sveltekit_${version}_bundles_it_for_node_where_it_is_a_development_dependency`, async () => {
+    const directory = await made("node");
+    const manifest = await readFile(join(directory, "package.json"), "utf8");
+    await writeFile(join(directory, "package.json"), manifest.replace('"dependencies"', '"devDependencies"'));
+    await run(directory, "vite", ["build"]);
+    const output = await elsewhere(join(directory, "build"));
+    await writeFile(join(output, "package.json"), '{ "type": "module" }');
+    await serve(output, "node", ["index.js"], {}, async (url) => {
+      await stage.plays(() => visit(url));
+      await stage.plays(() => told(`${url}/server`));
     });
   });
 

@@ -1,26 +1,11 @@
-// Decides whether a page of each version of Vite works with no configuration: while developing, and built.
+// Decides whether a page and a worker of each version of Vite work with no configuration: while developing, and built.
 
 import { test } from "node:test";
-import { STORY, heldToTheTable, pins, project, run, serve, stage, visit, works } from "./harness.mjs";
+import { PAGE_AND_WORKER, heldToTheTable, pins, project, run, serve, stage, visit, withoutTheWasm, works } from "./harness.mjs";
 
-// One page for both, as Vite builds what `index.html` leads to.
 const files = {
-  "index.html": '<!doctype html><link rel="icon" href="data:,"><script type="module" src="/main.js"></script>',
-  "main.js": `
-    import * as library from "custom-template-jobs";
-    import { story } from "./story.js";
-    const inWorker = () => new Promise((told) => {
-      const worker = new Worker(new URL("./worker.js", import.meta.url), { type: "module" });
-      worker.onmessage = ({ data }) => told(data);
-      worker.onerror = ({ message }) => told({ message });
-    });
-    const inPage = () => story(library, ${stage.script}).catch(({ name, message }) => ({ name, message }));
-    globalThis.told = location.search === "?worker" ? inWorker() : inPage();`,
-  "worker.js": `
-    import * as library from "custom-template-jobs";
-    import { story } from "./story.js";
-    story(library, ${stage.script}).catch(({ name, message }) => ({ name, message })).then((end) => postMessage(end));`,
-  "story.js": STORY,
+  "index.html": '<!doctype html><link rel="icon" href="data:,"><script type="module" src="/src/index.js"></script>',
+  ...PAGE_AND_WORKER,
 };
 
 async function plays(version, how, url) {
@@ -39,7 +24,12 @@ for (const [version, dependencies] of pins("vite")) {
   test(`vite_${version}_builds_it`, async () => {
     const directory = await project(`vite-${version}`, { dependencies, files });
     await run(directory, "vite", ["build"]);
-    await serve(directory, "vite", ["preview", ...at], {}, (url) => plays(version, "build", url));
+    await serve(directory, "vite", ["preview", ...at], {}, async (url) => {
+      await plays(version, "build", url);
+      await withoutTheWasm(directory);
+      await stage.plays(() => visit(url));
+      await stage.plays(() => visit(`${url}/?worker`));
+    });
   });
 }
 

@@ -20,7 +20,8 @@ const ORDER = [
 ];
 /** Each of these belongs to a suite of its own, and stays as it is where that suite was not run. */
 const ELSEWHERE = ["Firefox", "WebKitGTK"];
-const place = ({ where }) => (ORDER.indexOf(where) + 1 || Infinity);
+/** `Next.js: route in Node` stands where `Next.js` does. */
+const place = ({ where }) => (ORDER.findIndex((name) => where === name || where.startsWith(`${name}: `)) + 1 || Infinity);
 
 /** What the suites wrote down, each in its own directory. */
 async function sights(directory) {
