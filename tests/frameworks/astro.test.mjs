@@ -27,8 +27,8 @@ for (const [version, dependencies] of pins("astro")) {
   const made = () => project(`astro-${version}`, { dependencies, files });
   const plays = (directory, program, args, when) =>
     serve(directory, program, args, {}, async (url) => {
-      await works("Astro", version, `page in ${when}`, () => visit(url));
-      await works("Astro", version, `endpoint in ${when}`, () => told(`${url}/server`));
+      await works("Astro", version, `page, ${when}`, () => visit(url));
+      await works("Astro", version, `endpoint, ${when}`, () => told(`${url}/server`));
     });
 
   test(`astro_${version}_serves_it_while_developing`, async () => {

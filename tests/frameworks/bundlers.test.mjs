@@ -56,7 +56,7 @@ for (const [where, all] of Object.entries(ways)) {
         // webpack makes a URL of a string for a worker, and for a script that it loads later: what Trusted Types are there to refuse.
         const common = policy && policyOf(stage);
         const worker = WITH_WORKERS.includes(where) && page !== "dist/page.html";
-        if (worker) await works(where, version, `${how} of a worker`, () => at("?worker", common));
+        if (worker) await works(where, version, `worker, ${how}`, () => at("?worker", common));
         await withoutTheWasm(directory);
         await stage.plays(() => at("", common));
         if (worker) await stage.plays(() => at("?worker", common));

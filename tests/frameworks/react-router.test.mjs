@@ -48,9 +48,9 @@ for (const [version, dependencies] of pins("react-router")) {
   const made = () => project(`react-router-${version}`, { dependencies, files });
   const plays = (directory, program, args, options, when) =>
     serve(directory, program, args, options, async (url) => {
-      await works("React Router", version, `component in ${when}`, () => visit(url));
-      await works("React Router", version, `loader in ${when}`, () => rendered(`${url}/loader`));
-      await works("React Router", version, `resource route in ${when}`, () => told(`${url}/resource`));
+      await works("React Router", version, `component, ${when}`, () => visit(url));
+      await works("React Router", version, `loader, ${when}`, () => rendered(`${url}/loader`));
+      await works("React Router", version, `resource route, ${when}`, () => told(`${url}/resource`));
     });
 
   test(`react_router_${version}_serves_it_while_developing`, async () => {

@@ -52,8 +52,8 @@ for (const [version, dependencies] of pins("sveltekit")) {
   test(`sveltekit_${version}_serves_it_while_developing`, async () => {
     const at = ["dev", "--host", "127.0.0.1", "--port", "{port}", "--strictPort"];
     await serve(await made("node"), "vite", at, {}, async (url) => {
-      await works("SvelteKit", version, `${PAGE} in dev`, () => visit(url));
-      await works("SvelteKit", version, `${ROUTE} in dev`, () => told(`${url}/server`));
+      await works("SvelteKit", version, `${PAGE}, dev`, () => visit(url));
+      await works("SvelteKit", version, `${ROUTE}, dev`, () => told(`${url}/server`));
     });
   });
 
@@ -61,8 +61,8 @@ for (const [version, dependencies] of pins("sveltekit")) {
     const directory = await made("node");
     await run(directory, "vite", ["build"]);
     await serve(directory, "node", ["build"], {}, async (url) => {
-      await works("SvelteKit", version, `${PAGE} with adapter-node`, () => visit(url));
-      await works("SvelteKit", version, `${ROUTE} with adapter-node`, () => told(`${url}/server`));
+      await works("SvelteKit", version, `${PAGE}, adapter-node`, () => visit(url));
+      await works("SvelteKit", version, `${ROUTE}, adapter-node`, () => told(`${url}/server`));
     });
   });
 
@@ -84,8 +84,8 @@ for (const [version, dependencies] of pins("sveltekit")) {
     await run(directory, "vite", ["build"]);
     const output = await elsewhere(join(directory, ".vercel/output"));
     await serve(output, "node", ["--input-type=module", "--eval", VERCEL], {}, async (url) => {
-      await works("SvelteKit", version, `${PAGE} with adapter-vercel`, () => visit(url));
-      await works("SvelteKit", version, `${ROUTE} with adapter-vercel`, () => told(`${url}/server`));
+      await works("SvelteKit", version, `${PAGE}, adapter-vercel`, () => visit(url));
+      await works("SvelteKit", version, `${ROUTE}, adapter-vercel`, () => told(`${url}/server`));
     });
   });
 }

@@ -9,7 +9,7 @@ const files = {
 };
 
 async function plays(version, how, url) {
-  await works("Vite", version, `page, ${how}`, () => visit(url));
+  await works("Vite", version, how, () => visit(url));
   await works("Vite", version, `worker, ${how}`, () => visit(`${url}/?worker`));
 }
 

@@ -47,20 +47,25 @@ const cells = (row) => row.split("|").slice(1, -1).map((cell) => cell.trim());
 const versionsOf = (records) =>
   [...new Set(records.map(({ version }) => version))].sort((a, b) => a.localeCompare(b, "en", { numeric: true })).join(", ");
 
+/** `build, dev; worker: build` for what ran as `build`, `dev` and `worker, build`, with the versions where those are not all. */
+function ways(records, versions) {
+  const groups = new Map();
+  for (const way of [...new Set(records.map(({ how }) => how))].sort()) {
+    const [what, when] = way.includes(", ") ? way.split(", ") : ["", way];
+    const seen = versionsOf(records.filter(({ how }) => how === way));
+    groups.set(what, [...(groups.get(what) ?? []), seen === versions ? when : `${when} (${seen})`]);
+  }
+  const sorted = [...groups].sort(([a], [b]) => (a < b ? -1 : 1));
+  return sorted.map(([what, all]) => (what ? `${what}: ` : "") + all.join(", ")).join("; ");
+}
+
 /** The table, one row for each place; `written` is the one that the README has. */
 function table(records, written) {
   const rows = new Map(written.split("\n").slice(2).map((row) => [cells(row)[0], cells(row)]));
   const found = [...new Set(records.map(({ where }) => where))].map((where) => {
     const here = records.filter((record) => record.where === where);
     const versions = versionsOf(here);
-    const how = (entry) => {
-      const records = here.filter((record) => record.entry === entry);
-      const ways = [...new Set(records.map((record) => record.how))].sort();
-      return ways.map((way) => {
-        const seen = versionsOf(records.filter((record) => record.how === way));
-        return seen === versions ? way : `${way} (${seen})`;
-      }).join(", ");
-    };
+    const how = (entry) => ways(here.filter((record) => record.entry === entry), versions);
     // The version of what the machine has changes with its updates, and that is no news of ours.
     const shown = here[0].machine && !process.env.BLESS ? rows.get(where)?.[1] : versions;
     return { where, row: [where, shown ?? versions, how(MAIN), how(INLINE)] };
