@@ -437,7 +437,10 @@ export class TemplateJobs {
   [Symbol.dispose](): void;
 }
 
-/** Whether the operation of an error was accepted by the provider. A later refund does not change it. */
+/**
+ * Whether the operation of an error was accepted by the provider. A later refund does not change it. `maybe` too where a render's
+ * answer was lost and its job shows a render: the job does not say whose.
+ */
 export type Charged = "no" | "yes" | "maybe";
 
 /**

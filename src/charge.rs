@@ -171,8 +171,11 @@ pub struct Entry {
     pub budget: Option<String>,
     /// Whether the id is the caller's own, and not one that was made for the call.
     pub explicit: bool,
-    /// Whether it is bound to a job that needed no charge: a render that was there, or in progress.
-    pub free: bool,
+    /// Whether it was accepted, where it is bound: not where a render was there or in progress already, and perhaps where
+    /// only its job was seen to have one.
+    pub charged: Charged,
+    /// The version of the job that is rendered, where that had a video before: the video proves nothing then.
+    pub seen: Option<u64>,
     /// The caller's own data, as JSON.
     pub metadata: Option<String>,
 }
@@ -182,7 +185,7 @@ impl Entry {
     const VERSION: f64 = 2.0;
 
     /// The names of the members, in the order in which [`Entry::decode`] takes them.
-    pub const NAMES: [&'static str; 13] = [
+    pub const NAMES: [&'static str; 14] = [
         "version",
         "state",
         "step",
@@ -194,7 +197,8 @@ impl Entry {
         "kind",
         "budget",
         "explicit",
-        "free",
+        "charged",
+        "seen",
         "metadata",
     ];
 
@@ -211,6 +215,8 @@ impl Entry {
             ("webhook", self.webhook.map(hex)),
             ("kind", self.kind.map(hex)),
             ("budget", self.budget.clone()),
+            ("charged", (self.charged != Charged::Yes).then(|| self.charged.as_str().into())),
+            ("seen", self.seen.map(hex)),
             ("metadata", self.metadata.clone()),
         ];
         for (name, value) in optional {
@@ -218,17 +224,28 @@ impl Entry {
                 let _ = write!(text, r#","{name}":{}"#, json_string(&value));
             }
         }
-        if self.free {
-            text.push_str(r#","free":true"#);
-        }
         text.push('}');
         text
     }
 
     /// From the members of those names; `None` where they are not those of an entry of this version.
-    pub fn decode(members: [Member; 13]) -> Option<Self> {
-        let [version, state, step, fingerprint, owner, created_at, job, webhook, kind, budget, explicit, free, metadata] =
-            members;
+    pub fn decode(members: [Member; 14]) -> Option<Self> {
+        let [
+            version,
+            state,
+            step,
+            fingerprint,
+            owner,
+            created_at,
+            job,
+            webhook,
+            kind,
+            budget,
+            explicit,
+            charged,
+            seen,
+            metadata,
+        ] = members;
         if version != Member::Number(Self::VERSION) {
             return None;
         }
@@ -253,7 +270,12 @@ impl Entry {
             kind: kind.text().and_then(parse_hex),
             budget: budget.into_text(),
             explicit: explicit == Member::Bool(true),
-            free: free == Member::Bool(true),
+            charged: match charged.text() {
+                Some("no") => Charged::No,
+                Some("maybe") => Charged::Maybe,
+                _ => Charged::Yes,
+            },
+            seen: seen.text().and_then(parse_hex),
             metadata: metadata.into_text(),
         })
     }
@@ -262,8 +284,7 @@ impl Entry {
     pub const fn charged(&self) -> Charged {
         match self.state {
             State::Sending | State::Unknown => Charged::Maybe,
-            State::Bound | State::Ended if self.free => Charged::No,
-            State::Bound | State::Ended => Charged::Yes,
+            State::Bound | State::Ended => self.charged,
         }
     }
 
@@ -362,12 +383,14 @@ const CLOCK_SKEW: f64 = 3_600_000.0;
 /// Whether a job settles an unknown operation. `webhook` is the hash of the job's `webhook_url`, and `made_at` when the
 /// provider made the job, in milliseconds since 1970.
 ///
-/// A render's job existed before; only a video, or a render in progress, proves it. The other steps make the job: it is
-/// not older than the operation, and where the operation id was in the `webhook_url`, the job has that very address.
+/// A render's job existed before; only a video, or a render in progress, proves it, and where it had a video before, a
+/// change. The other steps make the job: it is not older than the operation, and where the operation id was in the
+/// `webhook_url`, the job has that very address.
 /// Webhooks are not signed, so an id that one brings proves nothing by itself.
 pub fn settles(entry: &Entry, facts: &JobFacts, webhook: Option<u64>, made_at: Option<f64>) -> bool {
     if entry.step == Step::Render {
-        return facts.is_rendered_or_rendering();
+        let changed = entry.seen.is_none_or(|seen| facts.status.is_active() || facts.version.unwrap_or_default() != seen);
+        return facts.is_rendered_or_rendering() && changed;
     }
     let too_old = made_at.is_some_and(|made_at| made_at < entry.created_at as f64 - CLOCK_SKEW);
     !too_old && (entry.webhook.is_none() || entry.webhook == webhook)

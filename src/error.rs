@@ -26,7 +26,8 @@ struct Parts<V> {
 pub enum Charged {
     /// Nothing was charged for it, or the error is about no operation.
     No,
-    /// It was sent and its outcome is not known, or the journal that would know cannot be read.
+    /// It may have been sent and its outcome is not known, or only the job of a render shows one, which does not say whose
+    /// it is, or the journal that would know cannot be read.
     Maybe,
     /// It was accepted.
     Yes,

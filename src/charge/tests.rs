@@ -80,13 +80,14 @@ fn entry(state: State, step: Step) -> Entry {
         kind: None,
         budget: Some("ns:budget/all/a \"key\"/x=5000".into()),
         explicit: true,
-        free: false,
+        charged: Charged::Yes,
+        seen: None,
         metadata: Some(r#"{"row":1}"#.into()),
     }
 }
 
 /// The members that a host would copy.
-fn members(text: &str) -> [Member; 13] {
+fn members(text: &str) -> [Member; 14] {
     let object: serde_json::Value = serde_json::from_str(text).expect("JSON");
     Entry::NAMES.map(|name| match &object[name] {
         serde_json::Value::Bool(value) => Member::Bool(*value),
@@ -100,8 +101,9 @@ fn members(text: &str) -> [Member; 13] {
 fn an_entry_comes_back_as_it_was_written() {
     for state in [State::Sending, State::Bound, State::Unknown, State::Ended] {
         for step in [Step::Submit, Step::Preview, Step::Render] {
-            for explicit in [true, false] {
-                let entry = Entry { explicit, free: !explicit, ..entry(state, step) };
+            for (explicit, charged) in [(true, Charged::Yes), (false, Charged::No), (false, Charged::Maybe)] {
+                let seen = explicit.then_some(9);
+                let entry = Entry { explicit, charged, seen, ..entry(state, step) };
                 assert_eq!(Entry::decode(members(&entry.encode())), Some(entry));
             }
         }
@@ -110,15 +112,12 @@ fn an_entry_comes_back_as_it_was_written() {
 
 #[test]
 fn an_entry_says_whether_its_operation_was_accepted() {
-    for (state, free, charged) in [
-        (State::Sending, false, Charged::Maybe),
-        (State::Unknown, false, Charged::Maybe),
-        (State::Bound, false, Charged::Yes),
-        (State::Ended, false, Charged::Yes),
-        (State::Bound, true, Charged::No),
-        (State::Ended, true, Charged::No),
-    ] {
-        assert_eq!(Entry { free, ..entry(state, Step::Render) }.charged(), charged, "{state:?} {free}");
+    for charged in [Charged::No, Charged::Maybe, Charged::Yes] {
+        for state in [State::Sending, State::Unknown, State::Bound, State::Ended] {
+            let open = matches!(state, State::Sending | State::Unknown);
+            let expected = if open { Charged::Maybe } else { charged };
+            assert_eq!(Entry { charged, ..entry(state, Step::Render) }.charged(), expected, "{state:?}");
+        }
     }
 }
 
@@ -212,4 +211,8 @@ fn a_job_settles_an_operation_only_if_it_can_be_its_own() {
     let render = entry(State::Sending, Step::Render);
     assert!(!settles(&render, &job, Some(7), None));
     assert!(settles(&render, &facts(Status::Running, true, false), None, Some(0.0)));
+    let again = Entry { seen: Some(1), ..render };
+    assert!(!settles(&again, &facts(Status::Done, true, true), None, None), "the video is that of before");
+    assert!(settles(&again, &facts(Status::Running, true, true), None, None));
+    assert!(settles(&again, &JobFacts { version: Some(2), ..facts(Status::Done, true, true) }, None, None));
 }

@@ -121,6 +121,14 @@ impl<H: Host> Client<H> {
     /// The whole charge: its turn, what the journal knows of it, the look before a render, and its attempts.
     async fn carry_out(&self, charge: Rc<Charge>, caller: &Rc<Caller<H::Value>>, over: Over) -> Outcome<H::Value> {
         let host = self.host();
+        caller.if_late(Err(late()));
+        // Who has the turn or the lock may stall, and the journal know the job by now.
+        if charge.is_shared()
+            && let Some(found) = self.read_entry_text(&charge.key).await?
+            && self.decode(&found).is_some_and(|entry| matches!(entry.state, State::Bound | State::Ended))
+        {
+            return self.claimed(&charge, caller, &found).await;
+        }
         // Another call may have sent the same operation, so a caller that waits here too long does not know.
         caller.if_late(Err(Error::charge_unknown()));
         let in_flight = self.take_turn(&charge.operation).await;
@@ -180,6 +188,7 @@ impl<H: Host> Client<H> {
         is_gone: impl Fn() -> bool,
     ) -> Result<Attempted<H::Value>, Error<H::Value>> {
         let mut entry = self.new_entry(charge);
+        entry.seen = before.filter(|job| job.video).map(|job| job.version.unwrap_or_default());
         if let Some(credits) = self.estimate_of(charge)? {
             entry.budget = Some(self.reserve(&charge.operation, &entry.owner, credits).await?);
         }
@@ -234,7 +243,8 @@ impl<H: Host> Client<H> {
             kind: charge.kind,
             budget: None,
             explicit: charge.explicit,
-            free: false,
+            charged: Charged::Yes,
+            seen: None,
             metadata: charge.metadata.clone(),
         }
     }
@@ -442,17 +452,19 @@ impl<H: Host> Client<H> {
         }
     }
 
-    /// A look has shown that the job was rendered by this operation, whose entry is `written`.
+    /// A look has shown that the job was rendered, as by this operation, whose entry is `written`. By which one, it does not
+    /// say.
     async fn bind_render(
         &self,
         charge: &Charge,
         caller: &Caller<H::Value>,
         id: &str,
         job: H::Value,
-        written: (&str, &Entry),
+        (text, entry): (&str, &Entry),
     ) -> H::Value {
         caller.if_late(Ok(job.clone()));
-        self.write_bound(charge, id, written).await;
+        let entry = Entry { charged: Charged::Maybe, ..entry.clone() };
+        self.write_bound(charge, id, (text, &entry)).await;
         self.notice(&job);
         job
     }

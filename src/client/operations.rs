@@ -121,7 +121,11 @@ impl<H: Host> Client<H> {
 
     /// Binds an unknown operation, whose entry is `text`, to a job: its entry from then on.
     async fn bind(&self, operation: &str, text: &str, entry: &Entry, id: &str) -> Result<Entry, Error<H::Value>> {
-        let (key, bound) = (self.key(operation), entry.bound(id));
+        let (key, mut bound) = (self.key(operation), entry.bound(id));
+        if entry.step == Step::Render {
+            // By which operation it was rendered, its job does not say.
+            bound.charged = Charged::Maybe;
+        }
         if !self.replace_entry(&key, text, &bound.encode()).await? {
             // Another client knows more by now.
             return Ok(self.known_entry(operation, &key).await?.1);
@@ -274,6 +278,8 @@ impl<H: Host> Client<H> {
     async fn known_entry(&self, operation: &str, key: &str) -> Result<(String, Entry), Error<H::Value>> {
         let found = self.read_entry_text(key).await.map_err(|error| error.of_charge(operation, Charged::Maybe))?;
         let (advice, charged) = match found {
+            // It began meanwhile.
+            None if self.is_in_flight(operation) => ("is in flight; wait for its outcome", Charged::Maybe),
             None => ("is not in the journal: it was never sent, was refused, or has expired", Charged::No),
             Some(text) => match self.decode(&text) {
                 None => (

@@ -6,7 +6,7 @@ use super::polling::PollOptions;
 use super::{Client, Outcome};
 use crate::api::{Endpoint, Goal, Step};
 use crate::charge::{self, BeforeRender, Entry};
-use crate::error::Error;
+use crate::error::{Charged, Error};
 use crate::host::Host;
 use crate::job::JobFacts;
 
@@ -66,7 +66,7 @@ impl<H: Host> Client<H> {
         id: &str,
         job: H::Value,
     ) -> Outcome<H::Value> {
-        let entry = Entry { free: true, ..self.new_entry(charge).bound(id) };
+        let entry = Entry { charged: Charged::No, ..self.new_entry(charge).bound(id) };
         caller.if_late(Ok(job.clone()));
         // Nothing was charged, so a journal that cannot be written loses nothing.
         if let Ok(Some(found)) = self.create(&charge.key, &entry.encode(), &entry).await {

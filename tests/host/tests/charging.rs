@@ -788,6 +788,31 @@ fn a_tab_that_stops_waiting_for_another_leaves_it_its_lock() {
 }
 
 #[test]
+fn a_job_that_the_journal_knows_is_returned_while_a_tab_that_stalls_holds_the_lock() {
+    let charged = Cell::new(false);
+    let ([one, other], world) = tabs(
+        move |sent| match sent.endpoint {
+            Endpoint::Render => {
+                charged.set(true);
+                (f64::INFINITY, failed(""))
+            }
+            _ if charged.get() => (10.0, answer(200, &previewed("running", ""))),
+            _ => (10.0, answer(200, &previewed("done", ""))),
+        },
+        &config(),
+    );
+    world.have_locks();
+    let _stalled = world.start(async move { one.render(ID, None, named("click")).await });
+    world.pass(100.0);
+    let settled = world.run(other.settle("click", None)).expect("the job shows its render");
+    assert_eq!(settled.state, State::Bound);
+    let begun = world.now();
+    let job = world.run(other.render(ID, None, named("click"))).expect("the job is known");
+    assert_eq!((job["id"].as_str(), world.now() - begun), (Some(ID), 10.0), "one read of the job");
+    assert_eq!(world.network().charges(), 1);
+}
+
+#[test]
 fn a_lock_that_another_tab_never_lets_go_is_waited_for_no_longer_than_the_call() {
     let ([one, other], world) = tabs(|_| (f64::INFINITY, failed("")), &config());
     world.have_locks();

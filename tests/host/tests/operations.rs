@@ -6,6 +6,7 @@ use std::rc::Rc;
 use custom_template_jobs::api::{Endpoint, Step};
 use custom_template_jobs::charge::State;
 use custom_template_jobs::client::{ChargeOptions, Client, Config, Operation, PollOptions};
+use custom_template_jobs::error::Charged;
 use custom_template_jobs::host::Host as _;
 use serde_json::{Value, json};
 use test_host::cases::*;
@@ -295,6 +296,49 @@ fn a_render_is_settled_by_its_own_job() {
 }
 
 #[test]
+fn a_video_that_a_submit_made_does_not_prove_that_a_render_was_charged() {
+    // The render's process ends before its request, and the job that it is for goes on to its video.
+    let (client, world) = client_of(|sent| match sent.endpoint {
+        Endpoint::Submit => (1.0, answer(201, &job("pending", ""))),
+        Endpoint::Render => panic!("sent"),
+        _ if sent.at > 1_000.0 => (1.0, answer(200, &rendered())),
+        _ => (1.0, answer(200, &job("running", ""))),
+    });
+    world.run(client.submit(&request(), named("submit"))).expect("sent");
+    world.journal().plan(|call| if call.key.ends_with(":open/op") { Plan::HANGS } else { Plan::USUAL });
+    assert!(world.run_for(100.0, client.render(ID, None, named("op"))).is_none());
+    client.host().crash();
+    world.journal().calm();
+    world.pass(2_000.0);
+    let client = world.process().client(config());
+    assert_eq!(world.run(client.render(ID, None, named("op"))).expect("its job has a video")["id"], ID);
+    let failure = world.run(client.discard("op")).expect_err("it has its job");
+    assert_eq!((failure.charged(), failure.job_id()), (Charged::Maybe, Some(ID)));
+}
+
+#[test]
+fn the_video_that_a_job_had_before_does_not_settle_another_render_of_it() {
+    let other = r#"{"variables":{"t":{"type":"text","properties":{"content":"new"}}}}"#;
+    let version = |at: u32| rendered().replace('}', &format!(r#","updated_at":"2026-01-0{at}T00:00:00Z"}}"#));
+    let (client, world) = client_of(move |sent| match sent.endpoint {
+        Endpoint::Render => panic!("sent"),
+        _ => (1.0, answer(200, &version(if sent.at > 1_000.0 { 2 } else { 1 }))),
+    });
+    world.journal().plan(|call| if call.key.ends_with(":open/op") { Plan::HANGS } else { Plan::USUAL });
+    assert!(world.run_for(100.0, client.render(ID, Some(other), named("op"))).is_none());
+    client.host().crash();
+    world.journal().calm();
+    let client = world.process().client(config());
+    let failure = world.run(client.render(ID, Some(other), named("op"))).expect_err("it is the video of before");
+    assert_eq!((failure.name(), failure.charged()), ("ChargeUnknownError", Charged::Maybe));
+    let settled = world.run(client.settle("op", None)).expect("looked at");
+    assert_eq!(settled.state, State::Unknown);
+    world.pass(2_000.0);
+    let settled = world.run(client.settle("op", None)).expect("looked at");
+    assert_eq!(settled.state, State::Bound, "the job has changed");
+}
+
+#[test]
 fn settle_refuses_a_job_that_is_older_than_the_operation() {
     // An hour is for clocks that differ.
     for (age, state) in [(3_700_000.0, State::Unknown), (3_500_000.0, State::Bound), (-5_000.0, State::Bound)] {
@@ -504,6 +548,19 @@ fn discard_takes_only_an_unknown_operation() {
     world.finish();
     call.take().expect("over").expect("sent");
     assert_eq!(world.journal().operations().len(), 2);
+}
+
+#[test]
+fn discard_says_of_a_charge_that_begins_meanwhile_that_it_is_in_flight() {
+    let (client, world) = client_with(vec![(50.0, answer(201, &job("pending", "")))]);
+    // The journal answers late what it has not.
+    world.journal().plan(|call| if call.method == Method::Read { Plan::answers_after(5.0) } else { Plan::USUAL });
+    let discarding = client.clone();
+    let discarded = world.start(async move { discarding.discard("op").await });
+    world.run(client.submit(&request(), ChargeOptions { explicit: false, ..named("op") })).expect("sent");
+    world.finish();
+    let failure = discarded.take().expect("over").expect_err("in flight");
+    assert_eq!((field(&failure), failure.charged()), (Some("operation"), Charged::Maybe));
 }
 
 #[test]

@@ -276,19 +276,18 @@ impl Truth {
 
     /// What a failure says of the charge of its operation is true: never "no" where it was charged or may yet be, never "yes"
     /// where it was not.
-    pub fn check_charged(&mut self, failure: &Failure, engine: &Engine) {
+    pub fn check_charged(&mut self, failure: &Failure) {
         let Some(id) = failure.operation() else { return };
         let Some(operation) = self.operations.get(id) else { return };
         // One request that the transport sent twice, or whose answer was another's, misleads every client.
         let misled = operation.fetches.iter().any(|fetch| fetch.replayed || fetch.crossed);
         let charged = operation.fetches.iter().any(|fetch| !fetch.charges.is_empty());
-        let rendered = operation.render.as_deref().is_some_and(|job| self.is_rightful(id, job, true, None, engine));
         let wrong = match failure.charged() {
             Charged::No => operation
                 .fetches
                 .iter()
                 .any(|fetch| !fetch.is_free() || fetch.discarded_at.is_none() && !fetch.charges.is_empty()),
-            Charged::Yes => !charged && !rendered,
+            Charged::Yes => !charged,
             Charged::Maybe => false,
         };
         if wrong && !misled {
