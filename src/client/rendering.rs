@@ -66,11 +66,13 @@ impl<H: Host> Client<H> {
         id: &str,
         job: H::Value,
     ) -> Outcome<H::Value> {
-        let entry = Entry { charged: Charged::No, ..self.new_entry(charge).bound(id) };
+        let mut entry = Entry { charged: Charged::No, ..self.new_entry(charge).bound(id) };
         caller.if_late(Ok(job.clone()));
-        // Nothing was charged, so a journal that cannot be written loses nothing.
-        if let Ok(Some(found)) = self.create(&charge.key, &entry.encode(), &entry).await {
-            return self.claimed(charge, caller, &found).await;
+        match self.create(&charge.key, &entry.encode(), &entry).await {
+            Ok(Some(found)) => return self.claimed(charge, caller, &found).await,
+            Ok(None) => {}
+            // This call charged nothing, so nothing is lost; another one may have charged for the operation.
+            Err(_) => entry.charged = Charged::Maybe,
         }
         self.remember(charge, entry);
         self.notice(&job);

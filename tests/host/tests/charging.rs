@@ -6,7 +6,7 @@ use std::rc::Rc;
 use custom_template_jobs::api::Endpoint;
 use custom_template_jobs::charge::State;
 use custom_template_jobs::client::{ChargeOptions, Client, Config, PollOptions};
-use custom_template_jobs::error::ErrorKind;
+use custom_template_jobs::error::{Charged, ErrorKind};
 use custom_template_jobs::host::{Env, Unusable};
 use serde_json::Value;
 use test_host::cases::*;
@@ -285,6 +285,40 @@ fn a_job_that_this_journal_is_rendering_is_not_paid_for_again() {
         assert_eq!(again["status"], "running");
         assert_eq!(provider.charges().len(), 2, "the preview and one render");
     }
+}
+
+#[test]
+fn a_render_beside_another_client_is_not_told_as_uncharged_where_the_journal_fails() {
+    // Another client renders the job under the same operation while this one looks at it.
+    let charged = Cell::new(false);
+    let ([one, other], world) = tabs(
+        move |sent| match sent.endpoint {
+            Endpoint::Render => {
+                charged.set(true);
+                (1.0, answer(200, &previewed("pending", "")))
+            }
+            _ if sent.host == 1 => (100.0, answer(200, &previewed(if sent.at > 50.0 { "failed" } else { "running" }, ""))),
+            _ if charged.get() => (1.0, answer(200, &previewed("running", ""))),
+            _ => (1.0, answer(200, &previewed("done", ""))),
+        },
+        &config(),
+    );
+    let broken = Cell::new(false);
+    world.journal().plan(move |call| {
+        broken.set(broken.get() || call.host == 1 && call.method == Method::Create);
+        if call.host == 1 && broken.get() { Plan::THROWS } else { Plan::USUAL }
+    });
+    let looking = other.clone();
+    let call = world.start(async move { looking.render(ID, None, of_render(ID)).await });
+    world.pass(10.0);
+    world.run(one.render(ID, None, of_render(ID))).expect("sent");
+    world.finish();
+    assert_eq!(call.take().expect("over").expect("it is being rendered")["id"], ID);
+    let failure = world.run(other.poll(ID, None, PollOptions::default(), None)).expect_err("it fails");
+    let operation = format!("render:{ID}");
+    assert_eq!((failure.name(), failure.operation()), ("JobFailedError", Some(operation.as_str())));
+    assert_eq!(failure.charged(), Charged::Maybe);
+    assert_eq!(world.network().charges(), 1);
 }
 
 #[test]

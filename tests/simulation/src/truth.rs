@@ -274,9 +274,9 @@ impl Truth {
         fetches.into_iter().any(|fetch| fetch.named.as_deref() == Some(job) || fetch.charges.iter().any(charged))
     }
 
-    /// What a failure says of the charge of its operation is true: never "no" where it was charged or may yet be, never "yes"
-    /// where it was not.
-    pub fn check_charged(&mut self, failure: &Failure) {
+    /// What a failure of a host's call says of the charge of its operation is true: never "no" where it was charged or may yet
+    /// be, unless another host has sent it since the call began, and never "yes" where it was not.
+    pub fn check_charged(&mut self, failure: &Failure, host: usize, begun: f64) {
         let Some(id) = failure.operation() else { return };
         let Some(operation) = self.operations.get(id) else { return };
         // One request that the transport sent twice, or whose answer was another's, misleads every client.
@@ -286,6 +286,7 @@ impl Truth {
             Charged::No => operation
                 .fetches
                 .iter()
+                .filter(|fetch| fetch.host == host || fetch.at < begun)
                 .any(|fetch| !fetch.is_free() || fetch.discarded_at.is_none() && !fetch.charges.is_empty()),
             Charged::Yes => !charged,
             Charged::Maybe => false,

@@ -404,7 +404,7 @@ impl Sim {
                     let Charge { explicit, job, .. } = &state.users.charges[intended];
                     let taken = state.users.charges.iter().filter(|charge| charge.operation == operation).count() > 1;
                     if state.users.is_alone(number, true) && (!taken || *explicit || job.is_some()) {
-                        state.truth.check_charged(&failure);
+                        state.truth.check_charged(&failure, host, begun);
                     }
                 }
                 self.react(intended, operation, &failure);
@@ -427,7 +427,7 @@ impl Sim {
             }
             (Some(Err(failure)), Wish::Poll(..) | Wish::Settle(..) | Wish::Discard(_)) => {
                 let state = &mut *self.state.borrow_mut();
-                state.truth.check_charged(&failure);
+                state.truth.check_charged(&failure, host, begun);
             }
             (Some(Ok(Returned::Job(job))), Wish::Get(id)) if job["id"] != id.as_str() => {
                 self.violated(|| format!("get({id}) returns {job}"));
