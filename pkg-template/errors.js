@@ -1,5 +1,6 @@
 // The errors that callers get.
 
+import { fieldsOf } from "./platform.js";
 import { redactError } from "./redact.js";
 
 // Copies of this package know each other's errors by it, in every realm.
@@ -22,8 +23,7 @@ export class TemplateJobsError extends Error {
     super(message, cause === undefined ? undefined : { cause });
     if (members.name === "ApiError") {
       members.body ??= text;
-      const { body } = members;
-      members.fields = body && typeof body === "object" && !Array.isArray(body) && !body.detail ? body : {};
+      members.fields = members.status < 400 ? {} : fieldsOf(members.body);
     }
     define(this, members);
   }

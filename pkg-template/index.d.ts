@@ -218,6 +218,7 @@ export interface Journal {
  * - `warning`: something deserves attention and changed nothing. `known_job_id`: the answer to a charge names a job that another
  *   operation was charged for. `late_answer`: an operation that was discarded, or settled with another job, was charged after all.
  *   `wasm_fallback`: the WebAssembly was loaded from scripts, as the file was not served; once per client, with its first call.
+ *   `no_indexeddb`: this page has no `indexedDB`, as the DOMs of tests, so the journal is in memory; once a client.
  */
 export type ClientEvent =
   | { type: "request"; method: "GET" | "POST"; path: string; operation?: string | undefined }
@@ -277,7 +278,7 @@ export interface TemplateJobsOptions {
   budgetPeriod?: "day" | "month" | undefined;
   /** What calls cost. Default: the provider's prices before May 2026; `prices.perSecond` are the newer ones. */
   prices?: PriceTable | undefined;
-  /** Where charges are written down, and how long jobs took; where a charge cannot be, `JournalError`, and nothing is sent. `custom-template-jobs/file-journal` has one for servers, `custom-template-jobs/durable-object` one for Durable Objects. Default: IndexedDB in pages and their workers, memory elsewhere, shared by the whole process. */
+  /** Where charges are written down, and how long jobs took; where a charge cannot be, `JournalError`, and nothing is sent. `custom-template-jobs/file-journal` has one for servers, `custom-template-jobs/durable-object` one for Durable Objects. Default: IndexedDB in pages and their workers, memory elsewhere and in a page without `indexedDB`, shared by the whole process. */
   journal?: Journal | "memory" | undefined;
   /** A way to list the jobs made since a date, where you know one; used only to settle. Default: none, as the provider documents no such list. */
   listJobs?: ((since: Date) => Promise<Job[]>) | undefined;
@@ -517,7 +518,7 @@ export interface ApiError extends Base<"ApiError", "fix_request" | "retry" | "wa
     | "invalid"
     | "server"
     | "unexpected";
-  /** What the API reports about single fields; empty where it reports nothing. */
+  /** What the API reports about single fields: texts by the path of each, such as `variables.headline` or `variables.shots.1.url`, however it nests them; empty where it reports nothing. At most 1,000 texts, 16 levels deep. */
   readonly fields: { [field: string]: string[] };
   /** The answer: JSON, or the first 500 characters of a text. */
   readonly body?: unknown;

@@ -726,6 +726,24 @@ async fn no_error_holds_a_secret_that_the_server_or_the_runtime_repeats() {
 }
 
 #[wasm_bindgen_test]
+async fn what_the_api_reports_about_fields_is_texts_by_their_paths() {
+    let refused = |status: u32, body: &str| {
+        let fetch = format!("return {{ status: {status}, text: async () => JSON.stringify({body}) }}");
+        over(&fetch, Options::default())
+    };
+    let body = "{ name: 'Odd.', variables: { shots: [{}, { url: ['Blank.', 'Bad.'] }] }, '__proto__x': [7, null] }";
+    let error = refused(400, body).submit(&titled(UNKNOWN_ID), usual()).await.expect_err("refused");
+    let fields: Vec<_> = error.fields().into_iter().collect();
+    let expected =
+        [("name".into(), vec!["Odd.".into()]), ("variables.shots.1.url".into(), vec!["Blank.".into(), "Bad.".into()])];
+    assert_eq!(fields, expected);
+    for (status, body) in [(400, "{ detail: 'No.', name: ['Odd.'] }"), (200, "{ name: ['Odd.'] }")] {
+        let error = refused(status, body).get(UNKNOWN_ID).await.expect_err("refused");
+        assert!(error.fields().is_empty(), "{status}");
+    }
+}
+
+#[wasm_bindgen_test]
 async fn a_timeout_aborts_the_request() {
     let fetch =
         "init.signal.onabort = () => { globalThis.stopped = (globalThis.stopped ?? 0) + 1 }; return new Promise(() => {})";

@@ -191,19 +191,21 @@ impl WebHost {
     /// A host. It does no I/O yet.
     pub fn new(options: HostOptions) -> Self {
         let is_default = options.journal.is_falsy();
-        let journal_in_memory = options.journal.as_string().is_some() || is_default && !convert::in_browser();
-        let journal = if journal_in_memory {
-            memory_journal()
-        } else if is_default {
+        let is_page = convert::in_browser();
+        let chosen = if !is_default && options.journal.as_string().is_none() {
+            Some(options.journal.clone().unchecked_into())
+        } else if is_default && is_page {
             indexed_db_journal()
         } else {
-            options.journal.clone().unchecked_into()
+            None
         };
+        let journal_in_memory = chosen.is_none();
         let host = Self {
             options,
-            journal,
+            journal: chosen.unwrap_or_else(memory_journal),
             journal_in_memory,
-            journal_by_default: journal_in_memory && is_default,
+            // The DOM of a test is no process that another one would charge beside.
+            journal_by_default: journal_in_memory && is_default && !is_page,
             secrets: RefCell::default(),
             tabs: OnceCell::new(),
             closures: OnceCell::new(),
@@ -214,6 +216,11 @@ impl WebHost {
         let pairs = if Array::is_array(&headers) { Array::from(&headers) } else { Array::new() };
         pairs.push(&Array::of2(&JsValue::from_str("x-api-key"), &get(&host.options.credentials, "apiKey")));
         drop(host.keep_secrets(&pairs));
+        if journal_in_memory && is_default && is_page {
+            let message =
+                "There is no indexedDB here, so charges are written down in memory only, and forgotten with the page.";
+            host.emit(Event::Warning { code: "no_indexeddb", message, operation: None, job_id: None });
+        }
         host
     }
 

@@ -22,7 +22,7 @@ extern "C" {
     #[wasm_bindgen(constructor, catch)]
     fn new(is_read: bool) -> Result<Abort, JsValue>;
     #[wasm_bindgen(method, getter, structural)]
-    fn signal(this: &Abort) -> AbortSignal;
+    fn signal(this: &Abort) -> Option<AbortSignal>;
     #[wasm_bindgen(method, structural)]
     fn over(this: &Abort, complete: bool);
 }
@@ -108,11 +108,11 @@ pub async fn send(request: Request<'_>, headers: Headers, idempotent: bool, inje
     }
     let signal = in_flight.abort.signal();
     let returned = if let Some(injected) = injected {
-        init.set_signal(Some(&signal));
+        init.set_signal(signal.as_ref());
         injected.call2(&JsValue::UNDEFINED, &JsValue::from_str(request.url), &init)
     } else {
         let init = RequestInit::new();
-        init.set_signal(Some(&signal));
+        init.set_signal(signal.as_ref());
         fetch(&made.into(), &init)
     };
     let response = match settled(returned).await {

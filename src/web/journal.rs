@@ -11,9 +11,9 @@ extern "C" {
     /// The journal in the memory of this process.
     #[wasm_bindgen(js_name = memoryJournal)]
     pub fn memory_journal() -> Journal;
-    /// The journal in IndexedDB.
+    /// The journal in IndexedDB, where there is that.
     #[wasm_bindgen(js_name = indexedDbJournal)]
-    pub fn indexed_db_journal() -> Journal;
+    pub fn indexed_db_journal() -> Option<Journal>;
 }
 
 #[wasm_bindgen(module = "/src/web/platform.js")]

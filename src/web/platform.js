@@ -69,6 +69,17 @@ export function requestInit(method, headers, body) {
 const reads = new Set();
 const abortReads = () => reads.forEach((read) => read.abort());
 
+// The DOM of a test may bring an AbortController of its own, whose signals the platform refuses.
+let fits;
+function signalOf({ signal }) {
+  try {
+    fits ??= !!new Request("https://a.test", { signal: new AbortController().signal });
+  } catch {
+    fits = false;
+  }
+  if (fits) return signal;
+}
+
 /** Aborts a request that is given up. */
 export class Abort {
   #controller = new AbortController();
@@ -80,7 +91,7 @@ export class Abort {
   }
 
   get signal() {
-    return this.#controller.signal;
+    return signalOf(this.#controller);
   }
 
   abort() {
@@ -143,16 +154,40 @@ function header(answer, name) {
   } catch {}
 }
 
-/** The first text in the body of an error: `detail`, a list of texts, or texts for each field, then with the field's name. */
-export function reasonOf(body, depth = 8) {
-  if (typeof body === "string") return body;
-  if (!depth || typeof body !== "object" || !body) return;
-  if (Array.isArray(body)) return reasonOf(body[0], depth - 1);
-  if (typeof body.detail === "string") return body.detail;
-  for (const name of Object.keys(body).sort()) {
-    const reason = reasonOf(body[name], depth - 1);
-    if (reason !== undefined) return `${name}: ${reason}`;
+// Levels and texts of an error's body that are read, and characters of a path.
+const DEEP = 16;
+const MANY = 1000;
+const LONG = 1000;
+
+// The texts in the body of an error, in the order of their names, each with the path of its field.
+function textsOf(body, path = "", depth = DEEP, texts = []) {
+  if (typeof body === "string") texts.push([path, body]);
+  else if (depth && typeof body === "object" && body && path.length <= LONG) {
+    const keys = Object.keys(body);
+    for (const key of Array.isArray(body) ? keys : keys.sort()) {
+      if (texts.length >= MANY) break;
+      // A text in a list is one of its field's.
+      const at = path && `${path}.`;
+      textsOf(body[key], Array.isArray(body) && typeof body[key] === "string" ? path : at + key, depth - 1, texts);
+    }
   }
+  return texts;
+}
+
+/** What the body of an error says about single fields: texts by the path of each, as `variables.headline`. */
+export function fieldsOf(body) {
+  const fields = new Map();
+  for (const [path, text] of body?.detail ? [] : textsOf(body)) {
+    if (path && path.length <= LONG) fields.set(path, [...(fields.get(path) ?? []), text]);
+  }
+  return Object.fromEntries(fields);
+}
+
+/** The first text in the body of an error: its `detail`, or that of a field, then with the path of that. */
+export function reasonOf(body) {
+  if (typeof body?.detail === "string") return body.detail;
+  const [[path, text] = []] = textsOf(body);
+  return path ? `${path}: ${text}` : text;
 }
 
 /* ---- the page ---- */
@@ -175,7 +210,7 @@ export class Lock {
       waiting.abort();
     };
     this.ready = new Promise((resolve) => {
-      navigator.locks.request(name, { signal: waiting.signal }, () => (resolve(), held)).catch(resolve);
+      navigator.locks.request(name, { signal: signalOf(waiting) }, () => (resolve(), held)).catch(resolve);
     });
   }
 }

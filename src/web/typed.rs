@@ -18,8 +18,23 @@ use crate::credits::{BudgetPeriod, Price, PriceTable};
 use crate::error::{self, ApiKind, ErrorKind, Refusal};
 use crate::host;
 
+#[wasm_bindgen(module = "/src/web/platform.js")]
+extern "C" {
+    #[wasm_bindgen(js_name = fieldsOf)]
+    fn fields_of(body: &JsValue) -> JsValue;
+}
+
 /// What a call fails with. It holds no key: the secrets of the client's requests are removed from every text.
 pub type Error = error::Error<JsValue>;
+
+impl Error {
+    /// What the API reports about single fields: texts by the path of each, such as `variables.headline` or
+    /// `variables.shots.1.url`, however it nests them; empty where it reports nothing. At most 1,000 texts, 16 levels deep.
+    pub fn fields(&self) -> BTreeMap<String, Vec<String>> {
+        let body = self.body().filter(|_| self.status().is_some_and(|status| status >= 400));
+        body.and_then(|body| serde_wasm_bindgen::from_value(fields_of(body)).ok()).unwrap_or_default()
+    }
+}
 
 /// Where the operations are recorded, so that none is charged twice.
 #[derive(Clone, Debug, Default)]

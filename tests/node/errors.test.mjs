@@ -214,6 +214,53 @@ test("a_subclass_of_it_is_told_from_it", () => {
   assert.deepEqual([mine instanceof Mine, mine instanceof TemplateJobsError, base instanceof Mine], [true, true, false]);
 });
 
+/* ---- what the API says of single fields --------------------------------------------------------- */
+
+const BLANK = "This field may not be blank.";
+const REPORTS = [
+  [{ name: ["Too long.", "Odd."] }, { name: ["Too long.", "Odd."] }],
+  [{ name: BLANK }, { name: [BLANK] }],
+  [{ variables: { headline: [BLANK] } }, { "variables.headline": [BLANK] }],
+  [{ variables: { headline: { properties: { content: [BLANK] } } } }, { "variables.headline.properties.content": [BLANK] }],
+  [{ variables: { shots: [{}, { url: [BLANK] }, [BLANK]] } }, { "variables.shots.1.url": [BLANK], "variables.shots.2": [BLANK] }],
+  [{ name: [BLANK, { deep: ["No."] }, 7, null] }, { name: [BLANK], "name.1.deep": ["No."] }],
+  [[{ name: [BLANK] }], { "0.name": [BLANK] }],
+  [{ non_field_errors: ["Archived."], code: 7, ok: false, none: null }, { non_field_errors: ["Archived."] }],
+  [{ "a.b": ["one"], a: { b: ["two"] } }, { "a.b": ["two", "one"] }],
+  ['{"__proto__":["one"],"constructor":{"prototype":["two"]},"toString":"three"}', JSON.parse('{"__proto__":["one"],"constructor.prototype":["two"],"toString":["three"]}')],
+  ...[{ detail: "No.", name: [BLANK] }, { detail: ["No."] }, ["No."], "No.", null, 7, {}, []].map((body) => [body, {}]),
+];
+
+test("what the API reports about fields is texts by the path of each field, however it nests them", async () => {
+  for (const [body, fields] of REPORTS) {
+    const text = typeof body === "string" ? body : JSON.stringify(body);
+    const error = await charge(() => answer(400, text));
+    assert.equal(error.name, "ApiError");
+    assert.deepEqual(error.fields, fields, text);
+    const [[path, [words] = []] = []] = Object.entries(fields).toSorted();
+    if (path) assert.ok(error.message.includes(`${path}: ${words}`), error.message);
+    for (const texts of Object.values(error.fields)) assert.equal(typeof texts.join(" "), "string");
+    assert.deepEqual(TemplateJobsError.from(error.toJSON()).fields, fields);
+  }
+});
+
+test("a report without end is read to a depth and a number", async () => {
+  const deep = (depth, end) => (depth ? { a: deep(depth - 1, end) } : end);
+  for (const body of [deep(90, [BLANK]), Object.fromEntries(Array.from({ length: 30_000 }, (_, at) => [`f${at}`, [BLANK, BLANK]])), { ["x".repeat(900_000)]: Object.fromEntries(Array.from({ length: 3_000 }, (_, at) => [at, BLANK])) }]) {
+    const begun = performance.now();
+    const { fields, message } = await charge(() => answer(400, body));
+    assert.ok(performance.now() - begun < 2_000);
+    assert.ok(Object.values(fields).flat().length <= 1_000);
+    assert.ok(Object.keys(fields).every((path) => path.length <= 1_000 && path.split(".").length <= 20));
+    assert.ok(message.length < 1_200, message.slice(0, 100));
+  }
+});
+
+test("an answer that is no report has no fields", async () => {
+  for (const status of [200, 302]) assert.deepEqual((await charge(() => answer(status, { name: [BLANK] }))).fields ?? {}, {});
+  assert.deepEqual((await rejection(client(() => answer(200, { name: "A job?" })).get(UNKNOWN_ID))).fields, {});
+});
+
 /* ---- JSON ------------------------------------------------------------------------------------- */
 
 test("an_error_passes_through_JSON_and_comes_back_as_it_was", async () => {

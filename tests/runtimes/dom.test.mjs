@@ -15,7 +15,7 @@ before(async () => {
 });
 after(() => stage.stop());
 
-// Neither has IndexedDB, so the journal is in memory there.
+// Neither has IndexedDB, so the default journal is in memory there.
 const spec = (entry, before) => `
   import { readFileSync, writeFileSync } from "node:fs";
   import { expect, test } from "vitest";
@@ -25,7 +25,7 @@ const spec = (entry, before) => `
     expect(document.body).toBeTruthy();
     expect(() => new library.TemplateJobs({ apiKey: "key" })).toThrow(/readable by everybody/);
     ${before}
-    writeFileSync("told.json", JSON.stringify(await story(library, { ...${stage.script}, journal: "memory" })));
+    writeFileSync("told.json", JSON.stringify(await story(library, ${stage.script})));
   }, ${PATIENCE});`;
 
 const withBytes = 'await library.init(readFileSync(new URL(import.meta.resolve("custom-template-jobs/custom_template_jobs_bg.wasm"))));';

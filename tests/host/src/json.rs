@@ -5,7 +5,7 @@ use custom_template_jobs::member::Member;
 use serde_json::Value;
 
 /// How deep an error's body is searched for a text.
-const DEPTH: u32 = 4;
+const DEPTH: u32 = 16;
 
 /// A JSON text as a value.
 ///
@@ -43,23 +43,26 @@ pub fn job_fields(job: &Value) -> JobFields {
     }
 }
 
-/// The first text in the body of an error.
+/// The first text in the body of an error: its `detail`, or that of a field, then with the path of that.
 pub fn reason(body: &Value) -> Option<String> {
-    reason_within(body, DEPTH)
+    let detail = body.get("detail").and_then(Value::as_str);
+    detail.map(Into::into).or_else(|| first_text(body, "", DEPTH))
 }
 
-fn reason_within(body: &Value, depth: u32) -> Option<String> {
+fn first_text(body: &Value, path: &str, depth: u32) -> Option<String> {
+    let within = |name: &str| if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
     match body {
-        Value::String(text) => Some(text.clone()),
+        Value::String(text) if path.is_empty() => Some(text.clone()),
+        Value::String(text) => Some(format!("{path}: {text}")),
         _ if depth == 0 => None,
-        Value::Array(texts) => reason_within(texts.first()?, depth - 1),
+        Value::Array(items) => items.iter().enumerate().find_map(|(at, item)| match item {
+            Value::String(_) => first_text(item, path, depth - 1),
+            _ => first_text(item, &within(&at.to_string()), depth - 1),
+        }),
         Value::Object(fields) => {
-            if let Some(detail) = fields.get("detail").and_then(Value::as_str) {
-                return Some(detail.into());
-            }
             let mut names: Vec<&String> = fields.keys().collect();
             names.sort();
-            names.iter().find_map(|name| Some(format!("{name}: {}", reason_within(&fields[*name], depth - 1)?)))
+            names.iter().find_map(|name| first_text(&fields[*name], &within(name), depth - 1))
         }
         _ => None,
     }

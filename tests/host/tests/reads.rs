@@ -114,7 +114,7 @@ fn every_error_is_of_a_kind_and_in_words() {
         (404, r#"{"detail":"No CustomTemplateJob matches the given query."}"#, "not_found", "matches"),
         (429, r#"{"detail":"Request was throttled."}"#, "rate_limited", "throttled"),
         (400, r#"{"variables":["This field is required."]}"#, "invalid", "variables: This field is required."),
-        (400, r#"{"variables":{"title":["Bad."]}}"#, "invalid", "variables: title: Bad."),
+        (400, r#"{"variables":{"title":["Bad."]}}"#, "invalid", "variables.title: Bad."),
         (400, r#"["Link must have at least one image."]"#, "invalid", "Link must have"),
         (400, r#""plain words""#, "invalid", "plain words"),
         (413, "null", "invalid", "too large"),
