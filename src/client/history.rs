@@ -67,7 +67,8 @@ impl History {
     }
 
     pub fn remember(&mut self, charged: KnownCharge) {
-        self.charged.retain(|known| known.entry.job != charged.entry.job);
+        // One operation has one job: what an answer said before may have been about another.
+        self.charged.retain(|known| known.entry.job != charged.entry.job && known.operation != charged.operation);
         if self.charged.len() >= REMEMBERED {
             self.charged.remove(0);
         }

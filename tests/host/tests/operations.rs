@@ -381,6 +381,24 @@ fn settle_refuses_a_job_that_is_bound_to_another_operation() {
 }
 
 #[test]
+fn a_job_that_a_mixed_up_answer_named_settles_its_own_operation_once_the_other_has_its_job() {
+    // The answer to one charge names the job of the other, and the journal takes no verdict in that moment.
+    let (client, world) = client_of(|sent| match sent.operation.as_deref() {
+        Some("mixed-up") => (1.0, answer(201, &job("pending", ""))),
+        Some(_) => (1.0, failed("ECONNRESET")),
+        None => (1.0, answer(200, &job("running", "").replace(ID, sent.job_id()))),
+    });
+    world.run(client.submit(&request(), named("lost"))).expect_err("lost");
+    world.journal().plan_method(Method::Replace, Plan::THROWS);
+    assert_eq!(world.run(client.submit(&request(), named("mixed-up"))).expect("answered")["id"], ID);
+    world.journal().calm();
+    let settle = |operation: &str, id: &str| world.run(client.settle(operation, Some(id))).expect("looked at").state;
+    assert_eq!(settle("lost", ID), State::Unknown, "it may be the other's");
+    assert_eq!(settle("mixed-up", OTHER), State::Bound);
+    assert_eq!(settle("lost", ID), State::Bound);
+}
+
+#[test]
 fn settle_refuses_a_job_with_another_webhook_url() {
     for (address, state) in [("https://me.test/order-12", State::Unknown), ("https://me.test/order-1", State::Bound)] {
         let (client, world) = client_of(move |sent| match sent.endpoint {
