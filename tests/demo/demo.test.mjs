@@ -87,6 +87,13 @@ test("submit goes straight to the video", () => open(async (page) => {
   assert.deepEqual((await charges()).map(({ step }) => step), ["submit"]);
 }));
 
+test("a browser that says it is offline, beside a server that answers, shows a job to its video", () => open(async (page) => {
+  assert.equal(await page.evaluate(() => navigator.onLine), false);
+  await choose(page, short);
+  await playable(await press(page, "Submit"));
+  assert.deepEqual((await charges()).map(({ step }) => step), ["submit"]);
+}, { before: (page) => page.addInitScript(() => Object.defineProperty(navigator, "onLine", { value: false })) }));
+
 test("a running job says its status, its progress and its time", () => withPage(browser, slow, async (page) => {
   await choose(page, byLength(templates).at(-1));
   const card = await press(page, "Submit");
