@@ -280,6 +280,11 @@ impl Entry {
         })
     }
 
+    /// Whether its job is known.
+    pub const fn is_bound(&self) -> bool {
+        matches!(self.state, State::Bound | State::Ended)
+    }
+
     /// Whether its operation was accepted by the provider.
     pub const fn charged(&self) -> Charged {
         match self.state {

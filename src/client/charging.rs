@@ -121,27 +121,26 @@ impl<H: Host> Client<H> {
     /// The whole charge: its turn, what the journal knows of it, the look before a render, and its attempts.
     async fn carry_out(&self, charge: Rc<Charge>, caller: &Rc<Caller<H::Value>>, over: Over) -> Outcome<H::Value> {
         let host = self.host();
-        caller.if_late(Err(late()));
-        // Who has the turn or the lock may stall, and the journal know the job by now.
-        if charge.is_shared()
-            && let Some(found) = self.read_entry_text(&charge.key).await?
-            && self.decode(&found).is_some_and(|entry| matches!(entry.state, State::Bound | State::Ended))
-        {
-            return self.claimed(&charge, caller, &found).await;
-        }
-        // Another call may have sent the same operation, so a caller that waits here too long does not know.
-        caller.if_late(Err(Error::charge_unknown()));
-        let in_flight = self.take_turn(&charge.operation).await;
-        // Another tab may charge for the same id, or resume it.
-        let lock = host.lock(&charge.key).await;
-        // Held until the last attempt has ended, whether its caller waits or not.
-        let held = Rc::new((in_flight, lock, over));
-        caller.if_late(Err(late()));
-        if charge.is_shared()
-            && let Some(found) = self.read_entry_text(&charge.key).await?
-        {
-            return self.claimed(&charge, caller, &found).await;
-        }
+        let mut held = None;
+        // Who has the turn or the lock may stall, and the journal know the job by now, so it is read before too.
+        let held = loop {
+            caller.if_late(Err(late()));
+            if charge.is_shared()
+                && let Some(found) = self.read_entry_text(&charge.key).await?
+                && (held.is_some() || self.decode(&found).is_some_and(|entry| entry.is_bound()))
+            {
+                return self.claimed(&charge, caller, &found).await;
+            }
+            if let Some(held) = held {
+                // Until the last attempt has ended, whether its caller waits or not.
+                break Rc::new((held, over));
+            }
+            // Another call may have sent the same operation, so a caller that waits here too long does not know.
+            caller.if_late(Err(Error::charge_unknown()));
+            let in_flight = self.take_turn(&charge.operation).await;
+            // Another tab may charge for the same id, or resume it.
+            held = Some((in_flight, host.lock(&charge.key).await));
+        };
         caller.was_charged(Charged::No);
         let before = match &charge.render {
             Some(id) => match self.look_before_render(&charge, caller, id).await? {
