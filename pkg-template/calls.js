@@ -104,6 +104,11 @@ export class Call {
     later(() => this.quitted || this.listener.onUpdate?.(job, { job, step, progress, remainingMs, nextPollMs }));
   }
 
+  // The same, as a function that holds nothing else.
+  updating() {
+    return (...update) => this.update(...update);
+  }
+
   // Its caller does not want it any more. A charge that may have been sent runs on.
   quit(reason) {
     this.quitted = true;

@@ -284,7 +284,7 @@ export class TemplateJobs {
     if (typeof id !== "string") throw problem("InvalidRequestError", "id must be the UUID of a job", { field: "id" });
     const job = this.#checked(jobOf, target);
     return (core, number, _, call) =>
-      core.poll(number, id, job, { timeout, until, expectedMs, maxInterval, operation }, call.listener.onUpdate && ((...update) => call.update(...update)));
+      core.poll(number, id, job, { timeout, until, expectedMs, maxInterval, operation }, call.listener.onUpdate && call.updating());
   }
 
   poll(target, options) {
