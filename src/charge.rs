@@ -77,7 +77,8 @@ pub fn verdict_without_answer(code: Option<&str>) -> Verdict {
 /// The id of the job in a JSON answer that was cut off: the member `id` of the outermost object, if all of it arrived.
 /// An `id` further inside is the caller's or another object's.
 pub fn salvage(cut: &str) -> Option<String> {
-    let bytes = cut.trim_start().as_bytes();
+    let cut = cut.trim_start();
+    let bytes = cut.as_bytes();
     let (mut at, mut depth, mut key_is_id) = (0, 0_u32, false);
     while let Some(byte) = bytes.get(at) {
         at += 1;
@@ -88,7 +89,7 @@ pub fn salvage(cut: &str) -> Option<String> {
             b'"' => {
                 let start = at;
                 at = end_of_string(bytes, at)?;
-                let text = bytes.get(start..at).and_then(|text| std::str::from_utf8(text).ok())?;
+                let text = cut.get(start..at)?;
                 at += 1;
                 let rest = bytes.get(at..)?.trim_ascii_start();
                 if depth == 1 && rest.first() == Some(&b':') {
@@ -296,7 +297,10 @@ impl Entry {
     /// The same operation, charged for this job.
     #[must_use]
     pub fn bound(&self, job: &str) -> Self {
-        Self { state: State::Bound, job: Some(job.into()), ..self.clone() }
+        let mut bound = self.clone();
+        bound.state = State::Bound;
+        bound.job = Some(job.into());
+        bound
     }
 }
 

@@ -462,7 +462,8 @@ impl<H: Host> Client<H> {
         (text, entry): (&str, &Entry),
     ) -> H::Value {
         caller.if_late(Ok(job.clone()));
-        let entry = Entry { charged: Charged::Maybe, ..entry.clone() };
+        let mut entry = entry.clone();
+        entry.charged = Charged::Maybe;
         self.write_bound(charge, id, (text, &entry)).await;
         self.notice(&job);
         job

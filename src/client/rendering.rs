@@ -66,7 +66,8 @@ impl<H: Host> Client<H> {
         id: &str,
         job: H::Value,
     ) -> Outcome<H::Value> {
-        let mut entry = Entry { charged: Charged::No, ..self.new_entry(charge).bound(id) };
+        let mut entry = self.new_entry(charge).bound(id);
+        entry.charged = Charged::No;
         caller.if_late(Ok(job.clone()));
         match self.create(&charge.key, &entry.encode(), &entry).await {
             Ok(Some(found)) => return self.claimed(charge, caller, &found).await,

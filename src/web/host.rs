@@ -217,8 +217,7 @@ impl WebHost {
         pairs.push(&Array::of2(&JsValue::from_str("x-api-key"), &get(&host.options.credentials, "apiKey")));
         drop(host.keep_secrets(&pairs));
         if journal_in_memory && is_default && is_page {
-            let message =
-                "There is no indexedDB here, so charges are written down in memory only, and forgotten with the page.";
+            let message = "There is no indexedDB here, so charges are written down in memory only.";
             host.emit(Event::Warning { code: "no_indexeddb", message, operation: None, job_id: None });
         }
         host
