@@ -30,9 +30,10 @@ extern "C" {
 #[wasm_bindgen]
 extern "C" {
     // gloo-net's `send` leaves its promise pending for ever where the rejection is no `Error` of this realm, and where `fetch`
-    // throws. This one is not async, since an async import does not catch what is thrown at once.
+    // throws. This one is not async, since an async import does not catch what is thrown at once. It is given the URL, as an
+    // injected one is: Next.js answers the second `Request` of one render from the first, whatever its cache mode and signal.
     #[wasm_bindgen(catch)]
-    fn fetch(request: &web_sys::Request, init: &RequestInit) -> Result<JsValue, JsValue>;
+    fn fetch(url: &str, init: &RequestInit) -> Result<JsValue, JsValue>;
 }
 
 /// Makes headers from pairs of name and value.
@@ -106,14 +107,10 @@ pub async fn send(request: Request<'_>, headers: Headers, idempotent: bool, inje
     if !made.url().starts_with("http") {
         return unusable(None);
     }
-    let signal = in_flight.abort.signal();
-    let returned = if let Some(injected) = injected {
-        init.set_signal(signal.as_ref());
-        injected.call2(&JsValue::UNDEFINED, &JsValue::from_str(request.url), &init)
-    } else {
-        let init = RequestInit::new();
-        init.set_signal(signal.as_ref());
-        fetch(&made.into(), &init)
+    init.set_signal(in_flight.abort.signal().as_ref());
+    let returned = match injected {
+        Some(injected) => injected.call2(&JsValue::UNDEFINED, &JsValue::from_str(request.url), &init),
+        None => fetch(request.url, &init),
     };
     let response = match settled(returned).await {
         Ok(response) if response.is_object() => Response::from(response.unchecked_into::<web_sys::Response>()),
