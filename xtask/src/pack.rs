@@ -27,6 +27,9 @@ const FACADE: [&str; 9] = [
     "webhook.js",
 ];
 
+/// The entries that have both forms.
+const COMMON_ENTRIES: [&str; 5] = ["durable-object.js", "file-journal.js", "inline.js", "node.js", "slim.js"];
+
 /// The entries that nobody requires: their runtimes and bundlers know modules.
 const ONLY_MODULES: [&str; 3] = ["edge-light.js", "web.js", "workerd.js"];
 
@@ -132,6 +135,12 @@ fn common_js(workspace: &Workspace, package: &Path) -> Result<()> {
         }
     }
     shell::read(&mut command)?;
+    for entry in COMMON_ENTRIES {
+        // Node takes the module for `require`. File tracers that do not know its condition `module-sync` (nft on Node 20) take
+        // this file, and deploy the module only if something refers to it.
+        let text = shell::read_text(&directory.join(entry))?;
+        shell::write_file(&directory.join(entry), format!("{text}const traced = () => import(\"../{entry}\");\n"))?;
+    }
     shell::write_file(&directory.join("package.json"), "{ \"type\": \"commonjs\" }\n")
 }
 
