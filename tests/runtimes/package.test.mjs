@@ -24,8 +24,13 @@ test("publint_finds_nothing", async () => {
   assert.deepEqual(messages.map((message) => formatMessage(message, pkg, { color: false })), []);
 });
 
-test("every_way_to_import_it_finds_its_types", () =>
-  passes("@arethetypeswrong/cli/dist/index.js", [process.env.TARBALL, "--profile", "esm-only", "--no-color"]));
+const typesOf = (...args) => passes("@arethetypeswrong/cli/dist/index.js", [process.env.TARBALL, "--no-color", ...args]);
+
+// The file of WebAssembly is the exception: no tool gives it to `require`.
+test("every_way_to_import_or_require_an_entry_finds_its_types", () =>
+  typesOf("--profile", "strict", "--exclude-entrypoints", "custom_template_jobs_bg.wasm"));
+
+test("every_way_to_import_the_wasm_finds_its_types", () => typesOf("--profile", "esm-only", "--entrypoints", "custom_template_jobs_bg.wasm"));
 
 test("typedoc_documents_every_entry_without_a_warning", async () => {
   const files = ["index.d.ts", "file-journal.d.ts", "durable-object.d.ts"];
@@ -43,24 +48,32 @@ const platforms = {
   node: { lib: ["es2022"], types: ["node"] },
   workers: { lib: ["es2022"], types: ["@cloudflare/workers-types"] },
 };
+// `calls.cts` is CommonJS, where `import` is `require`, which no file of WebAssembly is given to.
 const ways = [
   { moduleResolution: "bundler", module: "esnext", platform: "the_dom" },
   { moduleResolution: "bundler", module: "esnext", platform: "workers" },
   { moduleResolution: "nodenext", module: "nodenext", platform: "the_dom" },
   { moduleResolution: "nodenext", module: "nodenext", platform: "node" },
+  { moduleResolution: "node16", module: "node16", platform: "node" },
+  { moduleResolution: "node16", module: "node16", platform: "node", file: "calls.cts" },
+  { moduleResolution: "node10", module: "commonjs", platform: "node", before: 6 },
 ];
-const cases = Object.entries(compilers).flatMap(([version, compiler]) => ways.map((way) => ({ version, compiler, ...way })));
+const cases = Object.entries(compilers).flatMap(([version, compiler]) =>
+  ways.filter(({ before = Infinity }) => version < before).map((way) => ({ version, compiler, file: "calls.ts", ...way })),
+);
 
-for (const { version, compiler, moduleResolution, module, platform } of cases) {
-  test(`typescript_${version}_with_${moduleResolution}_and_types_of_${platform}_lets_through_what_is_right_and_refuses_what_is_wrong`, async () => {
-    const directory = await scene(`types-${version}-${moduleResolution}-${platform}`, {
-      "calls.ts": await readFile(new URL("../types/calls.ts", import.meta.url)),
+for (const { version, compiler, moduleResolution, module, platform, file } of cases) {
+  const required = file === "calls.cts" ? "_of_commonjs" : "";
+  test(`typescript_${version}_with_${moduleResolution}${required}_and_types_of_${platform}_lets_through_what_is_right_and_refuses_what_is_wrong`, async () => {
+    const calls = await readFile(new URL("../types/calls.ts", import.meta.url), "utf8");
+    const directory = await scene(`types-${version}-${moduleResolution}${required}-${platform}`, {
+      [file]: required ? calls.replace(/^import module from .*$/m, "declare const module: WebAssembly.Module;") : calls,
       "tsconfig.json": JSON.stringify({
         compilerOptions: {
           target: "es2022", module, moduleResolution, ...platforms[platform], typeRoots: [tool("@types"), tool("")],
           strict: true, exactOptionalPropertyTypes: true, noUncheckedIndexedAccess: true, isolatedModules: true, skipLibCheck: false, noEmit: true,
         },
-        files: ["calls.ts"],
+        files: [file],
       }),
     });
     await passes(`${compiler}/lib/tsc.js`, ["--project", directory, "--pretty", "false"], directory);
