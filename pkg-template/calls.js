@@ -1,8 +1,9 @@
 // The calls in progress: each ends once, by the core, by its caller, or by a panic.
 
 import { Core } from "./custom_template_jobs.js";
-import { TemplateJobsError, problem } from "./errors.js";
-import { fallback } from "./loading.js";
+import { TemplateJobsError, checked, ofCharge, problem } from "./errors.js";
+import { entry, fallback, init, loaded } from "./loading.js";
+import { readOptions } from "./options.js";
 import { onPanic } from "./panic.js";
 import { redactError } from "./redact.js";
 
@@ -141,7 +142,22 @@ export class Call {
   }
 }
 
-// What the calls of one client share.
+export const closed = (about) =>
+  mayBeSent(about)
+    ? problem("ClosedError", "The client was closed, and the charge goes on: resume(operation) of a new client brings its job.", { ...about, charged: "maybe", remedy: "resume" })
+    : problem("ClosedError", "The client was closed; make a new one.", about);
+
+// Checks arguments of a charge: what is refused names its operation.
+export function refusing(about, check) {
+  try {
+    return check();
+  } catch (error) {
+    throw ofCharge(error, about && { ...about, charged: mayBeSent(about) ? "maybe" : "no" });
+  }
+}
+
+// What the calls of one client share. Turbopack of Next.js 14 loses the imports in a function that is passed to a private method,
+// so these are none.
 export class Connection {
   #core;
 
@@ -166,6 +182,77 @@ export class Connection {
 
   abort(call) {
     this.#core?.abort(call);
+  }
+
+  checked(check, ...given) {
+    return checked(this.secrets, check, ...given);
+  }
+
+  // The options of a call, and the signal among them.
+  read(options, names) {
+    const read = this.checked(readOptions, options, names);
+    this.checked(checkSignal, read);
+    return read;
+  }
+
+  // A call for a listener, which an abort of a signal ends.
+  call(listener, signals, about) {
+    if (this.closed) throw closed(about);
+    signals = signals.filter((signal) => signal);
+    const aborted = signals.find((signal) => signal.aborted);
+    if (aborted) throw reasonOf(aborted);
+    return refusing(about, () =>
+      this.checked(() => {
+        try {
+          return new Call(this, listener, signals, about);
+        } catch (cause) {
+          throw { field: "signal", message: "signal cannot be listened to", cause };
+        }
+      }),
+    );
+  }
+
+  // Begins a call for a listener. `run` calls the core with the milliseconds that are left of `timeout`.
+  begin(run, { signal, waitUntil }, listener, { about, charges, timeout, late } = {}) {
+    const call = this.call(listener, [signal], about);
+    if (charges) waitUntil ??= this.options.waitUntil ?? entry.waitUntil;
+    try {
+      waitUntil?.(new Promise((resolve) => (call.rest = resolve)));
+    } catch (thrown) {
+      report(thrown);
+    }
+    if (loaded) call.begin((core, number) => run(core, number, timeout, call));
+    else this.load(run, call, timeout, late);
+    return call;
+  }
+
+  // Loads the WebAssembly, which counts as time of the call.
+  load(run, call, timeout, name = "ConnectionError") {
+    // What is no such number is refused by the core.
+    const limited = typeof timeout === "number" && timeout >= 0;
+    const ms = Math.min(limited ? timeout : (this.options.timeout ?? 30000), LONGEST);
+    const begun = performance.now();
+    const late = () =>
+      call.fail(problem(name, `The WebAssembly was not loaded within ${ms} ms; nothing was sent. Check that custom_template_jobs_bg.wasm is served.`, { sent: false, ...call.about }));
+    const timer = setTimeout(late, ms);
+    init()
+      .then(
+        () => call.begin((core, number) => run(core, number, limited ? Math.max(0, timeout - (performance.now() - begun)) : timeout, call)),
+        (error) => call.fail(ofCharge(error, call.about)),
+      )
+      .finally(() => clearTimeout(timer));
+  }
+
+  // Begins a call whose promise is returned. `prepare` makes the function that calls the core; what it throws rejects the call.
+  // `about` belongs to each of its errors.
+  run(names, options, prepare, about) {
+    return new Promise((resolve, reject) => {
+      const [read, { run, ...more }] = refusing(about, () => {
+        const read = this.read(options, names);
+        return [read, prepare(read)];
+      });
+      this.begin(run, read, { resolve, reject, onUpdate: read.onUpdate }, { about, ...more });
+    });
   }
 
   // Charges that may have been sent run on without it.

@@ -1,8 +1,8 @@
 // The facade: copies options, snapshots requests, makes operation ids, loads the WebAssembly, and delegates. It decides nothing.
 
-import { Call, Connection, LONGEST, calls, checkSignal, dead, markSent, mayBeSent, reasonOf, report } from "./calls.js";
-import { checked, ofCharge, problem } from "./errors.js";
-import { entry, init, loaded } from "./loading.js";
+import { Connection, LONGEST, calls, closed, dead, markSent, refusing } from "./calls.js";
+import { checked, problem } from "./errors.js";
+import { init } from "./loading.js";
 import { checkOperation, newOperation } from "./operation.js";
 import { CHARGE, POLLING, QUESTION, READ, SETTLING, WAITING, checkPreviewWait, copyOptions, readOptions, snapshotRequest } from "./options.js";
 import { inBrowser } from "./platform.js";
@@ -51,11 +51,6 @@ const pick = (object, names) => Object.fromEntries(names.filter((name) => name i
 // A promise with members of its own. Not a subclass: it stays a plain promise.
 const withMembers = (promise, members) => Object.defineProperties(promise, Object.getOwnPropertyDescriptors(members));
 
-const closed = (about) =>
-  mayBeSent(about)
-    ? problem("ClosedError", "The client was closed, and the charge goes on: resume(operation) of a new client brings its job.", { ...about, charged: "maybe", remedy: "resume" })
-    : problem("ClosedError", "The client was closed; make a new one.", about);
-
 export class TemplateJobs {
   #client;
 
@@ -69,98 +64,17 @@ export class TemplateJobs {
     for (const name of METHODS) Object.defineProperty(this, name, { value: this[name].bind(this), configurable: true, writable: true });
   }
 
-  #checked(check, ...given) {
-    return checked(this.#client.secrets, check, ...given);
-  }
-
-  // The options of a call, and the signal among them.
-  #options(options, names) {
-    const read = this.#checked(readOptions, options, names);
-    this.#checked(checkSignal, read);
-    return read;
-  }
-
-  // Checks arguments of a charge: what is refused names its operation.
-  #refusing(about, check) {
-    try {
-      return check();
-    } catch (error) {
-      throw ofCharge(error, about && { ...about, charged: mayBeSent(about) ? "maybe" : "no" });
-    }
-  }
-
-  // A call for a listener, which an abort of a signal ends.
-  #call(listener, signals, about) {
-    const client = this.#client;
-    if (client.closed) throw closed(about);
-    signals = signals.filter((signal) => signal);
-    const aborted = signals.find((signal) => signal.aborted);
-    if (aborted) throw reasonOf(aborted);
-    return this.#refusing(about, () =>
-      this.#checked(() => {
-        try {
-          return new Call(client, listener, signals, about);
-        } catch (cause) {
-          throw { field: "signal", message: "signal cannot be listened to", cause };
-        }
-      }),
-    );
-  }
-
-  // Begins a call for a listener. `run` calls the core with the milliseconds that are left of `timeout`.
-  #begin(run, { signal, waitUntil }, listener, { about, charges, timeout, late } = {}) {
-    const call = this.#call(listener, [signal], about);
-    if (charges) waitUntil ??= this.#client.options.waitUntil ?? entry.waitUntil;
-    try {
-      waitUntil?.(new Promise((resolve) => (call.rest = resolve)));
-    } catch (thrown) {
-      report(thrown);
-    }
-    if (loaded) call.begin((core, number) => run(core, number, timeout, call));
-    else this.#load(run, call, timeout, late);
-    return call;
-  }
-
-  // Loads the WebAssembly, which counts as time of the call.
-  #load(run, call, timeout, name = "ConnectionError") {
-    // What is no such number is refused by the core.
-    const limited = typeof timeout === "number" && timeout >= 0;
-    const ms = Math.min(limited ? timeout : (this.#client.options.timeout ?? 30000), LONGEST);
-    const begun = performance.now();
-    const late = () =>
-      call.fail(problem(name, `The WebAssembly was not loaded within ${ms} ms; nothing was sent. Check that custom_template_jobs_bg.wasm is served.`, { sent: false, ...call.about }));
-    const timer = setTimeout(late, ms);
-    init()
-      .then(
-        () => call.begin((core, number) => run(core, number, limited ? Math.max(0, timeout - (performance.now() - begun)) : timeout, call)),
-        (error) => call.fail(ofCharge(error, call.about)),
-      )
-      .finally(() => clearTimeout(timer));
-  }
-
-  // Begins a call whose promise is returned. `prepare` makes the function that calls the core; what it throws rejects the call.
-  // `about` belongs to each of its errors.
-  #run(names, options, prepare, about) {
-    return new Promise((resolve, reject) => {
-      const [read, { run, ...more }] = this.#refusing(about, () => {
-        const read = this.#options(options, names);
-        return [read, prepare(read)];
-      });
-      this.#begin(run, read, { resolve, reject, onUpdate: read.onUpdate }, { about, ...more });
-    });
-  }
-
   // A charge: the promise of its job, with its operation.
   #charge(endpoint, request, options, target) {
     // Where the options cannot be read, nothing is sent under it.
     const about = { operation: newOperation() };
     let signal;
-    const promise = this.#run(CHARGE, options, (read) => {
+    const promise = this.#client.run(CHARGE, options, (read) => {
       const { timeout } = read;
       const explicit = read.operation !== undefined;
       let id;
       if (endpoint === "render") {
-        id = this.#checked(idOf, target);
+        id = this.#client.checked(idOf, target);
         if (typeof id !== "string") throw problem("InvalidRequestError", "id must be the UUID of a job", { field: "id" });
       }
       const operation = explicit ? read.operation : id === undefined ? about.operation : `render:${id}`;
@@ -169,8 +83,8 @@ export class TemplateJobs {
       about.operation = operation;
       if (id !== undefined) about.jobId = id;
       ({ signal } = read);
-      const { json, seconds } = endpoint === "render" && request === undefined ? {} : this.#checked(snapshotRequest, request);
-      const [extra, metadata] = ["extra", "metadata"].map((name) => (name in read ? this.#checked(snapshot, read[name], name) : undefined));
+      const { json, seconds } = endpoint === "render" && request === undefined ? {} : this.#client.checked(snapshotRequest, request);
+      const [extra, metadata] = ["extra", "metadata"].map((name) => (name in read ? this.#client.checked(snapshot, read[name], name) : undefined));
       const { previewTimeout = 300000 } = this.#client.options;
       return {
         charges: true,
@@ -189,7 +103,7 @@ export class TemplateJobs {
     const job = goal ? promise : promise.then(({ job }) => job);
     // The call that waits for the job's result, once it has one.
     const wait = (read, listener) => {
-      const call = this.#call(listener, [signal, read.signal], about);
+      const call = this.#client.call(listener, [signal, read.signal], about);
       promise
         .then((found) => {
           const run = this.#polling(goal ? found : found.job, { ...read, operation, until: goal ?? GOALS[found.step] });
@@ -205,7 +119,7 @@ export class TemplateJobs {
       wait: (options) => {
         handled();
         return new Promise((resolve, reject) => {
-          const read = this.#refusing(about, () => this.#options(options, WAITING));
+          const read = refusing(about, () => this.#client.read(options, WAITING));
           wait(read, { resolve, reject, onUpdate: read.onUpdate });
         });
       },
@@ -233,9 +147,9 @@ export class TemplateJobs {
     const begun = performance.now();
     let charge = { about: { operation: newOperation() } };
     const promise = new Promise((resolve) => {
-      const read = this.#refusing(charge.about, () => {
-        const read = this.#options(options, [...CHARGE, ...POLLING]);
-        this.#checked(checkPreviewWait, read);
+      const read = refusing(charge.about, () => {
+        const read = this.#client.read(options, [...CHARGE, ...POLLING]);
+        this.#client.checked(checkPreviewWait, read);
         return read;
       });
       const { timeout } = read;
@@ -255,8 +169,8 @@ export class TemplateJobs {
 
   resume(operation) {
     const about = {};
-    const promise = this.#run([], undefined, () => {
-      const id = this.#checked(operationOf, operation);
+    const promise = this.#client.run([], undefined, () => {
+      const id = this.#client.checked(operationOf, operation);
       const wrong = checkOperation(id);
       if (wrong) throw problem("InvalidRequestError", wrong.message, wrong);
       about.operation = id;
@@ -271,8 +185,8 @@ export class TemplateJobs {
   }
 
   get(target, options) {
-    return this.#run(READ, options, ({ timeout }) => {
-      const id = this.#checked(idOf, target);
+    return this.#client.run(READ, options, ({ timeout }) => {
+      const id = this.#client.checked(idOf, target);
       if (typeof id !== "string") throw problem("InvalidRequestError", "id must be the UUID of a job", { field: "id" });
       return { timeout, run: (core, number) => core.read(number, "get", id, timeout) };
     });
@@ -280,15 +194,15 @@ export class TemplateJobs {
 
   // What a wait needs. It is not bounded by the time that loading takes, so `timeout` is the core's.
   #polling(target, { timeout, until, expectedMs, maxInterval, operation }) {
-    const id = this.#checked(idOf, target);
+    const id = this.#client.checked(idOf, target);
     if (typeof id !== "string") throw problem("InvalidRequestError", "id must be the UUID of a job", { field: "id" });
-    const job = this.#checked(jobOf, target);
+    const job = this.#client.checked(jobOf, target);
     return (core, number, _, call) =>
       core.poll(number, id, job, { timeout, until, expectedMs, maxInterval, operation }, call.listener.onUpdate && call.updating());
   }
 
   poll(target, options) {
-    return this.#run(POLLING, options, (read) => {
+    return this.#client.run(POLLING, options, (read) => {
       const { timeout = 30000 } = this.#client.options;
       const own = typeof read.timeout === "number" && read.timeout < timeout;
       return { run: this.#polling(target, read), timeout: own ? read.timeout : timeout, late: own ? "PollTimeoutError" : undefined };
@@ -299,9 +213,9 @@ export class TemplateJobs {
     let read = {};
     let begin;
     try {
-      read = this.#options(options, POLLING);
+      read = this.#client.read(options, POLLING);
       const run = this.#polling(target, read);
-      begin = (steps) => this.#begin(run, read, steps);
+      begin = (steps) => this.#client.begin(run, read, steps);
     } catch (thrown) {
       begin = () => {
         throw thrown;
@@ -311,26 +225,26 @@ export class TemplateJobs {
   }
 
   templates(options) {
-    return this.#run(READ, options, ({ timeout }) => ({ timeout, run: (core, number) => core.read(number, "templates", undefined, timeout) }));
+    return this.#client.run(READ, options, ({ timeout }) => ({ timeout, run: (core, number) => core.read(number, "templates", undefined, timeout) }));
   }
 
   remainingCredits(options) {
-    return this.#run(READ, options, ({ timeout }) => ({ timeout, run: (core, number) => core.read(number, "remainingCredits", undefined, timeout) }));
+    return this.#client.run(READ, options, ({ timeout }) => ({ timeout, run: (core, number) => core.read(number, "remainingCredits", undefined, timeout) }));
   }
 
   estimate(question) {
-    return this.#run([], undefined, () => {
-      const read = this.#checked(readOptions, question, QUESTION, "question");
+    return this.#client.run([], undefined, () => {
+      const read = this.#client.checked(readOptions, question, QUESTION, "question");
       return { run: (core, number) => core.estimate(number, read) };
     });
   }
 
   pending() {
-    return this.#run([], undefined, () => ({ run: (core, number) => core.pending(number) }));
+    return this.#client.run([], undefined, () => ({ run: (core, number) => core.pending(number) }));
   }
 
   settle(operation, options) {
-    return this.#run(SETTLING, options, ({ jobId }) => {
+    return this.#client.run(SETTLING, options, ({ jobId }) => {
       const wrong = checkOperation(operation);
       if (wrong) throw problem("InvalidRequestError", wrong.message, wrong);
       if (jobId !== undefined && typeof jobId !== "string") throw problem("InvalidRequestError", "jobId must be the UUID of a job", { field: "jobId" });
@@ -342,15 +256,15 @@ export class TemplateJobs {
     const { timeout } = this.#client.options;
     const read = readRequest(request, Math.min(timeout > 0 ? timeout : 30000, LONGEST));
     const { jobId, candidates } = await read.catch((refusal) =>
-      this.#checked(() => {
+      this.#client.checked(() => {
         throw refusal;
       }),
     );
-    return this.#run([], undefined, () => ({ run: (core, number) => core.handleWebhook(number, jobId, candidates) }));
+    return this.#client.run([], undefined, () => ({ run: (core, number) => core.handleWebhook(number, jobId, candidates) }));
   }
 
   discard(operation) {
-    return this.#run([], undefined, () => {
+    return this.#client.run([], undefined, () => {
       const wrong = checkOperation(operation);
       if (wrong) throw problem("InvalidRequestError", wrong.message, wrong);
       return { about: { operation }, run: (core, number) => core.discard(number, operation) };
