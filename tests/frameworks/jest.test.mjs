@@ -43,7 +43,7 @@ for (const [version, dependencies] of pins("jest")) {
         const manifest = { type: undefined, jest: { testMatch: ["**/*.test.?(m)js"], testEnvironment: environment } };
         const directory = await project(`jest-${version}`, { dependencies, files, manifest });
         const env = form.endsWith("modules") ? { NODE_OPTIONS: "--experimental-vm-modules" } : {};
-        await passes("Jest", version, `${form} (${name})`, directory, () => run(directory, "jest", ["--ci"], { env }));
+        await passes("Jest", version, `${form}, ${name}`, directory, () => run(directory, "jest", ["--ci"], { env }));
       });
     }
   }

@@ -2,6 +2,7 @@
 
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 import { startStage } from "../runtimes/harness.mjs";
 import { STORY, heldToTheTable, pins, project, run, serve, stage, told, visit, works } from "./harness.mjs";
 
@@ -9,10 +10,11 @@ import { STORY, heldToTheTable, pins, project, run, serve, stage, told, visit, w
 const slow = await startStage("--speed", "1");
 after(() => slow.stop());
 
-const page = (play) => `
+/** A page that plays once it is in the browser, by a function of this file. */
+const page = (file) => `
   "use client";
   import { useEffect } from "react";
-  import { play } from "${play}";
+  import { play } from "${file}";
   export default function Page() {
     useEffect(() => {
       globalThis.told ??= play();
@@ -53,8 +55,8 @@ const files = {
     export default async function Page() {
       return <pre id="told">{JSON.stringify(await play())}</pre>;
     }`,
-  "app/action/act.js": '"use server";\nimport { play } from "../play.mjs";\nexport const act = async () => play();',
-  "app/action/page.jsx": page("./act.js").replace("{ play }", "{ act as play }"),
+  "app/action/act.js": '"use server";\nimport * as own from "../play.mjs";\nexport const play = async () => own.play();',
+  "app/action/page.jsx": page("./act.js"),
   "app/client/page.jsx": page("../play.mjs"),
   "app/node/route.js": 'import { play } from "../play.mjs";\nexport const dynamic = "force-dynamic";\nexport const GET = async () => Response.json(await play());',
   "app/edge/route.js": 'import { play } from "../play.mjs";\nexport const runtime = "edge";\nexport const GET = async () => Response.json(await play());',
@@ -78,9 +80,9 @@ async function rendered(url) {
 async function polls(url, ask) {
   await slow.reset();
   const asked = ask(url);
-  const late = AbortSignal.timeout(60_000);
+  const patience = AbortSignal.timeout(60_000);
   const reads = async () => (await slow.requests()).filter(({ method }) => method === "GET").length;
-  while ((await reads()) < 2) await new Promise((resolve, reject) => (late.aborted ? reject(late.reason) : setTimeout(resolve, 100)));
+  while ((await reads()) < 2) await sleep(100, undefined, { signal: patience });
   await slow.advance(600);
   assert.deepEqual(await asked, { status: "done" });
 }
@@ -96,11 +98,11 @@ for (const [version, dependencies] of pins("next")) {
     serve(directory, "next", [...args, "-p", "{port}"], { ready: "/client" }, async (address) => {
       // While developing, Next.js serves what a page loads under the name that it prints, and no other.
       const url = address.replace("127.0.0.1", "localhost");
-      await works("Next.js: server component", version, how, () => rendered(`${url}/server`));
-      await works("Next.js: server action", version, how, () => visit(`${url}/action`));
-      await works("Next.js: route in Node", version, how, () => told(`${url}/node`));
-      await works("Next.js: route at the edge", version, how, () => told(`${url}/edge`));
-      await works("Next.js: client component", version, how, () => visit(`${url}/client`));
+      await works("Next.js", version, `server component, ${how}`, () => rendered(`${url}/server`));
+      await works("Next.js", version, `server action, ${how}`, () => visit(`${url}/action`));
+      await works("Next.js", version, `route in Node, ${how}`, () => told(`${url}/node`));
+      await works("Next.js", version, `route at the edge, ${how}`, () => told(`${url}/edge`));
+      await works("Next.js", version, `client component, ${how}`, () => visit(`${url}/client`));
       await polls(`${url}/waiting`, rendered);
       await polls(`${url}/waiting-edge`, rendered);
       await polls(`${url}/waiting-route`, told);
@@ -115,12 +117,12 @@ for (const [version, dependencies] of pins("next")) {
         await stage.reset();
         await run(directory, "next", build);
         assert.deepEqual((await stage.ledger()).charges, []);
-        await plays(directory, ["start"], `${bundler}, build`);
+        await plays(directory, ["start"], `${bundler} build`);
       });
     }
 
     test(`next_${version}_serves_it_with_${bundler}_while_developing`, async () => {
-      await plays(await made(), dev, `${bundler}, dev`);
+      await plays(await made(), dev, `${bundler} dev`);
     });
   }
 }

@@ -16,7 +16,8 @@ const FRAMEWORKS = new URL("../frameworks/seen/", import.meta.url);
 const ORDER = [
   "Chromium", "Firefox", "WebKitGTK", "Next.js", "Nuxt", "SvelteKit", "Astro", "React Router", "Angular CLI",
   "Vite", "webpack", "Rspack", "Parcel", "esbuild", "Rollup", "bun build",
-  "Node", "Deno", "Bun", "Cloudflare Workers", "Vercel's edge runtime", "Jest", "Vitest",
+  "Node", "Deno", "Bun", "pnpm", "Yarn Plug'n'Play", "Vercel's file tracing", "Netlify's bundler",
+  "Cloudflare Workers", "Vercel's edge runtime", "Jest", "Vitest",
 ];
 /** Each of these belongs to a suite of its own, and stays as it is where that suite was not run. */
 const ELSEWHERE = ["Firefox", "WebKitGTK"];
