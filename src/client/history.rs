@@ -183,7 +183,7 @@ impl<H: Host> Client<H> {
         let took = poll::between(self.host().now() - charged.since, 0.0, DAY);
         let mut history = self.0.history.borrow_mut();
         let learned = history.learned(template, kind)?;
-        let milliseconds = learned.milliseconds.map_or(took, |old| poll::learn(old, took));
+        let milliseconds = poll::learn(learned.milliseconds, took);
         learned.milliseconds = Some(milliseconds);
         learned.seconds = facts.duration.filter(|seconds| *seconds > 0.0).or(learned.seconds);
         let (ms, at) = (milliseconds as u64, self.host().wall() as u64);

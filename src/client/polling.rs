@@ -16,11 +16,13 @@ use crate::api::{Endpoint, Goal, Status, job_id};
 use crate::error::{Error, ErrorKind};
 use crate::host::{Answer, Event, Host, OnUpdate, Reply, Update};
 use crate::job::JobFacts;
-use crate::poll::{self, Ending, FLOOR, HIDDEN, LONGEST, Memory, Wish};
+use crate::poll::{self, Ending, HIDDEN, LONGEST, Memory, Wish};
 use crate::retry;
 
 /// How long a wait lasts by default, in milliseconds: longer than any render that was reported.
 const POLL_TIMEOUT: f64 = 1_800_000.0;
+/// After a poll that brought no answer the next one is no sooner than this, in milliseconds.
+const AFTER_FAILURE: f64 = 1_500.0;
 /// A timer that is later than this, in milliseconds, slept with its machine or its page: in hidden pages they come once a
 /// minute.
 const ASLEEP: f64 = 2.0 * HIDDEN;
@@ -127,7 +129,7 @@ impl<H: Host> Client<H> {
         let watches = if shares { Rc::clone(&self.0.watches) } else { Watches::new(self.host()) };
         let watch = if let Some(watch) = watches.find(&id) {
             let mut state = watch.state.borrow_mut();
-            state.due = state.due.min(now + wish.longest(true));
+            state.due = state.due.min(now + wish.longest());
             state.waiters.push(waiter);
             drop(state);
             watch
@@ -137,7 +139,7 @@ impl<H: Host> Client<H> {
                 job,
                 // A job that has ended otherwise is polled once more before it is believed: the copy may be old.
                 facts: facts.filter(|facts| facts.status.is_active()),
-                memory: Memory::new(timing.map_or(now, |timing| timing.since), expected.unwrap_or(f64::NAN)),
+                memory: Memory::new(timing.map_or(now, |timing| timing.since), expected),
                 kind: timing.and_then(|timing| timing.kind),
                 due: now,
                 polled_at: now,
@@ -148,7 +150,7 @@ impl<H: Host> Client<H> {
                 waiters: vec![waiter],
             };
             state.memory.charged = timing.is_some_and(|timing| timing.goal == Goal::Video);
-            state.plan(now, true);
+            state.plan(now);
             let watch = Rc::new(Watch { id, state: RefCell::new(state) });
             let mut jobs = watches.jobs.borrow_mut();
             jobs.push(Rc::clone(&watch));
@@ -195,10 +197,10 @@ impl<H: Host> Client<H> {
             let jobs: Vec<_> = watches.jobs.borrow().iter().map(Rc::clone).collect();
             for watch in jobs {
                 let mut state = watch.state.borrow_mut();
-                if state.kind == Some(kind) && state.memory.expected < 0.0 {
-                    state.memory.expected = expected;
-                    let (due, first) = (state.due, state.memory.looks == 0);
-                    state.plan(now, first);
+                if state.kind == Some(kind) && state.memory.expected.is_none() {
+                    state.memory.expected = Some(expected);
+                    let due = state.due;
+                    state.plan(now);
                     state.due = state.due.min(due);
                     drop(state);
                     client.schedule(&watches, &watch, now);
@@ -389,7 +391,7 @@ impl<H: Host> Client<H> {
         self.earn_token();
         self.notice(&job);
         let facts = self.facts(&job)?;
-        let changed = state.facts.as_ref() != Some(&facts) || state.memory.looks == 0;
+        let changed = state.facts.as_ref() != Some(&facts) || state.memory.polls == 0;
         state.memory.observe(&facts, now);
         // A copy in which nothing changed is not kept: the caller may still have the first.
         if changed {
@@ -402,7 +404,7 @@ impl<H: Host> Client<H> {
         let missing = facts.status == Status::Done && state.waiters.iter().any(|waiter| !facts.meets(waiter.wish.goal));
         state.memory.miss(missing, now);
         state.facts = Some(facts.clone());
-        state.plan(now, false);
+        state.plan(now);
         let news = state.news(now, self.host().env(), self.0.quiet_until.get());
         let ending = |waiter: &Waiter<H::Value>, memory: &Memory| poll::ending(&facts, waiter.wish.goal, memory);
         let memory = state.memory;
@@ -465,7 +467,7 @@ impl<H: Host> Client<H> {
             return state.end(|_| Some(Err(error.clone())));
         }
         let asked = retry_after(&error);
-        let wait = retry::backoff(state.memory.failures, self.host().random(), asked).max(FLOOR);
+        let wait = retry::backoff(state.memory.failures, self.host().random(), asked).max(AFTER_FAILURE);
         state.due = now + wait;
         state.memory.failures = state.memory.failures.saturating_add(1);
         // One job's `Retry-After` is every job's.
@@ -508,7 +510,7 @@ impl<H: Host> Client<H> {
         };
         let good = {
             let state = watch.state.borrow();
-            if asked >= state.memory.looked {
+            if asked >= state.memory.polled_at {
                 // What ends a wait otherwise than by the job (401, 403, 404), or is no answer, each tab learns for itself.
                 facts.is_some() || answer.status > 404
             } else {

@@ -126,7 +126,7 @@ pub(super) struct Waiter<V> {
 }
 
 impl<V: Clone> State<V> {
-    pub fn plan(&mut self, now: f64, first: bool) {
+    pub fn plan(&mut self, now: f64) {
         let Some(facts) = &self.facts else { return };
         let wait = poll::next(facts, &self.memory, now).in_ms;
         if self.memory.incomplete > 0 && !self.memory.charged {
@@ -135,7 +135,7 @@ impl<V: Clone> State<V> {
             self.due = now + if hurried { wait.min(poll::while_incomplete(&self.memory)) } else { wait };
             return;
         }
-        self.due = now + self.waiters.iter().fold(wait, |wait, waiter| wait.min(waiter.wish.longest(first)));
+        self.due = now + self.waiters.iter().fold(wait, |wait, waiter| wait.min(waiter.wish.longest()));
     }
 
     /// When the next poll is due in these surroundings: nobody sees a hidden page, so once a minute is enough, and without
@@ -155,7 +155,7 @@ impl<V: Clone> State<V> {
         let (mut progress, mut remaining_ms) = (None, None);
         if let Some(facts) = &self.facts {
             progress = poll::progress(facts, &self.memory, now);
-            remaining_ms = Some(poll::next(facts, &self.memory, now).remaining_ms).filter(|ms| *ms > 0.0);
+            remaining_ms = poll::next(facts, &self.memory, now).remaining_ms;
         }
         // What is shown never goes back, and nothing is less than anything.
         if progress > self.shown {

@@ -1,20 +1,18 @@
-//! Replays when our client and its peers look at jobs, over the same simulated jobs, and checks what that must show.
+//! Replays when our client and others poll, over the same simulated jobs of many worlds, and judges what that must show.
 //!
-//! How jobs are drawn, and why so:
-//! - Run times are log-normal about their median. Their sigma is 0.2, 0.5 or 0.8: 0.2 for one template, whose videos are
-//!   all of one length (the sandbox's own jobs spread by a sixth); 0.5 as in the study of the peers; 0.8 towards the jobs
-//!   of a whole service, whose calls taken together were seen to spread with 1.6 (J. Marshall 2011) and jobs of a
-//!   computing centre still more (Downey 1997).
-//! - Queues are log-normal too, with a sigma of 0.9: they depend on what others do.
-//! - Of ten jobs one fails, half a second to five after it was begun.
-//! - Memory is what `poll::learn` has made of the jobs before, so it is never quite right.
+//! A world is drawn from a seed: how long its jobs queue and run, what they report of their progress, how they fail, how
+//! long an answer takes, and what is remembered of earlier jobs. The constants of `src/poll.rs` were fitted on the worlds of
+//! [`judge::FITTED`]; [`judge::JUDGED`] are others.
 //!
-//! A lag is the time from a job's end to the look that sees it; the network's time is left out, and so are all failures of
-//! requests. `cargo xtask bench polling` runs the real clients over loopback to show that the replay is true.
+//! A lag is the time from a job's end to the moment that the poll which sees it was answered, without that answer's way back. A
+//! job with hundreds beside it is polled as one alone: what a provider refuses then is left out, and so are all requests that
+//! fail. `cargo xtask bench polling` runs real clients over loopback to show that the replay is true.
 
-pub mod claims;
-pub mod grid;
-pub mod jobs;
+pub mod judge;
 pub mod report;
 pub mod rules;
 pub mod side;
+pub mod world;
+
+/// Milliseconds.
+pub const SECOND: f64 = 1_000.0;

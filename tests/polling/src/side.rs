@@ -1,49 +1,54 @@
-//! A few jobs that the real clients wait for side by side, and what the replay says of each.
+//! Jobs that real clients wait for side by side, and what the replay says of each.
 
 use sandbox::random::Random;
 use serde_json::{Value, json};
 
-use crate::grid::jobs as drawn;
-use crate::jobs::{Job, Kind, Progress, SECOND};
-use crate::rules::{PEERS, Peer, Wait, ours};
+use crate::SECOND;
+use crate::rules::{PEERS, Wait, ours};
+use crate::world::{Durations, Failures, Job, Progress, Queue, Remembered, World};
 
-/// So many of each kind.
-const COUNT: usize = 3;
-const KINDS: [Kind; 2] = [
-    Kind { queue: 10.0 * SECOND, run: 120.0 * SECOND, spread: 0.2 },
-    Kind { queue: 1.0 * SECOND, run: 20.0 * SECOND, spread: 0.2 },
-];
+/// So many worlds, with jobs of up to a minute, and one job of each.
+const WORLDS: u64 = 10;
 
-/// Jobs that end well, since not every client knows one that failed. Times are in milliseconds.
+/// One job of each world. Progress is exact in steps of 1 %, since the server of the bench reports no other; no job fails, since
+/// not every client knows one that did. Times are in milliseconds.
 pub fn jobs(seed: u64) -> Value {
-    let mut jobs = Vec::new();
-    for kind in KINDS {
-        let expected = kind.queue + kind.run;
-        for job in drawn(kind, seed, 100).into_iter().filter(|job| !job.fails).take(COUNT) {
-            let peer = |name: &str| PEERS.iter().find(|peer| peer.name.contains(name)).map(|peer| seen(alone(peer, &job)));
-            let by_us = |progress, expected, watched| seen(ours(&job, progress, expected, watched));
-            jobs.push(json!({
-                "running": job.running,
-                "end": job.end,
-                "expected": expected,
-                "replayed": {
-                    "ours": by_us(Progress::Linear, expected, false),
-                    "ours, watched": by_us(Progress::Linear, expected, true),
-                    "ours, told nothing": by_us(Progress::Absent, f64::NAN, false),
-                    "fal": peer("fal"),
-                    "replicate": peer("replicate"),
-                    "openai": peer("openai"),
-                    "tsavo": peer("tsavo"),
-                },
-            }));
-        }
-    }
-    json!(jobs)
+    let mut random = Random::new(&[seed, 4]);
+    let worlds = (0..WORLDS).map(|number| World {
+        run: random.between(8.0, 60.0) * SECOND,
+        durations: Durations::LogNormal(0.5),
+        queue: if number % 2 == 0 { Queue::None } else { Queue::Short },
+        progress: Progress::Rounded(0.01),
+        remembered: Remembered::Right,
+        failures: Failures::None,
+        answer: 12.0,
+        ..World::draw(seed + number)
+    });
+    let found: Vec<Value> =
+        worlds.flat_map(|world| world.jobs(1).into_iter().map(move |job| side_by_side(&world, &job))).collect();
+    json!(found)
 }
 
-/// None of these draws.
-fn alone(peer: &Peer, job: &Job) -> Wait {
-    peer.wait(job, &mut Random::new(&[]))
+fn side_by_side(world: &World, job: &Job) -> Value {
+    let peer = |name: &str| {
+        let peer = PEERS.iter().find(|peer| peer.name.contains(name));
+        peer.map(|peer| seen(peer.wait(world, job, &mut Random::new(&[]))))
+    };
+    let absent = World { progress: Progress::Absent, ..world.clone() };
+    json!({
+        "running": job.running,
+        "end": job.end,
+        "expected": world.median(),
+        "replayed": {
+            "ours": seen(ours(world, job, Some(world.median()), false)),
+            "ours, watched": seen(ours(world, job, Some(world.median()), true)),
+            "ours, told nothing": seen(ours(&absent, job, None, false)),
+            "fal": peer("fal"),
+            "replicate": peer("replicate"),
+            "openai": peer("openai"),
+            "tsavo": peer("tsavo"),
+        },
+    })
 }
 
 fn seen(wait: Wait) -> Value {

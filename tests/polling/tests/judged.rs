@@ -1,0 +1,19 @@
+//! What every change must hold, on worlds that no constant was fitted on.
+
+use polling::judge::{Found, JUDGED, Verdict};
+
+/// The bench has three times as many jobs.
+const JOBS: usize = 100;
+
+#[test]
+fn over_all_worlds_nobody_makes_less_requests_and_less_lag() {
+    let found: Vec<Found> = JUDGED.map(|seed| Found::of(seed, JOBS)).collect();
+    let verdict = Verdict::of(&found);
+    let text = verdict.text();
+    assert!(verdict.better_over_all.is_empty(), "{text}");
+    assert!(verdict.ours.requests < verdict.baseline.requests && verdict.ours.lag < verdict.baseline.lag, "{text}");
+    // What was reached with as many jobs as the bench has, and some chance.
+    assert!(verdict.ours.lag * 2.3 < verdict.fixed_lag, "{text}");
+    assert!(verdict.missed.len() * 100 <= verdict.limited * 28, "{text}");
+    assert!(verdict.beaten.len() * 100 <= verdict.worlds * 14, "{text}");
+}
