@@ -27,12 +27,14 @@ const GROWTH: f64 = 6_500.0;
 /// The lag that a poll is expected to save where a range is known, in milliseconds; it grows as the interval does.
 const SAVED: f64 = 100.0;
 /// How likely a range is wrong, so that the job may end at any time: one that is remembered, and one that progress gives.
-const MEMORY_WRONG: f64 = 0.3;
+const MEMORY_WRONG: f64 = 0.2;
 const PROGRESS_WRONG: f64 = 0.15;
-/// What is remembered puts the next poll off by at most this share of the time waited.
+/// What is remembered makes an interval at most this many times longer, or else this share of the time waited long.
+const PUT_OFF: f64 = 1.5;
 const LEAP: f64 = 0.5;
-/// What is remembered is short rather than long: the range goes to this many times as much.
-const LONGER: f64 = 4.0;
+/// The range of what is remembered, in shares of it: it is short rather than long.
+const SHORTER: f64 = 0.75;
+const LONGER: f64 = 2.5;
 /// With one line through the progress, the range is from now to this many times what remains.
 const FIRST: f64 = 3.0;
 /// With two, from this share less than the sooner end to this share more than the later one.
@@ -165,6 +167,11 @@ impl Memory {
         }
     }
 
+    /// Whether its progress has moved once, and not to the end.
+    fn has_one_line(&self) -> bool {
+        self.before == self.from && self.seen.progress < 1.0
+    }
+
     /// The range in which the job will end, by its progress, which has just moved.
     fn by_progress(&self) -> Range {
         let Mark { at, progress } = self.seen;
@@ -175,7 +182,7 @@ impl Memory {
         // Milliseconds for all of it, by the lines from two marks.
         let line = |from: Mark| (at - from.at) / (progress - from.progress);
         let (whole, last) = (line(self.from), line(self.before));
-        let (low, high) = if self.before == self.from { (0.0, FIRST) } else { (1.0 - MARGIN, 1.0 + MARGIN) };
+        let (low, high) = if self.has_one_line() { (0.0, FIRST) } else { (1.0 - MARGIN, 1.0 + MARGIN) };
         // Part of the next step may be done already.
         let step = f64::from(self.step) / 200.0;
         Range {
@@ -217,10 +224,17 @@ pub fn next(facts: &JobFacts, memory: &Memory, now: f64) -> Next {
             let growth = (1.0 + memory.waited(now) / GROWTH).sqrt().sqrt();
             let (blind, saved) = (START * growth, SAVED * growth);
             let in_ms = match (memory.range, expected(memory)) {
+                // One line says little.
+                (Some(range), _) if range.latest <= now && memory.has_one_line() => blind,
                 (Some(range), _) if range.latest <= now => ((now - range.latest) * OVERDUE).min(blind),
                 (Some(range), _) => within(range, PROGRESS_WRONG, now, blind, saved),
                 (None, Some(range)) if range.latest > now => {
-                    within(range, MEMORY_WRONG, now, blind, saved).min(blind.max(memory.waited(now) * LEAP))
+                    let waited = memory.waited(now);
+                    let longest = (blind * PUT_OFF).max(waited * LEAP);
+                    // Half of it has to be tried: what was learned by a poll too late would stay too long.
+                    let half = (range.likely - memory.since) / 2.0 - waited;
+                    let first = if memory.polls == 0 { half } else { LONGEST };
+                    within(range, MEMORY_WRONG, now, blind, saved).min(longest).min(first)
                 }
                 _ => blind,
             };
@@ -232,8 +246,8 @@ pub fn next(facts: &JobFacts, memory: &Memory, now: f64) -> Next {
 
 /// The range by what is remembered.
 fn expected(memory: &Memory) -> Option<Range> {
-    let range = |ms| Range { earliest: memory.since + ms, likely: memory.since + ms, latest: memory.since + LONGER * ms };
-    memory.expected.map(range)
+    let at = |ms: f64| memory.since + ms;
+    memory.expected.map(|ms| Range { earliest: at(SHORTER * ms), likely: at(ms), latest: at(LONGER * ms) })
 }
 
 /// Milliseconds until a poll is expected to save so much lag, where the job ends in a range, and with the probability
@@ -364,7 +378,7 @@ mod tests {
 
     /// The longest interval that a wrong memory makes of the one where nothing is known.
     fn put_off(waited: f64) -> f64 {
-        (START * (1.0 + waited / GROWTH).sqrt().sqrt() / MEMORY_WRONG.sqrt()).min(CAP)
+        (START * (1.0 + waited / GROWTH).sqrt().sqrt() * PUT_OFF).max(waited * LEAP).min(CAP)
     }
 
     #[test]
@@ -377,7 +391,7 @@ mod tests {
     }
 
     #[test]
-    fn a_memory_far_too_long_does_not_double_the_interval() {
+    fn a_memory_far_too_long_puts_no_poll_far_off() {
         let polls = polls(Some(3_600_000.0), 600_000.0, |_| (Status::Running, None));
         for pair in polls.windows(2) {
             assert!(pair[1] - pair[0] <= put_off(pair[0]) + 1.0, "{polls:?}");

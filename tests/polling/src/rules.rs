@@ -178,7 +178,7 @@ pub fn baseline_over(world: &World, jobs: &[Job]) -> Cost {
                 overdue = if overdue == 0.0 { SECOND } else { (overdue * 1.35).min(now / 10.0) };
                 overdue
             };
-            pause.max(SECOND).min(30.0 * SECOND)
+            pause.clamp(SECOND, 30.0 * SECOND)
         });
         wait.into()
     }))
