@@ -27,11 +27,8 @@ const GROWTH: f64 = 6_500.0;
 /// The lag that a poll is expected to save where a range is known, in milliseconds; it grows as the interval does.
 const SAVED: f64 = 100.0;
 /// How likely a range is wrong, so that the job may end at any time: one that is remembered, and one that progress gives.
-const MEMORY_WRONG: f64 = 0.2;
+const MEMORY_WRONG: f64 = 0.3;
 const PROGRESS_WRONG: f64 = 0.15;
-/// What is remembered makes an interval at most this many times longer, or else this share of the time waited long.
-const PUT_OFF: f64 = 1.5;
-const LEAP: f64 = 0.5;
 /// The range of what is remembered, in shares of it: it is short rather than long.
 const SHORTER: f64 = 0.75;
 const LONGER: f64 = 2.5;
@@ -90,9 +87,9 @@ pub struct Memory {
 
 /// How far a job was at a moment, from 0 to 1.
 #[derive(Clone, Copy, Debug, PartialEq)]
-struct Mark {
+pub struct Mark {
     at: f64,
-    progress: f64,
+    pub progress: f64,
 }
 
 /// When a job is expected to end.
@@ -229,12 +226,10 @@ pub fn next(facts: &JobFacts, memory: &Memory, now: f64) -> Next {
                 (Some(range), _) if range.latest <= now => ((now - range.latest) * OVERDUE).min(blind),
                 (Some(range), _) => within(range, PROGRESS_WRONG, now, blind, saved),
                 (None, Some(range)) if range.latest > now => {
-                    let waited = memory.waited(now);
-                    let longest = (blind * PUT_OFF).max(waited * LEAP);
                     // Half of it has to be tried: what was learned by a poll too late would stay too long.
-                    let half = (range.likely - memory.since) / 2.0 - waited;
+                    let half = f64::midpoint(memory.since, range.likely) - now;
                     let first = if memory.polls == 0 { half } else { LONGEST };
-                    within(range, MEMORY_WRONG, now, blind, saved).min(longest).min(first)
+                    within(range, MEMORY_WRONG, now, blind, saved).min(first)
                 }
                 _ => blind,
             };
@@ -272,21 +267,17 @@ pub fn while_incomplete(memory: &Memory) -> f64 {
     doubling(1_000.0, memory.incomplete, CAP)
 }
 
-/// How far the step of a job is, from 0 to 1: as the job reports, carried on to its expected end, or else by how long such
-/// jobs take. `None` where neither is known.
-pub fn progress(facts: &JobFacts, memory: &Memory, now: f64) -> Option<f64> {
-    let share = |passed: f64, whole: f64| between(passed / whole.max(1.0), 0.0, 1.0);
-    let Mark { at, progress } = memory.seen;
-    let progress = if let Some(range) = memory.range {
-        progress + (1.0 - progress) * share(now - at, range.likely - at)
-    } else if let Some(expected) = memory.expected {
-        progress.max(share(memory.waited(now), expected))
-    } else if facts.status == Status::Running && facts.progress.is_some() {
-        progress
-    } else {
-        return None;
+/// How far the step of a job is shown to be, from 0 to 1, after `shown`: it moves steadily to 1 at the expected end, and never
+/// falls. `None` where neither progress nor an end is known.
+pub fn progress(facts: &JobFacts, memory: &Memory, shown: Option<Mark>, now: f64) -> Option<Mark> {
+    let last = shown.unwrap_or(Mark { at: memory.since, progress: 0.0 });
+    let passed = match memory.range.or(expected(memory)) {
+        Some(range) => between((now - last.at) / (range.likely - last.at).max(1.0), 0.0, 1.0),
+        None if facts.status == Status::Running && facts.progress.is_some() => 0.0,
+        None => return shown,
     };
-    Some(progress.min(ALMOST))
+    let progress = (last.progress + (1.0 - last.progress) * passed).max(memory.seen.progress).min(ALMOST);
+    Some(Mark { at: now, progress: progress.max(last.progress) })
 }
 
 /// `clamp` can panic, and its message prints a float: 8 KB for every visitor.
@@ -378,7 +369,7 @@ mod tests {
 
     /// The longest interval that a wrong memory makes of the one where nothing is known.
     fn put_off(waited: f64) -> f64 {
-        (START * (1.0 + waited / GROWTH).sqrt().sqrt() * PUT_OFF).max(waited * LEAP).min(CAP)
+        (START * (1.0 + waited / GROWTH).sqrt().sqrt() / MEMORY_WRONG.sqrt()).min(CAP)
     }
 
     #[test]

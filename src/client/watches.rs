@@ -12,7 +12,7 @@ use crate::api::Step;
 use crate::error::{Error, ErrorKind};
 use crate::host::{Env, Host, OnUpdate, Update};
 use crate::job::JobFacts;
-use crate::poll::{self, Ending, HIDDEN, Memory, Wish};
+use crate::poll::{self, Ending, HIDDEN, Mark, Memory, Wish};
 
 /// The jobs that are polled together: those of a client where its calls may wake one another, else those of one call.
 pub(super) struct Watches<V> {
@@ -72,7 +72,7 @@ pub(super) struct State<V> {
     /// The last step that this client charged for.
     pub step: Option<Step>,
     /// The progress that listeners were given; it never falls.
-    pub shown: Option<f64>,
+    pub shown: Option<Mark>,
     /// When they last got an update, on the monotonic clock.
     pub updated_at: f64,
     pub waiters: Vec<Waiter<V>>,
@@ -152,17 +152,18 @@ impl<V: Clone> State<V> {
 
     /// What is known of the job now. No poll is before `quiet_until`.
     pub fn news(&mut self, now: f64, env: Env, quiet_until: f64) -> News {
-        let (mut progress, mut remaining_ms) = (None, None);
+        let mut remaining_ms = None;
         if let Some(facts) = &self.facts {
-            progress = poll::progress(facts, &self.memory, now);
+            self.shown = poll::progress(facts, &self.memory, self.shown, now);
             remaining_ms = poll::next(facts, &self.memory, now).remaining_ms;
         }
-        // What is shown never goes back, and nothing is less than anything.
-        if progress > self.shown {
-            self.shown = progress;
-        }
         let next = if matches!(self.poll, Poll::Idle) { self.due_in(env).max(quiet_until) } else { now };
-        News { step: self.step, progress: self.shown, remaining_ms, next_poll_ms: (next - now).max(0.0) }
+        News {
+            step: self.step,
+            progress: self.shown.map(|mark| mark.progress),
+            remaining_ms,
+            next_poll_ms: (next - now).max(0.0),
+        }
     }
 
     pub fn is_listened_to(&self) -> bool {

@@ -21,7 +21,7 @@ export const tests = (beginning, second) => `
   const PATIENCE = 60_000;
 
   test("story", async () => {
-    writeFileSync("told.json", JSON.stringify(await story(library, ${JSON.stringify({ ...stage.setting, journal: "memory" })})));
+    writeFileSync("told.json", JSON.stringify(await story(library, ${JSON.stringify(stage.setting)})));
   }, PATIENCE);
 
   test("a signal of this realm ends a wait", async () => {

