@@ -9,7 +9,7 @@
 //! **A range.** Progress, or else how long such jobs took, says in what range of time the job will end. Where two lines can
 //! be drawn through the progress, one from its beginning and one from the last step that was seen, their ends and a margin
 //! make the range: they part where the progress is bent. The end is taken to be as likely at any moment of the range as at
-//! any other. The next poll is when the lag that it is expected to save has grown to [`SAVED`]: so there is none before the
+//! any other. The next poll is when the lag that it is expected to save has grown to `SAVED`: so there is none before the
 //! range, unless the range is wrong, for which a part of the probability is set aside. Past the range, what it was drawn
 //! from was wrong by the time since then, and may be so by as much again: the interval is a share of it.
 //!
