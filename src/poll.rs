@@ -3,17 +3,17 @@
 //! Polling often costs requests, polling seldom costs waiting.
 //!
 //! **Nothing known.** A job is polled every few seconds, and ever less often: the interval grows with the fourth root of the
-//! time waited. Of all intervals that do not depend on the job, none makes both less requests and less lag than a fixed one
-//! (their product is half the job's length); a short job wants a short one and a long job can do with a longer one.
+//! time waited. For one length of job no rule is better than a fixed interval, whose requests times lag are half that length;
+//! but a short job needs a short interval, and a long job can do with a longer one.
 //!
-//! **A range.** Progress, or else how long such jobs took, says in what range of time the job will end. Where two lines can
-//! be drawn through the progress, one from its beginning and one from the last step that was seen, their ends and a margin
-//! make the range: they part where the progress is bent. The end is taken to be as likely at any moment of the range as at
-//! any other. The next poll is when the lag that it is expected to save has grown to `SAVED`: so there is none before the
-//! range, unless the range is wrong, for which a part of the probability is set aside. Past the range, what it was drawn
-//! from was wrong by the time since then, and may be so by as much again: the interval is a share of it.
+//! **A range.** Progress, or else how long such jobs took, gives a range of time in which the job is expected to end. Two
+//! lines through the progress, one from its beginning and one from the last step that was seen, predict two ends, which differ
+//! where the progress is bent; with a margin they are the range. Each moment of the range is taken to be as likely as any
+//! other, and some probability is kept for an end at any time, since the range may be wrong. The next poll is when the lag that
+//! it is expected to save has grown to `SAVED`. After the range the interval is a share of the time since its end: a prediction
+//! that was wrong by so much may be wrong by as much again.
 //!
-//! Where the theory comes from: the best times to look at what ends at random are Barlow, Hunter and Proschan's (1963).
+//! Source: Barlow, Hunter and Proschan (1963) derive the best times to inspect what ends at random.
 //!
 //! The constants were fitted on some worlds of `tests/polling`, and are judged on others: `cargo xtask bench polling`.
 
@@ -221,12 +221,12 @@ pub fn next(facts: &JobFacts, memory: &Memory, now: f64) -> Next {
             let growth = (1.0 + memory.waited(now) / GROWTH).sqrt().sqrt();
             let (blind, saved) = (START * growth, SAVED * growth);
             let in_ms = match (memory.range, expected(memory)) {
-                // One line says little.
+                // A prediction from one line is not worth polling for.
                 (Some(range), _) if range.latest <= now && memory.has_one_line() => blind,
                 (Some(range), _) if range.latest <= now => ((now - range.latest) * OVERDUE).min(blind),
                 (Some(range), _) => within(range, PROGRESS_WRONG, now, blind, saved),
                 (None, Some(range)) if range.latest > now => {
-                    // Half of it has to be tried: what was learned by a poll too late would stay too long.
+                    // The first poll is at half of it: a duration that was learned from a late poll could not become shorter else.
                     let half = f64::midpoint(memory.since, range.likely) - now;
                     let first = if memory.polls == 0 { half } else { LONGEST };
                     within(range, MEMORY_WRONG, now, blind, saved).min(first)
