@@ -122,7 +122,7 @@ impl<H: Host> Client<H> {
     async fn carry_out(&self, charge: Rc<Charge>, caller: &Rc<Caller<H::Value>>, over: Over) -> Outcome<H::Value> {
         let host = self.host();
         let mut held = None;
-        // Who has the turn or the lock may stall, and the journal know the job by now, so it is read before too.
+        // The holder of the turn or the lock may stall although the journal has the job already, so it is read before too.
         let held = loop {
             caller.if_late(Err(late()));
             if charge.is_shared()
@@ -451,8 +451,7 @@ impl<H: Host> Client<H> {
         }
     }
 
-    /// A look has shown that the job was rendered, as by this operation, whose entry is `written`. By which one, it does not
-    /// say.
+    /// A look has shown that the job was rendered. It does not show by which operation; this one's entry is `written`.
     async fn bind_render(
         &self,
         charge: &Charge,

@@ -123,7 +123,7 @@ impl<H: Host> Client<H> {
     async fn bind(&self, operation: &str, text: &str, entry: &Entry, id: &str) -> Result<Entry, Error<H::Value>> {
         let (key, mut bound) = (self.key(operation), entry.bound(id));
         if entry.step == Step::Render {
-            // By which operation it was rendered, its job does not say.
+            // Its job does not show by which operation it was rendered.
             bound.charged = Charged::Maybe;
         }
         if !self.replace_entry(&key, text, &bound.encode()).await? {

@@ -76,7 +76,7 @@ async function rendered(url) {
   return JSON.parse(json.replaceAll("&quot;", '"'));
 }
 
-/** A server that is told to wait for a job sees it end, which only a poll that reaches the provider can show. */
+/** Has the server wait for a job until it ends, for which each poll has to reach the provider. */
 async function polls(url, ask) {
   await slow.reset();
   const asked = ask(url);

@@ -35,7 +35,7 @@ const ONLY_MODULES: [&str; 3] = ["edge-light.js", "web.js", "workerd.js"];
 
 /// Most bytes of brotli that a page may load: what was reached and 1 KB. Work that makes the page smaller lowers
 /// it; it is raised only by what an issue grants.
-const BUDGET: usize = 93_700;
+const BUDGET: usize = 94_200;
 
 /// A package that can be installed.
 #[derive(Debug, Clone)]

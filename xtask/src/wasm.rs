@@ -165,15 +165,12 @@ fn flags(workspace: &Workspace) -> Vec<String> {
 }
 
 /// Runs `wasm-opt -Oz` on the wasm, in place. Functions that are called once stay apart: the large ones that inlining makes of
-/// them compress worse, by 1 KB. Below 1 KB there is only the end of a stack that is full, so addresses are added up where
-/// memory is read. It reads the features from the module: `--all-features` would ask for more than Node 20 can
+/// them compress worse, by 1 KB. It reads the features from the module: `--all-features` would ask for more than Node 20 can
 /// load. The names go with it, since only `-g` would keep them.
 fn wasm_opt(workspace: &Workspace, wasm: &Path) -> Result<()> {
     let tool = workspace.path("tests/node_modules/binaryen/bin/wasm-opt");
     let mut command = Command::new("node");
     command.arg(tool).args([
-        "--low-memory-unused",
-        "--converge",
         "-Oz",
         "--one-caller-inline-max-function-size=0",
         "--strip-producers",

@@ -14,7 +14,7 @@
 //! - a late answer to a discarded attempt binds nothing and warns; so does an answer with the id of a known job;
 //! - no render without a read of the job since the call began;
 //! - every call settles and leaves no task and no listener behind; a wait returns what was waited for;
-//! - whoever is told that nothing was sent, or that nothing was or something was charged, can believe it;
+//! - what a call reports as not sent, not charged or charged agrees with the books of the provider;
 //! - at the end every charge is in the journal or was returned, `pending()` lists all that may have been charged, and what a
 //!   webhook, a list or the job itself can settle is settled; no budget was exceeded.
 //!
