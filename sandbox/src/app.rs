@@ -1,11 +1,13 @@
 //! Decides what a running sandbox is: the engine with its real clock, and what its effects do.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderName, header};
 use serde_json::{Value, json};
 use tokio::sync::{Notify, watch};
@@ -31,6 +33,8 @@ pub struct Options {
     pub www: Vec<PathBuf>,
     /// Hosts beside loopback that webhooks may go to; `*` for all.
     pub allow_webhooks_to: Vec<String>,
+    /// Hosts beside those of this machine whose requests are answered.
+    pub allow_hosts: Vec<String>,
     /// The file in which jobs, credits and ledger outlive the process.
     pub data: Option<PathBuf>,
     /// Whether time passes only by `POST /__sandbox/clock`, from 2026-01-01 on.
@@ -78,6 +82,8 @@ pub struct App {
     pub deliveries: Mutex<BTreeMap<u64, Vec<Value>>>,
     /// Hosts beside loopback that webhooks may go to; `*` for all.
     pub allow_webhooks_to: Vec<String>,
+    /// Hosts beside those of this machine whose requests are answered.
+    allow_hosts: Vec<String>,
     /// The last delivery of each job, so that one job's webhooks stay in order.
     pub(crate) delivering: Mutex<HashMap<Uuid, tokio::task::JoinHandle<()>>>,
 }
@@ -113,6 +119,7 @@ impl App {
             images: Mutex::default(),
             deliveries: Mutex::default(),
             allow_webhooks_to: options.allow_webhooks_to,
+            allow_hosts: options.allow_hosts,
             delivering: Mutex::default(),
         }))
     }
@@ -274,23 +281,29 @@ impl App {
         self.change();
     }
 
-    /// The hosts by which this server is known.
-    pub fn is_own_host(&self, host: &str) -> bool {
-        host.rsplit_once(':')
-            .is_some_and(|(name, port)| matches!(name, "127.0.0.1" | "localhost" | "[::1]") && port.parse() == Ok(self.port))
+    /// Whether a request to this host is answered: a name or address of this machine with any port, as it may come through a
+    /// forwarded port, or a name of `--allow-host`.
+    pub fn allows_host(&self, host: &str) -> bool {
+        let Ok(host) = host.parse::<Authority>() else { return false };
+        let name = host.host().to_ascii_lowercase();
+        let address = name.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+        !host.as_str().contains('@')
+            && (name == "localhost"
+                || name.ends_with(".localhost")
+                || address.is_ok_and(|address| address.is_loopback())
+                || self.allow_hosts.iter().any(|allowed| allowed.eq_ignore_ascii_case(&name)))
     }
 
     /// The address that URLs in an answer begin with: the name by which the client knows this server.
     pub fn origin(&self, headers: &HeaderMap) -> String {
         match header(headers, header::HOST) {
-            Some(host) if self.is_own_host(host) => format!("http://{host}"),
-            _ => format!("http://127.0.0.1:{}", self.port),
+            Some(host) => format!("http://{host}"),
+            None => format!("http://127.0.0.1:{}", self.port),
         }
     }
 
     /// Whether a page of this server, or no page at all, makes the request.
     pub fn is_own_page(&self, headers: &HeaderMap) -> bool {
-        let own_host = header(headers, header::HOST).is_some_and(|host| self.is_own_host(host));
         let own_origin = match headers.get(header::ORIGIN) {
             None => true,
             Some(origin) => origin.to_str().is_ok_and(|origin| {
@@ -298,7 +311,7 @@ impl App {
             }),
         };
         let own_site = headers.get("sec-fetch-site").is_none_or(|site| site == "same-origin" || site == "none");
-        own_host && own_origin && own_site
+        own_origin && own_site
     }
 }
 

@@ -3,19 +3,16 @@
 //! How it looks stands in `assets/console`; what it changes, it changes through the control interface like everybody else.
 
 use std::collections::HashSet;
-use std::pin::Pin;
+use std::convert::Infallible;
 use std::sync::{Arc, PoisonError};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderName, header};
+use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
-use bytes::Bytes;
-use hyper::body::Frame;
+use futures_util::stream;
 use serde_json::{Value, json};
-use tokio::sync::mpsc;
 
 use crate::app::App;
 use crate::engine::Engine;
@@ -30,10 +27,8 @@ const IMAGES: usize = 20;
 
 /// Between two digests at least.
 const PAUSE: Duration = Duration::from_millis(200);
-/// Between two digests at most, while a job is on its way: its progress grows by itself.
+/// Between two digests at most, while a job runs: its progress grows with time alone.
 const WORKING: Duration = Duration::from_millis(300);
-/// Between two digests at most otherwise: whoever has gone is noticed.
-const IDLE: Duration = Duration::from_secs(15);
 
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; \
 media-src 'self'; frame-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; \
@@ -60,44 +55,28 @@ fn asset(mime: &'static str, text: &'static str) -> Response {
     (headers, text).into_response()
 }
 
-/// `GET /__sandbox/events`: digests as server-sent events, for as long as somebody listens.
-pub async fn events(State(app): State<Arc<App>>) -> Response {
-    let (sender, receiver) = mpsc::channel(1);
-    tokio::spawn(tell(app, sender));
-    ([(header::CONTENT_TYPE, "text/event-stream")], Body::new(Events(receiver))).into_response()
-}
-
-async fn tell(app: Arc<App>, sender: mpsc::Sender<Bytes>) {
-    let mut changes = app.changes();
-    let mut told = String::new();
-    loop {
-        changes.mark_unchanged();
-        let digest = digest(&app).to_string();
-        // A line that says nothing shows whether anybody listens.
-        let event = if digest == told { ":\n\n".to_owned() } else { format!("data: {digest}\n\n") };
-        told = digest;
-        if sender.send(Bytes::from(event)).await.is_err() {
-            return;
+/// `GET /__sandbox/events`: digests as server-sent events, until the client closes the connection.
+pub async fn events(State(app): State<Arc<App>>) -> impl IntoResponse {
+    let state = (app.changes(), String::new(), app);
+    let digests = stream::unfold(state, |(mut changes, mut sent, app)| async move {
+        loop {
+            if !sent.is_empty() {
+                tokio::time::sleep(PAUSE).await;
+                let working = app.engine().next_due().is_some();
+                tokio::select! {
+                    _ = changes.changed() => {}
+                    () = tokio::time::sleep(WORKING), if working => {}
+                }
+            }
+            changes.mark_unchanged();
+            let digest = digest(&app).to_string();
+            if digest != sent {
+                sent.clone_from(&digest);
+                return Some((Ok::<_, Infallible>(Event::default().data(digest)), (changes, sent, app)));
+            }
         }
-        let wait = if app.engine().next_due().is_some() { WORKING } else { IDLE };
-        tokio::time::sleep(PAUSE).await;
-        tokio::select! {
-            _ = changes.changed() => {}
-            () = tokio::time::sleep(wait) => {}
-            () = sender.closed() => return,
-        }
-    }
-}
-
-struct Events(mpsc::Receiver<Bytes>);
-
-impl hyper::body::Body for Events {
-    type Data = Bytes;
-    type Error = std::convert::Infallible;
-
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        self.0.poll_recv(cx).map(|event| event.map(|event| Ok(Frame::data(event))))
-    }
+    });
+    Sse::new(digests).keep_alive(KeepAlive::default())
 }
 
 /// All that the console shows. Variables are left out: they may be long.

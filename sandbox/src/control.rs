@@ -30,10 +30,11 @@ use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{any, get, post};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use tower_http::cors::{AllowOrigin, CorsLayer};
 
 use crate::app::{App, header};
 use crate::engine::Command;
-use crate::exchange::read;
+use crate::exchange::{read, refuse};
 use crate::{console, faults, openapi, pages};
 
 /// The routes, guarded.
@@ -57,42 +58,37 @@ pub fn router(app: &Arc<App>) -> Router<Arc<App>> {
         .route("/__sandbox/reset", post(reset))
         .route("/__sandbox/{*rest}", any(|| async { refuse(StatusCode::NOT_FOUND, "There is no such control call.") }))
         .method_not_allowed_fallback(|| async { refuse(StatusCode::METHOD_NOT_ALLOWED, "Method not allowed.") })
+        .layer(cors(app))
         .layer(middleware::from_fn_with_state(Arc::clone(app), guard))
 }
 
 /// Lets in programs on this machine, pages of this server, and pages of the origins that `--cors` names one by one.
 async fn guard(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let headers = request.headers();
-    let own_host = header(headers, header::HOST).is_some_and(|host| app.is_own_host(host));
-    let origin = header(headers, header::ORIGIN).map(str::to_owned);
-    let listed = origin.as_ref().is_some_and(|origin| app.cors.contains(origin));
+    let origin = header(headers, header::ORIGIN);
+    let listed = origin.is_some_and(|origin| app.cors.iter().any(|listed| listed == origin));
     // Following a link to the console shows it; it gives the other page nothing.
     let visit = request.method() == Method::GET
         && origin.is_none()
         && headers.get("sec-fetch-dest").is_some_and(|dest| dest == "document");
-    if !own_host || !(listed || visit || app.is_own_page(headers)) {
+    if !(listed || visit || app.is_own_page(headers)) {
         return refuse(StatusCode::FORBIDDEN, "The control interface answers only this machine and its own pages.");
     }
-    let mut response = if listed && request.method() == Method::OPTIONS {
-        StatusCode::NO_CONTENT.into_response()
-    } else {
-        next.run(request).await
-    };
+    let mut response = next.run(request).await;
     app.settled().await;
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
-    if let Some(origin) = origin.filter(|_| listed).and_then(|origin| HeaderValue::try_from(origin).ok()) {
-        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
-        headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST, PUT"));
-        headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("Content-Type"));
-        headers.insert(header::VARY, HeaderValue::from_static("Origin"));
-    }
     response
 }
 
-fn refuse(status: StatusCode, detail: &str) -> Response {
-    (status, axum::Json(json!({ "detail": detail }))).into_response()
+/// Pages of any origin, `*`, may call the API, not this.
+fn cors(app: &App) -> CorsLayer {
+    let listed = app.cors.iter().filter(|origin| *origin != "*").filter_map(|origin| HeaderValue::try_from(origin).ok());
+    CorsLayer::new()
+        .allow_origin(AllowOrigin::list(listed))
+        .allow_methods([Method::GET, Method::POST, Method::PUT])
+        .allow_headers([header::CONTENT_TYPE])
 }
 
 fn ok(body: Value) -> Response {

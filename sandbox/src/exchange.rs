@@ -8,6 +8,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header}
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
+use serde_json::json;
 
 use crate::app::{App, header};
 use crate::connection::{Connection, CutBody, DripBody};
@@ -100,6 +101,11 @@ async fn deliver(connection: &Connection, reply: Reply) -> Response {
     let mut response = plain(Reply { body: Vec::new(), ..reply });
     *response.body_mut() = body;
     response
+}
+
+/// A refusal of the sandbox itself: one sentence.
+pub fn refuse(status: StatusCode, detail: &str) -> Response {
+    (status, axum::Json(json!({ "detail": detail }))).into_response()
 }
 
 /// An engine's answer as it is.

@@ -50,6 +50,9 @@ struct Flags {
     /// A host that webhooks may go to beside loopback, or *; may be repeated
     #[arg(long, value_name = "HOST")]
     allow_webhooks_to: Vec<String>,
+    /// A host name beside localhost and loopback addresses by which the sandbox may be called; may be repeated
+    #[arg(long, value_name = "NAME")]
+    allow_host: Vec<String>,
     /// A directory of pages to serve, with a relay for them; may be repeated, the first match wins
     #[arg(long, value_name = "DIR")]
     www: Vec<PathBuf>,
@@ -130,6 +133,7 @@ fn options(flags: Flags) -> Result<Options, String> {
         cors: flags.cors.iter().map(|origin| origin.trim_end_matches('/').to_owned()).collect(),
         www: flags.www,
         allow_webhooks_to: flags.allow_webhooks_to,
+        allow_hosts: flags.allow_host,
         data: flags.data,
         still_clock: flags.still_clock,
         videos_ahead: true,

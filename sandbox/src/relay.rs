@@ -4,12 +4,11 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::http::{HeaderMap, Method, StatusCode};
-use axum::response::{IntoResponse as _, Response};
-use serde_json::json;
+use axum::response::Response;
 
 use crate::app::App;
 use crate::connection::Connection;
-use crate::exchange::{answer, request};
+use crate::exchange::{answer, refuse, request};
 use crate::route::{Route, route};
 
 /// Forwards `/relay/api/...`, which is `target` without its first part. Keys that a page sends are not looked at.
@@ -38,8 +37,4 @@ pub async fn forward(
         request
     });
     answer(app, connection, request).await
-}
-
-fn refuse(status: StatusCode, detail: &str) -> Response {
-    (status, axum::Json(json!({ "detail": detail }))).into_response()
 }

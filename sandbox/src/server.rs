@@ -1,4 +1,4 @@
-//! Decides who may connect and which address leads where: sockets, routes and CORS.
+//! The sockets, the routes, the hosts that are answered, and CORS.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -6,16 +6,19 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{Extension, Path, State};
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
+use axum::extract::{Extension, Path, Request, State};
+use axum::http::uri::PathAndQuery;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
+use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{any, get};
 use tokio::net::TcpListener;
+use tower_http::cors::{AllowOrigin, CorsLayer};
 use uuid::Uuid;
 
-use crate::app::{App, header, keep_time};
+use crate::app::{App, keep_time};
 use crate::connection::{Connection, connect};
-use crate::exchange::{answer, plain, request};
+use crate::exchange::{answer, plain, refuse, request};
 use crate::{control, message, pages, relay, statics};
 
 /// Binds to `port` of the loopback interface (0 picks one).
@@ -46,13 +49,74 @@ pub async fn serve(listener: TcpListener, app: Arc<App>) -> std::io::Result<()> 
 fn router(app: Arc<App>) -> Router {
     Router::new()
         .merge(control::router(&app))
+        .merge(api(&app))
         .route("/preview/{token}", get(pages::preview))
         .route("/preview/template/{id}", get(pages::template_preview))
         .route("/editor/{token}", get(pages::editor))
         .route("/samples/{name}", get(pages::sample))
         .route("/media/{file}", get(video))
         .fallback(fallback)
+        .layer(middleware::from_fn_with_state(Arc::clone(&app), require_allowed_host))
         .with_state(app)
+}
+
+/// Refuses host names that a page elsewhere may have rebound to this machine: such a page could make jobs, and their webhooks
+/// post to any loopback port. Browsers always send `Host`, so a request without it comes from a program.
+async fn require_allowed_host(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    match request.headers().get(header::HOST) {
+        Some(host) if !host.to_str().is_ok_and(|host| app.allows_host(host)) => refuse(
+            StatusCode::FORBIDDEN,
+            "The sandbox answers only requests to localhost and loopback addresses. Start it with --allow-host NAME to allow \
+             another host name.",
+        ),
+        _ => next.run(request).await,
+    }
+}
+
+/// The provider's calls.
+fn api(app: &App) -> Router<Arc<App>> {
+    let api = Router::new().route("/api", any(call)).route("/api/", any(call)).route("/api/{*path}", any(call));
+    // assumed: nothing is documented about CORS; without `--cors` no header is sent, so that a page that works here
+    // by accident does not fail at the provider.
+    if app.cors.is_empty() { api } else { api.layer(cors(app)).layer(middleware::from_fn(preflight_without_content)) }
+}
+
+fn cors(app: &App) -> CorsLayer {
+    let listed = app.cors.clone();
+    CorsLayer::new()
+        .allow_origin(AllowOrigin::predicate(move |origin, _| listed.iter().any(|listed| listed == "*" || origin == listed)))
+        .allow_methods([Method::GET, Method::POST])
+        .allow_headers(["x-api-id", "x-api-key", "content-type", "idempotency-key"].map(HeaderName::from_static))
+        .expose_headers([header::RETRY_AFTER, HeaderName::from_static("idempotent-replayed")])
+        .max_age(Duration::from_mins(10))
+}
+
+/// `CorsLayer` answers a preflight with 200 and an empty body.
+async fn preflight_without_content(request: Request, next: Next) -> Response {
+    let preflight = request.method() == Method::OPTIONS;
+    let mut response = next.run(request).await;
+    if preflight && response.status() == StatusCode::OK {
+        *response.status_mut() = StatusCode::NO_CONTENT;
+        response.headers_mut().remove(header::CONTENT_LENGTH);
+    }
+    response
+}
+
+async fn call(
+    State(app): State<Arc<App>>,
+    Extension(connection): Extension<Connection>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    let request = request(&app, &connection, &method, target(&uri), &headers, body).await;
+    answer(&app, &connection, request).await
+}
+
+/// The path with its query.
+fn target(uri: &Uri) -> &str {
+    uri.path_and_query().map_or(uri.path(), PathAndQuery::as_str)
 }
 
 async fn fallback(
@@ -63,66 +127,16 @@ async fn fallback(
     headers: HeaderMap,
     body: Body,
 ) -> Response {
-    let path = uri.path();
-    let target = uri.path_and_query().map_or(path, |target| target.as_str());
-    if path == "/api" || path.starts_with("/api/") {
-        let origin = header(&headers, header::ORIGIN).map(str::to_owned);
-        if let Some(answer) = preflight(&app, &method, &headers) {
-            return answer;
-        }
-        let request = request(&app, &connection, &method, target, &headers, body).await;
-        let mut response = answer(&app, &connection, request).await;
-        allow(&app, origin.as_deref(), response.headers_mut());
-        return response;
+    if app.www.is_empty() {
+        return match uri.path() {
+            "/" => (StatusCode::FOUND, [(header::LOCATION, "/__sandbox/")]).into_response(),
+            _ => plain(message::not_found()),
+        };
     }
-    if let Some(inner) = target.strip_prefix("/relay/").filter(|_| !app.www.is_empty()) {
-        let inner = format!("/{inner}");
-        return relay::forward(&app, &connection, &method, &inner, &headers, body).await;
+    match target(&uri).strip_prefix("/relay/") {
+        Some(inner) => relay::forward(&app, &connection, &method, &format!("/{inner}"), &headers, body).await,
+        None => statics::serve(&app.www, &method, target(&uri), &headers).await,
     }
-    if !app.www.is_empty() {
-        return statics::serve(&app.www, &method, path).await;
-    }
-    if path == "/" {
-        return (StatusCode::FOUND, [(header::LOCATION, "/__sandbox/")]).into_response();
-    }
-    plain(message::not_found())
-}
-
-// assumed: nothing is documented about CORS; without `--cors` no header is sent, so that a page that works here
-// by accident does not fail at the provider.
-fn allowed(app: &App, origin: Option<&str>) -> Option<HeaderValue> {
-    let origin = origin?;
-    let listed = app.cors.iter().any(|allowed| allowed == "*" || allowed == origin);
-    listed.then(|| HeaderValue::from_str(origin).ok()).flatten()
-}
-
-fn allow(app: &App, origin: Option<&str>, headers: &mut HeaderMap) {
-    if !app.cors.is_empty() {
-        headers.append(header::VARY, HeaderValue::from_static("Origin"));
-    }
-    if let Some(origin) = allowed(app, origin) {
-        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
-        headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("Retry-After, Idempotent-Replayed"));
-    }
-}
-
-fn preflight(app: &App, method: &Method, headers: &HeaderMap) -> Option<Response> {
-    if method != Method::OPTIONS || !headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD) || app.cors.is_empty() {
-        return None;
-    }
-    let mut response = StatusCode::NO_CONTENT.into_response();
-    let origin = header(headers, header::ORIGIN);
-    allow(app, origin, response.headers_mut());
-    if allowed(app, origin).is_some() {
-        let headers = response.headers_mut();
-        headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST"));
-        headers.insert(
-            header::ACCESS_CONTROL_ALLOW_HEADERS,
-            HeaderValue::from_static("X-API-ID, X-API-KEY, Content-Type, Idempotency-Key"),
-        );
-        headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
-    }
-    Some(response)
 }
 
 async fn video(State(app): State<Arc<App>>, Path(file): Path<String>, headers: HeaderMap) -> Response {

@@ -1,96 +1,92 @@
-//! Decides which file a path means, what type it has, and which bytes of it are sent.
+//! The files of `--www`, and ranges of bytes.
 
+use std::io;
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 
 use axum::body::Body;
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
+use tower::ServiceExt as _;
+use tower_http::services::ServeDir;
+use tower_http::services::fs::{Backend, TokioBackend};
 
 use crate::exchange::plain;
 use crate::message;
 
 /// Serves a file of the first directory that has it; a directory's own page is `index.html`.
-pub async fn serve(directories: &[PathBuf], method: &Method, path: &str) -> Response {
-    if !matches!(*method, Method::GET | Method::HEAD) {
-        return (StatusCode::METHOD_NOT_ALLOWED, [(header::ALLOW, "GET, HEAD")]).into_response();
-    }
-    let Some(relative) = relative(path) else {
+pub async fn serve(directories: &[PathBuf], method: &Method, target: &str, headers: &HeaderMap) -> Response {
+    // A redirect to `//name/` or `/\name/` would lead to another host.
+    let path = target.split('?').next().unwrap_or_default();
+    if path.contains("//") || path.contains('\\') {
         return plain(message::not_found());
-    };
+    }
     for directory in directories {
         let Ok(root) = tokio::fs::canonicalize(directory).await else { continue };
-        let Ok(mut file) = tokio::fs::canonicalize(root.join(&relative)).await else { continue };
-        if file.is_dir() {
-            if !path.ends_with('/') {
-                let location = HeaderValue::try_from(format!("{path}/"));
-                if let Ok(location) = location {
-                    return (StatusCode::FOUND, [(header::LOCATION, location)]).into_response();
-                }
-            }
-            file.push("index.html");
-        }
-        // A link that leads out of the directory is not followed.
-        if !file.starts_with(&root) {
-            continue;
-        }
-        if let Ok(content) = tokio::fs::read(&file).await {
-            let headers = [
-                (header::CONTENT_TYPE, mime(&file)),
-                (header::CACHE_CONTROL, "no-cache"),
-                (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-            ];
-            return (headers, content).into_response();
+        let mut request = Request::new(Body::empty());
+        *request.method_mut() = method.clone();
+        *request.headers_mut() = headers.clone();
+        let Ok(uri) = target.parse() else { break };
+        *request.uri_mut() = uri;
+        let Ok(response) = ServeDir::with_backend(&root, Inside(root.clone())).oneshot(request).await;
+        if response.status() != StatusCode::NOT_FOUND {
+            return with_headers(response.into_response());
         }
     }
     plain(message::not_found())
 }
 
-/// The path as a relative one, decoded; none where it tries to leave its directory or names a hidden file.
-fn relative(path: &str) -> Option<PathBuf> {
-    let mut relative = PathBuf::new();
-    for part in path.split('/').filter(|part| !part.is_empty()) {
-        let part = decode(part)?;
-        if part.starts_with('.') || part.contains(['/', '\\', '\0', ':']) {
-            return None;
-        }
-        relative.push(part);
+fn with_headers(mut response: Response) -> Response {
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    // `ServeDir` names no encoding, and gives modules a type of old.
+    let mime = headers.get(header::CONTENT_TYPE).and_then(|mime| mime.to_str().ok()).map(|mime| match mime {
+        "application/javascript" => "text/javascript".to_owned(),
+        mime => mime.to_owned(),
+    });
+    if let Some(mime) = mime.filter(|mime| mime.starts_with("text/"))
+        && let Ok(mime) = HeaderValue::try_from(mime + "; charset=utf-8")
+    {
+        headers.insert(header::CONTENT_TYPE, mime);
     }
-    Some(relative)
+    response
 }
 
-fn decode(part: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(part.len());
-    let mut rest = part.bytes();
-    while let Some(byte) = rest.next() {
-        if byte == b'%' {
-            let digit = |byte: Option<u8>| (byte? as char).to_digit(16);
-            let (high, low) = (digit(rest.next())?, digit(rest.next())?);
-            bytes.push((high * 16 + low) as u8);
-        } else {
-            bytes.push(byte);
+/// The files below a directory: none that a link names outside of it, and none that is hidden.
+#[derive(Debug, Clone)]
+struct Inside(PathBuf);
+
+type Answer<T> = Pin<Box<dyn Future<Output = io::Result<T>> + Send>>;
+
+impl Inside {
+    /// The file behind all links.
+    async fn resolve(self, path: PathBuf) -> io::Result<PathBuf> {
+        let file = tokio::fs::canonicalize(path).await?;
+        let inside = file.strip_prefix(&self.0).map_err(|_| io::ErrorKind::NotFound)?;
+        let hidden = |part: &Path| part.to_string_lossy().starts_with('.');
+        if inside.iter().any(|part| hidden(part.as_ref())) {
+            return Err(io::ErrorKind::NotFound.into());
         }
+        Ok(file)
     }
-    String::from_utf8(bytes).ok()
 }
 
-fn mime(file: &Path) -> &'static str {
-    match file.extension().and_then(|extension| extension.to_str()).unwrap_or_default() {
-        "html" => "text/html; charset=utf-8",
-        "js" | "mjs" => "text/javascript; charset=utf-8",
-        "css" => "text/css; charset=utf-8",
-        "wasm" => "application/wasm",
-        "json" | "map" => "application/json",
-        "svg" => "image/svg+xml",
-        "png" => "image/png",
-        "jpg" | "jpeg" => "image/jpeg",
-        "webp" => "image/webp",
-        "ico" => "image/x-icon",
-        "woff2" => "font/woff2",
-        "mp4" => "video/mp4",
-        "txt" | "md" | "ts" => "text/plain; charset=utf-8",
-        "webmanifest" => "application/manifest+json",
-        _ => "application/octet-stream",
+impl Backend for Inside {
+    type File = <TokioBackend as Backend>::File;
+    type Metadata = <TokioBackend as Backend>::Metadata;
+    type OpenFuture = Answer<Self::File>;
+    type MetadataFuture = Answer<Self::Metadata>;
+
+    fn open(&self, path: PathBuf) -> Self::OpenFuture {
+        let inside = self.clone();
+        Box::pin(async move { TokioBackend.open(inside.resolve(path).await?).await })
+    }
+
+    fn metadata(&self, path: PathBuf) -> Self::MetadataFuture {
+        let inside = self.clone();
+        Box::pin(async move { TokioBackend.metadata(inside.resolve(path).await?).await })
     }
 }
 
@@ -167,15 +163,6 @@ fn range(asked: &str, total: usize) -> Asked {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn no_path_leaves_its_directory() {
-        for path in ["/../x", "/%2e%2e/x", "/a/..%2fx", "/.git/config", "/a%00", "/a%5cb", "/%zz", "/c:/x"] {
-            assert_eq!(relative(path), None, "{path}");
-        }
-        assert_eq!(relative("/a/b%20c.js"), Some(PathBuf::from("a/b c.js")));
-        assert_eq!(relative("/"), Some(PathBuf::new()));
-    }
 
     #[test]
     fn ranges_are_read_as_http_writes_them() {
