@@ -66,6 +66,8 @@ mod world;
 use std::fmt;
 use std::rc::Rc;
 
+use custom_template_jobs::hash;
+
 pub use crate::faults::{FAULTS, KINDS};
 use crate::truth::Entry;
 use crate::users::{LastCall, Returned};
@@ -255,5 +257,5 @@ fn open(sim: &Sim) -> Vec<String> {
 
 /// Mixes bytes into a hash.
 fn mix(hash: u64, bytes: &[u8]) -> u64 {
-    bytes.iter().fold(hash, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3))
+    hash::of(&[&hash.to_le_bytes(), bytes].concat())
 }
