@@ -8,6 +8,8 @@ use std::path::Path;
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context as _, Result, bail};
+use clap::Arg;
+use clap::builder::PossibleValuesParser;
 use serde_json::{Map, Value, json};
 
 use crate::shell::{self, step};
@@ -38,12 +40,16 @@ const PARTS: &[Part] = &[
 /// The part that measures the sandbox: it needs neither the package nor its peers.
 const LOAD: &str = "load";
 
+/// `bench` on the command line.
+pub fn command() -> clap::Command {
+    let parts = PossibleValuesParser::new(PARTS.iter().map(|part| part.name));
+    clap::Command::new("bench")
+        .about("Measure beside the peers, and write target/bench/report.json")
+        .arg(Arg::new("part").value_name("PART").num_args(0..).value_parser(parts).help("What to measure; all without it"))
+}
+
 /// Runs the parts that are named, or all of them, and writes what they found beside what other runs found.
 pub fn run(workspace: &Workspace, names: &[String]) -> Result<ExitCode> {
-    if let Some(other) = names.iter().find(|name| PARTS.iter().all(|part| part.name != **name)) {
-        let known: Vec<&str> = PARTS.iter().map(|part| part.name).collect();
-        bail!("there is no bench `{other}`; there are {}", known.join(", "));
-    }
     if names.is_empty() || names.iter().any(|name| name != LOAD) {
         pack::run(workspace)?;
         npm::install(workspace, BENCH)?;

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, anyhow, bail};
+use clap::{Arg, ArgMatches};
 
 use crate::sandbox::{self, Sandbox};
 use crate::shell::{self, step};
@@ -21,34 +22,19 @@ pub struct Options {
 }
 
 impl Options {
-    pub fn parse(words: &[String]) -> Result<Self> {
-        let mut options = Self { port: 8787, rest: Vec::new() };
-        let mut words = words.iter();
-        while let Some(word) = words.next() {
-            match word.as_str() {
-                "--" => {
-                    options.rest = words.cloned().collect();
-                    break;
-                }
-                "--port" => {
-                    let port = words.next().context("`--port` needs a number, such as 8787")?;
-                    options.port = parse_port(port)?;
-                }
-                other => match other.strip_prefix("--port=") {
-                    Some(port) => options.port = parse_port(port)?,
-                    None => bail!(
-                        "`cargo xtask demo` does not know `{other}`; \
-                         options of the sandbox stand after `--`"
-                    ),
-                },
-            }
-        }
-        Ok(options)
+    pub fn new(arguments: &ArgMatches) -> Self {
+        let port = arguments.get_one("port").copied().unwrap_or_default();
+        Self { port, rest: crate::words(arguments, "sandbox") }
     }
 }
 
-fn parse_port(text: &str) -> Result<u16> {
-    text.parse().with_context(|| format!("`--port` needs a number up to 65535, got `{text}`"))
+/// `demo` on the command line.
+pub fn command() -> clap::Command {
+    let port = Arg::new("port").long("port").default_value("8787").value_parser(clap::value_parser!(u16));
+    clap::Command::new("demo")
+        .about("Build the wasm, start the sandbox and serve the demo page")
+        .arg(port.help("The port on 127.0.0.1; 0 picks one"))
+        .arg(Arg::new("sandbox").value_name("SANDBOX-OPTION").num_args(0..).last(true).help("Options of the sandbox"))
 }
 
 pub fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode> {
@@ -105,23 +91,16 @@ pub fn serve_directories(workspace: &Workspace, package: &Path) -> Result<[PathB
 mod tests {
     use super::*;
 
-    fn parse(words: &[&str]) -> Result<Options> {
-        Options::parse(&words.iter().map(|&word| word.to_owned()).collect::<Vec<_>>())
+    fn parse(words: &[&str]) -> Options {
+        let arguments = command().try_get_matches_from([&["demo"], words].concat()).expect("it is right");
+        Options::new(&arguments)
     }
 
     #[test]
     fn what_stands_after_two_dashes_goes_to_the_sandbox() {
-        let options = parse(&["--port", "9000", "--", "--speed", "10"]).expect("it is right");
+        let options = parse(&["--port", "9000", "--", "--speed", "10"]);
         assert_eq!((options.port, options.rest), (9000, vec!["--speed".into(), "10".into()]));
-        assert_eq!(parse(&[]).expect("it is right").port, 8787);
-        assert_eq!(parse(&["--port=1"]).expect("it is right").port, 1);
-    }
-
-    #[test]
-    fn a_wrong_word_is_refused_with_what_to_do() {
-        let message = |words| parse(words).expect_err("it is wrong").to_string();
-        assert!(message(&["--speed", "10"]).contains("after `--`"));
-        assert!(message(&["--port", "70000"]).contains("65535"));
-        assert!(message(&["--port"]).contains("needs a number"));
+        assert_eq!(parse(&[]).port, 8787);
+        assert_eq!(parse(&["--port=1"]).port, 1);
     }
 }

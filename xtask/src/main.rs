@@ -16,27 +16,14 @@ mod workspace;
 
 use std::process::ExitCode;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
+use clap::{ArgMatches, Command};
 
 use crate::toolchain::WASM_TARGET;
 use crate::workspace::Workspace;
 
-const USAGE: &str = "\
-cargo xtask <command>
-
-  demo [--port 8787] [-- SANDBOX-OPTION...]
-                       build the wasm, start the sandbox and serve the demo page
-  test [--all] [SUITE...]
-                       what every change must pass, every suite with `--all`, or those that are named;
-                       `test --list` names them
-  pack                 build the npm package and print its sizes and its path
-  bench [size|start|overhead|polling|charges|watch|load]...
-                       measure beside the peers, and write target/bench/report.json
-";
-
 fn main() -> ExitCode {
-    let words: Vec<String> = std::env::args().skip(1).collect();
-    match run(&words) {
+    match run(&commands().get_matches()) {
         Ok(code) => code,
         Err(error) => {
             eprintln!("error: {error:#}");
@@ -45,38 +32,66 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(words: &[String]) -> Result<ExitCode> {
-    let Some((command, rest)) = words.split_first() else {
-        eprint!("{USAGE}");
-        return Ok(ExitCode::FAILURE);
-    };
-    match command.as_str() {
-        "demo" => {
-            let options = demo::Options::parse(rest)?;
+fn commands() -> Command {
+    Command::new("cargo xtask")
+        .bin_name("cargo xtask")
+        .about("The commands of this repository")
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .subcommand(demo::command())
+        .subcommand(test::command())
+        .subcommand(Command::new("pack").about("Build the npm package, print its sizes and its path"))
+        .subcommand(bench::command())
+}
+
+fn run(arguments: &ArgMatches) -> Result<ExitCode> {
+    match arguments.subcommand() {
+        Some(("demo", arguments)) => {
             toolchain::ensure(&[&WASM_TARGET])?;
-            demo::run(&Workspace::find()?, &options)
+            demo::run(&Workspace::find()?, &demo::Options::new(arguments))
         }
-        "test" => test::run(Workspace::find()?, &test::Options::parse(rest)?),
-        "pack" => {
-            if !rest.is_empty() {
-                bail!("`cargo xtask pack` takes no argument, got `{}`", rest.join(" "));
-            }
+        Some(("test", arguments)) => test::run(Workspace::find()?, &test::Options::new(arguments)),
+        Some(("bench", arguments)) => {
+            toolchain::ensure(&[&WASM_TARGET])?;
+            bench::run(&Workspace::find()?, &words(arguments, "part"))
+        }
+        // `pack`; clap has refused what is no command.
+        _ => {
             toolchain::ensure(&[&WASM_TARGET])?;
             let package = pack::run(&Workspace::find()?)?;
             println!("{}", package.tarball.display());
             Ok(ExitCode::SUCCESS)
         }
-        "bench" => {
-            toolchain::ensure(&[&WASM_TARGET])?;
-            bench::run(&Workspace::find()?, rest)
-        }
-        "help" | "--help" | "-h" => {
-            print!("{USAGE}");
-            Ok(ExitCode::SUCCESS)
-        }
-        other => {
-            eprint!("{USAGE}");
-            bail!("there is no command `{other}`");
-        }
+    }
+}
+
+/// The values of an argument that may be repeated.
+fn words(arguments: &ArgMatches, name: &str) -> Vec<String> {
+    arguments.get_many(name).into_iter().flatten().cloned().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_command_is_defined_wrongly() {
+        commands().debug_assert();
+    }
+
+    #[test]
+    fn a_wrong_word_is_refused_with_what_to_do() {
+        let message = |words: &[&str]| {
+            let words = ["xtask"].iter().chain(words).copied();
+            commands().try_get_matches_from(words).expect_err("it is wrong").to_string()
+        };
+        assert!(message(&["demo", "--speed", "10"]).contains("use '-- --speed'"), "{}", message(&["demo", "--speed", "10"]));
+        assert!(message(&["demo", "--port", "70000"]).contains("65535"));
+        assert!(message(&["demo", "--port"]).contains("a value is required for '--port"));
+        assert!(message(&["test", "wasm-opera"]).contains("wasm-chromium"), "it lists the suites");
+        assert!(message(&["bench", "sizes"]).contains("overhead"), "it lists the parts");
+        assert!(message(&["pack", "now"]).contains("unexpected argument 'now'"));
+        assert!(message(&["packs"]).contains("unrecognized subcommand 'packs'"));
+        assert!(message(&[]).contains("demo"), "it shows the commands");
     }
 }
