@@ -1,4 +1,4 @@
-// The calls in progress: each ends once, by the core, by its caller, or by a panic.
+// The calls in flight. Each settles once: by the core, by its caller, or by a panic.
 
 import { Core } from "./custom_template_jobs.js";
 import { TemplateJobsError, checked, ofCharge, problem } from "./errors.js";
@@ -7,19 +7,19 @@ import { readOptions } from "./options.js";
 import { onPanic } from "./panic.js";
 import { redactError } from "./redact.js";
 
-export const LONGEST = 2147483647; // ms that a timer can be given
+export const LONGEST = 2147483647; // the longest delay of a timer, in ms
 
-// The calls that have not ended, and the charges that run on after theirs, by their numbers.
+// The calls that have not settled, and the charges that continue after their calls, by number.
 export const calls = new Map();
 let last = 0;
-export let dead; // why no call can be made any more
+export let dead; // the error of every call after a panic
 
-// What belongs to the errors of a charge that may have been sent: its call and the waits for its job share one object.
+// Members of the errors of a charge that may have been sent. The call and the waits for its job share one object.
 const sent = new WeakSet();
 export const mayBeSent = (about) => sent.has(about);
 export const markSent = (about) => void sent.add(about);
 
-// A panic of the core leaves its module unusable: every call that waits is rejected, and so is every later one.
+// After a panic the module is unusable: rejects every pending call, and every later one.
 function die(cause) {
   if (dead) return;
   dead = { cause: plain(cause) };
@@ -44,7 +44,7 @@ export function report(thrown) {
   else console.error(thrown);
 }
 
-// Calls a function of the caller's when the core is not running: it may make calls of its own.
+// Calls a function of the caller's after the core has returned, since it may call the client again.
 export const later = (call) =>
   queueMicrotask(() => {
     try {
@@ -54,7 +54,7 @@ export const later = (call) =>
     }
   });
 
-// The reason of a call that was aborted. Not every signal gives one.
+// The reason of an aborted call. Some signals have none.
 export const reasonOf = (signal) => signal.reason ?? new DOMException("This operation was aborted", "AbortError");
 
 export function checkSignal({ signal, waitUntil, onUpdate }) {
@@ -70,13 +70,13 @@ export function checkSignal({ signal, waitUntil, onUpdate }) {
   if (onUpdate !== undefined && typeof onUpdate !== "function") refuse("onUpdate", "must be a function");
 }
 
-// One call of a method, for the functions `resolve`, `reject` and perhaps `onUpdate` of its listener. Ten thousand may wait, so it
-// holds no more than it needs.
+// One call of a method. Its listener has the functions `resolve`, `reject` and perhaps `onUpdate`. Ten thousand calls may be
+// pending, so each holds as little as possible.
 export class Call {
   constructor(client, listener, signals, about) {
     this.client = client;
     this.listener = listener;
-    this.about = about; // what belongs to each of its errors
+    this.about = about; // members of each of its errors
     if (signals.length) {
       this.signals = signals;
       this.onAbort = () => this.quit(reasonOf(signals.find(({ aborted }) => aborted) ?? signals[0]));
@@ -85,7 +85,7 @@ export class Call {
     calls.set((this.number = ++last), this);
   }
 
-  // Begins it. `run` calls the core, which returns a promise.
+  // Starts the call. `run` calls the core and returns its promise.
   begin(run) {
     if (this.ended) return;
     if (dead) return this.fail(stopped(this));
@@ -100,17 +100,17 @@ export class Call {
     }
   }
 
-  // What is known of the job now.
+  // Passes an update to the listener.
   update(job, step, progress = null, remainingMs, nextPollMs) {
     later(() => this.quitted || this.listener.onUpdate?.(job, { job, step, progress, remainingMs, nextPollMs }));
   }
 
-  // The same, as a function that holds nothing else.
+  // `update` as a function that references nothing but this call.
   updating() {
     return (...update) => this.update(...update);
   }
 
-  // Its caller does not want it any more. A charge that may have been sent runs on.
+  // Rejects the call at its caller's wish. A charge that may have been sent continues.
   quit(reason) {
     this.quitted = true;
     this.fail(reason);
@@ -135,7 +135,7 @@ export class Call {
     if (!this.rest || !this.begun) this.end();
   }
 
-  // Nothing of it runs on.
+  // The charge has ended too.
   end() {
     this.rest?.();
     calls.delete(this.number);
@@ -147,7 +147,7 @@ export const closed = (about) =>
     ? problem("ClosedError", "The client was closed, and the charge goes on: resume(operation) of a new client brings its job.", { ...about, charged: "maybe", remedy: "resume" })
     : problem("ClosedError", "The client was closed; make a new one.", about);
 
-// Checks arguments of a charge: what is refused names its operation.
+// Checks the arguments of a charge. An error names the operation.
 export function refusing(about, check) {
   try {
     return check();
@@ -156,8 +156,8 @@ export function refusing(about, check) {
   }
 }
 
-// What the calls of one client share. Turbopack of Next.js 14 loses the imports in a function that is passed to a private method,
-// so these are none.
+// The state that the calls of one client share. Its methods are not private, since Turbopack of Next.js 14 loses the imports in a
+// function that is passed to a private method.
 export class Connection {
   #core;
 
@@ -165,12 +165,12 @@ export class Connection {
     const { baseUrl = "https:", onEvent } = options;
     options.idempotencyHeader ??= !/^[a-z][a-z\d+.-]*:/i.test(baseUrl);
     if (onEvent) options.onEvent = (event) => later(() => onEvent(event));
-    // Called when a charging request is about to be sent.
+    // Called right before a charging request is sent.
     options.onSend = (operation) => {
       for (const call of calls.values()) if (call.client === this && call.about?.operation === operation) markSent(call.about);
     };
     this.options = options;
-    // Of errors that the facade makes; the core keeps a list of its own.
+    // Removes secrets from errors of the facade. The core has its own list.
     const values = Array.isArray(options.headers) ? options.headers.map(([, value]) => value) : [];
     this.secrets = [options.apiKey, ...values].filter((value, index) => typeof value === "string" && value.length >= (index && 8));
   }
@@ -188,14 +188,14 @@ export class Connection {
     return checked(this.secrets, check, ...given);
   }
 
-  // The options of a call, and the signal among them.
+  // Copies the options of a call and separates the signal.
   read(options, names) {
     const read = this.checked(readOptions, options, names);
     this.checked(checkSignal, read);
     return read;
   }
 
-  // A call for a listener, which an abort of a signal ends.
+  // Creates a call that the abort of a signal rejects.
   call(listener, signals, about) {
     if (this.closed) throw closed(about);
     signals = signals.filter((signal) => signal);
@@ -212,7 +212,7 @@ export class Connection {
     );
   }
 
-  // Begins a call for a listener. `run` calls the core with the milliseconds that are left of `timeout`.
+  // Starts a call for a listener. `run` calls the core with the remaining milliseconds of `timeout`.
   begin(run, { signal, waitUntil }, listener, { about, charges, timeout, late } = {}) {
     const call = this.call(listener, [signal], about);
     if (charges) waitUntil ??= this.options.waitUntil ?? entry.waitUntil;
@@ -226,9 +226,9 @@ export class Connection {
     return call;
   }
 
-  // Loads the WebAssembly, which counts as time of the call.
+  // Loads the WebAssembly. Its time counts towards `timeout`.
   load(run, call, timeout, name = "ConnectionError") {
-    // What is no such number is refused by the core.
+    // The core refuses an invalid number.
     const limited = typeof timeout === "number" && timeout >= 0;
     const ms = Math.min(limited ? timeout : (this.options.timeout ?? 30000), LONGEST);
     const begun = performance.now();
@@ -243,8 +243,8 @@ export class Connection {
       .finally(() => clearTimeout(timer));
   }
 
-  // Begins a call whose promise is returned. `prepare` makes the function that calls the core; what it throws rejects the call.
-  // `about` belongs to each of its errors.
+  // Starts a call and returns its promise. `prepare` returns the function that calls the core; if it throws, the call rejects.
+  // `about` holds members of each of its errors.
   run(names, options, prepare, about) {
     return new Promise((resolve, reject) => {
       const [read, { run, ...more }] = refusing(about, () => {
@@ -255,7 +255,7 @@ export class Connection {
     });
   }
 
-  // Charges that may have been sent run on without it.
+  // Charges that may have been sent continue.
   close() {
     this.#core?.free();
     this.#core = undefined;

@@ -14,7 +14,7 @@ export { TemplateJobsError, isTemplateJobsError } from "./errors.js";
 export { init } from "./loading.js";
 export { defineTemplate } from "./template.js";
 
-// One job has one id, however it is spelled.
+// Job ids are compared in lower case.
 const lower = (id) => (typeof id === "string" ? id.toLowerCase() : id);
 
 function idOf(target) {
@@ -25,7 +25,7 @@ function idOf(target) {
   }
 }
 
-// What a caller knows of a job, which later changes do not reach.
+// A copy of what the caller knows of a job.
 function jobOf(target) {
   if (typeof target !== "object" || !target) return;
   try {
@@ -43,12 +43,12 @@ function operationOf(target) {
   }
 }
 
-// What each step is waited for.
+// The result that each step is waited for.
 const GOALS = { submit: "video", preview: "preview", render: "video" };
 
 const pick = (object, names) => Object.fromEntries(names.filter((name) => name in object).map((name) => [name, object[name]]));
 
-// A promise with members of its own. Not a subclass: it stays a plain promise.
+// A promise with extra members. It is not a subclass, so `then` returns plain promises.
 const withMembers = (promise, members) => Object.defineProperties(promise, Object.getOwnPropertyDescriptors(members));
 
 export class TemplateJobs {
@@ -60,13 +60,13 @@ export class TemplateJobs {
       throw problem("InvalidRequestError", "apiKey is readable by everybody who opens this page. Call a relay of yours instead (relay), or set dangerouslyAllowBrowser if the page is yours alone.", { field: "apiKey" });
     }
     this.#client = new Connection(options);
-    // Frameworks put proxies around objects, and a proxy has no private members.
+    // Frameworks wrap objects in proxies, and a proxy has no private members.
     for (const name of METHODS) Object.defineProperty(this, name, { value: this[name].bind(this), configurable: true, writable: true });
   }
 
-  // A charge: the promise of its job, with its operation.
+  // Starts a charge. Returns the promise of its job, with its operation.
   #charge(endpoint, request, options, target) {
-    // Where the options cannot be read, nothing is sent under it.
+    // If the options cannot be read, nothing is sent under this id.
     const about = { operation: newOperation() };
     let signal;
     const promise = this.#client.run(CHARGE, options, (read) => {
@@ -96,12 +96,12 @@ export class TemplateJobs {
     return { promise, about, signal };
   }
 
-  // The promise of a job that was charged for, which can be waited for too. `goal` is the goal of its step, or where the
-  // promise brings `{ job, step }`, unset.
+  // Adds `wait()` and the updates to the promise of a charged job. `goal` is the goal of its step; it is unset if the promise
+  // resolves with `{ job, step }`.
   #jobPromise({ promise, about, signal }, goal) {
     const { operation } = about;
     const job = goal ? promise : promise.then(({ job }) => job);
-    // The call that waits for the job's result, once it has one.
+    // Waits for the result of the job, once its id is known.
     const wait = (read, listener) => {
       const call = this.#client.call(listener, [signal, read.signal], about);
       promise
@@ -112,7 +112,7 @@ export class TemplateJobs {
         .catch((error) => call.fail(error));
       return call;
     };
-    // A failure rejects the wait, and nobody needs to handle it twice.
+    // A failure rejects the wait too, so it needs only one handler.
     const handled = () => job.catch(() => {});
     return withMembers(job, {
       operation,
@@ -174,7 +174,7 @@ export class TemplateJobs {
       const wrong = checkOperation(id);
       if (wrong) throw problem("InvalidRequestError", wrong.message, wrong);
       about.operation = id;
-      // It was begun before.
+      // It was started before.
       markSent(about);
       return { run: (core, number) => core.resume(number, id) };
     }, about);
@@ -192,7 +192,7 @@ export class TemplateJobs {
     });
   }
 
-  // What a wait needs. It is not bounded by the time that loading takes, so `timeout` is the core's.
+  // The parts of a wait. Loading is not limited by `timeout` here, which the core applies to the wait.
   #polling(target, { timeout, until, expectedMs, maxInterval, operation }) {
     const id = this.#client.checked(idOf, target);
     if (typeof id !== "string") throw problem("InvalidRequestError", "id must be the UUID of a job", { field: "id" });

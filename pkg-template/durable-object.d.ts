@@ -1,6 +1,6 @@
 import type { Journal } from "./index.js";
 
-/** The part of a Durable Object's storage that a journal needs; `ctx.storage` has it, whichever backend it is on. */
+/** The methods of a Durable Object's storage that the journal uses. `ctx.storage` has them, with either backend. */
 export interface DurableObjectStorageLike {
   get(key: string): Promise<unknown>;
   put(key: string, value: string): Promise<void>;
@@ -9,9 +9,9 @@ export interface DurableObjectStorageLike {
 }
 
 /**
- * A journal for the option `journal` of a client inside a Durable Object. `create`, `replace` and `delete` are atomic there, so one operation id
- * is one charge for every request that reaches the object, also after its isolate was stopped in the middle of one.
+ * Creates a journal in the storage of a Durable Object, for the option `journal` of a client inside it. Its writes are atomic, so one
+ * operation id is one charge for all requests of the object, even if its isolate is stopped in the middle of a charge.
  *
- * @param storage `ctx.storage` of the object.
+ * @param storage The object's `ctx.storage`.
  */
 export function durableObjectJournal(storage: DurableObjectStorageLike): Required<Journal>;

@@ -1,6 +1,6 @@
-// A journal in the storage of a Durable Object: what was charged outlives the worker's memory.
+// A journal in the storage of a Durable Object.
 export const durableObjectJournal = (storage) => {
-  // Changes what is under `id` if that is `expected`; anything where that is undefined.
+  // Changes the entry under `id` if it equals `expected`; an undefined `expected` matches every entry.
   const change = (id, expected, act) =>
     storage.transaction(async (inside) => {
       const found = await inside.get(id);

@@ -2,7 +2,7 @@
 import module from "./custom_template_jobs_bg.wasm?module";
 import { use } from "./loading.js";
 
-// There the module comes from another realm, and `instanceof` would not know it.
+// The module comes from another realm there, so `instanceof WebAssembly.Module` is false.
 use(() => Object.setPrototypeOf(module, WebAssembly.Module.prototype));
 
 export * from "./client.js";

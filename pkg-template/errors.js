@@ -1,16 +1,16 @@
-// The errors that callers get.
+// The errors of the package.
 
 import { fieldsOf } from "./platform.js";
 import { redactError } from "./redact.js";
 
-// Copies of this package know each other's errors by it, in every realm.
+// Marks an error for other copies of this package, in every realm.
 const brand = Symbol.for("custom-template-jobs.error");
 
-// Name, charged and remedy of an error, in the words of this version.
+// The names, `charged` values and remedies of this version.
 const WORDS =
   /^(InvalidRequest|Api|Connection|ChargeUnknown|JobFailed|PollTimeout|IncompleteResult|BudgetExceeded|OperationConflict|Journal|Load|Closed)Error (no|yes|maybe) (fix_request|retry|wait|resume|settle_or_discard|new_operation|add_credits|none)$/;
 
-// Defined, and not assigned: `Error.prototype` may be frozen.
+// Defined instead of assigned, since `Error.prototype` may be frozen.
 const define = (error, members) => {
   for (const [key, value] of Object.entries(members)) {
     Object.defineProperty(error, key, { value, enumerable: true, writable: true, configurable: true });
@@ -62,7 +62,7 @@ Object.defineProperty(TemplateJobsError.prototype, brand, { value: true });
 
 export const isTemplateJobsError = (error) => error instanceof TemplateJobsError;
 
-// A cause as a record, and back. Causes may be causes of themselves.
+// Turns a cause into a record, and back. A cause may contain itself.
 function told({ name, message, code, cause }, depth = 0) {
   return { name, message, ...(code !== undefined && { code }), ...(cause instanceof Error && depth < 5 && { cause: told(cause, depth + 1) }) };
 }
@@ -73,17 +73,17 @@ const revived = ({ name, message, code, cause }) => {
   return code === undefined ? error : define(error, { code });
 };
 
-// What helps where the facade itself makes the error, before the core is called.
+// The remedies of errors that the facade itself makes.
 const REMEDIES = { InvalidRequestError: "fix_request", ConnectionError: "retry", PollTimeoutError: "wait", LoadError: "retry", ClosedError: "none" };
 
-// An error of the facade. Nothing was sent.
+// Makes an error of the facade. Nothing was sent.
 export const problem = (name, message, more) => new TemplateJobsError({ name, message, charged: "no", remedy: REMEDIES[name], ...more });
 
-// The same error, about a charge: its own, as one that failed to load may be many calls'.
+// A copy of an error with the members of a charge. Several calls may share one `LoadError`.
 export const ofCharge = (error, about) =>
   about && error instanceof TemplateJobsError ? new TemplateJobsError({ ...error, message: error.message, cause: error.cause, ...about }) : error;
 
-// Runs a check that throws `{ field, message }`.
+// Runs a check that throws `{ field, message }`, and throws `InvalidRequestError` instead.
 export function checked(secrets, check, ...given) {
   try {
     return check(...given);

@@ -1,14 +1,13 @@
 import type { Journal } from "./index.js";
 
 /**
- * A journal in a directory, for the option `journal` of a client in Node, Deno or Bun. Any number of processes on one machine
- * may share it. What `create`, `replace`, `write` and `delete` have acknowledged is on the disk, and outlives a process that is
- * killed, also in the middle of a call.
+ * Creates a journal in a directory, for the option `journal` of a client in Node, Deno or Bun. Any number of processes on one
+ * machine may share it. When `create`, `replace`, `write` or `delete` resolves, the change is on the disk and survives a process
+ * that is killed.
  *
- * The directory is made with mode 0700 where it is missing. It must be on a file system that has hard links (FAT has none).
- * Each method rejects with the path and the reason where it cannot be used. In Deno it needs `--allow-read` and
- * `--allow-write` for the directory.
+ * A missing directory is created with mode 0700. The file system must support hard links (FAT does not). If the directory cannot be
+ * used, each method rejects with its path and the reason. Deno needs `--allow-read` and `--allow-write` for it.
  *
- * @param directory Its path, or a `file:` URL; nothing else may write to it.
+ * @param directory The path, or a `file:` URL. Nothing else may write to the directory.
  */
 export function fileJournal(directory: string | URL): Required<Journal>;

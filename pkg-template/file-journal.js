@@ -1,12 +1,12 @@
-// A journal in a directory, for Node, Deno and Bun: it outlives the process, also one that is killed.
+// A journal in a directory, for Node, Deno and Bun. It survives a process that is killed.
 //
 //   <directory>/<hash of the id up to its first slash>/<name>   an entry: {"id": ..., "entry": ...}
 //   <directory>/locks/<hash>                                    which owner is changing an entry at this moment
 //   <directory>/tmp/<owner>                                     a file before it is linked or renamed to its place
 //
-// A file is complete and on the disk before it becomes an entry: by `link`, which fails where there is one, or by `rename`,
-// which replaces. `replace`, `write` and `delete` hold a lock while they compare and rename or unlink. Nothing is awaited in
-// that time, so it is held for a few system calls.
+// A file is complete and on the disk before it becomes an entry: by `link`, which fails if there is one, or by `rename`, which
+// replaces. `replace`, `write` and `delete` hold a lock while they compare and then rename or unlink. They await nothing while they
+// hold it, so they hold it for a few system calls.
 
 import { createHash, randomBytes } from "node:crypto";
 import { linkSync, readFileSync, readlinkSync, renameSync, unlinkSync, writeFileSync } from "node:fs";
@@ -17,37 +17,37 @@ import process from "node:process";
 import { setTimeout } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 
-const STUCK = 10_000; // ms of watching one owner hold one lock, after which it is taken from it
-const PATIENCE = 30_000; // ms of waiting for a lock
-const ABANDONED = 3_600_000; // ms after which files are removed whose owner cannot be looked up
-const AT_ONCE = 32; // files that a list reads at the same time
-const LISTS = 8; // lists of which the names are kept
+const STUCK = 10_000; // ms after which a lock is taken from an owner that still holds it
+const PATIENCE = 30_000; // ms after which waiting for a lock fails
+const ABANDONED = 3_600_000; // ms after which files of an owner that cannot be looked up are removed
+const AT_ONCE = 32; // files that `list` reads at the same time
+const LISTS = 8; // lists whose file names are cached
 
 /* ---- names ----------------------------------------------------------------------------------- */
 
-// The JSON, since UTF-8 has no lone surrogates: two ids would have one hash.
+// Hashes the JSON: UTF-8 has no lone surrogates, so two different ids could have one hash.
 const hash = (text) => createHash("sha256").update(JSON.stringify(text)).digest("hex");
 
-/** The beginnings of a text up to its first, second and third slash. */
+/** The prefixes of a text up to its first, second and third slash. */
 function levels(text) {
   const found = [];
   for (let at; found.length < 3 && (at = text.indexOf("/", at + 1 || 0)) >= 0; ) found.push(text.slice(0, at + 1));
   return found;
 }
 
-// Short hashes of the second and third level stand before the hash of the id: a list reads only files that match.
+// Short hashes of the second and third level precede the hash of the id, so that `list` reads only files that match.
 const label = (level) => hash(level).slice(0, 8);
 const groupOf = (id) => hash(levels(id)[0] ?? "").slice(0, 16);
 const nameOf = (id) => [...levels(id).slice(1).map(label), hash(id)].join("-");
 
-/** The id in a file of that name, also where only the beginning of the file is left. */
+/** The id in a file, even if only the beginning of the file is left. */
 function idOf(text, name) {
   const [, json] = /^\{"id":("(?:[^"\\]|\\.)*")/.exec(text) ?? [];
   const id = json && attempt(() => JSON.parse(json));
   return id !== undefined && nameOf(id) === name ? id : undefined;
 }
 
-/** The entry in a file. A damaged file is returned as it is: no valid entry, and not nothing either. */
+/** The entry in a file. A damaged file is returned as it is, since a missing entry would allow a new charge. */
 function entryOf(text, id) {
   const found = attempt(() => JSON.parse(text));
   return found?.id === id && typeof found.entry === "string" ? found.entry : text;
@@ -63,17 +63,17 @@ function attempt(act) {
   }
 }
 
-// Deno asks the user for what it was not started with. Without it an owner cannot be looked up.
+// Deno prompts for a permission that it was started without. Without it an owner cannot be looked up.
 const permitted = ["read", "run", "sys"].every((name) => !globalThis.Deno || attempt(() => Deno.permissions.querySync({ name }).state) === "granted");
 const proc = (file) => (permitted ? attempt(() => readFileSync(`/proc/${file}`, "utf8")) : undefined);
 
-/** The state of a process, and when it started: its number may be another one's by now. Only Linux tells. */
+/** The state and the start time of a process, since its number may be reused. Linux only. */
 function look(pid) {
   const [state, ...fields] = proc(`${pid}/stat`)?.replace(/^.*\) /s, "").split(" ") ?? [];
   return { ended: state === "Z" || state === "X", start: fields[18] ?? "" };
 }
 
-/** Where a process number means the same process: this container on this machine until it restarts. */
+/** The scope in which process numbers are unique: this container on this machine, until it restarts. */
 function findPlace() {
   const boot = proc("sys/kernel/random/boot_id");
   const known = boot ? boot + attempt(() => readlinkSync("/proc/self/ns/pid")) : permitted ? attempt(hostname) : undefined;
@@ -84,10 +84,10 @@ const place = findPlace();
 const copy = [place, process.pid, look(process.pid).start, randomBytes(6).toString("hex")].join(".");
 let owners = 0;
 
-/** A new owner: what one call of this copy of the module holds. */
+/** A new owner, for one call of this copy of the module. */
 const newOwner = () => `${copy}.${++owners}`;
 
-/** Whether the process of an owner has certainly ended. */
+/** Whether the process of an owner has ended for certain. */
 function isGone(owner) {
   const [where, pid, start] = owner.split(".");
   if (where !== place || !(pid > 0) || !permitted) return false;
@@ -102,7 +102,7 @@ function isGone(owner) {
 
 /* ---- files ----------------------------------------------------------------------------------- */
 
-/** Reads a file; undefined where there is none. */
+/** Reads a file; undefined if there is none. */
 const orMissing = (thrown) => {
   if (thrown.code !== "ENOENT") throw thrown;
 };
@@ -124,7 +124,7 @@ function removeSync(path) {
   }
 }
 
-/** Does something in a directory, which is made where it is missing. */
+/** Runs `act`. If the directory is missing, creates it and runs `act` again. */
 async function within(directory, act) {
   try {
     return await act();
@@ -135,7 +135,7 @@ async function within(directory, act) {
   }
 }
 
-/** Writes the names of a directory to the disk, on platforms that can. */
+/** Flushes a directory to the disk, on platforms that can. */
 async function syncDirectory(directory) {
   let handle;
   try {
@@ -150,18 +150,17 @@ async function syncDirectory(directory) {
 
 /* ---- locks ----------------------------------------------------------------------------------- */
 
-/** Releases a lock, unless it was taken from its owner. */
+/** Releases a lock, unless it was taken from this owner. */
 function release(lock, owner) {
   if (readTextSync(lock) === owner) removeSync(lock);
 }
 
 /**
- * Takes a lock, also from an owner that is gone, or `stuck`: one that was watched for long. Returns the owner that has it
- * where it could not be taken.
+ * Takes a lock, also from an owner that has ended or is `stuck`. Returns the owner that holds it if it could not be taken.
  *
- * The file of a lock is removed by its owner only. In the name of an owner that is gone it is replaced, never removed and
- * made again, by the one process that has the claim on that owner. The claim is a lock itself, named after the owner. Who
- * has the claim reads the lock again, so a process that was slow cannot replace the lock of a new owner.
+ * Only its owner removes the file of a lock. If the owner has ended, one process replaces the file: the one that has the claim on
+ * that owner. The file is never removed and created again. The claim is a lock itself, named after the owner. The process with
+ * the claim reads the lock again, so a slow process cannot replace the lock of a new owner.
  */
 function take(directory, lock, owner, stuck) {
   const file = join(directory, "tmp", owner);
@@ -194,7 +193,7 @@ function take(directory, lock, owner, stuck) {
   }
 }
 
-/** Removes what killed processes left: temporary files and locks. */
+/** Removes the temporary files and locks of killed processes. */
 async function tidy(directory) {
   const each = async (folder, act) => {
     for (const name of await readdir(join(directory, folder)).catch(() => [])) {
@@ -222,7 +221,7 @@ export function fileJournal(given) {
   const synced = new Set();
   let tidied;
 
-  /** Makes an entry's file, complete and on the disk, for the time of `use`. */
+  /** Writes an entry to a temporary file, flushes it, runs `use` on it, and removes it. */
   async function prepared(id, entry, use) {
     await (tidied ??= tidy(directory));
     const file = join(tmp, newOwner());
@@ -240,7 +239,7 @@ export function fileJournal(given) {
     }
   }
 
-  /** Writes to the disk that an entry's file is there, or is gone. */
+  /** Flushes the creation or removal of an entry's file to the disk. */
   async function sync(path) {
     const group = dirname(path);
     await syncDirectory(group);
@@ -250,7 +249,7 @@ export function fileJournal(given) {
     synced.add(group);
   }
 
-  /** Makes a change to an entry's file where `expects` returns true for its entry; returns whether it did. */
+  /** Changes an entry's file if `expects` returns true for its entry. Returns whether it did. */
   async function change(id, expects, act) {
     const path = pathOf(id);
     const lock = join(locks, hash(id));
@@ -264,7 +263,7 @@ export function fileJournal(given) {
         try {
           const text = readTextSync(path);
           if (!expects(text === undefined ? undefined : entryOf(text, id))) return false;
-          // Not so only where this process was paused for so long that it was taken for stuck.
+          // Otherwise this process was paused for so long that its lock was taken.
           if (readTextSync(lock) === owner) {
             act(path);
             break;
@@ -330,7 +329,7 @@ export function fileJournal(given) {
     },
   };
 
-  // The cause alone names a file in here, or none.
+  // The message names the directory; the cause names the file, if there is one.
   const explained = ([name, method]) => [
     name,
     (...given) =>

@@ -1,2 +1,2 @@
-// The entry for one single file has the types of the main entry.
+// The types of the entry with the WebAssembly in the script: those of the main entry.
 export * from "./index.js";

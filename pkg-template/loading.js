@@ -5,18 +5,18 @@ import { problem } from "./errors.js";
 import { inBrowser } from "./platform.js";
 import { version } from "./version.js";
 
-export let entry = {}; // what the entry brings: see `use`
+export let entry = {}; // the arguments of `use`
 export let loaded = false;
-export let fallback; // why the copy in a script was loaded, where it was
+export let fallback; // why the copy in the scripts was loaded, if it was
 let loading;
 
 /**
- * Called by an entry. `source` returns what `init` takes; `read` reads a place in the place of `fetch`; `carried` brings the bytes
- * from a script, for where `source` fails. `waitUntil` keeps a charge alive where the runtime has such a function.
+ * Called by an entry. `source` returns a source for `init`; `read` replaces `fetch` for URLs; `carried` returns the bytes from
+ * scripts, for when `source` fails. `waitUntil` is the runtime's own, if it has one.
  */
 export const use = (source, more) => (entry = { source, ...more, ...entry });
 
-/** The bytes in the scripts that carry them. Two, since webpack warns of a script above 244 KiB. */
+/** The bytes of the WebAssembly from two scripts. webpack warns of a script above 244 KiB. */
 export function decode(...halves) {
   const text = halves.join("");
   return globalThis.Buffer?.from?.(text, "base64") ?? Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
@@ -24,7 +24,7 @@ export function decode(...halves) {
 
 export const init = (given) => {
   const started = (loading ??= load(given));
-  // A load that failed is retried by the next call.
+  // After a failure the next call tries again.
   started.catch(() => loading === started && (loading = undefined));
   return started.then(() => {});
 };
@@ -34,7 +34,7 @@ async function load(given) {
     await start(given ?? entry.source);
   } catch (failure) {
     if (given !== undefined || !entry.carried || failure.remedy) throw loadError(failure);
-    // A bundler or server brought something else, or nothing.
+    // The file is missing or is not this module.
     await start(entry.carried).catch((second) => {
       throw loadError(failure, second);
     });
@@ -50,7 +50,7 @@ const reasonOf = ({ place, cause }) => `${place ? ` loaded from ${place}` : " lo
 const loadError = (failure, second) =>
   problem("LoadError", `The WebAssembly could not be${reasonOf(failure)}.${second ? ` Nor could the script that carries it: ${second.cause?.message ?? second.cause}.` : ""} ${failure.remedy ?? SERVE}`, { cause: failure.cause });
 
-// Starts what is given. Throws `{ cause, place?, remedy? }`.
+// Instantiates the source. Throws `{ cause, place?, remedy? }`.
 async function start(given) {
   let place;
   try {
@@ -72,16 +72,16 @@ async function start(given) {
   }
 }
 
-// The module or the bytes of an answer.
+// The module or the bytes of a response.
 async function answered(response) {
   const type = response.headers.get("content-type");
   if (!response.ok || /html/.test(type)) throw new Error(`the answer was ${response.status} ${type ?? ""}`);
-  // Compiles while it arrives; a Response of another realm is refused there.
+  // Compiles while it streams. `compileStreaming` refuses a Response of another realm.
   const streams = type === "application/wasm" && WebAssembly.compileStreaming && globalThis.Response && response instanceof Response;
   return streams ? WebAssembly.compileStreaming(response) : response.arrayBuffer();
 }
 
-// The glue keeps the first module that it is given, whatever that is.
+// The glue keeps the first module that it instantiates, so the exports are checked before.
 function check(module) {
   const names = WebAssembly.Module.exports(module).map(({ name }) => name);
   const [found] = names.filter((name) => name.startsWith("version_"));

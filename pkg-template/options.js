@@ -1,4 +1,4 @@
-// The options of a client and of a call: which there are, what a client's may be, and what a name that is none was meant to be.
+// The options of clients and calls: their names, the checks of a client's options, and suggestions for unknown names.
 
 import { inBrowser } from "./platform.js";
 import { snapshot } from "./snapshot.js";
@@ -51,7 +51,7 @@ const CLIENT = {
 };
 const PRICES = ["preview", "submit", "render", "aurora_v1", "aurora_v1_fast"];
 
-// What people call a thing elsewhere, in lower case.
+// Names from other libraries, in lower case, and ours for them.
 const ALIASES = { __proto__: null, idempotencykey: "operation", key: "apiKey", token: "apiKey", url: "baseUrl", budget: "maxCredits", onprogress: "onUpdate" };
 
 const refuse = (field, advice, cause) => {
@@ -60,7 +60,7 @@ const refuse = (field, advice, cause) => {
 
 const plain = (name) => name.toLowerCase().replace(/[^a-z\d]/g, "");
 
-// How many letters of a word must change until it is the other one (Levenshtein).
+// The edit distance of two words (Levenshtein).
 function distance(word, other) {
   let last = Array.from({ length: other.length + 1 }, (_, index) => index);
   for (let i = 0; i < word.length; i++) {
@@ -71,7 +71,7 @@ function distance(word, other) {
   return last[other.length];
 }
 
-// Which of `names` was meant.
+// The most similar of `names`, if one is similar enough.
 function meant(name, names) {
   const word = plain(name);
   let least = Math.min(3, word.length / 2);
@@ -84,7 +84,7 @@ function meant(name, names) {
   return found ?? names.find((known) => holds(word, plain(known)) || holds(plain(known), word));
 }
 
-// What there is to do about a name that is none of `names`.
+// The advice for an unknown name.
 function advise(name, names) {
   if (names === REQUEST) {
     if (CHARGE.includes(name) || POLLING.includes(name)) {
@@ -97,7 +97,7 @@ function advise(name, names) {
   return `is unknown. There are ${names.join(", ")}${names === REQUEST ? "; a new field of the provider goes into the option extra" : ""}`;
 }
 
-// The names that an object has, by its classes too.
+// The names of an object's members, those of its classes included.
 function* namesOf(object) {
   for (let it = object; it && (it === object || !Object.hasOwn(it, "isPrototypeOf")); it = Object.getPrototypeOf(it)) {
     for (const key of Reflect.ownKeys(it)) {
@@ -107,8 +107,8 @@ function* namesOf(object) {
 }
 
 /**
- * The members of `names` that `options` has, in an object of their own. Any other one is refused. Throws
- * `{ field, message, cause? }`, where `field` is `argument`, or the name that is unknown, in `within`.
+ * Copies the members of `options` that are in `names`, and refuses any other. Throws `{ field, message, cause? }`, where `field` is
+ * `argument`, or the unknown name inside `within`.
  */
 export function readOptions(options, names, argument = "options", within = "") {
   const read = {};
@@ -134,7 +134,7 @@ export function readOptions(options, names, argument = "options", within = "") {
   return read;
 }
 
-/** Checks how a preview is waited for, before it is paid for. Throws as `readOptions` does. */
+/** Checks the wait options of a preview before it is charged. Throws like `readOptions`. */
 export function checkPreviewWait(read) {
   if (read.until !== undefined && read.until !== "preview") refuse("until", "must be preview");
   for (const name of ["expectedMs", "maxInterval"]) {
@@ -143,7 +143,7 @@ export function checkPreviewWait(read) {
   }
 }
 
-/** The JSON text of a request without `seconds`, and those. Throws as `readOptions` does. */
+/** Separates a request into its JSON text and its `seconds`. Throws like `readOptions`. */
 export function snapshotRequest(request) {
   let seconds;
   const json = snapshot(request, "request", (key, refuse) => {
@@ -154,8 +154,7 @@ export function snapshotRequest(request) {
 }
 
 /**
- * A client's options, which later changes do not reach, with `place`: the base URL as it parses. Throws
- * `{ field, message, cause? }` where one of them cannot be used.
+ * Copies and checks a client's options. Adds `place`, the parsed base URL. Throws `{ field, message, cause? }` if one is invalid.
  */
 export function copyOptions(options) {
   const copy = readOptions(options, Object.keys(CLIENT));
@@ -193,7 +192,7 @@ export function copyOptions(options) {
   return copy;
 }
 
-// A name that is none of ours is a new model's, which needs both numbers.
+// An unknown name is that of a new model, which needs both numbers.
 function readPrices(prices) {
   const models = [];
   try {
@@ -214,7 +213,7 @@ function readPrices(prices) {
   return read;
 }
 
-// Two spellings of one base URL are one place.
+// The parsed URL, so that two spellings of one URL are equal.
 function parsed(url) {
   try {
     return new URL(url, globalThis.location?.href).href.replace(/\/+$/, "");

@@ -1,2 +1,2 @@
-// The entry that loads by `init(source)` alone has the types of the main entry.
+// The types of the entry without a .wasm: those of the main entry.
 export * from "./index.js";

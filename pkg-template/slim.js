@@ -1,2 +1,2 @@
-// The entry that knows of no .wasm: every call rejects with LoadError until `init(source)` has loaded one.
+// The entry without a .wasm. Every call rejects with LoadError until `init(source)` has loaded one.
 export * from "./client.js";

@@ -1,4 +1,4 @@
-// Templates whose variables have names and types, so that plain values make a request.
+// `defineTemplate` and the functions that make variables.
 
 import { checked } from "./errors.js";
 import { REQUEST, readOptions } from "./options.js";

@@ -1,11 +1,11 @@
-// The updates of a job, as an iterator reads them.
+// The async iterators over the updates of a job.
 
 import { later } from "./calls.js";
 
-// The updates of a job until they are read. There may be thousands of these, so each holds little.
+// A queue of updates. There may be thousands, so each holds little.
 class Steps {
   unread = []; // [0, result, whether the job changed] or [1, error]
-  readers = []; // [resolve, reject] of reads that wait
+  readers = []; // [resolve, reject] of pending reads
   last; // the job of the newest update
   over;
 
@@ -13,7 +13,7 @@ class Steps {
     this.listener = listener;
   }
 
-  // Gives a result (how = 0) or an error (how = 1) to the first reader.
+  // Settles the first pending read, with a result (how = 0) or an error (how = 1).
   push(how, step = { done: true, value: undefined }, changed) {
     const reader = this.readers.shift();
     if (reader) reader[how](step);
@@ -31,7 +31,7 @@ class Steps {
     while (this.readers.length) this.push(0);
   }
 
-  // Called by the call, in a microtask of its own. A slow reader gets each change of the job, and of the rest the newest.
+  // Takes an update. A slow reader gets each change of the job, and the newest of the other updates.
   onUpdate(job, update) {
     let changed = job !== this.last;
     this.last = job;
@@ -44,7 +44,7 @@ class Steps {
     this.listener?.(job, update);
   }
 
-  // Its job was the last update.
+  // The last update had the final job.
   resolve() {
     later(() => this.end());
   }
@@ -57,9 +57,9 @@ class Steps {
   }
 }
 
-// The iterator of `watch`. Nothing is sent before the first read.
+// The iterator of `watch`. It sends nothing before the first read.
 export class Updates {
-  // Vue puts no proxy around an object with a tag of its own; through one, no private member could be reached.
+  // Vue does not proxy an object with its own tag. A proxy would hide the private members.
   get [Symbol.toStringTag]() {
     return "Updates";
   }

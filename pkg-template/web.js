@@ -1,9 +1,9 @@
-// The entry for pages and their workers. Loads the .wasm beside it on first use; where something else is there, scripts that carry it.
+// The entry for pages and their workers. Fetches the .wasm beside it; if that is not the module, imports the scripts that contain it.
 import { decode, use } from "./loading.js";
 
-// Vite 5 to 7 build each worker into one file, and fail at an `import()` that would be a second one. In Vite's builds, and those of
-// webpack, which defines the same names, the scripts are files to copy, as the .wasm is. Every other bundler follows the plain
-// `import()`. The query keeps Parcel from taking the two for one, and `NODE_ENV` in an `if` of its own keeps Turbopack 14 away.
+// Vite 5 to 7 build each worker into one file, and fail at an `import()` that needs a second one. So builds of Vite, and of webpack,
+// which defines the same names, copy the scripts as assets, like the .wasm. Every other bundler follows the plain `import()`. The
+// query keeps Parcel from merging the two, and the separate `if` for `NODE_ENV` keeps Turbopack 14 from following this branch.
 function scripts() {
   if (import.meta.env?.PROD) {
     if (process.env.NODE_ENV === "production") {

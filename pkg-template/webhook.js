@@ -1,4 +1,4 @@
-// What a webhook reports: its job, and the operation that its URL carries.
+// Webhooks: the job in the body, and the operation in the URL.
 
 import { readOptions } from "./options.js";
 
@@ -9,9 +9,9 @@ const refuse = (field, advice) => {
 };
 
 /**
- * What a webhook reports. `body` is text, bytes, or what JSON gives; `url` is where it was sent. The operation is taken from
- * the part that `webhookUrl`, the `webhook_url` of the request, marks with `{operation}`, or else from `?operation=`.
- * Throws `{ field, message, cause? }` where the body is no webhook.
+ * Parses a webhook. `body` is text, bytes or parsed JSON; `url` is the URL that was called. The operation is read from the position
+ * of `{operation}` in `webhookUrl`, the `webhook_url` of the request, or from `?operation=`. Throws `{ field, message, cause? }` if
+ * the body is no webhook.
  */
 export function parseWebhook(body, url, options) {
   let found;
@@ -35,16 +35,16 @@ export function parseWebhook(body, url, options) {
     const operation = (webhookUrl && marked(new URL(webhookUrl, "http://localhost"), sent)) || sent.searchParams.get("operation");
     if (operation) found.operation = operation;
   } catch {
-    // Anybody can send a webhook, to any URL. The job's id counts; an operation that cannot be read is left out.
+    // Anybody can call any URL. Only the job's id is required; an unreadable operation is left out.
   }
   return found;
 }
 
-const MOST = 1048576; // bytes of a webhook's body that are read: a job has a few thousand
+const MOST = 1048576; // the most bytes of a body; a job has a few thousand
 
 /**
- * What a `Request` with a webhook reports: the id of its job, and `candidates`, the parts of its URL that may be the operation.
- * Its body must come within `ms` milliseconds. Rejects with `{ field, message, cause? }`.
+ * Reads a webhook's `Request`: the id of its job, and `candidates`, the parts of its URL that may be the operation. The body must
+ * arrive within `ms` milliseconds. Rejects with `{ field, message, cause? }`.
  */
 export async function readRequest(request, ms) {
   const refuseRequest = (advice, cause) => {
@@ -74,7 +74,7 @@ export async function readRequest(request, ms) {
   return { jobId, candidates: candidatesOf(given.url) };
 }
 
-// The body, as far as a webhook is long.
+// The body, at most `MOST` bytes.
 async function textOf(request, body) {
   const reader = body?.getReader?.();
   if (!reader) return request.text();
@@ -90,7 +90,7 @@ async function textOf(request, body) {
   return text + decoder.decode();
 }
 
-// The values of the query, `operation` first, and the parts of the path, the last first.
+// The values of the query, `operation` first, then the parts of the path from the last to the first.
 function candidatesOf(url) {
   try {
     const { searchParams, pathname } = new URL(url, "http://localhost");
@@ -103,7 +103,7 @@ function candidatesOf(url) {
 
 const isText = (it) => typeof it === "string" && it !== "";
 
-// The operation in the places that a template marks: parts of the path, which must be the template's, or else of the query.
+// The operation at the position that a template marks: in a path that fits the template, or in the query.
 function marked(template, sent) {
   const wanted = parts(template.pathname, "/");
   const given = parts(sent.pathname, "/");
@@ -130,7 +130,7 @@ function decode(part) {
   }
 }
 
-// What `piece` has where `part` has the mark.
+// The text of `piece` at the position of the mark in `part`.
 function match(part, piece) {
   const marks = part.split(MARK).length - 1;
   const length = MARK.length + (piece.length - part.length) / marks;

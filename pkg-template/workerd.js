@@ -1,8 +1,8 @@
-// The entry for Cloudflare Workers: the runtime compiles the .wasm with the worker, since a request must not.
+// The entry for Cloudflare Workers. The runtime compiles the .wasm with the worker, since requests may not compile.
 import module from "./custom_template_jobs_bg.wasm";
 import { use } from "./loading.js";
 
-// Not awaited, since a worker in the old format cannot; not static, since bundlers stumble and old runtimes have no waitUntil.
+// Not awaited: the old worker format has no top-level await. Not static: bundlers and old runtimes do not know this import.
 let workers;
 (async () => {
   try {
@@ -14,7 +14,7 @@ function waitUntil(promise) {
   try {
     workers?.waitUntil?.(promise);
   } catch {
-    // Outside of a request there is none.
+    // `waitUntil` throws outside of a request.
   }
 }
 use(() => module, { waitUntil });
