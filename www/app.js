@@ -1,4 +1,4 @@
-// Decides how the page starts: loads the library, the templates and the credits, and joins the form, the cards and the words said aloud.
+// The page: loads the library, the templates and the credits, and connects the form, the cards and the announcements for screen readers.
 
 import { loadCatalog } from "./catalog.js";
 import { createCardView, isActive, statusOf } from "./card.js";
@@ -30,7 +30,7 @@ setInterval(() => {
 
 open();
 
-/** Starts the page, or starts it again after the server could not be reached. What already works is kept. */
+/** Starts the page, or restarts it after the server could not be reached. Parts that already work are kept. */
 async function open() {
   byId("banner").replaceChildren();
   showSkeleton();
@@ -38,7 +38,7 @@ async function open() {
     library ??= await loadLibrary();
     jobs ??= new library.TemplateJobs({ relay: "/relay" });
     tracker ??= createTracker({ jobs, findCharge: sandboxCharge, onChange: showCard, onRemove: dropCard, onCharge: showCredits, onSettled: showCredits });
-    // The cards of an earlier visit do not wait for the form, nor the form for them.
+    // The cards of an earlier visit and the form load independently.
     resumed ??= tracker.resume().catch(fail);
     const [catalog] = await Promise.all([loadCatalog(jobs), jobs.remainingCredits().then(putCredits), resumed]);
     showForm(catalog);
@@ -62,7 +62,7 @@ function fail(error) {
 }
 
 function tryAgain() {
-  // The button goes with its message.
+  // The button disappears with its message.
   byId("composer-title").focus();
   open();
 }
@@ -110,7 +110,7 @@ function putCredits(count) {
 }
 
 function showCredits() {
-  // An old number is better than none, and what was charged is on the card.
+  // Keep the old balance: it is better than none, and the card shows the charge.
   jobs.remainingCredits().then(putCredits, () => {});
 }
 
@@ -140,7 +140,7 @@ function dismiss(card) {
   const node = views.get(card).node;
   const next = node.nextElementSibling ?? node.previousElementSibling;
   tracker.dismiss(card);
-  // The button that had the focus is gone with its card.
+  // The focused button was removed with its card.
   (next?.querySelector(".icon-button") ?? byId("jobs-title")).focus();
   say(`${card.title} dismissed`);
 }
@@ -151,7 +151,7 @@ function showEmpty() {
   setText(byId("jobs-count"), count === 0 ? "" : count === 1 ? "1 job" : `${count} jobs`);
 }
 
-/** Says a change of status aloud, once, and of the words for the time that is left; the ticking clock and the moving bar stay silent. */
+/** Announces each change of the status and of the remaining time once. The clock and the progress bar are not announced. */
 function sayStatus(card) {
   const { word } = statusOf(card);
   const what = card.phase === "ready" ? (card.step === "preview" ? "preview ready" : "video ready") : word;

@@ -1,4 +1,4 @@
-// Decides how a job looks: what is said of it, what is shown, and which buttons it offers.
+// The card of a job: its status, its media and its buttons.
 
 import { el, icon, setText } from "./dom.js";
 import { notice } from "./notice.js";
@@ -11,7 +11,7 @@ const PHASE_WORDS = { sending: "Sending", asking: "Looking", unknown: "Unknown",
 const TALLEST = 400;
 const MAKING = { preview: "Making the preview", render: "Rendering the video", submit: "Making the video" };
 
-/** The view of one card. `show()` brings it up to date with the card, `tick()` only with the clock; `left()` are the words for the time that is left. */
+/** The view of one card. `show()` renders the card, `tick()` only the clock. `left()` returns the words for the remaining time. */
 export function createCardView(card, { onRender, onLookAgain, onWatchOn, onDismiss, estimate }) {
   const titleId = `title-${card.key}`;
   const title = el("h3", { id: titleId, tabindex: "-1" }, card.title);
@@ -63,7 +63,7 @@ export function createCardView(card, { onRender, onLookAgain, onWatchOn, onDismi
     showRender();
     showFoot();
     tick();
-    // A button goes when it has been pressed; whoever pressed it by keyboard stays with this card.
+    // The pressed button is removed, so keep the keyboard focus on this card.
     if (focused && !(focused.isConnected && focused.checkVisibility())) title.focus();
   }
 
@@ -74,7 +74,7 @@ export function createCardView(card, { onRender, onLookAgain, onWatchOn, onDismi
     line.hidden = since.textContent === "";
   }
 
-  /** Puts the newest thing there is on the stage, and returns the names of URLs that were refused. */
+  /** Shows the newest media, and returns the names of the URLs that were refused. */
   function showMedia() {
     const refused = [];
     const url = (name) => {
@@ -87,7 +87,7 @@ export function createCardView(card, { onRender, onLookAgain, onWatchOn, onDismi
     const video = url("video_output");
     const preview = video ? null : url("preview");
     const source = video ?? preview;
-    // The player is left alone while its source stays the same: a person may be watching.
+    // Keep the player while its source is the same: somebody may be watching.
     if (source !== shownMedia) {
       shownMedia = source;
       stage.replaceChildren(...(source ? [shaped(video ? player(video) : page(preview))] : []));
@@ -95,7 +95,7 @@ export function createCardView(card, { onRender, onLookAgain, onWatchOn, onDismi
     return refused;
   }
 
-  /** Gives the media the template's shape before its own size is known, so that nothing jumps when it arrives. */
+  /** Gives the media the template's aspect ratio before its size is known, so that the layout does not jump. */
   function shaped(media) {
     const ratio = card.template.width / card.template.height;
     media.style.aspectRatio = String(ratio);
@@ -107,7 +107,7 @@ export function createCardView(card, { onRender, onLookAgain, onWatchOn, onDismi
     return el("video", { src, controls: true, playsinline: true, preload: "metadata", "aria-label": `Video of ${card.title}` });
   }
 
-  /** The preview is a page from elsewhere. An empty `sandbox` gives it no script, no forms and no origin. */
+  /** The preview is a page of another origin. The empty `sandbox` denies it scripts, forms and its origin. */
   function page(src) {
     return el("iframe", { src, sandbox: "", referrerpolicy: "no-referrer", title: `Preview of ${card.title}` });
   }
@@ -171,24 +171,24 @@ export function createCardView(card, { onRender, onLookAgain, onWatchOn, onDismi
   }
 }
 
-/** Whether the card's clock runs. */
+/** Whether the card's clock is running. */
 export function isActive(card) {
   return card.phase === "sending" || card.phase === "asking" || card.phase === "watching";
 }
 
-/** The status in words, and the tone it is said in. */
+/** The status in words, and its tone. */
 export function statusOf(card) {
   const word = PHASE_WORDS[card.phase];
   if (word) return { word, tone: card.phase === "unknown" || card.phase === "gone" ? "warn" : "quiet" };
   const status = card.job?.status;
   if (card.phase === "failed") return { word: statusWord(status ?? "failed"), tone: status === "rejected" ? "warn" : "bad" };
   if (card.phase === "ready") return { word: "Done", tone: "good" };
-  // A job whose preview is done stays `done` until the server takes up its render: for the video that is still waiting.
+  // A previewed job stays `done` until the server starts its render. Show it as waiting.
   if (!status || status === "done") return { word: "Pending", tone: "quiet" };
   return { word: statusWord(status), tone: status === "running" ? "live" : "quiet" };
 }
 
-/** What is under way and since when, or how long it took. */
+/** The current step and its elapsed time, or how long the job took. */
 function lineOf(card, word) {
   const took = elapsed((card.endedAt ?? Date.now()) - card.startedAt);
   switch (card.phase) {

@@ -1,8 +1,8 @@
-// Decides where templates come from: the sandbox, which knows their variables, or else the API's own list, which does not.
+// The templates: from the sandbox, which knows their variables, otherwise from the API's list, which does not.
 
 import { sandboxTemplates } from "./sandbox.js";
 
-/** `{ templates, sandbox }`. A template without `variables` is filled in as JSON. */
+/** Returns `{ templates, sandbox }`. The variables of a template without `variables` are entered as JSON. */
 export async function loadCatalog(jobs) {
   const known = await sandboxTemplates();
   if (known) return { sandbox: true, templates: known.map(fromSandbox) };

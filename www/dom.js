@@ -1,13 +1,13 @@
-// Decides how elements are made: text goes in as text, never as markup.
+// Helpers that make DOM elements. Text is inserted as text, never as markup.
 
 const SVG = "http://www.w3.org/2000/svg";
 
-/** Makes an element. `props` are attributes; `on…` functions are listeners, `true` is an empty attribute, null and false are left out. */
+/** Makes an element. `props` are attributes; `on…` functions become listeners, `true` an empty attribute; null and false are skipped. */
 export function el(tag, props, ...children) {
   return fill(document.createElement(tag), props, children);
 }
 
-/** The same for drawings. */
+/** Makes an SVG element. */
 export function svg(tag, props, ...children) {
   return fill(document.createElementNS(SVG, tag), props, children);
 }
@@ -22,7 +22,7 @@ function fill(node, props, children) {
   return node;
 }
 
-/** Changes text only where it differs, so that a screen reader and a selection are not disturbed by a tick. */
+/** Sets the text only if it differs, so that a tick disturbs neither a screen reader nor a selection. */
 export function setText(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }
@@ -34,7 +34,7 @@ const ICONS = {
   warning: "M12 9v4.5m0 3v.01M10.6 4.3 2.9 17.6A1.6 1.6 0 0 0 4.3 20h15.4a1.6 1.6 0 0 0 1.4-2.4L13.4 4.3a1.6 1.6 0 0 0-2.8 0Z",
 };
 
-/** An icon that says nothing to a screen reader: the words beside it do. */
+/** An icon that screen readers skip, since it stands beside text. */
 export function icon(name) {
   return svg("svg", { class: "icon", viewBox: "0 0 24 24", "aria-hidden": "true" }, svg("path", { d: ICONS[name] }));
 }

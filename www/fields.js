@@ -1,4 +1,4 @@
-// Decides how each type of variable is asked for, and what is accepted before anything is sent.
+// The inputs of the form: one kind for each type of variable, with its checks.
 
 import { el, setText } from "./dom.js";
 
@@ -14,7 +14,7 @@ const TYPES = {
 const LONG_TEXT = 48;
 let lastId = 0;
 
-/** A labelled input for one variable. `value()` is what to send, `check()` shows and returns what is wrong, or null. */
+/** A labelled input for one variable. `value()` returns the value to send; `check()` shows and returns the error, or null. */
 export function variableField({ name, type, label }, start, onInput) {
   const kind = TYPES[type] ?? TYPES.text;
   const address = kind.check === webAddress;
@@ -29,7 +29,7 @@ export function variableField({ name, type, label }, start, onInput) {
   return field({ label, tag: kind.tag, control, onInput, check: () => kind.check(control.value.trim()) });
 }
 
-/** A label, a control, what describes it, and the place where its error is said. Shared by every input of the form. */
+/** A label, a control, its description and its error. Every input of the form uses it. */
 export function field({ label, tag, optional, hint, control, aside, onInput, check = () => null }) {
   const id = `field-${(lastId += 1)}`;
   const problem = el("p", { class: "field__error", id: `${id}-error` });
@@ -44,8 +44,8 @@ export function field({ label, tag, optional, hint, control, aside, onInput, che
     else control.removeAttribute("aria-invalid");
     return message;
   };
-  // An error is taken back while it is being corrected, but never shown on leaving the input: the button below would
-  // move away from under the pointer that is about to press it.
+  // An error disappears while it is corrected. It never appears on blur: the layout would shift under a pointer that is about to
+  // press the button below.
   control.addEventListener("input", () => {
     if (control.hasAttribute("aria-invalid")) show(check());
     onInput?.(control.value);

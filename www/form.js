@@ -1,4 +1,4 @@
-// Decides what is asked of a person before a job, what it would cost, and what is sent when a button is pressed.
+// The form: the inputs of a job, its price, and its request.
 
 import { el, setText } from "./dom.js";
 import { field, variableField } from "./fields.js";
@@ -16,7 +16,7 @@ const JSON_EXAMPLE = '{\n  "headline": { "type": "text", "properties": { "conten
 
 /**
  * The form. `helpers` makes variables (`text`, `image`, …), `estimate` prices a step, and `onStart(step, request, template)`
- * starts a job: where it rejects, nothing was charged, and the form says why and keeps every word.
+ * starts a job. If that rejects, nothing was charged; the form shows the error and keeps its content.
  */
 export function createForm({ templates, helpers, estimate, onStart }) {
   let template = templates[0];
@@ -57,7 +57,7 @@ export function createForm({ templates, helpers, estimate, onStart }) {
   choose(template);
   return {
     node,
-    /** What the account has left, so that the form can say beforehand that a step asks for more. */
+    /** Sets the account's balance, so that the form can warn before a step that costs more. */
     setRemaining(count) {
       left = count;
       showPrice();
@@ -88,7 +88,7 @@ export function createForm({ templates, helpers, estimate, onStart }) {
     return variableField(variable, draft.get(variable.name), (value) => draft.set(variable.name, value));
   }
 
-  /** The API's own list names no variables, so a person writes them, and the length, as they know them from the template's editor. */
+  /** Inputs for a template without known variables: JSON, and the length of the video, both from the template's editor. */
   function freeFields() {
     const json = el("textarea", { name: "variables", rows: 9, spellcheck: "false", class: "control--code" });
     json.value = JSON_EXAMPLE;
@@ -147,10 +147,10 @@ export function createForm({ templates, helpers, estimate, onStart }) {
         const counts = await Promise.all(steps.map((step) => estimate({ step, seconds: asked.seconds, model_version: model })));
         found = Object.fromEntries(steps.map((step, i) => [step, counts[i]]));
       } catch {
-        // Without an estimate the prices stay open; the server has the last word on them anyway.
+        // Without an estimate no price is shown. The server decides the price anyway.
       }
     }
-    // A later choice may have been priced while this one was still asking.
+    // A later choice may have been priced in the meantime.
     if (asked.template !== template || asked.model !== model || asked.seconds !== seconds()) return;
     costs = found;
     showPrice();
@@ -194,7 +194,7 @@ export function createForm({ templates, helpers, estimate, onStart }) {
     }
   }
 
-  /** Says what was wrong beside the input it is about, where the error names one, and always beneath the buttons. */
+  /** Shows an error beneath the buttons, and beside the input that it names. */
   function show(error) {
     const path = typeof error?.field === "string" ? error.field.split(".") : [];
     const about = path[0] === "variables" ? fields.get(path[1]) ?? fields.get("variables") : path[0] === "name" ? name : null;
@@ -202,7 +202,7 @@ export function createForm({ templates, helpers, estimate, onStart }) {
     failure.replaceChildren(notice(error));
   }
 
-  /** The buttons keep the focus while they rest: `disabled` would throw a keyboard user back to the top of the page. */
+  /** Disables the buttons by `aria-disabled`, which keeps the focus; `disabled` would move it to the top of the page. */
   function setBusy(button) {
     busy = button !== null;
     for (const each of [preview, submit]) {

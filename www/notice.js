@@ -1,4 +1,4 @@
-// Decides how an error looks: what happened, what was said, what to do next, and the buttons that do it.
+// The notice of an error: what happened, the server's message, what to do next, and buttons.
 
 import { el, icon } from "./dom.js";
 import { explain } from "./words.js";

@@ -1,6 +1,6 @@
-// Decides what is said of the time that a job still needs: words that hold for a while, and never a number that jumps.
+// The remaining time of a job in words that stay true for a while, instead of a number that jumps.
 
-/** The words, and up to how many milliseconds they are said of. An estimate is no better than that, so further off none is counted. */
+/** The words, and the most milliseconds that each covers. Estimates are not precise enough for more steps. */
 const BANDS = [
   { most: -20_000, words: "taking longer than expected" },
   { most: 8_000, words: "any moment now" },
@@ -10,23 +10,23 @@ const BANDS = [
   { most: Infinity, words: "several minutes left" },
 ];
 
-/** An estimate is taken to be longer by this share before less is said: who is told a minute should not wait for two. */
+/** An estimate is lengthened by this share before a shorter band is shown, so that "a minute" does not become two. */
 const CAUTION = 1.15;
-/** It is taken to be shorter by this share and so many milliseconds before more is said: else the words come and go. */
+/** It is shortened by this share and these milliseconds before a longer band is shown, so that the words do not flicker. */
 const CALM = { share: 1.5, ms: 10_000 };
-/** Progress below this says little of the rest: work that is slow to begin would be said to take an hour. */
+/** Below this progress nothing is shown: a slow start would suggest hours. */
 const TELLING = 0.15;
 
-/** When the job is expected to end after an update, on the clock of `now`, or null where nobody knows; `before` is what it was. */
+/** The expected end of the job after an update, on the clock of `now`, or null if unknown. `before` is the previous one. */
 export function expectedEnd(before, { job, remainingMs }, now) {
   const share = job.progress > 1 ? job.progress / 100 : job.progress;
   if (share > 0 && share < TELLING) return before;
   if (remainingMs !== undefined) return now + remainingMs;
-  // An end that has gone by is still what was expected; one that lies ahead of the next update has been taken back.
+  // A past end stays. An end in the future is replaced by the new estimate.
   return before !== null && before <= now + 1_000 ? before : null;
 }
 
-/** The band to speak of where `left` milliseconds are left, or null where nobody knows; `band` is the one spoken of before. */
+/** The band for `left` remaining milliseconds, or null if unknown. `band` is the current one. */
 export function nextBand(band, left) {
   if (left === null) return null;
   const cautious = bandOf(left * CAUTION);
@@ -34,7 +34,7 @@ export function nextBand(band, left) {
   return bandOf(left / CALM.share - CALM.ms) > band ? bandOf(left) : band;
 }
 
-/** The words of a band; none where nobody knows. */
+/** The words of a band; empty if unknown. */
 export function bandWords(band) {
   return BANDS[band]?.words ?? "";
 }

@@ -1,14 +1,14 @@
-// Decides what is asked of the sandbox's own addresses, which the real API lacks; everything here answers null elsewhere.
+// Calls of the sandbox's own endpoints, which the real API lacks. Elsewhere each returns null.
 
-/** Its templates, with the variables and lengths that the API's own list does not tell. */
+/** The sandbox's templates, with the variables and lengths that the API's list lacks. */
 export async function sandboxTemplates() {
   const list = await control("templates");
   return Array.isArray(list) ? list : null;
 }
 
 /**
- * What the sandbox charged for an operation: `{ jobId }`, with a null id where it charged nothing.
- * It stands in for what a real integration has: a webhook, or a look into the account.
+ * The sandbox's charge for an operation: `{ jobId }`, with a null id if it charged nothing.
+ * A real integration has a webhook, or a person who checks the account.
  */
 export async function sandboxCharge(operation) {
   const ledger = await control("ledger");
@@ -21,7 +21,7 @@ async function control(name) {
     const response = await fetch(`/__sandbox/${name}`, { signal: AbortSignal.timeout(10_000) });
     return response.ok ? await response.json() : null;
   } catch {
-    // A person's own relay has no such address, and may answer anything. The API's own calls say whether the server is there.
+    // Another relay has no such endpoint and may answer anything. The API's own calls show whether the server can be reached.
     return null;
   }
 }

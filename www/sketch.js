@@ -1,10 +1,10 @@
-// Decides how a template looks before anything was made of it: its shape, and a sketch of its variables.
+// The drawing of a template: its aspect ratio and a sketch of its variables.
 
 import { svg } from "./dom.js";
 
 const SHORT_SIDE = 72;
 
-/** A drawing of the template. It says nothing that the words beside it do not say. */
+/** Draws a template. It is decorative: the text beside it says the same. */
 export function sketch({ width, height, hue, variables }) {
   const scale = SHORT_SIDE / Math.min(width, height);
   const w = width * scale;

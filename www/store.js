@@ -1,13 +1,13 @@
-// Decides what this page remembers between visits: one small entry per card, so that two open tabs do not overwrite each other's.
+// The storage of the page: one small entry per card, so that two open tabs do not overwrite each other's.
 
 const PREFIX = "custom-template-jobs/card/";
 const DISMISSED = "custom-template-jobs/dismissed";
 const LIMIT = 40;
 
-/** The fields that outlive the page. The job itself is asked for again: the server knows it better. */
+/** The stored fields. The job itself is fetched again. */
 const KEPT = ["key", "jobId", "operation", "step", "template", "title", "startedAt", "endedAt"];
 
-/** Every card of earlier visits, newest first. What another version of the page wrote is left out. */
+/** The cards of earlier visits, newest first. Entries of other versions of the page are skipped. */
 export function loadCards() {
   const cards = [];
   try {
@@ -17,35 +17,35 @@ export function loadCards() {
       if (card) cards.push(card);
     }
   } catch {
-    // Storage can be turned off; the page then simply starts empty.
+    // Storage can be disabled; the page then starts empty.
   }
   cards.sort((a, b) => b.startedAt - a.startedAt);
   for (const old of cards.splice(LIMIT)) forgetCard(old);
   return cards;
 }
 
-/** Remembers a card as it is now. */
+/** Stores a card. */
 export function saveCard(card) {
   const kept = Object.fromEntries(KEPT.map((name) => [name, card[name]]));
   try {
     localStorage.setItem(PREFIX + card.key, JSON.stringify(kept));
   } catch {
-    // Full or turned off: the card lives as long as the page.
+    // Full or disabled: the card lasts as long as the page.
   }
 }
 
-/** Forgets a card that was dismissed. */
+/** Deletes a dismissed card. */
 export function forgetCard(card) {
   try {
     localStorage.removeItem(PREFIX + card.key);
   } catch {
-    // Nothing was kept, so nothing is left behind.
+    // Disabled: nothing was stored.
   }
 }
 
 /**
- * What was dismissed here while the library's journal still speaks of it, by job id, or by operation where no job is known.
- * The journal forgets nothing that was paid for; what is looked at is this page's affair.
+ * The dismissed cards that the journal still lists, by job id, or by operation if no job is known. The journal keeps everything
+ * that was paid for, so the page itself remembers what to hide.
  */
 export function loadDismissed() {
   try {
@@ -56,12 +56,12 @@ export function loadDismissed() {
   }
 }
 
-/** Remembers what was dismissed. */
+/** Stores the dismissed cards. */
 export function saveDismissed(ids) {
   try {
     localStorage.setItem(DISMISSED, JSON.stringify([...ids]));
   } catch {
-    // Full or turned off: it comes back with the next visit.
+    // Full or disabled: the card comes back with the next visit.
   }
 }
 

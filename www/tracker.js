@@ -1,20 +1,20 @@
-// Decides what happens to a job after a button was pressed: one charge, then watching until it ends, on this visit or the next.
+// The life of a job on the page: one charge, then updates until it ends, on this visit or the next.
 
 import { expectedEnd } from "./remaining.js";
 import { forgetCard, loadCards, loadDismissed, saveCard, saveDismissed } from "./store.js";
 
 /**
- * A card is what the page knows of one job. Its `phase`:
+ * A card is the page's state of one job. Its `phase`:
  * sending → watching → ready | failed, or else
- * unknown (charged or not, nobody knows yet), uncharged, stopped (this page no longer looks), gone (the server does not know the id).
- * `findCharge(operation)` looks outside the library for what an operation was charged for; it answers null where it cannot.
+ * unknown (the outcome of the charge is unknown), uncharged, stopped (this page stopped watching), gone (the server has no such job).
+ * `findCharge(operation)` looks for the charge of an operation outside of the library, and returns null if it cannot.
  */
 export function createTracker({ jobs, findCharge, onChange, onRemove, onCharge, onSettled }) {
   const cards = [];
 
   return { cards, start, render, lookAgain, watchOn, dismiss, resume };
 
-  /** Submits or previews. Rejects where the server or the library refused, which charges nothing; then there is no card. */
+  /** Submits or previews. Rejects without a card if the library or the server refused the request; then nothing was charged. */
   async function start(step, request, template) {
     const operation = crypto.randomUUID();
     const card = {
@@ -40,7 +40,7 @@ export function createTracker({ jobs, findCharge, onChange, onRemove, onCharge, 
     return card;
   }
 
-  /** Renders the video of a card whose preview is ready. A refusal leaves the preview as it was. */
+  /** Renders the video of a card whose preview is ready. After a refusal the card keeps its preview. */
   async function render(card) {
     if (card.phase !== "ready" || card.step !== "preview") return;
     const before = { startedAt: card.startedAt, endedAt: card.endedAt };
@@ -61,7 +61,7 @@ export function createTracker({ jobs, findCharge, onChange, onRemove, onCharge, 
     }
   }
 
-  /** Asks what became of a charge whose outcome is unknown. It is never sent again from here. */
+  /** Looks for the outcome of an unknown charge. Never charges. */
   async function lookAgain(card) {
     if (card.phase !== "unknown") return;
     card.phase = "asking";
@@ -69,7 +69,7 @@ export function createTracker({ jobs, findCharge, onChange, onRemove, onCharge, 
     let jobId = null;
     let { error } = card;
     try {
-      // A render's charge is settled by a look at its job alone.
+      // A render is settled by its job alone.
       const charge = card.step === "render" ? null : await findCharge(card.operation);
       if (charge && charge.jobId === null) {
         finish(card, "uncharged");
@@ -78,7 +78,7 @@ export function createTracker({ jobs, findCharge, onChange, onRemove, onCharge, 
       jobId = charge?.jobId ?? null;
       jobId = (await jobs.settle(card.operation, jobId ? { jobId } : undefined)).jobId ?? jobId;
     } catch (problem) {
-      // The journal may have forgotten the operation since; what was found besides it still stands.
+      // The journal may have deleted the operation. The job that was found is still valid.
       if (problem?.name !== "InvalidRequestError") error = problem;
     } finally {
       onCharge();
@@ -91,7 +91,7 @@ export function createTracker({ jobs, findCharge, onChange, onRemove, onCharge, 
     }
   }
 
-  /** Watches again after this page had stopped to. */
+  /** Watches a stopped job again. */
   function watchOn(card) {
     if (card.phase === "stopped") follow(card, card.job ?? card.jobId);
   }
@@ -102,7 +102,7 @@ export function createTracker({ jobs, findCharge, onChange, onRemove, onCharge, 
     remove(card);
   }
 
-  /** Takes up what earlier visits left: the page's own cards, and whatever the library's journal knows besides. */
+  /** Resumes the jobs of earlier visits: the stored cards, and the other operations of the journal. */
   async function resume() {
     for (const kept of loadCards().reverse()) {
       if (!cards.some((card) => card.key === kept.key)) add({ ...kept, phase: "watching", job: null, error: null, expectedEnd: null });
@@ -150,20 +150,20 @@ export function createTracker({ jobs, findCharge, onChange, onRemove, onCharge, 
     try {
       const until = card.step === "preview" ? "preview" : "video";
       for await (const update of jobs.watch(from, { until, signal: watch.signal })) {
-        // Credits are debited when the work begins, not when it is asked for.
+        // The server debits credits when the work starts, not when it accepts the job.
         if (update.job.credits_used !== card.job?.credits_used) onCharge();
         const isNews = update.job !== card.job;
         card.job = update.job;
         card.progress = update.progress;
         card.expectedEnd = expectedEnd(card.expectedEnd, update, Date.now());
-        // One that is done with what is waited for ends the loop, and is shown then.
+        // The final job ends the loop and is shown after it.
         if (card.job.status === "done") continue;
         if (isNews) changed(card);
         else onChange(card);
       }
       finish(card, "ready");
     } catch (error) {
-      // Dismissed: the card is off the page already.
+      // Dismissed: the card was removed already.
       if (watch.signal.aborted) return;
       Object.assign(card, { error, job: error?.job ?? card.job });
       finish(card, ended(error));

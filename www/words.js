@@ -1,8 +1,8 @@
-// Decides how the page says things: statuses, times, credits and errors, in plain words.
+// The page's words for statuses, times, credits and errors.
 
 const STATUS = { pending: "Pending", in_queue: "In queue", running: "Running", done: "Done", failed: "Failed", rejected: "Rejected" };
 
-/** A status of the server in words. One that we do not know is shown as the server wrote it. */
+/** A status in words. An unknown status is shown as it is. */
 export function statusWord(status) {
   return STATUS[status] ?? String(status ?? "Unknown");
 }
@@ -29,7 +29,7 @@ export function length(seconds) {
   return seconds % 60 === 0 ? `${minutes} min` : `${minutes} min ${seconds % 60} s`;
 }
 
-/** An error as people need it: what happened, what the server or the library said, and what to do next. */
+/** An error in words: what happened, the message of the server or the library, and what to do next. */
 export function explain(error) {
   const said = serverWords(error?.body) ?? error?.message ?? String(error);
   const words = (error?.name === "ApiError" ? API[error.kind] : ERRORS[error?.name]) ?? ERRORS.other;
@@ -37,7 +37,7 @@ export function explain(error) {
   return { title, detail, next, code: code(error) };
 }
 
-/** What the server itself said: its errors come as one sentence, as a list of them, or as lists by field. */
+/** The server's own message: one sentence, a list of sentences, or lists by field. */
 function serverWords(body) {
   if (body === null || typeof body !== "object") return null;
   if (typeof body.detail === "string") return body.detail;

@@ -1,4 +1,4 @@
-// A preview first, which costs little, and the video once somebody has approved it.
+// A cheap preview first, and the video after somebody has approved it.
 
 import { TemplateJobs, defineTemplate, image, text } from "custom-template-jobs";
 

@@ -1,5 +1,5 @@
-// A video for each row of a CSV file, five at once, within a budget. Killed at any moment it is run again, and takes up the
-// rest: a row that was paid for is not paid for twice.
+// A video for each row of a CSV file, five at once, within a budget. If the process is killed, run it again: it continues, and
+// pays for no row twice.
 
 import { readFile } from "node:fs/promises";
 import { parse } from "csv-parse/sync";

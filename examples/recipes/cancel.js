@@ -1,4 +1,4 @@
-// A button that stops the waiting. The provider cannot cancel a job: what was paid for goes on, and can be taken up again.
+// A button that ends the wait. The provider cannot cancel a job, so a paid job continues and can be resumed.
 
 import { TemplateJobs } from "custom-template-jobs";
 

@@ -1,4 +1,4 @@
-// Everything that can go wrong, handled: what to say, whether it cost something, and what to do next.
+// Error handling: the message, whether it was charged, and what to do next.
 
 import { TemplateJobsError } from "custom-template-jobs";
 

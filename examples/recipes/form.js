@@ -1,4 +1,4 @@
-// From a form to a video. The page holds no key: the relay adds it.
+// From a form to a video. The page has no key; the relay adds it.
 
 import { TemplateJobs, defineTemplate, image, text } from "custom-template-jobs";
 

@@ -1,4 +1,4 @@
-// After a reload, a crash or in another tab: every job that was paid for and not seen to end is taken up again.
+// Resumes every open job after a reload or a crash, or in another tab.
 
 import { TemplateJobs } from "custom-template-jobs";
 

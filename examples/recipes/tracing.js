@@ -1,10 +1,10 @@
-// A span of OpenTelemetry for each request.
+// An OpenTelemetry span for each request.
 
 import { SpanStatusCode, trace } from "@opentelemetry/api";
 
 const tracer = trace.getTracer("custom-template-jobs");
 
-/** Pass it as `onEvent`. */
+/** Pass this as `onEvent`. */
 export function traced(event) {
   if (event.type !== "response") return;
   const { method, path, status, ms, attempt, operation } = event;

@@ -1,4 +1,4 @@
-// A unit test of code that makes videos: no network and no account, a `fetch` of the test's own answers.
+// A unit test of code that makes videos, without network or account: `fetch` returns fixed responses.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";

@@ -1,5 +1,5 @@
-// A Cloudflare Worker that submits videos and stores each one when its webhook comes. The Durable Object keeps the journal, so
-// an order that is posted twice is paid for once.
+// A Cloudflare Worker that submits videos and stores each one when its webhook arrives. The journal is in a Durable Object, so an
+// order that is posted twice is charged once.
 
 import { DurableObject } from "cloudflare:workers";
 import { TemplateJobs, defineTemplate, text } from "custom-template-jobs";

@@ -1,8 +1,8 @@
-// One video from a form: preview, look, render, watch. The page holds no key: the relay adds it.
+// A video from a form: preview, approve, render, wait. The page has no key; the relay adds it.
 
 import { TemplateJobs, image, text } from "custom-template-jobs";
 
-/** Yours; its variables are what `requested` fills in. This is one of the sandbox's. */
+/** Your template; `requested` fills in its variables. This one is the sandbox's. */
 const TEMPLATE = "7e3a1c52-0b6d-4f0e-9a41-5d2c8b7f0001";
 
 const jobs = new TemplateJobs({ relay: "/relay" });
@@ -37,7 +37,7 @@ $("#again").addEventListener("click", () => {
   $("#headline").focus();
 });
 
-/** Watches a job to its preview or its video. Its id stands in the address, so that a reload finds it. */
+/** Waits for a job's preview or video. The page's URL has its id, so that a reload finds it. */
 async function follow(job, until) {
   history.replaceState(null, "", `#${job.id ?? job}`);
   const words = until === "preview" ? "Making the preview …" : "Making the video …";
@@ -50,7 +50,7 @@ async function follow(job, until) {
   show(job);
 }
 
-/** After a reload: goes on with the newest charge that the journal has not seen end, else with the job of the address. */
+/** After a reload: resumes the newest open charge of the journal, otherwise the job in the page's URL. */
 async function resume() {
   const yesterday = Date.now() - 24 * 60 * 60 * 1000;
   let [open] = (await jobs.pending()).filter(({ createdAt }) => createdAt > yesterday).sort((a, b) => b.createdAt - a.createdAt);
@@ -60,7 +60,7 @@ async function resume() {
   if (open) throw Object.assign(new Error(), { name: "ChargeUnknownError" });
 }
 
-/** Does one thing at a time, and tells what went wrong with it. */
+/** Runs one action at a time, and shows its error. */
 async function attempt(work) {
   const buttons = document.querySelectorAll("button");
   for (const button of buttons) button.disabled = true;
@@ -83,7 +83,7 @@ const address = () => location.hash.slice(1);
 
 let clock;
 
-/** What is going on, how far it is, and how long it will take, where that is known. */
+/** Shows the status, the progress and the remaining time. */
 function say(words, { progress = null, remainingMs } = {}) {
   const end = remainingMs === undefined ? undefined : Date.now() + remainingMs;
   const count = () => {
@@ -93,24 +93,24 @@ function say(words, { progress = null, remainingMs } = {}) {
   clearInterval(clock);
   clock = setInterval(count, 1000);
   count();
-  // Said again it would be read out again.
+  // Setting the same text again would make screen readers repeat it.
   if ($("#status").textContent !== words) $("#status").textContent = words;
-  // Without a value, the bar shows that something is going on.
+  // Without a value the bar is indeterminate.
   if (progress === null) $("progress").removeAttribute("value");
   else $("progress").value = progress;
   $("progress").hidden = false;
 }
 
-/** An estimate is no promise: words hold where seconds would jump. */
+/** The remaining time in words, since seconds would jump. */
 function leftIn(ms) {
   if (ms > 60_000) return `about ${Math.ceil(ms / 60_000)} minutes left`;
   return ms > 10_000 ? "less than a minute left" : "any moment now";
 }
 
-/** A job whose preview or video is there. */
+/** Shows the preview or the video of a job. */
 function show({ preview, video_output: film }) {
   const [url, element] = film ? [film, $("video")] : [preview, $("iframe")];
-  // What comes from outside must not be an address that runs a script.
+  // A URL from outside must not run a script.
   if (!/^https?:/.test(url ?? "")) throw new Error("This job has nothing to show. Start over.");
   hideResult();
   element.src = $("#download").href = url;
@@ -131,7 +131,7 @@ function hideResult() {
   $("#next").hidden = true;
 }
 
-/** What a person needs by the error's name: what happened, what to do, and what "Look again" does where it helps. */
+/** By the error's name: what happened, what to do, and the action of the button "Look again", if it helps. */
 const ADVICE = {
   ChargeUnknownError: () => [
     "Nobody knows whether this was paid for",
