@@ -1,4 +1,4 @@
-//! The provider's contract: its seven endpoints, the fields and limits of a request, and the words of a job.
+//! The provider's contract: its seven endpoints, the fields and limits of a request, and the statuses of a job.
 //!
 //! Source: the provider's pages on `custom_template_jobs`, as gathered in the `OpenAPI` document under `tests/api`.
 
@@ -65,7 +65,7 @@ pub enum Goal {
     Video,
     /// The first `done`: for a job that this client did not start.
     Done,
-    /// No step is in progress, or the video is there: what a render waits for before it decides.
+    /// No step is in progress, or the video is ready: a render waits for this before it decides.
     Settled,
 }
 
@@ -146,7 +146,7 @@ pub enum Status {
     Failed,
     /// The provider refused the step.
     Rejected,
-    /// A word that the provider's documentation does not have.
+    /// A status that is not documented.
     Unknown,
 }
 
@@ -198,7 +198,7 @@ impl ModelVersion {
         }
     }
 
-    /// The model that the member `model_version` asks for.
+    /// Reads the member `model_version`.
     ///
     /// # Errors
     /// A refusal of `model_version`.
@@ -218,7 +218,7 @@ impl ModelVersion {
     }
 }
 
-/// The members of a request that the rules look at, in the order of [`JobRequest::NAMES`].
+/// The members of a request that the core checks, in the order of [`JobRequest::NAMES`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct JobRequest {
     /// `template_id`
@@ -244,7 +244,7 @@ impl JobRequest {
         Self { template_id, variables, name, webhook_url, model_version, is_hidden }
     }
 
-    /// Checks the members before anything is sent; the model that is asked for. For a render every member is optional.
+    /// Checks the members before anything is sent, and returns the requested model. For a render every member is optional.
     ///
     /// # Errors
     /// A refusal of the first member that the provider would refuse.
@@ -368,7 +368,7 @@ pub fn job_id(id: &str) -> Result<String, Refusal> {
     if is_uuid(id) { Ok(id.to_ascii_lowercase()) } else { Err(Refusal::new("id", "must be the UUID of a job")) }
 }
 
-/// Checks a variable: an object with `type` and `properties`. Texts without them would be paid for and not shown.
+/// Checks a variable: an object with `type` and `properties`. The provider would charge for a plain text and not show it.
 ///
 /// # Errors
 /// A refusal of the variable.

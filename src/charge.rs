@@ -2,14 +2,14 @@
 //!
 //! An operation is one intended charge, named by an id. Its journal entry is written before the request is sent, as
 //! *sending*. The outcome of the request is then one of
-//! - **bound**: an answer brought the id of the job that was charged for;
-//! - **rejected**: the provider refused, which is assumed to charge nothing;
+//! - **bound**: the response has the id of the charged job;
+//! - **rejected**: the provider refused; we assume that it charged nothing;
 //! - **not sent**: the runtime proved that nothing left this machine;
 //! - **unknown**: everything else.
 //!
 //! The journal holds sending, bound and ended operations. An unknown one stays *sending*: a client that finds
 //! such an entry, and does not send it itself, treats the operation as unknown. It is never sent again. The entry of a
-//! rejected or unsent one is deleted, so its id is free, and the journal's atomic `create` decides who gets it.
+//! rejected or unsent operation is deleted, so that its id is free. The journal's atomic `create` decides which attempt gets it.
 
 #[cfg(all(test, not(target_arch = "wasm32")))]
 mod tests;
@@ -22,8 +22,8 @@ use crate::hash::{hex, parse_hex};
 use crate::job::JobFacts;
 use crate::member::Member;
 
-/// Codes by which a runtime proves that a request failed before any of it was sent: those of Node and undici, then Bun's.
-/// Browsers, Deno and workerd have none.
+/// Error codes that prove that a request failed before any of it was sent: those of Node and undici, then Bun's. Browsers, Deno
+/// and workerd have none.
 const NEVER_SENT: [&str; 8] = [
     "ECONNREFUSED",
     "ENOTFOUND",
@@ -49,7 +49,7 @@ pub enum Verdict {
 }
 
 impl Verdict {
-    /// The name that events have.
+    /// The name in events.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Bound => "bound",
@@ -60,7 +60,7 @@ impl Verdict {
     }
 }
 
-/// The verdict on an answer. `identified` says whether it names the job that was charged for.
+/// The verdict on a response. `identified`: whether it names the charged job.
 pub const fn verdict(status: u16, identified: bool) -> Verdict {
     match status {
         200..=299 if identified => Verdict::Bound,
@@ -69,13 +69,13 @@ pub const fn verdict(status: u16, identified: bool) -> Verdict {
     }
 }
 
-/// The verdict where no answer came and the runtime gave this code.
+/// The verdict without a response, from the runtime's error code.
 pub fn verdict_without_answer(code: Option<&str>) -> Verdict {
     if code.is_some_and(|code| NEVER_SENT.contains(&code)) { Verdict::NotSent } else { Verdict::Unknown }
 }
 
-/// The id of the job in a JSON answer that was cut off: the member `id` of the outermost object, if all of it arrived.
-/// An `id` further inside is the caller's or another object's.
+/// The id of the job in a JSON response that was cut off: the member `id` of the outermost object, if all of it arrived. An `id`
+/// in a nested object belongs to something else.
 pub fn salvage(cut: &str) -> Option<String> {
     let cut = cut.trim_start();
     let bytes = cut.as_bytes();
@@ -123,18 +123,18 @@ fn end_of_string(bytes: &[u8], mut at: usize) -> Option<usize> {
 /// The state of an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
-    /// Written before the request was sent. In the journal of another run it is as good as unknown.
+    /// Written before the request was sent. From an earlier run it means unknown.
     Sending,
-    /// Charged, for a job that was not seen to end.
+    /// Charged. The job has not ended, as far as this client knows.
     Bound,
     /// It may have been charged.
     Unknown,
-    /// Charged, for a job that was seen to end.
+    /// Charged. The job has ended.
     Ended,
 }
 
 impl State {
-    /// The name that the journal has.
+    /// The name in the journal.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Sending => "sending",
@@ -162,20 +162,20 @@ pub struct Entry {
     pub owner: String,
     /// When it was first written, in milliseconds since 1970.
     pub created_at: u64,
-    /// The id of the job, where it is known.
+    /// The id of the job, if known.
     pub job: Option<String>,
-    /// The hash of the `webhook_url` that was sent, where that carries the operation id: it identifies the job.
+    /// The hash of the `webhook_url`, if it contains the operation id: then it identifies the job.
     pub webhook: Option<u64>,
-    /// The hash of template, step and model: jobs that share it take about as long.
+    /// The hash of template, step and model. Jobs with the same hash take about equally long.
     pub kind: Option<u64>,
-    /// The journal key of what a budget has set aside for it.
+    /// The journal key of the credits reserved for it.
     pub budget: Option<String>,
-    /// Whether the id is the caller's own, and not one that was made for the call.
+    /// Whether the caller chose the id.
     pub explicit: bool,
-    /// Whether it was accepted, where it is bound: not where a render was there or in progress already, and perhaps where
-    /// only its job was seen to have one.
+    /// For a bound operation, whether it was accepted: `No` if the job was rendered or rendering before, `Maybe` if only the job
+    /// shows a render.
     pub charged: Charged,
-    /// The version of the job that is rendered, where that had a video before: the video proves nothing then.
+    /// The version of the rendered job before the charge, if it had a video already: then the video alone proves nothing.
     pub seen: Option<u64>,
     /// The caller's own data, as JSON.
     pub metadata: Option<String>,
@@ -229,7 +229,7 @@ impl Entry {
         text
     }
 
-    /// From the members of those names; `None` where they are not those of an entry of this version.
+    /// Decodes the members of those names; `None` if they are no entry of this version.
     pub fn decode(members: [Member; 14]) -> Option<Self> {
         let [
             version,
@@ -252,7 +252,7 @@ impl Entry {
         }
         let job = match job {
             Member::Unset => None,
-            // It goes into URLs.
+            // It becomes part of URLs.
             Member::Text(id) if is_uuid(&id) => Some(id.to_ascii_lowercase()),
             _ => return None,
         };
@@ -324,18 +324,18 @@ pub fn json_string(text: &str) -> String {
     json
 }
 
-/// What a call may do under an operation id that the journal has.
+/// What a call does if the journal has its operation id.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Claim {
-    /// It was charged: return this job.
+    /// Return this job: the operation was charged.
     Return(String),
-    /// It may have been charged: do not send.
+    /// Reject: the operation may have been charged.
     Unknown,
-    /// The id belongs to another request.
+    /// Reject: the id belongs to another request.
     Conflict,
 }
 
-/// Decides for an operation id that the journal has. An entry that cannot be read belongs to somebody else.
+/// Decides what a call does with the journal's entry. An unreadable entry counts as another request's.
 pub fn claim(found: Option<&Entry>, step: Step, fingerprint: u64) -> Claim {
     match found {
         Some(entry) if entry.step == step && entry.fingerprint == fingerprint => match (entry.state, &entry.job) {
@@ -351,15 +351,14 @@ pub fn claim(found: Option<&Entry>, step: Step, fingerprint: u64) -> Claim {
 pub enum BeforeRender {
     /// Send the charging request.
     Send,
-    /// Return the job; it is rendered, or this journal is rendering it.
+    /// Return the job: it is rendered, or the journal has its render in flight.
     Return,
-    /// Poll until the job is settled, then decide again: a preview that is still in progress may show its URL early.
+    /// Poll until the job is settled, then decide again: a preview in progress may have its URL early.
     Wait,
 }
 
-/// Decides whether a render is sent. `rendering` says whether the journal has a render of the job in progress, `explicit`
-/// whether the caller asks for a new charge by an operation of its own, and `covered` whether the job already has all
-/// that the request gives.
+/// Decides whether a render is sent. `rendering`: the journal has a render of the job in progress. `explicit`: the caller chose the
+/// operation id, and so asks for a new charge. `covered`: the job already has all values of the request.
 pub const fn before_render(facts: &JobFacts, rendering: bool, explicit: bool, covered: bool) -> BeforeRender {
     if facts.video && (!explicit || covered) {
         BeforeRender::Return
@@ -370,14 +369,14 @@ pub const fn before_render(facts: &JobFacts, rendering: bool, explicit: bool, co
     }
 }
 
-/// Whether a render whose answer was lost was carried out, by the job before and after it. A job that was still in
-/// progress before changes by itself.
+/// Whether a render with a lost response was accepted, judged by the job before and after it. A job in progress changes by itself,
+/// so that proves nothing.
 pub fn was_rendered(before: &JobFacts, after: &JobFacts) -> bool {
     if before.video {
-        // A second render of the job: only a change of the job proves it.
+        // A second render: only a change of the job proves it.
         return after.status.is_active() || after.version != before.version;
     }
-    // Behind a status that nobody knows anything may have been.
+    // An unknown status may have been in progress.
     let at_rest = !before.status.is_active() && before.status != Status::Unknown;
     after.is_rendered_or_rendering()
         || at_rest
@@ -389,13 +388,12 @@ pub fn was_rendered(before: &JobFacts, after: &JobFacts) -> bool {
 /// How far the clocks of the provider and of this machine may differ, in milliseconds.
 const CLOCK_SKEW: f64 = 3_600_000.0;
 
-/// Whether a job settles an unknown operation. `webhook` is the hash of the job's `webhook_url`, and `made_at` when the
-/// provider made the job, in milliseconds since 1970.
+/// Whether a job settles an unknown operation. `webhook` is the hash of the job's `webhook_url`, `made_at` the job's creation in
+/// milliseconds since 1970.
 ///
-/// A render's job existed before; only a video, or a render in progress, proves it, and where it had a video before, a
-/// change. The other steps make the job: it is not older than the operation, and where the operation id was in the
-/// `webhook_url`, the job has that very address.
-/// Webhooks are not signed, so an id that one brings proves nothing by itself.
+/// The job of a render existed before. A video or a render in progress proves the render; if it had a video before, only a change
+/// does. The other steps create the job: it is not older than the operation, and if the `webhook_url` contains the operation id,
+/// the job has the same URL. Webhooks are not signed, so the id in a webhook proves nothing by itself.
 pub fn settles(entry: &Entry, facts: &JobFacts, webhook: Option<u64>, made_at: Option<f64>) -> bool {
     if entry.step == Step::Render {
         let changed = entry.seen.is_none_or(|seen| facts.status.is_active() || facts.version.unwrap_or_default() != seen);

@@ -1,7 +1,7 @@
 //! `Client<H>`: one async method per endpoint.
 //!
-//! A client is single-threaded and cheap to clone: the clones share everything. Dropping a future cancels it, except a
-//! charge that may have been sent: that part is a task of its own, which runs on to learn the id of its job.
+//! A client is single-threaded and cheap to clone: clones share their state. Dropping a future cancels it, except a charge that
+//! may have been sent: that part is a separate task, which continues until it knows its job.
 
 mod budget;
 mod caller;
@@ -36,31 +36,31 @@ use crate::retry::Tokens;
 /// The result of a call.
 pub type Outcome<V> = Result<V, Error<V>>;
 
-/// How a client is set up.
+/// The configuration of a client.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// The address of the API, without a slash at the end.
     pub base_url: String,
     /// The beginning of every journal key: a hash of the account, the API id and the base URL.
     pub namespace: String,
-    /// Milliseconds for one request, and for what a call waits for before it.
+    /// Milliseconds for one request, and for each step before it.
     pub timeout: f64,
-    /// Milliseconds for a preview that blocks, and for the answer to a charge whose caller left.
+    /// Milliseconds for a blocking preview, and for the response to a charge whose caller stopped waiting.
     pub preview_timeout: f64,
     /// How often a read is retried.
     pub max_retries: u32,
-    /// What may be spent, in credits.
+    /// The most credits to spend.
     pub max_credits: Option<f64>,
-    /// The name under which the journal sums what is spent; without one the clients of this process sum it.
+    /// The name under which the journal sums the spending; without one, the clients of this process sum it.
     pub budget_key: Option<String>,
     /// What each step costs.
     pub prices: PriceTable,
-    /// When what is spent is summed anew; never where it is unset.
+    /// When the sum starts again at 0; never if unset.
     pub budget_period: Option<BudgetPeriod>,
     /// Whether the journal lives in the memory of this process only.
     pub journal_in_memory: bool,
-    /// Whether the caller did not choose that: then an operation id of the caller's own is refused, since another process
-    /// would charge it again.
+    /// Whether that is the default and not the caller's choice: then operation ids of the caller are refused, since another process
+    /// would charge them again.
     pub journal_by_default: bool,
 }
 
@@ -68,8 +68,8 @@ impl Config {
     /// The provider's own address.
     pub const BASE_URL: &'static str = "https://api.creatify.ai";
 
-    /// The defaults, for the API at `base_url` (as a parser of URLs writes it, so that spellings of one address are one)
-    /// with this API id. `account` keeps the journals of people apart who share all of that.
+    /// The defaults, for the API at `base_url` (normalised, so that two spellings of one URL are equal) with this API id.
+    /// `account` separates the journals of people who share both.
     pub fn new(base_url: &str, api_id: &str, account: &str) -> Self {
         let base_url = base_url.trim_end_matches('/');
         Self {
@@ -97,12 +97,12 @@ struct Core<H: Host> {
     history: RefCell<History>,
     /// The operations that this client is charging for.
     in_flight: RefCell<Vec<String>>,
-    /// The retries that are left.
+    /// The remaining retries.
     tokens: Cell<Tokens>,
     watches: Rc<Watches<H::Value>>,
-    /// No poll before this: what a `Retry-After` asked for, on the monotonic clock.
+    /// No poll before this time, because of a `Retry-After`; on the monotonic clock.
     quiet_until: Cell<f64>,
-    /// Whether the page came back from the back-forward cache, so that every job is worth a poll.
+    /// Whether the page was restored from the back-forward cache, so that every job is polled.
     restored: Cell<bool>,
     /// The number of the newest wait.
     last_waiter: Cell<u64>,
@@ -110,7 +110,7 @@ struct Core<H: Host> {
     swept: Cell<bool>,
 }
 
-/// A client that is not kept alive.
+/// A weak reference to a client.
 pub struct WeakClient<H: Host>(Weak<Core<H>>);
 
 impl<H: Host> WeakClient<H> {
@@ -139,7 +139,7 @@ impl<H: Host> fmt::Debug for Client<H> {
 }
 
 impl<H: Host> Client<H> {
-    /// A client over a host. It does no I/O yet, so it may live at the scope of a worker's module.
+    /// A client over a host. It does no I/O yet, so it may live in the module scope of a worker.
     pub fn new(host: H, config: Config) -> Self {
         let watches = Watches::new(&host);
         Self(Rc::new(Core {
@@ -156,7 +156,7 @@ impl<H: Host> Client<H> {
         }))
     }
 
-    /// The same client, for what must not keep it alive.
+    /// A weak reference to this client.
     pub fn downgrade(&self) -> WeakClient<H> {
         WeakClient(Rc::downgrade(&self.0))
     }
@@ -170,7 +170,7 @@ impl<H: Host> Client<H> {
         &self.0.config
     }
 
-    /// `POST /api/custom_template_jobs/`: straight to the video. `request` is JSON text. The job is pending.
+    /// Submits a job without a preview: `POST /api/custom_template_jobs/`. `request` is JSON text. Returns the pending job.
     ///
     /// # Errors
     /// `InvalidRequest`, `Api`, `Connection`, `ChargeUnknown`, `BudgetExceeded`, `OperationConflict`, `Journal`.
@@ -178,7 +178,7 @@ impl<H: Host> Client<H> {
         self.charge(Endpoint::Submit, None, Some(request), options, None).await
     }
 
-    /// `POST /api/custom_template_jobs/preview_async/`. `request` is JSON text. The job is pending.
+    /// Starts a preview: `POST /api/custom_template_jobs/preview_async/`. `request` is JSON text. Returns the pending job.
     ///
     /// # Errors
     /// As [`Client::submit`].
@@ -186,7 +186,7 @@ impl<H: Host> Client<H> {
         self.charge(Endpoint::PreviewAsync, None, Some(request), options, None).await
     }
 
-    /// `POST /api/custom_template_jobs/preview/`: one request that blocks until the preview is ready.
+    /// Makes a preview by one blocking request: `POST /api/custom_template_jobs/preview/`.
     ///
     /// # Errors
     /// As [`Client::submit`].
@@ -194,8 +194,8 @@ impl<H: Host> Client<H> {
         self.charge(Endpoint::PreviewSync, None, Some(request), options, None).await
     }
 
-    /// `POST /api/custom_template_jobs/{id}/render/`. A job that is rendered, or that this journal is rendering, is
-    /// returned and not charged.
+    /// Renders a job: `POST /api/custom_template_jobs/{id}/render/`. A job that is rendered, or whose render the journal has in
+    /// flight, is returned and not charged.
     ///
     /// # Errors
     /// As [`Client::submit`], and `PollTimeout` where the job's preview stays in progress.
@@ -203,7 +203,7 @@ impl<H: Host> Client<H> {
         self.charge(Endpoint::Render, Some(id), request, options, None).await
     }
 
-    /// The job of that id, as it is now. `timeout` is for one request, in milliseconds.
+    /// Fetches a job. `timeout` is for one request, in milliseconds.
     ///
     /// # Errors
     /// `InvalidRequest`, `Api`, `Connection`.
@@ -211,7 +211,7 @@ impl<H: Host> Client<H> {
         self.fetch(Endpoint::Get, Some(id), timeout).await
     }
 
-    /// The account's templates: a JSON array.
+    /// Lists the account's templates: a JSON array.
     ///
     /// # Errors
     /// `Api`, `Connection`.
@@ -219,27 +219,27 @@ impl<H: Host> Client<H> {
         self.fetch(Endpoint::Templates, None, timeout).await
     }
 
-    /// The account's balance, in credits.
+    /// Fetches the account's balance, in credits.
     ///
     /// # Errors
     /// `Api`, `Connection`.
     pub async fn remaining_credits(&self, timeout: Option<f64>) -> Result<f64, Error<H::Value>> {
         let body = self.fetch(Endpoint::RemainingCredits, None, timeout).await?;
-        // It was checked when it was read.
+        // The response was checked already.
         Ok(self.remaining_credits_of(&body).unwrap_or_default())
     }
 
-    /// What an endpoint that is read answers; `id` is a job's.
+    /// Reads an endpoint. `id` is the job's.
     pub(crate) async fn fetch(&self, endpoint: Endpoint, id: Option<&str>, timeout: Option<f64>) -> Outcome<H::Value> {
         api::check_number("timeout", timeout, true)?;
         let id = id.map(api::job_id).transpose()?;
         self.read(endpoint, &id.unwrap_or_default(), timeout).await
     }
 
-    /// What a step is expected to cost, in credits, for a video of so many seconds with the model of that name.
+    /// Estimates the cost of a step in credits, for a video of `seconds` seconds with the model of that name.
     ///
     /// # Errors
-    /// `InvalidRequest` where the length is not a positive number, or the model has no price.
+    /// `InvalidRequest` if the length is not a positive number, or if the model has no price.
     pub fn estimate(&self, step: Step, seconds: f64, model: &str) -> Result<f64, Error<H::Value>> {
         Ok(self.config().prices.estimate(step, seconds, model)?)
     }

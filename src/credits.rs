@@ -20,7 +20,7 @@ impl Price {
         Self { credits, seconds }
     }
 
-    /// For `seconds` of video; a started block is paid whole, and so is the first one of an empty video.
+    /// The price of `seconds` of video. Every started block is paid in full, at least one.
     pub fn of(self, seconds: f64) -> f64 {
         (seconds / self.seconds).ceil().max(1.0) * self.credits
     }
@@ -61,7 +61,7 @@ impl PriceTable {
         }
     }
 
-    /// What a step is expected to cost with a model, in credits.
+    /// Estimates the cost of a step with a model, in credits.
     ///
     /// # Errors
     /// A refusal of `seconds` where the length is not a positive number, or of `model_version` where it has no price.
@@ -92,7 +92,7 @@ pub fn check_seconds(seconds: f64) -> Result<(), Refusal> {
     Err(Refusal::new("seconds", "must be the length of the video, more than 0 and at most 86400"))
 }
 
-/// When a budget begins anew, in UTC.
+/// When a budget starts again at 0, in UTC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BudgetPeriod {
     /// At midnight.
@@ -120,13 +120,13 @@ impl BudgetPeriod {
     }
 }
 
-/// Thousandths of a credit, rounded up: the journal sums whole numbers.
+/// Credits in thousandths, rounded up: the journal sums whole numbers.
 pub fn millicredits(credits: f64) -> u64 {
-    // `as` turns NaN and what is below 0 into 0.
+    // `as` converts NaN and negative numbers to 0.
     (credits * 1_000.0 - 1e-6).ceil() as u64
 }
 
-/// Credits of so many thousandths.
+/// Thousandths in credits.
 pub fn credits(millicredits: u64) -> f64 {
     millicredits as f64 / 1_000.0
 }

@@ -2,9 +2,9 @@
 
 use std::fmt;
 
-/// What a call rejects with: the kind, a message that says what to do, and what belongs to it.
+/// The error of a call: its kind, a message that says what to do, and its details.
 ///
-/// `V` is a value of the host: the job, the body of the answer, or what the environment threw.
+/// `V` is a value of the host: the job, the response body, or the exception of the environment.
 #[derive(Clone, PartialEq)]
 pub struct Error<V>(Box<Parts<V>>);
 
@@ -21,13 +21,12 @@ struct Parts<V> {
     charged: Charged,
 }
 
-/// Whether the operation of an error was accepted by the provider. A refund does not change it.
+/// Whether the provider accepted the operation of an error. A refund does not change it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Charged {
-    /// Nothing was charged for it, or the error is about no operation.
+    /// It was not charged, or the error is about no operation.
     No,
-    /// It may have been sent and its outcome is not known, or only the job of a render shows one, which does not say whose
-    /// it is, or the journal that would know cannot be read.
+    /// It may have been sent and its outcome is unknown; or its job shows a render, but not whose; or the journal cannot be read.
     Maybe,
     /// It was accepted.
     Yes,
@@ -44,11 +43,11 @@ impl Charged {
     }
 }
 
-/// What helps after an error.
+/// What to do after an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Remedy {
-    /// Correct the request, the options or the account's keys: the same call fails again.
+    /// Correct the request, the options or the account's keys. The same call would fail again.
     FixRequest,
     /// Make the same call again, a charge with the same operation.
     Retry,
@@ -56,13 +55,13 @@ pub enum Remedy {
     Wait,
     /// The operation was accepted: resume it to get its job.
     Resume,
-    /// The outcome is unknown: settle the operation, or discard it where the account shows no job of it.
+    /// The outcome is unknown: settle the operation, or discard it if the account shows no such job.
     SettleOrDiscard,
     /// To charge, use a new operation.
     NewOperation,
     /// Add credits to the account or to the budget.
     AddCredits,
-    /// The caller can do nothing about it.
+    /// No call helps.
     None,
 }
 
@@ -82,48 +81,48 @@ impl Remedy {
     }
 }
 
-/// The kinds of errors, with what only one kind has.
+/// The kinds of errors, with the details of each.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// An argument cannot be used. Nothing was sent.
+    /// An argument is invalid. Nothing was sent.
     InvalidRequest {
         /// The path of the argument, such as `variables.title.properties`.
         field: String,
     },
-    /// The server answered, and not with what was asked for.
+    /// The server responded with an error, or with something unexpected.
     Api {
         /// The HTTP status; 0 for a redirect that a browser hides.
         status: u16,
         /// What the status means.
         kind: ApiKind,
-        /// How long the server asks to wait, in milliseconds.
+        /// The `Retry-After` of the response, in milliseconds.
         retry_after_ms: Option<f64>,
     },
-    /// No answer came.
+    /// No response arrived.
     Connection {
         /// Whether the request may have reached the server.
         sent: bool,
     },
-    /// A charging request was sent, and its outcome is not known.
+    /// A charging request was sent, and its outcome is unknown.
     ChargeUnknown,
     /// The job ended as `failed` or `rejected`.
     JobFailed {
-        /// The provider's reason, or ours where it gave none.
+        /// The provider's reason, or a note that it gave none.
         reason: String,
     },
-    /// The job was still running when the time to wait was over.
+    /// The job was still running at the end of the timeout.
     PollTimeout,
-    /// The job is `done` without the URL that was waited for.
+    /// The job is `done` without the expected URL.
     IncompleteResult {
-        /// Whether that is a video, and no charge for it is known: then the job is to be rendered first.
+        /// Whether the URL is a video's and no charge for it is known: then render the job first.
         uncharged: bool,
     },
     /// The charge would exceed `maxCredits`.
     BudgetExceeded {
-        /// What the call was estimated to cost, in credits.
+        /// The estimated cost of the call, in credits.
         estimate: f64,
-        /// What is left of the budget, in credits.
+        /// The rest of the budget, in credits.
         remaining: f64,
     },
     /// The operation id was used before, for another request.
@@ -132,7 +131,7 @@ pub enum ErrorKind {
     Journal,
 }
 
-/// What an answer that is no success means.
+/// The meaning of a response that is no success.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ApiKind {
@@ -148,7 +147,7 @@ pub enum ApiKind {
     Invalid,
     /// The server failed (5xx).
     Server,
-    /// Not an answer of this API: HTML, a redirect, cut off, or about another job.
+    /// Not a response of this API: HTML, a redirect, cut off, or about another job.
     Unexpected,
 }
 
@@ -167,7 +166,7 @@ impl ApiKind {
     }
 }
 
-/// A rule that an argument broke: the path of the argument, and what it must be.
+/// An invalid argument: its path, and what it must be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
     /// The path of the argument.
@@ -206,7 +205,7 @@ impl<V> Error<V> {
         }))
     }
 
-    /// A charging request was sent, and its outcome is not known.
+    /// The outcome of a charging request is unknown.
     pub(crate) fn charge_unknown() -> Self {
         Self::new(
             ErrorKind::ChargeUnknown,
@@ -214,12 +213,12 @@ impl<V> Error<V> {
         )
     }
 
-    /// Nothing was sent, for this reason.
+    /// Nothing was sent, for the reason in `message`.
     pub(crate) fn not_sent(message: &str) -> Self {
         Self::new(ErrorKind::Connection { sent: false }, message)
     }
 
-    /// The request was sent, and no answer came in time.
+    /// The request was sent, and no response arrived in time.
     pub(crate) fn no_answer() -> Self {
         let message = "No answer came in time; a longer timeout may help.";
         Self::new(ErrorKind::Connection { sent: true }, message)
@@ -232,12 +231,12 @@ impl<V> Error<V> {
         error
     }
 
-    /// What went wrong.
+    /// The kind.
     pub fn kind(&self) -> &ErrorKind {
         &self.0.kind
     }
 
-    /// What went wrong, in words, with what helps.
+    /// The message, with the remedy as its last sentence.
     pub fn message(&self) -> String {
         let mut message = self.0.message.clone();
         let advice = self.advice();
@@ -248,7 +247,7 @@ impl<V> Error<V> {
         message
     }
 
-    /// Whether the operation of this error was accepted by the provider.
+    /// Whether the provider accepted the operation of this error.
     pub fn charged(&self) -> Charged {
         match self.0.kind {
             ErrorKind::ChargeUnknown => Charged::Maybe,
@@ -256,7 +255,7 @@ impl<V> Error<V> {
         }
     }
 
-    /// What helps.
+    /// The remedy.
     pub fn remedy(&self) -> Remedy {
         match self.0.kind {
             ErrorKind::InvalidRequest { .. } | ErrorKind::IncompleteResult { uncharged: true } => Remedy::FixRequest,
@@ -266,7 +265,7 @@ impl<V> Error<V> {
             ErrorKind::BudgetExceeded { .. } | ErrorKind::Api { kind: ApiKind::InsufficientCredits, .. } => {
                 Remedy::AddCredits
             }
-            // What a read retries may help a caller too.
+            // Statuses that reads retry are worth another call.
             ErrorKind::Api { status, .. } if !matches!(status, 200..=299 | 408 | 425 | 429 | 500..) => Remedy::FixRequest,
             _ if self.0.charged == Charged::Yes => Remedy::Resume,
             ErrorKind::Api { kind: ApiKind::RateLimited, .. } => Remedy::Wait,
@@ -274,7 +273,7 @@ impl<V> Error<V> {
         }
     }
 
-    /// The remedy as a sentence; empty where the message itself says what to correct.
+    /// The remedy as a sentence; empty if the message itself says what to correct.
     fn advice(&self) -> &'static str {
         match (self.remedy(), &self.0.kind) {
             (Remedy::FixRequest, ErrorKind::Api { status, kind, .. }) => match kind {
@@ -301,37 +300,37 @@ impl<V> Error<V> {
         }
     }
 
-    /// The operation of the charge that this is about.
+    /// The operation id of the charge.
     pub fn operation(&self) -> Option<&str> {
         self.0.operation.as_deref()
     }
 
-    /// The id of the job that this is about.
+    /// The id of the job.
     pub fn job_id(&self) -> Option<&str> {
         self.0.job_id.as_deref()
     }
 
-    /// The job as it was last seen.
+    /// The job as last polled.
     pub fn job(&self) -> Option<&V> {
         self.0.job.as_ref()
     }
 
-    /// The JSON that the server answered.
+    /// The response body, if it is JSON.
     pub fn body(&self) -> Option<&V> {
         self.0.body.as_ref()
     }
 
-    /// The first 500 characters of an answer that is not JSON.
+    /// The first 500 characters of a response that is not JSON.
     pub fn text(&self) -> Option<&str> {
         self.0.text.as_deref()
     }
 
-    /// What the environment threw.
+    /// The exception of the environment.
     pub fn cause(&self) -> Option<&V> {
         self.0.cause.as_ref()
     }
 
-    /// The HTTP status of the answer, if one came.
+    /// The HTTP status of the response, if one arrived.
     pub fn status(&self) -> Option<u16> {
         match self.0.kind {
             ErrorKind::Api { status, .. } => Some(status),
@@ -355,7 +354,7 @@ impl<V> Error<V> {
         }
     }
 
-    /// The same error, about a charge of which this is known.
+    /// The same error, with the operation of a charge and whether it was accepted.
     #[must_use]
     pub(crate) fn of_charge(mut self, operation: &str, charged: Charged) -> Self {
         self.0.operation = Some(operation.into());
@@ -363,7 +362,7 @@ impl<V> Error<V> {
         self
     }
 
-    /// The same error, of the wait for the job that this operation was charged for.
+    /// The same error, from the wait for the job of a charged operation.
     #[cfg(target_arch = "wasm32")]
     #[must_use]
     pub(crate) fn of_wait(self, operation: &str) -> Self {
@@ -395,7 +394,7 @@ impl<V> Error<V> {
         self
     }
 
-    /// The same error, with its texts, its JSON body and its cause as these make them.
+    /// The same error, with its texts, its JSON body and its cause mapped.
     #[cfg_attr(not(target_arch = "wasm32"), expect(dead_code, reason = "the web host removes secrets with it"))]
     #[must_use]
     pub(crate) fn map(
@@ -415,7 +414,7 @@ impl<V> Error<V> {
         self
     }
 
-    /// The same error where only a read was made before a charge: the charge was not sent.
+    /// The error of a read before a charge: the charge was not sent.
     #[must_use]
     pub(crate) fn before_a_charge(mut self) -> Self {
         if let ErrorKind::Connection { sent } = &mut self.0.kind {
@@ -425,7 +424,7 @@ impl<V> Error<V> {
         self
     }
 
-    /// The same error where only a read was made after a charge: the charge was sent.
+    /// The error of a read after a charge: the charge was sent.
     #[must_use]
     pub(crate) fn after_a_charge(mut self) -> Self {
         if let ErrorKind::Connection { sent } = &mut self.0.kind {
@@ -437,7 +436,7 @@ impl<V> Error<V> {
 
 impl<V> fmt::Debug for Error<V> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Not the values of the host: what a runtime threw may hold the request, and so the key.
+        // Without the values of the host: an exception may contain the request, and so the key.
         let Parts { kind, message, operation, job_id, charged, .. } = &*self.0;
         formatter
             .debug_struct("Error")

@@ -10,7 +10,7 @@ pub fn of(bytes: &[u8]) -> u64 {
     of_all(&[bytes])
 }
 
-/// The hash of several parts, each followed by a byte that no text in UTF-8 holds, so that their borders count.
+/// The hash of several parts. A byte that UTF-8 never contains follows each, so that the boundaries count.
 pub fn of_parts(parts: &[&str]) -> u64 {
     let mut all: Vec<&[u8]> = Vec::new();
     for part in parts {
@@ -29,7 +29,7 @@ pub fn hex(hash: u64) -> String {
     format!("{hash:016x}")
 }
 
-/// The number that [`hex`] wrote.
+/// Parses the text of [`hex`].
 pub fn parse_hex(text: &str) -> Option<u64> {
     if text.len() == 16 { u64::from_str_radix(text, 16).ok() } else { None }
 }

@@ -9,12 +9,12 @@ use crate::api::{Endpoint, Step};
 use crate::job::JobFields;
 use crate::member::Member;
 
-/// What the environment is like at the moment.
+/// The state of the environment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Env {
-    /// Whether somebody can see the page. True where there is no page.
+    /// Whether the page is visible. True without a page.
     pub visible: bool,
-    /// Whether the machine believes that it has a network.
+    /// Whether the platform reports a network.
     pub online: bool,
 }
 
@@ -34,11 +34,11 @@ pub struct Request<'a> {
 /// The outcome of a request.
 #[derive(Clone, Debug)]
 pub enum Reply<V> {
-    /// An answer came.
+    /// A response arrived.
     Answer(Answer<V>),
     /// The request could not be made; nothing was sent.
     Unusable(Unusable<V>),
-    /// No answer came.
+    /// No response arrived.
     Failed {
         /// The runtime's own code, such as `ECONNREFUSED`.
         code: Option<String>,
@@ -47,14 +47,14 @@ pub enum Reply<V> {
     },
 }
 
-/// An option of the caller's from which no request can be made.
+/// An option of the caller's that makes a request impossible.
 #[derive(Clone, Debug)]
 pub struct Unusable<V> {
     /// The option: `apiKey`, `apiId`, `headers` or `baseUrl`.
     pub field: &'static str,
     /// What it must be.
     pub advice: &'static str,
-    /// What was thrown, if it holds no key.
+    /// What was thrown, if it contains no key.
     pub cause: Option<V>,
 }
 
@@ -63,9 +63,9 @@ pub struct Unusable<V> {
 pub struct Answer<V> {
     /// The status; 0 for a redirect that a browser hides.
     pub status: u16,
-    /// What `Retry-After` asks for, in milliseconds from now.
+    /// `Retry-After`, in milliseconds from now.
     pub retry_after_ms: Option<f64>,
-    /// `X-Request-Id`, by which the provider's support finds the request.
+    /// `X-Request-Id`, for the provider's support.
     pub request_id: Option<String>,
     /// The body.
     pub body: Body<V>,
@@ -85,33 +85,33 @@ pub enum Body<V> {
 /// A journal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Store {
-    /// The one that the client was given, or the default one.
+    /// The caller's journal, or the default one.
     Configured,
     /// The one in the memory of this process.
     Process,
 }
 
-/// A call of a journal.
+/// A call to a journal.
 #[derive(Clone, Copy, Debug)]
 pub enum JournalCall<'a> {
-    /// Writes the entry unless one exists under the key; atomic. Whether it wrote: [`JournalReply::Done`].
+    /// Writes the entry unless the key has one; atomic. Replies [`JournalReply::Done`]: whether it wrote.
     Create(&'a str, &'a str),
-    /// The entry under the key: [`JournalReply::Entry`].
+    /// Reads the entry under the key. Replies [`JournalReply::Entry`].
     Read(&'a str),
-    /// Writes the entry, whatever was there.
+    /// Writes the entry, and overwrites another.
     Write(&'a str, &'a str),
-    /// Writes the second entry if the first one is there; atomic. Whether it wrote.
+    /// Replaces the first entry by the second; atomic. Replies whether it did.
     Replace(&'a str, &'a str, &'a str),
-    /// Deletes what is under the key; with an entry only if that is there, and atomic. Whether it deleted.
+    /// Deletes the entry under the key; with an entry, only that one, and atomic. Replies whether it did.
     Delete(&'a str, Option<&'a str>),
-    /// The keys that begin with a prefix: [`JournalReply::Keys`].
+    /// Lists the keys with a prefix. Replies [`JournalReply::Keys`].
     List(&'a str),
 }
 
-/// The answer of a journal.
+/// The reply of a journal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum JournalReply {
-    /// Whether it did what was asked.
+    /// Whether it wrote or deleted.
     Done(bool),
     /// The entry, or `None`.
     Entry(Option<String>),
@@ -119,12 +119,12 @@ pub enum JournalReply {
     Keys(Vec<String>),
 }
 
-/// What happens in a client, for logs. It holds no key and no variable.
+/// An event of a client, for logs. It contains no key and no variable.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Event<'a> {
     /// A request is sent now. `operation` is set where it charges.
     Request { method: &'static str, path: &'a str, operation: Option<&'a str> },
-    /// An answer came: how long after the request, in milliseconds, and to which attempt; the first is 1.
+    /// A response arrived, `ms` milliseconds after its request. `attempt` counts from 1.
     Response {
         method: &'static str,
         path: &'a str,
@@ -142,22 +142,22 @@ pub enum Event<'a> {
     Verdict { operation: &'a str, verdict: &'static str, job_id: Option<&'a str> },
     /// A journal entry cannot be read.
     Skipped { key: &'a str },
-    /// Something that deserves attention and changes nothing.
+    /// Something to look into that fails no call.
     Warning { code: &'static str, message: &'a str, operation: Option<&'a str>, job_id: Option<&'a str> },
 }
 
-/// What is known of a job that is waited for.
+/// The state of a wait.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Update<'a, V> {
-    /// The job as last seen.
+    /// The job as last polled.
     pub job: &'a V,
     /// The last step that this client charged for.
     pub step: Option<Step>,
-    /// How far the step is, from 0 to 1: an estimate that never falls. `None` while nothing is known.
+    /// The estimated progress of the step, from 0 to 1. It never falls. `None` while nothing is known.
     pub progress: Option<f64>,
-    /// Milliseconds until the step is expected to end.
+    /// Estimated milliseconds until the step ends.
     pub remaining_ms: Option<f64>,
-    /// Milliseconds until the job is polled again; 0 while it is polled, `None` once the wait has ended.
+    /// Milliseconds until the next poll; 0 while a poll is in flight, `None` once the wait has ended.
     pub next_poll_ms: Option<f64>,
 }
 
@@ -167,7 +167,7 @@ pub type OnUpdate<V> = Box<dyn Fn(Update<'_, V>)>;
 /// Everything that the core needs from its environment. Single-threaded: futures are not `Send`.
 #[expect(async_fn_in_trait, reason = "the core is single-threaded and asks for no `Send`")]
 pub trait Host: 'static {
-    /// A value of the environment, opaque to the core: parsed JSON, or what was thrown.
+    /// A value of the environment, opaque to the core: parsed JSON or an exception.
     type Value: Clone + 'static;
     /// The headers of a request, with the credentials.
     type Headers: 'static;
@@ -181,22 +181,22 @@ pub trait Host: 'static {
     /// Parses JSON text.
     fn parse(&self, text: &str) -> Option<Self::Value>;
 
-    /// The members of an object with these names; all unset where the value is no object.
+    /// The members of an object with these names; all unset if the value is no object.
     fn members<const N: usize>(&self, value: &Self::Value, names: [&'static str; N]) -> [Member; N];
 
     /// The member of that name, as it is.
     fn member(&self, value: &Self::Value, name: &str) -> Option<Self::Value>;
 
-    /// The names of an object's members; none where the value is no object.
+    /// The names of an object's members; none if the value is no object.
     fn names(&self, value: &Self::Value) -> Vec<String>;
 
-    /// The elements of an array; `None` where the value is no array.
+    /// The elements of an array; `None` if the value is no array.
     fn elements(&self, value: &Self::Value) -> Option<Vec<Self::Value>>;
 
     /// The members of a job that the core reads. It is called for every answer, so it should be quick.
     fn job(&self, value: &Self::Value) -> JobFields;
 
-    /// When a job was made, by its `created_at`, in milliseconds since 1970.
+    /// The `created_at` of a job, in milliseconds since 1970.
     fn made_at(&self, job: &Self::Value) -> Option<f64>;
 
     /// The first text in the body of an error, in the shapes of Django REST Framework: `detail`, a list of texts, or
@@ -211,14 +211,14 @@ pub trait Host: 'static {
 
     // The network
 
-    /// Makes the headers, which may ask the caller's functions for them.
+    /// Makes the headers. It may call functions of the caller.
     ///
     /// # Errors
-    /// The option that cannot be used.
+    /// The invalid option.
     async fn headers(&self) -> Result<Self::Headers, Unusable<Self::Value>>;
 
-    /// Sends one request when it is first polled, before anything else: follows no redirect, uses no cache. Dropping it
-    /// aborts the request.
+    /// Sends one request, synchronously when the future is first polled. It follows no redirect and uses no cache. Dropping the
+    /// future aborts the request.
     async fn fetch(&self, request: Request<'_>, headers: Self::Headers) -> Reply<Self::Value>;
 
     // The journal
@@ -229,18 +229,18 @@ pub trait Host: 'static {
     /// What it threw.
     async fn journal(&self, store: Store, call: JournalCall<'_>) -> Result<JournalReply, Self::Value>;
 
-    /// Lists the jobs that were made since `since`, in milliseconds since 1970; `None` where the caller gave no way to.
+    /// Lists the jobs created since `since`, in milliseconds since 1970; `None` without such a function of the caller.
     async fn list_jobs(&self, since: f64) -> Option<Result<Self::Value, Self::Value>>;
 
-    /// Waits until this name is locked against every other holder, in other tabs too; `None` where nobody else can hold it.
+    /// Locks this name against every other holder, also in other tabs; `None` if there can be no other.
     async fn lock(&self, name: &str) -> Option<Self::Lock>;
 
     // Time, chance and tasks
 
-    /// Milliseconds that never go back, for waits and deadlines.
+    /// The monotonic clock in milliseconds, for waits and deadlines.
     fn now(&self) -> f64;
 
-    /// Milliseconds since 1970, for what is written down.
+    /// The wall clock in milliseconds since 1970, for the journal.
     fn wall(&self) -> f64;
 
     /// A random number from 0 to below 1, for jitter.
@@ -249,10 +249,10 @@ pub trait Host: 'static {
     /// A random token of 32 hexadecimal digits.
     fn token(&self) -> String;
 
-    /// Waits so many milliseconds.
+    /// Waits.
     async fn sleep(&self, ms: f64);
 
-    /// Runs a task to its end, even if nobody waits for it.
+    /// Runs a task to its end in the background.
     fn spawn(&self, task: impl Future<Output = ()> + 'static);
 
     // The page, and its other tabs
@@ -262,26 +262,26 @@ pub trait Host: 'static {
         Env { visible: true, online: true }
     }
 
-    /// Whether the calls of a client may wake one another. False on workerd and Vercel's edge runtime, where a task that is
-    /// woken by another request's event hangs.
+    /// Whether the calls of a client may wake one another. False on workerd and Vercel's edge runtime, where a task hangs that
+    /// another request's event has woken.
     fn shares(&self) -> bool {
         true
     }
 
-    /// How many polls a client may have in flight: browsers open six connections to a host.
+    /// The most polls of a client in flight. Browsers open six connections to a host.
     fn polls_at_once(&self) -> usize {
         6
     }
 
-    /// Begins (true) or ends (false) to report changes of the environment by `Client::environment_changed`.
+    /// Starts (true) or stops (false) reporting changes of the environment to `Client::environment_changed`.
     fn listen(&self, _begin: bool) {}
 
-    /// Waits for the turn to poll a job; `None` where no other tab polls. Answers of other tabs come by `Client::hear`.
+    /// Waits for the turn to poll a job; `None` if no other tab polls. Responses of other tabs go to `Client::hear`.
     async fn turn(&self, _job_id: &str) -> Option<Self::Turn> {
         None
     }
 
-    /// Shares the answer of a poll, requested at `asked_at` in milliseconds since 1970, with the other tabs.
+    /// Shares the response to a poll with the other tabs. It was requested at `asked_at`, in milliseconds since 1970.
     fn publish(&self, _turn: Self::Turn, _asked_at: f64, _answer: &Answer<Self::Value>) {}
 
     // Logs

@@ -4,28 +4,27 @@
 const CAP: f64 = 8_000.0;
 /// The first backoff, in milliseconds.
 const BASE: f64 = 500.0;
-/// The range of `Retry-After` that is believed, in milliseconds.
+/// The range to which `Retry-After` is clamped, in milliseconds.
 const ASKED: (f64, f64) = (1_000.0, 60_000.0);
 
-/// Whether a read that was answered with this status may be tried again.
+/// Whether a read with this response status may be retried.
 pub const fn is_transient(status: u16) -> bool {
     matches!(status, 408 | 425 | 429 | 500..=599)
 }
 
-/// What `Retry-After` asked for, clamped to 1 to 60 s, in milliseconds.
+/// The value of `Retry-After`, clamped to 1 to 60 s, in milliseconds.
 pub const fn clamp_retry_after(asked: f64) -> f64 {
-    // `clamp` would print its arguments when they are wrong, and a float printer is 7 KB.
+    // `clamp` panics with its arguments in the message, and printing floats takes 7 KB.
     asked.max(ASKED.0).min(ASKED.1)
 }
 
-/// How long to wait before retry number `attempt` (the first is 0), in milliseconds: capped exponential backoff with full
-/// jitter, so that clients that failed together do not come back together. What the server `asked` for is a floor.
-/// `chance` is from 0 to 1.
+/// The wait before retry number `attempt` (from 0), in milliseconds: capped exponential backoff with full jitter, so that clients
+/// that failed together do not return together. The server's `Retry-After`, `asked`, is added to it. `chance` is from 0 to 1.
 pub fn backoff(attempt: u32, chance: f64, asked: Option<f64>) -> f64 {
     asked.map_or(0.0, clamp_retry_after) + doubling(BASE, attempt, CAP) * chance
 }
 
-/// `start`, doubled so many times, and at most `cap`.
+/// `start`, doubled `times` times, and at most `cap`.
 pub fn doubling(start: f64, times: u32, cap: f64) -> f64 {
     let mut wait = start;
     for _ in 0..times.min(16) {
@@ -34,20 +33,20 @@ pub fn doubling(start: f64, times: u32, cap: f64) -> f64 {
     wait.min(cap)
 }
 
-/// How many retries one client may make until reads succeed again.
+/// The retries of one client until reads succeed again.
 const TOKENS: f64 = 10.0;
-/// What a successful read gives back.
+/// The tokens that a successful read returns.
 const EARNED: f64 = 0.5;
 
-/// The retries that are left, so that an outage met by many reads at once does not become a storm.
+/// A token bucket for retries, so that an outage during many reads does not become a retry storm.
 #[derive(Clone, Copy, Debug)]
 pub struct Tokens(f64);
 
 impl Tokens {
-    /// All of them.
+    /// The full bucket.
     pub const ALL: Self = Self(TOKENS);
 
-    /// Takes one, where one is left.
+    /// Takes a token. Returns whether one was left.
     pub fn take(&mut self) -> bool {
         let left = self.0 >= 1.0;
         if left {
@@ -56,7 +55,7 @@ impl Tokens {
         left
     }
 
-    /// A read succeeded.
+    /// Returns tokens after a successful read.
     pub fn earn(&mut self) {
         self.0 = (self.0 + EARNED).min(TOKENS);
     }

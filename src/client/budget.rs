@@ -1,4 +1,4 @@
-//! Budgets: credits that the journal sets aside for a charge, and what was spent.
+//! Budgets: the credits that are reserved for charges, and the credits that were spent.
 
 use super::{Client, Config};
 use crate::api;
@@ -8,17 +8,17 @@ use crate::error::{Error, ErrorKind};
 use crate::host::{Host, JournalCall, Store};
 
 impl<H: Host> Client<H> {
-    /// Sets credits aside: the journal key that holds them.
+    /// Reserves credits. Returns the journal key of the reservation.
     ///
-    /// Written first and summed then: of two that would exceed the limit together, neither overlooks the other. In the
-    /// memory of this process keys are listed in the order of their writing, so there the first one passes; elsewhere
-    /// both may be refused.
+    /// It is written first and summed afterwards, so that of two reservations that together exceed the limit, at least one sees
+    /// the other. The memory of this process lists keys in the order of writing, so there the first one passes; elsewhere both may
+    /// be refused.
     pub(super) async fn reserve(&self, operation: &str, owner: &str, estimate: f64) -> Result<String, Error<H::Value>> {
         let store = self.budget_store();
         let prefix = self.budget_prefix();
         let milli = credits::millicredits(estimate);
         let key = format!("{prefix}{operation}={milli}");
-        // Another attempt of the operation may hold it: the one that gets the entry takes it over.
+        // Another attempt of the operation may hold the key. The attempt that creates the entry takes it over.
         let created = self.journal(store, JournalCall::Create(&key, owner)).await;
         let sum = async {
             created?;
@@ -44,7 +44,7 @@ impl<H: Host> Client<H> {
         Err(Error::new(ErrorKind::BudgetExceeded { estimate, remaining }, message))
     }
 
-    /// Takes over what is set aside for an operation, once its entry is written: only its owner gives it back.
+    /// Takes over the reservation of an operation once its entry is written. Only the owner releases it.
     pub(super) async fn hold(&self, entry: &Entry) -> Result<(), Error<H::Value>> {
         if let Some(key) = &entry.budget {
             self.journal(self.budget_store(), JournalCall::Write(key, &entry.owner)).await?;
@@ -52,14 +52,14 @@ impl<H: Host> Client<H> {
         Ok(())
     }
 
-    /// Gives back what was set aside for an operation, unless another attempt has taken it over.
+    /// Releases the reservation of an operation, unless another attempt has taken it over.
     pub(super) async fn release(&self, entry: &Entry) {
         if let Some(key) = &entry.budget {
             let _ = self.journal(self.budget_store(), JournalCall::Delete(key, Some(&entry.owner))).await;
         }
     }
 
-    /// Writes what an operation cost in place of what was set aside for it.
+    /// Replaces the reservation of an operation by its cost.
     pub(super) async fn spend(&self, reserved: &str, used: f64) {
         let Some((start, _)) = reserved.rsplit_once('=') else { return };
         let spent = format!("{start}={}", credits::millicredits(used));
@@ -78,7 +78,7 @@ impl<H: Host> Client<H> {
 
     fn budget_prefix(&self) -> String {
         let Config { namespace, budget_key, budget_period, .. } = self.config();
-        // Encoded, so that no key is the beginning of another.
+        // Encoded, so that no key is a prefix of another.
         let key = api::percent_encode(budget_key.as_deref().unwrap_or_default());
         let period = budget_period.map_or_else(|| "all".into(), |period| period.of(self.host().wall()));
         format!("{namespace}:budget/{period}/{key}/")

@@ -10,7 +10,7 @@ use crate::error::{Charged, Error};
 use crate::host::Host;
 use crate::poll;
 
-/// How long between two checks whether another call has finished with the same operation, in milliseconds.
+/// The interval at which a call checks whether another call of the same operation has ended, in milliseconds.
 pub(super) const JOIN_INTERVAL: f64 = 100.0;
 
 /// The caller of a charge, as the charge sees it.
@@ -18,11 +18,11 @@ pub(super) struct Caller<V> {
     /// When it stops waiting, on the monotonic clock.
     deadline: Cell<f64>,
     deadline_moved: Notify,
-    /// What it gets if it stops waiting now.
+    /// Its outcome if it stops waiting now.
     late: RefCell<Option<Outcome<V>>>,
-    /// The job that the charge is about, once it is known.
+    /// The job of the charge, once known.
     job_id: RefCell<Option<String>>,
-    /// What is known of the operation; of one that may have been sent, the error itself says so.
+    /// Whether the operation was accepted, as far as known. `ChargeUnknown` overrides it.
     charged: Cell<Charged>,
 }
 
@@ -38,7 +38,7 @@ impl<V> Caller<V> {
         }
     }
 
-    /// If its time is over from now on, the caller gets this.
+    /// Sets the outcome for a caller that stops waiting from now on.
     pub fn if_late(&self, outcome: Outcome<V>) {
         *self.late.borrow_mut() = Some(outcome);
     }
@@ -54,17 +54,17 @@ impl<V> Caller<V> {
         self.deadline_moved.notify();
     }
 
-    /// This is known of the operation from now on.
+    /// Records whether the operation was accepted.
     pub fn was_charged(&self, charged: Charged) {
         self.charged.set(charged);
     }
 
-    /// The charge is about this job.
+    /// Records the job of the charge.
     pub fn is_about(&self, job_id: &str) {
         *self.job_id.borrow_mut() = Some(job_id.into());
     }
 
-    /// The outcome of the charge, or what there is when the time is over.
+    /// Waits for the outcome of the charge, or for the deadline.
     pub async fn wait(&self, host: &impl Host, work: impl Future<Output = Outcome<V>>) -> Outcome<V> {
         let mut work = pin!(work);
         loop {
@@ -79,13 +79,13 @@ impl<V> Caller<V> {
         }
     }
 
-    /// An error about the operation and its job.
+    /// The same error, with the operation and its job.
     pub fn about(&self, operation: &str, error: Error<V>) -> Error<V> {
         error.of_charge(operation, self.charged.get()).with_job_id(self.job_id.borrow().as_deref())
     }
 }
 
-/// The claim of an operation in one client; it ends when it is dropped.
+/// A claim on an operation within one client. Dropping it ends the claim.
 pub(super) struct InFlight<H: Host>(Client<H>, String);
 
 impl<H: Host> Drop for InFlight<H> {
@@ -98,7 +98,7 @@ impl<H: Host> Drop for InFlight<H> {
 }
 
 impl<H: Host> Client<H> {
-    /// Waits until no other call of this client charges for the operation.
+    /// Waits until no other call of this client charges for the operation, and claims it.
     pub(super) async fn take_turn(&self, operation: &str) -> InFlight<H> {
         while self.is_in_flight(operation) {
             self.host().sleep(JOIN_INTERVAL).await;

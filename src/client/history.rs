@@ -1,4 +1,4 @@
-//! The jobs that this client charged for, and the durations and lengths that it learned from them.
+//! The charges of this client, and the durations and video lengths that it learned from their jobs.
 
 use std::future::Future;
 
@@ -10,27 +10,27 @@ use crate::host::{Host, JournalCall, JournalReply, Store};
 use crate::job::JobFacts;
 use crate::poll;
 
-/// How many jobs, and how many kinds of jobs, a client remembers.
+/// The most jobs, and the most kinds of jobs, that a client remembers.
 const REMEMBERED: usize = 1_000;
-/// How many keys the journal has for durations: a kind whose key another kind has takes it.
+/// The number of journal keys for durations. Two kinds with the same key overwrite each other.
 const DURATION_KEYS: u64 = 1_000;
-/// The longest duration that is believed, and the oldest one, in milliseconds.
+/// The longest plausible duration, and the age at which a duration expires, in milliseconds.
 const DAY: f64 = 86_400_000.0;
 const OLDEST: f64 = 30.0 * DAY;
 
-/// A job that this client charged for, by its last step.
+/// The last charge for a job.
 #[derive(Clone, Debug)]
 pub(super) struct KnownCharge {
     pub operation: String,
-    /// The journal's entry; its job is known.
+    /// The journal entry, with its job.
     pub entry: Entry,
-    /// `None` where an earlier run charged for it.
+    /// `None` if an earlier run charged for it.
     pub template: Option<String>,
     /// When the charge began, on the monotonic clock.
     pub since: f64,
 }
 
-/// What was learned of jobs of one kind.
+/// What is known about jobs of one kind.
 #[derive(Clone, Debug)]
 struct Learned {
     template: String,
@@ -42,14 +42,14 @@ struct Learned {
     asked: bool,
 }
 
-/// All that one client remembers. What must not be forgotten is in the journal.
+/// The memory of one client. Whatever must not be forgotten is in the journal.
 #[derive(Debug, Default)]
 pub(super) struct History {
     charged: Vec<KnownCharge>,
     learned: Vec<Learned>,
 }
 
-/// What is known of how long a job takes.
+/// The timing of a job.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Timing {
     pub step: Step,
@@ -67,7 +67,7 @@ impl History {
     }
 
     pub fn remember(&mut self, charged: KnownCharge) {
-        // One operation has one job: what an answer said before may have been about another.
+        // One operation has one job: an earlier response may have named another.
         self.charged.retain(|known| known.entry.job != charged.entry.job && known.operation != charged.operation);
         if self.charged.len() >= REMEMBERED {
             self.charged.remove(0);
@@ -83,8 +83,7 @@ impl History {
         Some(Timing { step, goal: step.goal(), since: charged.since, kind, expected })
     }
 
-    /// The hash that jobs share which take about as long: template, step and model. A render's is that of its preview, and
-    /// so of its model, where the preview is known.
+    /// The kind of a job: a hash of template, step and model. That of a render derives from its preview's, if known.
     pub fn kind(&self, render: Option<&str>, template: Option<&str>, step: Step, model: &str) -> Option<u64> {
         match render.and_then(|job| self.find(job)) {
             Some(known) if known.entry.step == Step::Render => known.entry.kind,
@@ -111,7 +110,7 @@ impl History {
         self.learned.get_mut(at)
     }
 
-    /// Whether the journal is to be asked how long jobs like this one take: once for a kind.
+    /// Whether to read the duration of this job's kind from the journal: once per kind.
     pub fn ask(&mut self, job: &str) -> bool {
         let Some((template, kind)) = self.find(job).map(|known| (known.template.clone(), known.entry.kind)) else {
             return false;
@@ -120,7 +119,7 @@ impl History {
         learned.is_some_and(|learned| !std::mem::replace(&mut learned.asked, true) && learned.milliseconds.is_none())
     }
 
-    /// Marks the charge for a job as ended; the charge, the first time.
+    /// Marks the charge for a job as ended. Returns the charge the first time.
     fn end(&mut self, job: &str) -> Option<KnownCharge> {
         let charged = self.charged.iter_mut().find(|charged| charged.entry.job.as_deref() == Some(job))?;
         if charged.entry.state == State::Ended {
@@ -133,14 +132,14 @@ impl History {
 }
 
 impl<H: Host> Client<H> {
-    /// Takes in a job that was read: a charge that it shows to have ended is marked, in the journal too.
+    /// Records a job that was read. If it has ended, its charge is marked as ended, in the journal too.
     pub(super) fn notice(&self, job: &H::Value) {
         if let Some(writing) = self.end(job) {
             self.host().spawn(writing);
         }
     }
 
-    /// Marks a charge that a job shows to have ended: what writes it into the journal, the first time.
+    /// Marks the charge of an ended job. Returns the future that updates the journal, the first time.
     pub(super) fn end(&self, job: &H::Value) -> Option<impl Future<Output = ()> + use<H>> {
         if self.0.history.borrow().charged.is_empty() {
             return None;
@@ -153,12 +152,12 @@ impl<H: Host> Client<H> {
         }
         let ended = self.0.history.borrow_mut().end(&facts.id)?;
         let learned = if reached { self.learn(&ended, &facts) } else { None };
-        // A failed job may be refunded or not: nobody says, so what was set aside for it stays spent.
+        // Whether a failed job is refunded is not documented, so its reserved credits count as spent.
         let credits = facts.credits_used.filter(|credits| reached && *credits > 0.0);
         let client = self.clone();
         Some(async move {
             if let Some((key, entry)) = learned {
-                // In one step: a worker may end with its answer.
+                // One write, since a worker may end with its response.
                 let _ = client.journal(Store::Configured, JournalCall::Write(&key, &entry)).await;
             }
             if let (Some(credits), Some(budget)) = (credits, &ended.entry.budget) {
@@ -168,7 +167,7 @@ impl<H: Host> Client<H> {
         })
     }
 
-    /// The provider does not know the job any more.
+    /// Marks the charge of a job that the provider no longer has.
     pub(super) fn gone(&self, job: &str) {
         let ended = self.0.history.borrow_mut().end(job);
         if let Some(ended) = ended {
@@ -177,7 +176,7 @@ impl<H: Host> Client<H> {
         }
     }
 
-    /// Learns from a charge that reached its goal: the key and the entry of the duration, for the journal.
+    /// Learns from a charge that reached its goal. Returns the journal key and entry of the duration.
     fn learn(&self, charged: &KnownCharge, facts: &JobFacts) -> Option<(String, String)> {
         let (template, kind) = (charged.template.as_ref()?, charged.entry.kind?);
         let took = poll::between(self.host().now() - charged.since, 0.0, DAY);
@@ -190,7 +189,7 @@ impl<H: Host> Client<H> {
         Some((self.duration_key(kind), format!(r#"{{"kind":"{}","ms":{ms},"at":{at}}}"#, hash::hex(kind))))
     }
 
-    /// The duration that the journal has for jobs like this one, in milliseconds.
+    /// Reads the duration of this job's kind from the journal, in milliseconds.
     pub(super) async fn duration_of(&self, job: &str) -> Option<f64> {
         let kind = self.0.history.borrow().find(job)?.entry.kind?;
         let key = self.duration_key(kind);
@@ -200,7 +199,7 @@ impl<H: Host> Client<H> {
         let record = self.host().parse(&text)?;
         let [found, ms, at] = self.host().members(&record, ["kind", "ms", "at"]);
         let (ms, age) = (ms.number()?, self.host().wall() - at.number()?);
-        // Clocks differ, so it may be of tomorrow.
+        // Clocks differ, so it may lie in the future.
         let valid =
             found.text().and_then(hash::parse_hex) == Some(kind) && 0.0 < ms && ms <= DAY && (-DAY..OLDEST).contains(&age);
         if !valid {

@@ -1,4 +1,4 @@
-//! Reads, which are retried, and what an answer means.
+//! Reads with retries, and the interpretation of responses.
 
 use std::future::Future;
 
@@ -18,7 +18,7 @@ pub(super) struct Failed<V> {
 }
 
 impl<H: Host> Client<H> {
-    /// Reads, with retries, and takes in the job that comes. `timeout` is for one request, in milliseconds.
+    /// Reads with retries, and records the job that it gets. `timeout` is for one request, in milliseconds.
     pub(super) async fn read(&self, endpoint: Endpoint, id: &str, timeout: Option<f64>) -> Outcome<H::Value> {
         let value = self.read_with_retries(endpoint, id, timeout).await?;
         if endpoint == Endpoint::Get {
@@ -27,7 +27,7 @@ impl<H: Host> Client<H> {
         Ok(value)
     }
 
-    /// Reads, with retries.
+    /// Reads with retries.
     pub(super) async fn read_with_retries(&self, endpoint: Endpoint, id: &str, timeout: Option<f64>) -> Outcome<H::Value> {
         let timeout = timeout.unwrap_or(self.config().timeout);
         let mut attempt = 0;
@@ -59,7 +59,7 @@ impl<H: Host> Client<H> {
         Ok(value)
     }
 
-    /// One request of a read; `Err` where no answer came in time.
+    /// One request of a read; `Err` if no response arrived in time.
     pub(super) async fn request(
         &self,
         endpoint: Endpoint,
@@ -82,7 +82,7 @@ impl<H: Host> Client<H> {
         self.exchange(request, &path, headers, deadline, attempt).await.ok_or_else(Error::no_answer)
     }
 
-    /// One request, which is sent at once, and its reply, with their events; `None` where no answer came in time.
+    /// Sends one request at once and returns its reply; emits the events of both. `None` if no response arrived in time.
     pub(super) async fn exchange(
         &self,
         request: Request<'_>,
@@ -102,7 +102,7 @@ impl<H: Host> Client<H> {
         Some(reply)
     }
 
-    /// The result of a future, unless the time is over first.
+    /// The result of a future; `None` at the deadline.
     pub(super) async fn until<T>(&self, deadline: f64, work: impl Future<Output = T>) -> Option<T> {
         let late = async { self.host().sleep(poll::between(deadline - self.host().now(), 0.0, poll::LONGEST)).await };
         match race(work, late).await {
@@ -134,7 +134,7 @@ impl<H: Host> Client<H> {
         taken
     }
 
-    /// What was asked for, if the reply has it.
+    /// The value that the read asked for, or the error.
     pub(super) fn judge_read(
         &self,
         endpoint: Endpoint,
@@ -142,7 +142,7 @@ impl<H: Host> Client<H> {
         reply: Result<Reply<H::Value>, Error<H::Value>>,
     ) -> Result<H::Value, Failed<H::Value>> {
         let about = |error: Error<H::Value>| if endpoint == Endpoint::Get { error.with_job_id(Some(id)) } else { error };
-        // Functions for headers that do not answer in time are not asked again.
+        // Header functions that timed out are not called again.
         let reply = reply.map_err(|error| {
             let transient = error.kind() == &ErrorKind::Connection { sent: true };
             Failed { error: about(error), transient }
@@ -171,7 +171,7 @@ impl<H: Host> Client<H> {
         Err(Failed { error: about(self.error_of(reply, lacks)), transient })
     }
 
-    /// Documented as a plain list; some clients of this API saw it wrapped as a page.
+    /// The list of templates. It is documented as a plain array; some clients observed a page with `results`.
     fn templates_of(&self, body: &H::Value) -> Option<H::Value> {
         if self.host().elements(body).is_some() {
             return Some(body.clone());
@@ -185,12 +185,12 @@ impl<H: Host> Client<H> {
         credits.number().filter(|credits| credits.is_finite())
     }
 
-    /// What the core knows of a job; `None` where the value is no job.
+    /// The fields of a job; `None` if the value is no job.
     pub(super) fn facts(&self, job: &H::Value) -> Option<JobFacts> {
         JobFacts::read(self.host().job(job))
     }
 
-    /// The error of a reply that is not what was asked for. `lacks` says what a successful answer lacks.
+    /// The error of an unexpected reply. `lacks` says what a successful response lacks.
     pub(super) fn error_of(&self, reply: Reply<H::Value>, lacks: &str) -> Error<H::Value> {
         match reply {
             Reply::Unusable(unusable) => unusable.into(),
@@ -243,7 +243,7 @@ impl<H: Host> Client<H> {
     }
 }
 
-/// An error with the body of the answer: its JSON, or the first 500 characters.
+/// Adds the response body to an error: its JSON, or the first 500 characters.
 pub(super) fn with_body<V>(error: Error<V>, body: Body<V>) -> Error<V> {
     match body {
         Body::Json(body) => error.with_answer(Some(body), None),
@@ -251,7 +251,7 @@ pub(super) fn with_body<V>(error: Error<V>, body: Body<V>) -> Error<V> {
     }
 }
 
-/// What the server asked to wait, in milliseconds.
+/// The `Retry-After` of an error, in milliseconds.
 pub(super) fn retry_after<V>(error: &Error<V>) -> Option<f64> {
     match error.kind() {
         ErrorKind::Api { retry_after_ms, .. } => *retry_after_ms,

@@ -1,4 +1,4 @@
-//! The look at a job before it is rendered: whether the charging request is needed.
+//! The check of a job before it is rendered: whether the charging request is needed.
 
 use super::caller::Caller;
 use super::charging::{Charge, late};
@@ -10,7 +10,7 @@ use crate::error::{Charged, Error};
 use crate::host::Host;
 use crate::job::JobFacts;
 
-/// What the look before a render leads to.
+/// The result of the check before a render.
 pub(super) enum Look<V> {
     /// Send the charging request for this job.
     Send(JobFacts),
@@ -19,7 +19,7 @@ pub(super) enum Look<V> {
 }
 
 impl<H: Host> Client<H> {
-    /// Looks at a job before it is rendered, as long as that cannot be decided.
+    /// Fetches the job until it is clear whether to render it.
     pub(super) async fn look_before_render(
         &self,
         charge: &Charge,
@@ -36,7 +36,7 @@ impl<H: Host> Client<H> {
                 BeforeRender::Send => return Ok(Look::Send(facts)),
                 BeforeRender::Return => return Ok(Look::Return(job)),
                 BeforeRender::Wait => {
-                    // This wait has a limit of its own and is not counted in the caller's.
+                    // This wait has its own limit and does not count towards the caller's timeout.
                     let left = caller.deadline() - host.now();
                     caller.move_deadline(f64::INFINITY);
                     let timeout = Some(self.config().preview_timeout);
@@ -48,7 +48,7 @@ impl<H: Host> Client<H> {
         }
     }
 
-    /// Whether this client, or the journal, has a charge for such a step of the job that was not seen to end.
+    /// Whether this client or the journal has an open charge for such a step of the job.
     pub(super) async fn is_charged(&self, id: &str, step: impl Fn(Step) -> bool) -> bool {
         let is_it = |entry: &Entry| step(entry.step) && entry.job.as_deref() == Some(id);
         if self.0.history.borrow().find(id).is_some_and(|known| is_it(&known.entry)) {
@@ -58,7 +58,7 @@ impl<H: Host> Client<H> {
         open.iter().any(|(_, entry)| is_it(entry))
     }
 
-    /// A render that is not needed: the operation is bound to the job as it is, without a charge.
+    /// Binds the operation of an unneeded render to the job, without a charge.
     pub(super) async fn bind_rendered(
         &self,
         charge: &Charge,

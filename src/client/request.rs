@@ -1,4 +1,4 @@
-//! What calls are given, requests and options, checked before anything is sent.
+//! The checks of requests and options before anything is sent.
 
 use super::Client;
 use super::charging::{Charge, ChargeOptions};
@@ -9,7 +9,7 @@ use crate::error::Refusal;
 use crate::hash;
 use crate::host::Host;
 
-/// What a name of the caller's needs.
+/// The advice where a caller's own operation id or budget key needs a journal.
 pub(crate) const NO_JOURNAL: &str = "needs a journal that outlives this process: pass fileJournal(dir), \
      durableObjectJournal(storage), or journal: \"memory\" to accept one process";
 
@@ -25,7 +25,7 @@ impl<H: Host> Client<H> {
         self.check_options(&options)?;
         let ChargeOptions { operation, explicit, seconds, extra, metadata, .. } = options;
         let step = endpoint.charges().unwrap_or(Step::Submit);
-        // A render without changes is one operation, whether it gives none or an empty object.
+        // A render without changes is one operation, with no request as with an empty one.
         let request = request.filter(|text| *text != "{}");
         let render = render.map(api::job_id).transpose()?;
         let host = self.host();
@@ -103,7 +103,7 @@ impl<H: Host> Client<H> {
         Ok(())
     }
 
-    /// Checks the fields that the request has besides the known ones; the model among them.
+    /// Checks the fields of the option `extra`. Returns the model, if it has one.
     fn check_extra(&self, extra: &str, request: Option<&H::Value>) -> Result<Option<String>, Refusal> {
         let host = self.host();
         let Some(extra) = self.object(extra) else { return Err(Refusal::new("extra", "must be an object")) };

@@ -1,17 +1,17 @@
-//! Small futures that the calls are made of: the first of two, and a notification.
+//! Two small futures: a race of two futures, and a notification.
 
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::task::{Poll, Waker};
 
-/// The result of the future that was first.
+/// The result of a race.
 pub enum Either<A, B> {
     First(A),
     Second(B),
 }
 
-/// Runs two futures until one is ready. The first has precedence; the other is dropped.
+/// Runs two futures until one is ready, and drops the other. If both are ready, the first wins.
 pub async fn race<A, B>(first: impl Future<Output = A>, second: impl Future<Output = B>) -> Either<A, B> {
     let (mut first, mut second) = (pin!(first), pin!(second));
     poll_fn(|context| {
@@ -23,7 +23,7 @@ pub async fn race<A, B>(first: impl Future<Output = A>, second: impl Future<Outp
     .await
 }
 
-/// Wakes the one task that waits for it. A notification that comes first is kept.
+/// Wakes the one task that waits for it. An earlier notification is kept.
 #[derive(Default)]
 pub struct Notify {
     notified: Cell<bool>,

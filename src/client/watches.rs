@@ -1,4 +1,4 @@
-//! The jobs that a client waits for: who waits, what is known of each job, and when it is polled next.
+//! The jobs that a client waits for: their waiters, their state, and their next polls.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -14,15 +14,15 @@ use crate::host::{Env, Host, OnUpdate, Update};
 use crate::job::JobFacts;
 use crate::poll::{self, Ending, HIDDEN, Mark, Memory, Wish};
 
-/// The jobs that are polled together: those of a client where its calls may wake one another, else those of one call.
+/// The jobs that are polled by one loop: those of a client if its calls may wake one another, otherwise those of one call.
 pub(super) struct Watches<V> {
     pub jobs: RefCell<Vec<Rc<Watch<V>>>>,
-    /// The jobs whose poll is due, in their turn.
+    /// The jobs whose poll is due, in order.
     pub queue: RefCell<VecDeque<Rc<Watch<V>>>>,
     /// How many polls are in flight, and how many may be.
     pub polling: Cell<usize>,
     pub limit: usize,
-    /// When the loop goes on by itself, on the monotonic clock.
+    /// When the loop next wakes by itself, on the monotonic clock.
     pub until: Cell<f64>,
     /// Wakes the loop.
     pub changed: Notify,
@@ -44,7 +44,7 @@ impl<V> Watches<V> {
         self.jobs.borrow().iter().find(|watch| watch.id == id).map(Rc::clone)
     }
 
-    /// Sees that the loop goes on at this time.
+    /// Wakes the loop no later than at this time.
     pub fn wake_at(&self, at: f64) {
         if at < self.until.get() {
             self.until.set(at);
@@ -60,7 +60,7 @@ pub(super) struct Watch<V> {
 }
 
 pub(super) struct State<V> {
-    /// As last seen, or as it was given.
+    /// The job as last polled, or as the caller passed it.
     pub job: Option<V>,
     pub facts: Option<JobFacts>,
     pub memory: Memory,
@@ -71,9 +71,9 @@ pub(super) struct State<V> {
     pub poll: Poll,
     /// The last step that this client charged for.
     pub step: Option<Step>,
-    /// The progress that listeners were given; it never falls.
+    /// The progress in the last update. It never falls.
     pub shown: Option<Mark>,
-    /// When they last got an update, on the monotonic clock.
+    /// The time of the last update, on the monotonic clock.
     pub updated_at: f64,
     pub waiters: Vec<Waiter<V>>,
 }
@@ -86,7 +86,7 @@ pub(super) enum Poll {
     InFlight(#[expect(dead_code, reason = "dropping it aborts the poll")] oneshot::Sender<()>),
 }
 
-/// A poll that brought a job: what is known of it now, who listens, and what it is to each of them.
+/// The result of a poll: the job, its updates, and the listeners with the ending that it means for each.
 pub(super) struct Seen<V> {
     pub job: V,
     pub news: News,
@@ -94,7 +94,7 @@ pub(super) struct Seen<V> {
     pub listeners: Vec<(Rc<OnUpdate<V>>, Ending)>,
 }
 
-/// What is known of a job, besides the job.
+/// The parts of an update besides the job.
 #[derive(Clone, Copy)]
 pub(super) struct News {
     pub step: Option<Step>,
@@ -104,7 +104,7 @@ pub(super) struct News {
 }
 
 impl News {
-    /// As a listener gets it whose wait goes on or ends.
+    /// The update for a listener whose wait continues or ends.
     pub fn update<V>(self, job: &V, ending: Ending) -> Update<'_, V> {
         let Self { step, progress, remaining_ms, next_poll_ms } = self;
         match ending {
@@ -130,7 +130,7 @@ impl<V: Clone> State<V> {
         let Some(facts) = &self.facts else { return };
         let wait = poll::next(facts, &self.memory, now).in_ms;
         if self.memory.incomplete > 0 && !self.memory.charged {
-            // A job that is done, and has no known charge for more, is polled ever less often, whatever interval is asked for.
+            // A job that is done without a known charge for more is polled ever less often, whatever `max_interval` says.
             let hurried = self.waiters.iter().any(|waiter| waiter.wish.max_interval < wait);
             self.due = now + if hurried { wait.min(poll::while_incomplete(&self.memory)) } else { wait };
             return;
@@ -138,8 +138,8 @@ impl<V: Clone> State<V> {
         self.due = now + self.waiters.iter().fold(wait, |wait, waiter| wait.min(waiter.wish.longest()));
     }
 
-    /// When the next poll is due in these surroundings: nobody sees a hidden page, so once a minute is enough, and without
-    /// a network polls are likely to be in vain. The first poll is not put off.
+    /// When the next poll is due in this environment. In a hidden page once a minute is enough, and without a network polls are
+    /// likely to fail. The first poll is not delayed.
     pub fn due_in(&self, env: Env) -> f64 {
         let longest = match env {
             _ if self.facts.is_none() && self.memory.failures == 0 => 0.0,
@@ -150,7 +150,7 @@ impl<V: Clone> State<V> {
         self.due.max(self.polled_at + longest)
     }
 
-    /// What is known of the job now. No poll is before `quiet_until`.
+    /// The current update. No poll is before `quiet_until`.
     pub fn news(&mut self, now: f64, env: Env, quiet_until: f64) -> News {
         let mut remaining_ms = None;
         if let Some(facts) = &self.facts {
@@ -170,7 +170,7 @@ impl<V: Clone> State<V> {
         self.waiters.iter().any(|waiter| waiter.on_update.is_some())
     }
 
-    /// Ends the waits for which there is an outcome.
+    /// Ends the waits that have an outcome.
     pub fn end(&mut self, outcome: impl Fn(&Waiter<V>) -> Option<Outcome<V>>) {
         let mut at = 0;
         while let Some(waiter) = self.waiters.get(at) {
@@ -183,7 +183,7 @@ impl<V: Clone> State<V> {
         }
     }
 
-    /// Ends the waits whose time is over; when the next one's is.
+    /// Ends the waits whose deadline has passed. Returns the next deadline.
     pub fn expire(&mut self, id: &str, now: f64) -> f64 {
         let job = self.job.clone();
         self.end(|waiter| {
@@ -195,7 +195,7 @@ impl<V: Clone> State<V> {
     }
 }
 
-/// A wait; dropping it ends the wait, and the polls of the job where nobody else waits.
+/// A wait. Dropping it ends the wait, and the polls of the job if there is no other wait.
 pub(super) struct Waiting<V> {
     pub watches: Rc<Watches<V>>,
     pub watch: Rc<Watch<V>>,
@@ -218,7 +218,7 @@ impl<V> Drop for Waiting<V> {
                 if matches!(poll, Poll::InFlight(_)) {
                     self.watches.polling.set(self.watches.polling.get() - 1);
                 }
-                // A place in flight is free, or the loop ends.
+                // Another poll may start, or the loop ends.
                 if last || matches!(poll, Poll::InFlight(_)) {
                     self.watches.changed.notify();
                 }
@@ -227,12 +227,12 @@ impl<V> Drop for Waiting<V> {
     }
 }
 
-/// A wait that was begun.
+/// A wait that has started.
 pub(super) enum Begun<V> {
-    /// It is over already.
+    /// It has its outcome already.
     Ended(Outcome<V>),
-    /// The client's loop polls for it.
+    /// The client's loop polls its job.
     Shared(oneshot::Receiver<Outcome<V>>, Waiting<V>),
-    /// It polls for itself.
+    /// It runs a loop of its own.
     Alone(oneshot::Receiver<Outcome<V>>, Waiting<V>),
 }
