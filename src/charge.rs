@@ -7,9 +7,9 @@
 //! - **not sent**: the runtime proved that nothing left this machine;
 //! - **unknown**: everything else.
 //!
-//! The journal holds sending, bound and ended operations. An unknown one stays *sending*: a client that finds
-//! such an entry, and does not send it itself, treats the operation as unknown. It is never sent again. The entry of a
-//! rejected or unsent operation is deleted, so that its id is free. The journal's atomic `create` decides which attempt gets it.
+//! The journal holds sending, bound and ended operations. An unknown one stays *sending*: a client that finds such an entry,
+//! and does not send it itself, treats the operation as unknown. It is never sent again. The entry of a rejected or unsent
+//! operation is deleted, so that its id is free. The journal's atomic `create` decides which attempt gets it.
 
 #[cfg(all(test, not(target_arch = "wasm32")))]
 mod tests;
@@ -74,8 +74,8 @@ pub fn verdict_without_answer(code: Option<&str>) -> Verdict {
     if code.is_some_and(|code| NEVER_SENT.contains(&code)) { Verdict::NotSent } else { Verdict::Unknown }
 }
 
-/// The id of the job in a JSON response that was cut off: the member `id` of the outermost object, if all of it arrived. An `id`
-/// in a nested object belongs to something else.
+/// The id of the job in a JSON response that was cut off: the member `id` of the outermost object, if all of it arrived. An
+/// `id` in a nested object belongs to something else.
 pub fn salvage(cut: &str) -> Option<String> {
     let cut = cut.trim_start();
     let bytes = cut.as_bytes();
@@ -172,8 +172,8 @@ pub struct Entry {
     pub budget: Option<String>,
     /// Whether the caller chose the id.
     pub explicit: bool,
-    /// For a bound operation, whether it was accepted: `No` if the job was rendered or rendering before, `Maybe` if only the job
-    /// shows a render.
+    /// For a bound operation, whether it was accepted: `No` if the job was rendered or rendering before, `Maybe` if only the
+    /// job shows a render.
     pub charged: Charged,
     /// The version of the rendered job before the charge, if it had a video already: then the video alone proves nothing.
     pub seen: Option<u64>,
@@ -357,8 +357,8 @@ pub enum BeforeRender {
     Wait,
 }
 
-/// Decides whether a render is sent. `rendering`: the journal has a render of the job in progress. `explicit`: the caller chose the
-/// operation id, and so asks for a new charge. `covered`: the job already has all values of the request.
+/// Decides whether a render is sent. `rendering`: the journal has a render of the job in progress. `explicit`: the caller
+/// chose the operation id, and so asks for a new charge. `covered`: the job already has all values of the request.
 pub const fn before_render(facts: &JobFacts, rendering: bool, explicit: bool, covered: bool) -> BeforeRender {
     if facts.video && (!explicit || covered) {
         BeforeRender::Return
@@ -369,8 +369,8 @@ pub const fn before_render(facts: &JobFacts, rendering: bool, explicit: bool, co
     }
 }
 
-/// Whether a render with a lost response was accepted, judged by the job before and after it. A job in progress changes by itself,
-/// so that proves nothing.
+/// Whether a render with a lost response was accepted, judged by the job before and after it. A job in progress changes by
+/// itself, so that proves nothing.
 pub fn was_rendered(before: &JobFacts, after: &JobFacts) -> bool {
     if before.video {
         // A second render: only a change of the job proves it.
@@ -388,12 +388,12 @@ pub fn was_rendered(before: &JobFacts, after: &JobFacts) -> bool {
 /// How far the clocks of the provider and of this machine may differ, in milliseconds.
 const CLOCK_SKEW: f64 = 3_600_000.0;
 
-/// Whether a job settles an unknown operation. `webhook` is the hash of the job's `webhook_url`, `made_at` the job's creation in
-/// milliseconds since 1970.
+/// Whether a job settles an unknown operation. `webhook` is the hash of the job's `webhook_url`, `made_at` the job's creation
+/// in milliseconds since 1970.
 ///
-/// The job of a render existed before. A video or a render in progress proves the render; if it had a video before, only a change
-/// does. The other steps create the job: it is not older than the operation, and if the `webhook_url` contains the operation id,
-/// the job has the same URL. Webhooks are not signed, so the id in a webhook proves nothing by itself.
+/// The job of a render existed before. A video or a render in progress proves the render; if it had a video before, only a
+/// change does. The other steps create the job: it is not older than the operation, and if the `webhook_url` contains the
+/// operation id, the job has the same URL. Webhooks are not signed, so the id in a webhook proves nothing by itself.
 pub fn settles(entry: &Entry, facts: &JobFacts, webhook: Option<u64>, made_at: Option<f64>) -> bool {
     if entry.step == Step::Render {
         let changed = entry.seen.is_none_or(|seen| facts.status.is_active() || facts.version.unwrap_or_default() != seen);

@@ -59,8 +59,8 @@ pub struct Config {
     pub budget_period: Option<BudgetPeriod>,
     /// Whether the journal lives in the memory of this process only.
     pub journal_in_memory: bool,
-    /// Whether that is the default and not the caller's choice: then operation ids of the caller are refused, since another process
-    /// would charge them again.
+    /// Whether that is the default and not the caller's choice: then operation ids of the caller are refused, since another
+    /// process would charge them again.
     pub journal_by_default: bool,
 }
 

@@ -26,7 +26,8 @@ struct Parts<V> {
 pub enum Charged {
     /// It was not charged, or the error is about no operation.
     No,
-    /// It may have been sent and its outcome is unknown; or its job shows a render, but not whose; or the journal cannot be read.
+    /// It may have been sent and its outcome is unknown; or its job shows a render, but not whose; or the journal cannot be
+    /// read.
     Maybe,
     /// It was accepted.
     Yes,

@@ -18,8 +18,9 @@ pub const fn clamp_retry_after(asked: f64) -> f64 {
     asked.max(ASKED.0).min(ASKED.1)
 }
 
-/// The wait before retry number `attempt` (from 0), in milliseconds: capped exponential backoff with full jitter, so that clients
-/// that failed together do not return together. The server's `Retry-After`, `asked`, is added to it. `chance` is from 0 to 1.
+/// The wait before retry number `attempt` (from 0), in milliseconds: capped exponential backoff with full jitter, so that
+/// clients that failed together do not return together. The server's `Retry-After`, `asked`, is added to it. `chance` is from
+/// 0 to 1.
 pub fn backoff(attempt: u32, chance: f64, asked: Option<f64>) -> f64 {
     asked.map_or(0.0, clamp_retry_after) + doubling(BASE, attempt, CAP) * chance
 }

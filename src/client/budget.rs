@@ -10,9 +10,9 @@ use crate::host::{Host, JournalCall, Store};
 impl<H: Host> Client<H> {
     /// Reserves credits. Returns the journal key of the reservation.
     ///
-    /// It is written first and summed afterwards, so that of two reservations that together exceed the limit, at least one sees
-    /// the other. The memory of this process lists keys in the order of writing, so there the first one passes; elsewhere both may
-    /// be refused.
+    /// It is written first and summed afterwards, so that of two reservations that together exceed the limit, at least one
+    /// sees the other. The memory of this process lists keys in the order of writing, so there the first one passes;
+    /// elsewhere both may be refused.
     pub(super) async fn reserve(&self, operation: &str, owner: &str, estimate: f64) -> Result<String, Error<H::Value>> {
         let store = self.budget_store();
         let prefix = self.budget_prefix();

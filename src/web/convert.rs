@@ -1,4 +1,4 @@
-//! JavaScript values as the core reads them, and the core's errors and events as JavaScript objects.
+//! Conversions: JavaScript values for the core, and the core's errors and events for JavaScript.
 
 use js_sys::{Array, Object, Reflect};
 use wasm_bindgen::prelude::*;
@@ -10,7 +10,7 @@ use crate::member::Member;
 
 #[wasm_bindgen]
 extern "C" {
-    /// A job as the server answered it. The getters are typed as any value: the server may answer anything.
+    /// A job as the server returned it. The getters return any value, since the server may send anything.
     #[derive(Clone)]
     type Job;
     #[wasm_bindgen(method, getter, structural)]
@@ -37,7 +37,7 @@ pub fn job_fields(value: &JsValue) -> JobFields {
         return JobFields::default();
     }
     let job: &Job = value.unchecked_ref();
-    // The text itself is long and not needed.
+    // The text is long and not needed.
     let is_filled = |text: &JsValue| text.is_string() && text.is_truthy();
     JobFields {
         id: member(&job.id()),
@@ -51,7 +51,7 @@ pub fn job_fields(value: &JsValue) -> JobFields {
     }
 }
 
-/// A value of a member.
+/// Converts the value of a member.
 pub fn member(value: &JsValue) -> Member {
     if let Some(text) = value.as_string() {
         Member::Text(text)
@@ -68,22 +68,22 @@ pub fn member(value: &JsValue) -> Member {
     }
 }
 
-/// A property of an object; undefined where the value is no object, or cannot be read.
+/// A property of an object; undefined if the value is no object or cannot be read.
 pub fn get(value: &JsValue, name: &str) -> JsValue {
-    // `Reflect.get` would throw, and what an import throws costs a place in a table for good.
+    // `Reflect.get` would throw, and each exception of an import takes a slot of a table for good.
     if !value.is_object() {
         return JsValue::UNDEFINED;
     }
     Reflect::get(value, &JsValue::from_str(name)).unwrap_or_default()
 }
 
-/// The names of an object's own properties; none where the value is no object.
+/// The names of an object's own properties; none if the value is no object.
 pub fn names(value: &JsValue) -> Vec<String> {
     let keys = if value.is_object() { Object::keys(value.unchecked_ref::<Object>()) } else { Array::new() };
     keys.iter().filter_map(|key| key.as_string()).collect()
 }
 
-/// A number of a caller's options, for the core to check: NaN where it is given and no number.
+/// A number of a caller's options, for the core to check: NaN if it is set and no number.
 #[cfg(feature = "npm")]
 pub fn given_number(value: &JsValue) -> Option<f64> {
     if value.is_undefined() { None } else { Some(value.as_f64().unwrap_or(f64::NAN)) }
@@ -99,20 +99,20 @@ pub fn number(value: &JsValue, name: &str) -> Option<f64> {
     get(value, name).as_f64().filter(|number| !number.is_nan())
 }
 
-/// An object of our own.
+/// A JavaScript object that is built up.
 #[derive(Debug, Default)]
 pub struct Record(Object);
 
 impl Record {
-    /// With a property more.
+    /// Adds a property.
     #[must_use]
     pub fn with(self, name: &str, value: impl Into<JsValue>) -> Self {
-        // It is an object of our own, so this does not fail.
+        // This does not fail, since the object is our own.
         let _ = Reflect::set(&self.0, &JsValue::from_str(name), &value.into());
         self
     }
 
-    /// With a property more, if there is one.
+    /// Adds a property, if it has a value.
     #[must_use]
     pub fn with_some(self, name: &str, value: Option<impl Into<JsValue>>) -> Self {
         match value {
@@ -141,7 +141,7 @@ extern "C" {
     static IN_BROWSER: bool;
 }
 
-/// Whether this is a page, a worker of one, or something that plays one.
+/// Whether this is a page, a worker of one, or a simulated page such as jsdom.
 pub fn in_browser() -> bool {
     IN_BROWSER.with(|in_browser| *in_browser)
 }
@@ -151,12 +151,12 @@ pub fn clean(text: &str, secrets: &Array) -> String {
     redact(&JsValue::from_str(text), secrets).as_string().unwrap_or_default()
 }
 
-/// An error without secrets. The job stays the object that it is.
+/// An error without secrets. The job is not copied.
 pub fn redacted(error: Error<JsValue>, secrets: &Array) -> Error<JsValue> {
     error.map(|text| clean(text, secrets), |body| redact(body, secrets), |cause| redact_error(cause, secrets))
 }
 
-/// The record of an error without secrets, from which the facade makes an `Error`.
+/// The record of a redacted error, from which the facade makes an `Error`.
 #[cfg(feature = "npm")]
 pub fn error_record(error: &Error<JsValue>) -> JsValue {
     use crate::error::ErrorKind;
@@ -191,7 +191,7 @@ pub fn error_record(error: &Error<JsValue>) -> JsValue {
     record.into()
 }
 
-/// The object of an event. No secret is in it.
+/// The object of an event, without secrets.
 pub fn event_record(event: &Event<'_>, secrets: &Array) -> JsValue {
     let record = Record::default();
     let clean = |text: &str| redact(&JsValue::from_str(text), secrets);

@@ -69,20 +69,20 @@ impl Variable {
 /// The request of a `submit` or a preview.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct JobRequest {
-    /// The UUID of a template; `templates` lists yours.
+    /// The UUID of a template. `templates` lists yours.
     pub template_id: String,
     /// The template's variables.
     pub variables: Variables,
-    /// What the job is called in the provider's pages; at most 255 characters.
+    /// The job's name on the provider's pages; at most 255 characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// The provider calls it when the job ends; absolute, at most 200 characters. `{operation}` in it becomes the operation id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub webhook_url: Option<String>,
-    /// The model of its avatar; the standard one by default.
+    /// The model of the avatar; the standard one by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model_version: Option<ModelVersion>,
-    /// Whether the job is kept out of the provider's project page.
+    /// Whether the job is hidden from the provider's project page.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub is_hidden: Option<bool>,
     /// The length of the video in seconds, for the estimate that `max_credits` needs. Never sent.
@@ -90,7 +90,7 @@ pub struct JobRequest {
     pub seconds: Option<f64>,
 }
 
-/// The request of a `render`: what shall differ from the previewed job.
+/// The request of a `render`: the values that differ from the previewed job.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct RenderRequest {
@@ -125,9 +125,9 @@ impl RenderRequest {
     }
 }
 
-/// The JSON text of a request, by the same function as that of the npm package: one request has one fingerprint.
+/// The JSON text of a request, by the same function as in the npm package, so that one request has one fingerprint.
 fn to_json(request: &impl Serialize, variables: Option<&Variables>) -> Result<String, Error<JsValue>> {
-    // It would become the object's prototype.
+    // This name would set the object's prototype.
     if variables.is_some_and(|variables| variables.contains_key("__proto__")) {
         return Err(Refusal::new("variables.__proto__", "cannot be a variable's name").into());
     }
@@ -139,7 +139,7 @@ fn refused(field: String, message: String) -> Error<JsValue> {
     Error::new(ErrorKind::InvalidRequest { field }, message)
 }
 
-/// The JSON text of a value of the caller's, which is named `root`.
+/// The JSON text of a caller's value. Errors name it `root`.
 pub(super) fn json_of(value: &JsValue, root: &str) -> Result<String, Error<JsValue>> {
     snapshot(value, root).map_err(|refusal| {
         let [field, message] = ["field", "message"].map(|name| text(&refusal, name).unwrap_or_default());
@@ -151,17 +151,17 @@ fn to_js(value: &impl Serialize) -> Result<JsValue, serde_wasm_bindgen::Error> {
     value.serialize(&Serializer::json_compatible())
 }
 
-/// A job. A member that the provider left out, or that is not of its documented type, is `None`.
+/// A job. A member that is missing or not of its documented type is `None`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Job {
     /// A UUID.
     #[serde(deserialize_with = "text_or_empty")]
     pub id: String,
-    /// As the provider spells it; see [`Job::status`].
+    /// The status as the provider spells it; see [`Job::status`].
     #[serde(deserialize_with = "text_or_empty")]
     pub status: String,
-    /// How far the current step is; the range is not documented, 0 to 1 was seen.
+    /// The progress of the current step. The range is not documented; 0 to 1 was observed.
     #[serde(deserialize_with = "number")]
     pub progress: Option<f64>,
     /// The URL of a page that plays the preview.
@@ -173,13 +173,13 @@ pub struct Job {
     /// The URL where the video can be edited, for 24 hours.
     #[serde(deserialize_with = "lenient")]
     pub editor_url: Option<String>,
-    /// Why it failed.
+    /// The reason of a failure.
     #[serde(deserialize_with = "lenient")]
     pub failed_reason: Option<String>,
-    /// Credits that it cost; 0 until the work was done.
+    /// The job's cost in credits; 0 until the work is done.
     #[serde(deserialize_with = "number")]
     pub credits_used: Option<f64>,
-    /// Seconds of video.
+    /// The length of the video, in seconds.
     #[serde(deserialize_with = "number")]
     pub duration: Option<f64>,
     /// As given.

@@ -17,8 +17,8 @@ use crate::api::{Endpoint, Step};
 use crate::client;
 use crate::error::{Charged, Refusal};
 
-/// A charge, and the job that it is for. Nothing is sent before it is awaited, by itself for the job as it was accepted, or by
-/// [`wait`](Self::wait) or [`updates`](Self::updates) for the result of its step. However often that is done, it charges once.
+/// A charge and its job. Awaiting it sends the charge and returns the accepted job; [`wait`](Self::wait) and
+/// [`updates`](Self::updates) wait for the result of the step. It charges once, however often it is awaited.
 pub struct JobHandle {
     jobs: TemplateJobs,
     operation: String,
@@ -48,7 +48,7 @@ impl JobHandle {
         Self { jobs: jobs.clone(), operation, source, job: OnceCell::new() }
     }
 
-    /// The operation id of the charge: what `resume`, `settle` and `discard` are called with.
+    /// The operation id of the charge, for `resume`, `settle` and `discard`.
     pub fn operation(&self) -> &str {
         &self.operation
     }
@@ -62,7 +62,7 @@ impl JobHandle {
         self.jobs.read(Ok(job)).map_err(|error| error.of_wait(&self.operation))
     }
 
-    /// Waits for the result of the step: the preview of a preview, else the video. `until` is not used.
+    /// Waits for the result of the step: the preview of a preview, otherwise the video. `until` is ignored.
     ///
     /// # Errors
     /// Those of [`job`](Self::job) and of [`TemplateJobs::poll`], with the operation.
@@ -73,7 +73,7 @@ impl JobHandle {
         self.jobs.wait(&id, Some(job), options).await.map_err(|error| error.of_wait(&self.operation))
     }
 
-    /// The updates of the job until the result of the step is there. `on_update` is not used.
+    /// The updates of the job until the result of the step is ready. `on_update` is ignored.
     pub fn updates(self, mut options: PollOptions) -> Updates {
         let seen = Rc::new(Seen::default());
         let sink = Rc::clone(&seen);
@@ -106,7 +106,7 @@ impl IntoFuture for JobHandle {
     }
 }
 
-/// The updates that were not read yet.
+/// The unread updates.
 #[derive(Default)]
 struct Seen {
     /// Each with whether the job changed.
@@ -117,7 +117,7 @@ struct Seen {
 }
 
 impl Seen {
-    /// A slow reader gets each change of the job, and of the rest the newest.
+    /// A slow reader gets each change of the job, and the newest of the other updates.
     fn push(&self, update: Result<Update, Error>) {
         let mut unread = self.unread.borrow_mut();
         let mut changed = true;
@@ -142,7 +142,7 @@ impl Seen {
     }
 }
 
-/// A stream of the updates of a job. It ends when the result of the step is there, or after the error of the wait. Dropping it
+/// A stream of the updates of a job. It ends when the result of the step is ready, or after the error of the wait. Dropping it
 /// ends the wait.
 pub struct Updates {
     seen: Rc<Seen>,

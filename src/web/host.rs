@@ -21,9 +21,9 @@ use crate::job::JobFields;
 use crate::member::Member;
 use crate::poll;
 
-/// How many secrets are kept besides those of requests in flight: a key may change with each request.
+/// The most secrets that are kept besides those of requests in flight: a key may change with each request.
 const SECRETS: usize = 16;
-/// The shortest value of a header that is taken for a secret, in bytes.
+/// The shortest header value that counts as a secret, in bytes.
 const SECRET: usize = 8;
 
 #[wasm_bindgen(module = "/src/web/platform.js")]
@@ -87,7 +87,7 @@ extern "C" {
     pub(super) fn new_operation() -> String;
 }
 
-/// What a host needs of a client's options, copied.
+/// The options of a client that its host needs, copied.
 #[derive(Clone, Default)]
 pub struct HostOptions {
     /// An object with `apiId`, `apiKey` and `headers`, values or functions.
@@ -96,11 +96,11 @@ pub struct HostOptions {
     pub fetch: Option<Function>,
     /// The caller's own journal, or `"memory"`, or undefined for the default.
     pub journal: JsValue,
-    /// The caller's list of jobs, called with a `Date`.
+    /// The caller's function that lists jobs, called with a `Date`.
     pub list_jobs: Option<Function>,
     /// Receives events. It must not throw, nor call the client at once.
     pub on_event: Option<Function>,
-    /// Called with the operation of a charge when its request is about to be sent.
+    /// Called with the operation of a charge right before its request is sent.
     pub on_send: Option<Function>,
     /// Whether a charge carries `Idempotency-Key`.
     pub idempotent: bool,
@@ -108,7 +108,7 @@ pub struct HostOptions {
 
 impl fmt::Debug for HostOptions {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Not the credentials.
+        // Without the credentials.
         formatter.debug_struct("HostOptions").finish_non_exhaustive()
     }
 }
@@ -126,7 +126,7 @@ pub struct WebHost {
     listening: Cell<bool>,
 }
 
-/// What JavaScript calls.
+/// The functions that JavaScript calls.
 struct Closures {
     changed: Closure<dyn Fn(JsValue)>,
     _hear: Closure<dyn Fn(String, f64, JsValue)>,
@@ -140,7 +140,7 @@ pub struct WebHeaders {
 
 impl fmt::Debug for WebHeaders {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Not the key among them.
+        // Without the key.
         formatter.write_str("WebHeaders")
     }
 }
@@ -174,7 +174,7 @@ impl fmt::Debug for WebTurn {
 
 impl Drop for WebTurn {
     fn drop(&mut self) {
-        // One that published replies to other tabs for a moment, and then ends by itself.
+        // A turn that published replies to other tabs for a moment, and then ends by itself.
         if !self.published {
             self.turn.free();
         }
@@ -204,20 +204,20 @@ impl WebHost {
             options,
             journal: chosen.unwrap_or_else(memory_journal),
             journal_in_memory,
-            // The DOM of a test is no process that another one would charge beside.
+            // The DOM of a test stands for a page, and so for one process.
             journal_by_default: journal_in_memory && is_default && !is_page,
             secrets: RefCell::default(),
             tabs: OnceCell::new(),
             closures: OnceCell::new(),
             listening: Cell::new(false),
         };
-        // What fails before the first request may hold them already.
+        // An error before the first request may contain them already.
         let headers = get(&host.options.credentials, "headers");
         let pairs = if Array::is_array(&headers) { Array::from(&headers) } else { Array::new() };
         pairs.push(&Array::of2(&JsValue::from_str("x-api-key"), &get(&host.options.credentials, "apiKey")));
         drop(host.keep_secrets(&pairs));
         if journal_in_memory && is_default && is_page {
-            let message = "There is no indexedDB here, so charges are written down in memory only.";
+            let message = "There is no indexedDB here, so charges are recorded in memory only.";
             host.emit(Event::Warning { code: "no_indexeddb", message, operation: None, job_id: None });
         }
         host
@@ -233,7 +233,7 @@ impl WebHost {
         self.journal_by_default
     }
 
-    /// Lets a client hear of other tabs and of changes of the page. `namespace` names the account among tabs.
+    /// Connects a client to other tabs and to changes of the page. `namespace` identifies the account.
     pub fn connect(client: &Client<Self>, namespace: &str) {
         let host = client.host();
         if !convert::in_browser() {
@@ -344,7 +344,7 @@ impl Host for WebHost {
             Reflect::set(&request, &JsValue::from_str("webhook_url"), &JsValue::from_str(url))?;
             snapshot(&request, "request")
         });
-        // It is JSON of our own, so this does not fail.
+        // This does not fail, since the text is our own JSON.
         changed.unwrap_or_default()
     }
 
@@ -371,7 +371,7 @@ impl Host for WebHost {
             let _ = on_send.call1(&JsValue::UNDEFINED, &JsValue::from_str(operation));
         }
         let mut reply = http::send(request, headers.headers, self.options.idempotent, self.options.fetch.as_ref()).await;
-        // Before it is cut, so that no part of a secret stays.
+        // Before the text is truncated, so that no part of a secret stays.
         if let Reply::Answer(Answer { body: Body::Text(text) | Body::Cut(text), .. }) = &mut reply {
             *text = convert::clean(text, &self.secrets());
         }
@@ -396,7 +396,7 @@ impl Host for WebHost {
             return None;
         }
         let lock = WebLock(Lock::new(&format!("custom-template-jobs/{name}")));
-        // It is resolved, never rejected.
+        // This promise never rejects.
         let _ = JsFuture::from(lock.0.ready()).await;
         Some(lock)
     }

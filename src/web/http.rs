@@ -29,9 +29,9 @@ extern "C" {
 
 #[wasm_bindgen]
 extern "C" {
-    // gloo-net's `send` leaves its promise pending for ever where the rejection is no `Error` of this realm, and where `fetch`
-    // throws. This one is not async, since an async import does not catch what is thrown at once. It is given the URL, as an
-    // injected one is: Next.js answers the second `Request` of one render from the first, whatever its cache mode and signal.
+    // gloo-net's `send` never settles if `fetch` throws, or if the rejection is no `Error` of this realm. This import is not
+    // async, since an async import does not catch a synchronous exception. It takes the URL, as an injected `fetch` does:
+    // Next.js answers the second `Request` of one render from the first, whatever its cache mode and signal.
     #[wasm_bindgen(catch)]
     fn fetch(url: &str, init: &RequestInit) -> Result<JsValue, JsValue>;
 }
@@ -39,7 +39,7 @@ extern "C" {
 /// Makes headers from pairs of name and value.
 ///
 /// # Errors
-/// The option with the header that cannot be sent. Never the value itself: it may be the key.
+/// The option with the invalid header. Never the value, which may be the key.
 pub fn headers(pairs: &Array) -> Result<Headers, Unusable<JsValue>> {
     let unusable = |field| {
         let advice = "must be names and values that an HTTP header may hold: strings, without line breaks";
@@ -55,7 +55,7 @@ pub fn headers(pairs: &Array) -> Result<Headers, Unusable<JsValue>> {
             _ => "headers",
         };
         let (Some(name), Some(value)) = (name, value) else { return Err(unusable(field)) };
-        // Some platforms trim line breaks at the ends of a value in place of refusing them.
+        // Some platforms trim line breaks at the ends of a value instead of refusing them.
         if !value.chars().all(|char| matches!(char, '\t' | ' '..='~' | '\u{80}'..='\u{ff}')) {
             return Err(unusable(field));
         }
@@ -66,7 +66,7 @@ pub fn headers(pairs: &Array) -> Result<Headers, Unusable<JsValue>> {
     Ok(headers)
 }
 
-/// A request that is aborted when it is given up.
+/// A request in flight. Dropping it aborts the request.
 struct InFlight {
     abort: Abort,
     complete: bool,
@@ -78,7 +78,7 @@ impl Drop for InFlight {
     }
 }
 
-/// Sends one request, before it waits for anything. `injected` is the caller's own `fetch`.
+/// Sends one request, synchronously when first polled. `injected` is the caller's own `fetch`.
 pub async fn send(request: Request<'_>, headers: Headers, idempotent: bool, injected: Option<&Function>) -> Reply<JsValue> {
     let charges = request.endpoint.charges().is_some();
     let failed = |cause: JsValue| Reply::Failed { code: code_of(&cause), cause: Some(cause) };

@@ -1,7 +1,7 @@
-// The default journals: one in memory, one in IndexedDB. A caller's own has the same methods; index.d.ts describes them.
+// The default journals: one in memory, one in IndexedDB. Their methods are those of `Journal` in index.d.ts.
 
-// One for the process: a second copy of the package, loaded by `require` or by another bundle, charges an operation no second
-// time. The number is the version of what is stored.
+// One for the process, so that a second copy of the package, loaded by `require` or in another bundle, charges no operation
+// again. The number is the version of the format.
 const SHARED = Symbol.for("custom-template-jobs.journal.1");
 let entries;
 try {
@@ -25,7 +25,7 @@ const open = () =>
   (opened ??= new Promise((resolve, reject) => {
     const request = indexedDB.open("custom-template-jobs", 1);
     request.onupgradeneeded = () => request.result.createObjectStore("journal");
-    // A deletion that another tab blocks fires no event here: the caller's timeout ends that wait.
+    // If another tab blocks a deletion, no event fires here. The caller's timeout ends that wait.
     request.onblocked = () => reject(new Error("another tab keeps the IndexedDB database from opening: close or reload it"));
     request.onerror = () =>
       reject(
@@ -34,7 +34,7 @@ const open = () =>
           : request.error,
       );
     request.onsuccess = () => {
-      // Nobody is kept from deleting or upgrading the database.
+      // Close, so that others can delete or upgrade the database.
       request.result.onversionchange = request.result.onclose = () => {
         request.result.close();
         opened = undefined;
@@ -48,7 +48,7 @@ const open = () =>
 
 const begin = async (mode) => (await open()).transaction("journal", mode, { durability: "strict" });
 
-/** What `act` returns has the `result` once the transaction is complete. */
+/** Returns the `result` of the request that `act` returns, once the transaction is complete. */
 async function transact(mode, act) {
   const transaction = await begin(mode).catch((thrown) => {
     // Browsers may close a connection without an event (WebKit does).
@@ -63,7 +63,7 @@ async function transact(mode, act) {
   });
 }
 
-/** Changes what is under `id` if that is `expected`; anything where that is undefined. */
+/** Changes the entry under `id` if it equals `expected`; an undefined `expected` matches every entry. */
 const change = (id, expected, act) =>
   transact("readwrite", (store) => {
     const outcome = { result: false };
@@ -91,12 +91,12 @@ const stored = {
   write: (id, entry) => transact("readwrite", (store) => store.put(entry, id)).then(() => {}),
   replace: (id, old, entry) => change(id, old, (store) => store.put(entry, id)),
   delete: (id, entry) => change(id, entry, (store) => store.delete(id)),
-  // Up to the first text that no longer begins so.
+  // Up to the first text without this prefix.
   list: (prefix) => transact("readonly", (store) => store.getAllKeys(IDBKeyRange.bound(prefix, after(prefix), false, true))),
 };
 const after = (prefix) => prefix.slice(0, -1) + String.fromCharCode(prefix.charCodeAt(prefix.length - 1) + 1);
 
-/** The journal in IndexedDB; undefined where there is none, as in the DOMs of tests. One that may not be used is there, and fails. */
+/** The journal in IndexedDB; undefined without IndexedDB, as in the DOMs of tests. If IndexedDB is blocked, its methods reject. */
 export function indexedDbJournal() {
   try {
     if (globalThis.indexedDB === undefined) return;

@@ -11,7 +11,7 @@ extern "C" {
     /// The journal in the memory of this process.
     #[wasm_bindgen(js_name = memoryJournal)]
     pub fn memory_journal() -> Journal;
-    /// The journal in IndexedDB, where there is that.
+    /// The journal in IndexedDB, if the platform has it.
     #[wasm_bindgen(js_name = indexedDbJournal)]
     pub fn indexed_db_journal() -> Option<Journal>;
 }
@@ -39,10 +39,10 @@ extern "C" {
     fn list(this: &Journal, prefix: &str) -> Result<JsValue, JsValue>;
 }
 
-/// The value of what a caller's function returned: a value, or a promise of one.
+/// The value that a caller's function returned, directly or as a promise.
 pub async fn settled(returned: Result<JsValue, JsValue>) -> Result<JsValue, JsValue> {
     let returned = returned?;
-    // What is no promise is there at once: the journal in memory is called without a pause, so a budget in it is exact.
+    // No await without a promise: calls of the memory journal are then atomic together, so a budget in it is exact.
     if returned.is_object() && !Array::is_array(&returned) || returned.is_function() {
         JsFuture::from(Promise::resolve(&returned)).await
     } else {
@@ -66,7 +66,7 @@ pub async fn call(journal: &Journal, call: JournalCall<'_>) -> Result<JournalRep
     .await?;
     Ok(match call {
         JournalCall::Create(..) | JournalCall::Replace(..) => JournalReply::Done(returned == JsValue::TRUE),
-        // One that says nothing has deleted.
+        // A journal that returns nothing has deleted.
         JournalCall::Delete(..) => JournalReply::Done(returned != JsValue::FALSE),
         JournalCall::Write(..) => JournalReply::Done(true),
         JournalCall::Read(_) => JournalReply::Entry(returned.as_string()),

@@ -1,4 +1,4 @@
-//! The exported class of the npm package. The facade `client.js` snapshots, makes ids, loads the wasm and delegates.
+//! The exported class of the npm package. The facade `client.js` snapshots requests, makes ids, loads the wasm and calls it.
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -28,27 +28,28 @@ extern "C" {
     fn panicked(message: &str);
 }
 
-/// A panic leaves the module unusable, so the facade rejects all that waits.
+/// A panic leaves the module unusable, so the facade rejects every pending call.
 #[wasm_bindgen(start)]
 pub fn start() {
     std::panic::set_hook(Box::new(|info| {
-        // Only what is printed anyway: a message with its values would take the code to format them.
+        // Only the file: formatting the message with its values would need more code.
         let place = info.location().map_or("", |location| location.file());
         panicked(place);
     }));
 }
 
-/// Its name says which version of the scripts this WebAssembly belongs to; `pack` holds it to the version of the crate.
+/// An export whose name is the version, so that the scripts load no other WebAssembly. `pack` compares it with the crate's
+/// version.
 #[wasm_bindgen]
 pub fn version_0_1_0() {}
 
 type Work = Pin<Box<dyn Future<Output = Result<JsValue, Error<JsValue>>>>>;
 
-/// A client, as the facade drives it. `call` is the facade's number of the call, by which it is aborted.
+/// A client for the facade. `call` is the facade's number of a call, for `abort`.
 #[wasm_bindgen]
 pub struct Core {
     client: Client<WebHost>,
-    /// The calls in progress, in the order of their numbers.
+    /// The calls in flight, in the order of their numbers.
     calls: Calls,
 }
 
@@ -60,16 +61,16 @@ impl fmt::Debug for Core {
 
 type Calls = Rc<RefCell<Vec<(u32, Rc<Call>)>>>;
 
-/// A call in progress.
+/// A call in flight.
 struct Call {
-    /// `None` once it is aborted or over.
+    /// `None` once it was aborted or has ended.
     work: RefCell<Option<Work>>,
     aborted: Cell<bool>,
     waker: Cell<Option<Waker>>,
 }
 
 impl Call {
-    /// The outcome of the call; `None` where it was aborted.
+    /// The outcome of the call; `None` if it was aborted.
     fn poll(&self, context: &mut Context<'_>) -> Poll<Option<Result<JsValue, Error<JsValue>>>> {
         let mut work = self.work.borrow_mut();
         let polled = work.as_mut().map(|work| work.as_mut().poll(context));
@@ -86,7 +87,7 @@ impl Call {
         }
     }
 
-    /// Drops the work at once, with its timers, unless it is what calls this.
+    /// Drops the work with its timers at once, unless the work itself is calling this.
     fn abort(&self) {
         self.aborted.set(true);
         if let Ok(mut work) = self.work.try_borrow_mut() {
@@ -115,7 +116,7 @@ impl Core {
         });
         let account = text(options, "account").unwrap_or_default();
         let base_url = text(options, "baseUrl").unwrap_or_else(|| Config::BASE_URL.into());
-        // Where it is relative, requests keep it so.
+        // Requests keep a relative URL.
         let place = text(options, "place").unwrap_or_else(|| base_url.clone());
         let mut config = Config::new(&place, &text(options, "apiId").unwrap_or_default(), &account);
         config.base_url = base_url.trim_end_matches('/').into();
@@ -177,7 +178,7 @@ impl Core {
             extra: text(options, "extra"),
             metadata: text(options, "metadata"),
         };
-        // What the caller's `waitUntil` waits for ends with the charge, not with the call.
+        // The promise for the caller's `waitUntil` ends with the charge, not with the call.
         let over = get(options, "over").dyn_into::<Function>().ok();
         let client = self.client.clone();
         self.promise(
@@ -207,7 +208,7 @@ impl Core {
         )
     }
 
-    /// What a step is expected to cost.
+    /// Estimates the cost of a step.
     pub fn estimate(&self, call: u32, question: &JsValue) -> Promise {
         let estimated = text(question, "step")
             .and_then(|step| Step::parse(&step))
@@ -274,7 +275,8 @@ impl Core {
         self.promise(call, Box::pin(async move { client.discard(&operation).await.map(|()| JsValue::UNDEFINED) }))
     }
 
-    /// Waits for a job. `job` is the job as last seen, or undefined; `options.operation` the charge whose wait it is, if it is one's; `on_update` receives updates, and calls nothing at once.
+    /// Waits for a job. `job` is the job as last seen, or undefined. `options.operation` is the charge that the wait belongs
+    /// to, if any. `on_update` receives updates and must not call back synchronously.
     pub fn poll(&self, call: u32, id: &str, job: JsValue, options: &JsValue, on_update: Option<Function>) -> Promise {
         let goal = get(options, "until");
         let until = goal.as_string().and_then(|goal| Goal::parse(&goal)).filter(|goal| *goal != Goal::Done);
@@ -308,7 +310,7 @@ impl Core {
         }
     }
 
-    /// Aborts a call. A charge that may have been sent runs on.
+    /// Aborts a call. A charge that may have been sent continues.
     pub fn abort(&self, call: u32) {
         let found = find(&self.calls, call).and_then(|at| self.calls.borrow().get(at).map(|(_, call)| Rc::clone(call)));
         if let Some(call) = found {
@@ -316,7 +318,7 @@ impl Core {
         }
     }
 
-    /// The promise of a call. It rejects with the record of an error; where the call was aborted, with undefined.
+    /// The promise of a call. It rejects with an error record; if the call was aborted, with undefined.
     fn promise(&self, call: u32, work: Work) -> Promise {
         let running = Rc::new(Call { work: RefCell::new(Some(work)), aborted: Cell::new(false), waker: Cell::default() });
         self.calls.borrow_mut().push((call, Rc::clone(&running)));
@@ -324,7 +326,7 @@ impl Core {
     }
 }
 
-/// The facade numbers calls in their order.
+/// The position of a call. The facade numbers calls in order.
 fn find(calls: &Calls, call: u32) -> Option<usize> {
     calls.borrow().binary_search_by_key(&call, |(number, _)| *number).ok()
 }

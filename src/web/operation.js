@@ -13,7 +13,7 @@ export function newOperation() {
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("").replace(/^(.{8})(.{4})(.{4})(.{4})/, "$1-$2-$3-$4-");
 }
 
-/** `undefined` where `id` can be an operation id, else `{ field, message }`. */
+/** Checks an operation id: `undefined` if it is valid, otherwise `{ field, message }`. */
 export function checkOperation(id) {
   if (typeof id === "string" && id && id.length <= 255 && !/\p{Cs}/u.test(id)) return;
   return { field: "operation", message: "operation must be a string of 1 to 255 characters, without half of a surrogate pair" };

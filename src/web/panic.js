@@ -1,4 +1,4 @@
-// What a panic of the core calls before it aborts the module.
+// The panic hook calls this before the module aborts.
 
 let handler = console.error;
 export const onPanic = (call) => void (handler = call);

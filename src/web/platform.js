@@ -1,18 +1,18 @@
-// The parts of the platform that JavaScript reaches best: the runtime, its page, the caller's functions, and bodies.
+// The platform: the runtime, its page, the caller's functions, requests and bodies.
 
 const agent = globalThis.navigator?.userAgent ?? "";
 const server =
   globalThis.process?.versions?.node || globalThis.Deno || globalThis.Bun || globalThis.EdgeRuntime || agent === "Cloudflare-Workers";
 
-/** A page, a worker of one, or something that plays one, such as jsdom. */
+/** Whether this is a page, a worker of one, or a simulated page such as jsdom. */
 export const inBrowser = !!globalThis.document || (!server && typeof WorkerGlobalScope === "function");
 
-/** Elsewhere there are no other tabs, and an open channel would keep a process alive. */
+/** Only pages have other tabs. Elsewhere an open channel would keep the process alive. */
 export const hasTabs = () => inBrowser && !server;
 
 /**
- * How many polls a client may have in flight. Browsers open six connections to a host; elsewhere ten thousand jobs are
- * polled some 800 times a second. 0 where the calls of a client must not wake one another.
+ * The most polls of a client in flight. Browsers open six connections to a host. Elsewhere ten thousand jobs need some 800 polls a
+ * second. 0 if the calls of a client must not wake one another.
  */
 export const pollsAtOnce = () => (agent === "Cloudflare-Workers" || globalThis.EdgeRuntime ? 0 : inBrowser ? 6 : 100);
 
@@ -22,7 +22,7 @@ export const monotonic = () => performance.now();
 
 /* ---- the caller's functions ---- */
 
-/** The pairs of name and value of a request's headers. Asks the caller's functions for them. */
+/** The headers of a request as pairs of name and value. Calls the caller's functions. */
 export async function headerPairs({ apiId, apiKey, headers }) {
   const pairs = [];
   if (apiId !== undefined) pairs.push(["x-api-id", apiId]);
@@ -33,7 +33,7 @@ export async function headerPairs({ apiId, apiKey, headers }) {
   return pairs;
 }
 
-/** Replaces an entry in a journal. Where a journal of the caller's cannot, another client may write between the two. */
+/** Replaces an entry in a journal. If the journal has no `replace`, another client may write in between. */
 export function replaceEntry(journal, id, old, entry) {
   if (typeof journal.replace === "function") return journal.replace(id, old, entry);
   return (async () => {
@@ -43,7 +43,7 @@ export function replaceEntry(journal, id, old, entry) {
   })();
 }
 
-/** The code by which a runtime names what failed; what was thrown may not even be readable. */
+/** The runtime's code of a failure. The exception may be unreadable. */
 export function codeOf(thrown) {
   try {
     const code = thrown?.code ?? thrown?.cause?.code ?? thrown?.cause?.message;
@@ -54,22 +54,22 @@ export function codeOf(thrown) {
 /* ---- requests ---- */
 
 /**
- * What a request is made of: no redirect is followed, since the key would go along, and nothing is cached. The signal is
- * given to `fetch` alone: Node keeps the signal of a request that is never sent until its event loop turns.
+ * The init of a request. No redirect is followed, since it would carry the key, and nothing is cached. Only `fetch` gets the
+ * signal: Node keeps the signal of a request that is never sent until its event loop turns.
  */
 export function requestInit(method, headers, body) {
   const init = { method, headers, body, redirect: "manual" };
-  // workerd refuses this option at older compatibility dates, and caches nothing anyway.
+  // workerd rejects this option at older compatibility dates, and caches nothing anyway.
   if (agent !== "Cloudflare-Workers") init.cache = "no-store";
   return init;
 }
 
-// A page that goes to the back-forward cache with a read in flight would come back to an answer that never comes, or of long
-// ago: the read is aborted, and retried when the page is back. Charges go on.
+// A page may enter the back-forward cache with a read in flight, whose response would then never arrive or be old. So the read is
+// aborted, and retried when the page is restored. Charges continue.
 const reads = new Set();
 const abortReads = () => reads.forEach((read) => read.abort());
 
-// The DOM of a test may bring an AbortController of its own, whose signals the platform refuses.
+// The DOM of a test may have its own AbortController, whose signals the platform refuses.
 let fits;
 function signalOf({ signal }) {
   try {
@@ -80,7 +80,7 @@ function signalOf({ signal }) {
   if (fits) return signal;
 }
 
-/** Aborts a request that is given up. */
+/** The abort controller of a request. */
 export class Abort {
   #controller = new AbortController();
 
@@ -98,7 +98,7 @@ export class Abort {
     this.#controller.abort();
   }
 
-  /** The request is over. One whose answer is `complete` is not aborted: that would cost 0.1 ms in Node. */
+  /** Ends the request, and aborts it unless its response is `complete`. An abort takes 0.1 ms in Node. */
   over(complete) {
     if (!complete) this.abort();
     if (reads.delete(this) && !reads.size) globalThis.removeEventListener?.("pagehide", abortReads);
@@ -107,11 +107,11 @@ export class Abort {
 
 /* ---- answers ---- */
 
-const MOST = 4194304; // UTF-16 units of an answer that are read: a job has a few thousand
+const MOST = 4194304; // the most UTF-16 units of a response; a job has a few thousand
 
 /**
- * The status, `Retry-After` in milliseconds from now, `X-Request-Id`, and the body of an answer: `json`, or `text`, which is `cut` where it
- * broke off. What arrived of a charge's answer counts: the id of a job that was paid for may be in it.
+ * Reads a response: its status, `Retry-After` in milliseconds from now, `X-Request-Id`, and its body as `json` or `text`. `cut` means
+ * that the body broke off; the part that arrived may contain the id of a charged job.
  */
 export async function readAnswer(answer, charges) {
   const { status } = answer;
@@ -146,7 +146,7 @@ function retryAfter(answer) {
   if (ms === ms) return ms;
 }
 
-// What an injected fetch returned may have no headers.
+// The response of an injected fetch may have no headers.
 function header(answer, name) {
   try {
     const value = answer.headers.get(name);
@@ -154,19 +154,19 @@ function header(answer, name) {
   } catch {}
 }
 
-// Levels and texts of an error's body that are read, and characters of a path.
+// The most levels and texts that are read from an error's body, and the most characters of a path.
 const DEEP = 16;
 const MANY = 1000;
 const LONG = 1000;
 
-// The texts in the body of an error, in the order of their names, each with the path of its field.
+// The texts in the body of an error, sorted by name, each with the path of its field.
 function textsOf(body, path = "", depth = DEEP, texts = []) {
   if (typeof body === "string") texts.push([path, body]);
   else if (depth && typeof body === "object" && body && path.length <= LONG) {
     const keys = Object.keys(body);
     for (const key of Array.isArray(body) ? keys : keys.sort()) {
       if (texts.length >= MANY) break;
-      // A text in a list is one of its field's.
+      // A text in a list belongs to the list's field.
       const at = path && `${path}.`;
       textsOf(body[key], Array.isArray(body) && typeof body[key] === "string" ? path : at + key, depth - 1, texts);
     }
@@ -174,7 +174,7 @@ function textsOf(body, path = "", depth = DEEP, texts = []) {
   return texts;
 }
 
-/** What the body of an error says about single fields: texts by the path of each, as `variables.headline`. */
+/** The messages about single fields in the body of an error, by path, such as `variables.headline`. */
 export function fieldsOf(body) {
   const fields = new Map();
   for (const [path, text] of body?.detail ? [] : textsOf(body)) {
@@ -183,7 +183,7 @@ export function fieldsOf(body) {
   return Object.fromEntries(fields);
 }
 
-/** The first text in the body of an error: its `detail`, or that of a field, then with the path of that. */
+/** The first text in the body of an error: its `detail`, or the text of a field with the field's path. */
 export function reasonOf(body) {
   if (typeof body?.detail === "string") return body.detail;
   const [[path, text] = []] = textsOf(body);
@@ -192,7 +192,7 @@ export function reasonOf(body) {
 
 /* ---- the page ---- */
 
-/** Calls `changed(false)` when the page is shown or hidden or its network changes, and `changed(true)` when it was restored. */
+/** Calls `changed` with the event when the page is shown, hidden or restored, and when its network changes. */
 export function listen(begin, changed) {
   const verb = begin ? "addEventListener" : "removeEventListener";
   globalThis.document?.[verb]("visibilitychange", changed);
@@ -200,7 +200,7 @@ export function listen(begin, changed) {
   globalThis[verb]?.("pageshow", changed);
 }
 
-/** A lock against every holder of its name, in other tabs too: `ready` once it is held, `release()` when it no longer is. */
+/** A lock on a name, also against other tabs. `ready` resolves once it is held; `release()` releases it. */
 export class Lock {
   constructor(name) {
     const waiting = new AbortController();

@@ -1,12 +1,12 @@
-// The removal of secrets from what reaches callers and logs.
+// Removes secrets from values for callers and logs.
 
 /**
- * A copy of a string, an array or a plain object without the secrets, however they are written: as they are, in JSON, in a URL,
- * or without the `Bearer` or `Basic` before them. Of any other object the copy is an error with its words.
+ * Copies a string, an array or a plain object without the secrets, in every spelling: plain, escaped for JSON or a URL, or without
+ * a leading `Bearer` or `Basic`. Any other object becomes an error with its texts.
  */
 export const redact = (value, secrets) => copier(secrets).copy(value, 0);
 
-/** An error with the words of what was thrown: its name, message, stack, code and cause, without the secrets. */
+/** Copies an exception without the secrets: its name, message, stack, code and cause. */
 export const redactError = (thrown, secrets) => copier(secrets).error(thrown, 0);
 
 function copier(secrets) {
@@ -16,7 +16,7 @@ function copier(secrets) {
     .filter((form) => form.length > 3)
     .sort((one, other) => other.length - one.length);
   const clean = (text) => forms.reduce((text, form) => text.replaceAll(form, "…"), text);
-  const copies = new Map(); // of the objects that were met
+  const copies = new Map(); // of the objects that were visited
 
   const copy = (it, depth) => {
     if (typeof it === "string") return clean(it);
@@ -56,7 +56,7 @@ function copier(secrets) {
   return { copy, error };
 }
 
-// What is assigned would fail where `Error.prototype` is frozen.
+// An assignment would fail if `Error.prototype` is frozen.
 const define = (object, key, value, enumerable = false) =>
   Object.defineProperty(object, key, { value, enumerable, writable: true, configurable: true });
 
@@ -66,6 +66,6 @@ function percent(secret) {
   try {
     return encodeURIComponent(secret);
   } catch {
-    return secret; // it has half of a surrogate pair
+    return secret; // it contains a lone surrogate
   }
 }

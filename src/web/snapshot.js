@@ -4,13 +4,13 @@ const MOST_BYTES = 10485760;
 const MOST_LEVELS = 100;
 
 /**
- * The JSON text of `value`, with the keys of each object sorted. Reads each property once.
- * Throws `{ field, message, cause? }` where JSON would drop or change something, or where reading fails; `field` is the
- * path of what is wrong, and `root` where that is the value itself. `outer(key, refuse)` is called for each key of the value
- * itself: where it returns true the key is left out, and `refuse(advice)` throws.
+ * The JSON text of `value`, with sorted keys. Reads each property once.
+ * Throws `{ field, message, cause? }` if JSON would drop or change something, or if reading fails. `field` is the path of the
+ * invalid value, or `root` for `value` itself. `outer(key, refuse)` is called for each key of `value`: if it returns true, the key
+ * is left out; `refuse(advice)` throws.
  */
 export function snapshot(value, root, outer) {
-  const around = []; // the objects that are being written, the outermost first
+  const around = []; // the objects that are being written, from the outermost
   let field = root;
   let size = 0;
   let refusal;
@@ -78,7 +78,7 @@ export function snapshot(value, root, outer) {
 const isEnumerable = {}.propertyIsEnumerable;
 const cut = (key) => (key.length > 60 ? `${key.slice(0, 60)}…` : key);
 
-// Whether it is an object or array as a literal makes it, in whichever realm, or has no prototype.
+// Whether a value is a plain object or array of any realm, or has no prototype.
 function isPlain(it, list) {
   if (typeof it !== "object") return false;
   const prototype = Object.getPrototypeOf(it);
@@ -87,7 +87,7 @@ function isPlain(it, list) {
   return Object.getPrototypeOf(prototype) === null && Object.hasOwn(prototype, "isPrototypeOf");
 }
 
-/** Whether a job has each member that a request gives; both as JSON gives them. What the job adds does not matter. */
+/** Whether a job has all members of a request; both are parsed JSON. Other members of the job are ignored. */
 export const covers = (request, job) =>
   request === job ||
   (isObject(request) &&

@@ -1,23 +1,23 @@
 // Polls that the tabs of one origin, and their workers, share: one polls a job, and all receive the answer.
 //
-// There is no leader. A tab whose poll is due takes the job's lock, polls, and posts the answer to the others. A tab that waits
-// for the lock thus receives the answer, or gets the lock because its holder is gone. A tab that gets the lock asks the others
-// first, and one that received an answer a moment ago posts it again. The core decides what an answer is worth.
+// There is no leader. A tab whose poll is due takes the job's lock, polls, and posts the response to the others. A tab that waits
+// for the lock thus receives the response, or gets the lock because its holder is gone. A tab that gets the lock first asks the
+// others, and a tab with a recent response posts it again. The core decides whether to use a response.
 //
-// No lock outlives its request: Firefox keeps no page in its back-forward cache that had one when it was left, even if it lets
-// go then.
+// No lock outlives its request: Firefox keeps no page in its back-forward cache that held one when it was left, even if it then
+// releases the lock.
 
 import { Lock } from "./platform.js";
 
-const MOMENT = 900; // ms in which no tab need poll again: less than the core lets pass between two polls
-const REPLY = 80; // ms in which another tab replies, if there is one
+const MOMENT = 900; // ms for which a response is recent: less than the core's shortest interval
+const REPLY = 80; // ms to wait for the reply of another tab
 
-/** The tabs of an account. `hear(id, at, answer)` receives what other tabs polled. */
+/** The tabs of an account. `hear(id, at, answer)` receives the responses that other tabs polled. */
 export class Tabs {
   #name;
   #hear;
   #channel;
-  #alone = false; // whether nobody replied to the last question, and nobody has asked since
+  #alone = false; // whether the last question had no reply, and no other tab has asked since
   #turns = new Map(); // id of a job -> this tab's turn
 
   constructor(name, hear) {
@@ -25,14 +25,14 @@ export class Tabs {
     this.#hear = hear;
   }
 
-  /** The turn to poll a job, with `ready`, `publish` and `free`; undefined where nothing can be shared. */
+  /** The turn to poll a job, with `ready`, `publish` and `free`; undefined if nothing can be shared. */
   turn(id) {
     try {
       if (!navigator.locks) return;
       this.#channel ??= new BroadcastChannel(`custom-template-jobs/${this.#name}`);
       this.#channel.onmessage = ({ data }) => this.#received(data);
     } catch {
-      return; // an old browser, a page without TLS, or a frame of no origin
+      return; // an old browser, a page without TLS, or a frame without an origin
     }
     addEventListener("pagehide", this.close);
     this.#turns.get(id)?.free();
@@ -58,7 +58,7 @@ export class Tabs {
   }
 
   async #ready(lock) {
-    // A holder that posts nothing may be frozen, or its request hangs: then this tab polls without the lock.
+    // A holder that posts nothing may be frozen, or its request may hang: then this tab polls without the lock.
     let timer;
     await Promise.race([lock.ready, new Promise((go) => (timer = setTimeout(go, MOMENT * (1 + Math.random()))))]);
     clearTimeout(timer);
@@ -79,7 +79,7 @@ export class Tabs {
     if (turn?.answer) this.#channel.postMessage(turn.answer);
   }
 
-  // Nothing is open or held any more, so that the page may go to the back-forward cache. The next turn opens it again.
+  // Closes the channel and releases all locks, so that the page may enter the back-forward cache. The next turn opens it again.
   close = () => {
     removeEventListener("pagehide", this.close);
     this.#channel?.close();

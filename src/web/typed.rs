@@ -36,11 +36,11 @@ impl Error {
     }
 }
 
-/// Where the operations are recorded, so that none is charged twice.
+/// The store in which operations are recorded, so that none is charged twice.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub enum Journal {
-    /// `IndexedDB` in a page or a worker of one, so that it outlives them; memory elsewhere.
+    /// `IndexedDB` in pages and their workers; elsewhere memory.
     #[default]
     Default,
     /// The memory of this page or process.
@@ -49,7 +49,7 @@ pub enum Journal {
     Custom(JsValue),
 }
 
-/// How a client is set up.
+/// The options of a client.
 #[derive(Clone)]
 pub struct Options {
     /// The address of the provider, which is the default; in a page it may be relative.
@@ -57,39 +57,39 @@ pub struct Options {
     /// The address of a relay of yours that adds the key and honours `Idempotency-Key`, in place of `base_url` and `api_key`;
     /// in a page it may be relative.
     pub relay: Option<String>,
-    /// Is sent as `X-API-ID`.
+    /// The API id, sent as `X-API-ID`.
     pub api_id: Option<String>,
-    /// Is sent as `X-API-KEY`. Everybody who opens a page can read it there: use a relay.
+    /// The API key, sent as `X-API-KEY`. In a page every visitor can read it: use a relay there.
     pub api_key: Option<String>,
-    /// Are sent with every request, such as the login of a relay.
+    /// Headers of every request, such as the login of a relay.
     pub headers: BTreeMap<String, String>,
-    /// Keeps the journals of people apart who log in to one page.
+    /// Separates the journals of different users of one page.
     pub account: String,
-    /// The time for one request, and for what a call waits for before it; 30 seconds by default.
+    /// The time for one request, and for each step before it; 30 seconds by default.
     pub timeout: Duration,
-    /// The time for a preview that blocks; 5 minutes by default.
+    /// The time for a blocking preview; 5 minutes by default.
     pub preview_timeout: Duration,
     /// How often a read is retried; 3 by default. A charge that may have been sent is never sent again.
     pub max_retries: u32,
-    /// What may be spent, in credits; no limit by default. With a limit, requests need [`JobRequest::seconds`] until the length
-    /// of the template's videos is learned.
+    /// The most credits to spend; no limit by default. With a limit, requests need [`JobRequest::seconds`] until the client has
+    /// learned the length of the template's videos.
     pub max_credits: Option<f64>,
-    /// The name under which the journal sums what is spent, for every client with that name. Without one, the clients of this
+    /// The name under which the journal sums the spending of all clients with that name. Without one, the clients of this
     /// process are summed.
     pub budget_key: Option<String>,
-    /// When what is spent is summed anew, in UTC; never by default.
+    /// When the sum starts again at 0, in UTC; never by default.
     pub budget_period: Option<BudgetPeriod>,
     /// What each step costs.
     pub prices: PriceTable,
-    /// Where the operations are recorded.
+    /// The store in which operations are recorded.
     pub journal: Journal,
-    /// Whether a charge carries its operation id as `Idempotency-Key`, for a relay that honours it. By default with `relay`, and
-    /// where `base_url` is relative.
+    /// Whether a charge carries its operation id as `Idempotency-Key`, for a relay that honours it. By default with `relay`,
+    /// and where `base_url` is relative.
     pub idempotency_header: Option<bool>,
-    /// Is called as `(url, init)` in place of the platform's `fetch`.
+    /// Called as `(url, init)` instead of the platform's `fetch`.
     pub fetch: Option<Function>,
-    /// Is called with a `Date` and returns, or promises, an array of the jobs that were made since: with it, `settle` finds the
-    /// job of an unknown operation.
+    /// Called with a `Date`; returns an array of the jobs created since, or a promise of one. With it, `settle` finds the job
+    /// of an unknown operation.
     pub list_jobs: Option<Function>,
 }
 
@@ -120,7 +120,7 @@ impl Default for Options {
 
 impl fmt::Debug for Options {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Not the key, nor the headers.
+        // Without the key and the headers.
         formatter
             .debug_struct("Options")
             .field("base_url", &self.base_url)
@@ -156,12 +156,12 @@ impl Options {
         Ok(())
     }
 
-    /// The address that requests go to.
+    /// The base URL of requests.
     fn address(&self) -> &str {
         self.relay.as_deref().unwrap_or(&self.base_url)
     }
 
-    /// The base URL as it parses: two spellings of one address share a journal.
+    /// The parsed base URL, so that two spellings of one URL share a journal.
     fn place(&self) -> String {
         let page = text(&get(&js_sys::global(), "location"), "href");
         let parsed = match page {
@@ -180,7 +180,7 @@ impl Options {
     fn config(&self) -> Config {
         let config = Config::new(&self.place(), self.api_id.as_deref().unwrap_or_default(), &self.account);
         Config {
-            // Where it is relative, requests keep it so.
+            // Requests keep a relative URL.
             base_url: self.address().trim_end_matches('/').into(),
             timeout: ms(self.timeout),
             preview_timeout: ms(self.preview_timeout),
@@ -220,31 +220,30 @@ impl Options {
 /// How a charging call is made.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ChargeOptions {
-    /// The caller's own id of the operation: as often as it is used, it is charged once. By default a random one, and that of
-    /// the job for a render.
+    /// The caller's own id of the operation, which is charged once however often it is used. By default a random one; for a
+    /// render one derived from the job.
     pub operation: Option<String>,
-    /// How long the call waits, [`Options::timeout`] by default. A charge that may have been sent goes on.
+    /// The time that the call waits, [`Options::timeout`] by default. A charge that may have been sent continues.
     pub timeout: Option<Duration>,
     /// An object with fields of the request that this version does not know, such as a new `model_version`.
     pub extra: Option<JsValue>,
-    /// Data of the caller's own, which [`TemplateJobs::pending`] returns: what JSON carries, at most 1 KB of it. It stays in the
-    /// journal.
+    /// The caller's own data, which [`TemplateJobs::pending`] returns: JSON, at most 1 KB. It stays in the journal.
     pub metadata: Option<JsValue>,
 }
 
-/// How a job is waited for.
+/// The options of a wait.
 #[derive(Default)]
 pub struct PollOptions {
-    /// What is waited for. By default the result of the last step that this client charged for, else the first `done`.
+    /// The result to wait for. By default that of the last step that this client charged for, otherwise the first `done`.
     pub until: Option<Goal>,
-    /// How long the wait lasts at most; 30 minutes by default.
+    /// The longest wait; 30 minutes by default.
     pub timeout: Option<Duration>,
-    /// How long such jobs take; by default as long as earlier ones.
+    /// The expected duration of such jobs; by default that of earlier ones.
     pub expected: Option<Duration>,
     /// The longest interval between two polls.
     pub max_interval: Option<Duration>,
-    /// Receives updates: what is known already at once, each change of the job, and in a page that can be seen the progress
-    /// each second between polls. With it the job is polled more often.
+    /// Receives updates: one at once, one on each change of the job, and in a visible page one each second in between. With a
+    /// listener the job is polled more often.
     pub on_update: Option<Box<dyn Fn(Update)>>,
 }
 
@@ -261,24 +260,24 @@ impl fmt::Debug for PollOptions {
     }
 }
 
-/// What is known of a job that is waited for.
+/// The state of a wait.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Update {
-    /// The job as last seen.
+    /// The job as last polled.
     pub job: Job,
     /// The last step that this client charged for.
     pub step: Option<Step>,
-    /// How far the step is, from 0 to 1: an estimate that never falls. `None` while nothing is known.
+    /// The estimated progress of the step, from 0 to 1. It never falls. `None` while nothing is known.
     pub progress: Option<f64>,
-    /// When the job is polled next, from now: 0 while it is polled, `None` once the wait has ended.
+    /// The time until the next poll; 0 while a poll is in flight, `None` once the wait has ended.
     pub next_poll: Option<Duration>,
-    /// How long the step is expected to take yet, where that is known.
+    /// The estimated time until the step ends, if known.
     pub remaining: Option<Duration>,
 }
 
 /// A client of the API, for front ends written in Rust. Clones share everything.
 ///
-/// Dropping a future cancels its call, except a charge that may have been sent: that part runs on, until its job is recorded in
+/// Dropping a future cancels its call, except a charge that may have been sent: that part continues until its job is recorded in
 /// the journal. In a page the journal is the same as that of the npm package.
 ///
 /// ```no_run
@@ -307,11 +306,11 @@ pub struct Update {
 pub struct TemplateJobs(Client<WebHost>);
 
 impl TemplateJobs {
-    /// A client. It does no I/O yet.
+    /// Creates a client. It does no I/O yet.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidRequest`] where `max_credits` or a price is negative or not finite, where `relay` is beside `api_key`
-    /// or `base_url`, and where `budget_key` has no journal that outlives the process.
+    /// [`ErrorKind::InvalidRequest`] if `max_credits` or a price is negative or not finite, if `relay` is set together with
+    /// `api_key` or `base_url`, or if `budget_key` has no journal that outlives the process.
     pub fn new(options: Options) -> Result<Self, Error> {
         options.check()?;
         let config = options.config();
@@ -324,8 +323,8 @@ impl TemplateJobs {
         Ok(Self(client))
     }
 
-    /// Submits a job that goes straight to the video. Awaited, it is the job as it was accepted; [`JobHandle::wait`] waits for
-    /// the video. It fails with [`ErrorKind::ChargeUnknown`] where the answer was lost, or with `InvalidRequest`, `Api`,
+    /// Submits a job without a preview. Awaiting the handle returns the accepted job; [`JobHandle::wait`] waits for the
+    /// video. Fails with [`ErrorKind::ChargeUnknown`] if the response was lost, or with `InvalidRequest`, `Api`,
     /// `Connection`, `BudgetExceeded`, `OperationConflict` or `Journal`.
     pub fn submit(&self, request: &JobRequest, options: ChargeOptions) -> JobHandle {
         self.handle(Endpoint::Submit, None, request.to_json().map(Some), request.seconds, options)
@@ -339,8 +338,8 @@ impl TemplateJobs {
         self.preview_async(request, charge).wait(wait).await
     }
 
-    /// Submits a preview. Awaited, it is the job as it was accepted; [`JobHandle::wait`] waits for the preview. It fails as
-    /// [`submit`](Self::submit) does.
+    /// Submits a preview. Awaiting the handle returns the accepted job; [`JobHandle::wait`] waits for the preview. Fails like
+    /// [`submit`](Self::submit).
     pub fn preview_async(&self, request: &JobRequest, options: ChargeOptions) -> JobHandle {
         self.handle(Endpoint::PreviewAsync, None, request.to_json().map(Some), request.seconds, options)
     }
@@ -353,23 +352,22 @@ impl TemplateJobs {
         self.handle(Endpoint::PreviewSync, None, request.to_json().map(Some), request.seconds, options).await
     }
 
-    /// Renders the video of a previewed job, with these changes. Awaited, it is the job as it was accepted;
-    /// [`JobHandle::wait`] waits for the video. A job that is rendered, or that this journal is rendering, is returned and not
-    /// charged. It fails as [`submit`](Self::submit) does.
+    /// Renders the video of a previewed job, with these changes. Awaiting the handle returns the accepted job;
+    /// [`JobHandle::wait`] waits for the video. A job that is rendered, or whose render the journal has in flight, is
+    /// returned and not charged. Fails like [`submit`](Self::submit).
     pub fn render(&self, id: &str, changes: Option<&RenderRequest>, options: ChargeOptions) -> JobHandle {
         let seconds = changes.and_then(|changes| changes.seconds);
         self.handle(Endpoint::Render, Some(id), changes.map(RenderRequest::to_json).transpose(), seconds, options)
     }
 
-    /// Takes up an operation again, such as one of [`pending`](Self::pending) after a reload. It never charges: it waits while
-    /// the operation is in flight, and settles it first where its outcome is unknown. It fails with
-    /// [`ErrorKind::ChargeUnknown`] where nobody knows its outcome yet, and with `InvalidRequest` where the journal has no such
-    /// operation.
+    /// Resumes an operation, such as one of [`pending`](Self::pending) after a reload. Never charges. If the operation is in
+    /// flight, it waits; if its outcome is unknown, it settles it first. Fails with [`ErrorKind::ChargeUnknown`] if the
+    /// outcome is still unknown, and with `InvalidRequest` if the journal has no such operation.
     pub fn resume(&self, operation: &str) -> JobHandle {
         JobHandle::new(self, operation.into(), Source::Resume)
     }
 
-    /// The job of that id, as it is now.
+    /// Fetches a job.
     ///
     /// # Errors
     /// [`ErrorKind`]`::InvalidRequest`, `Api`, `Connection`.
@@ -377,7 +375,7 @@ impl TemplateJobs {
         self.read(self.0.get(id, None).await)
     }
 
-    /// Waits until a job's preview or video is there.
+    /// Waits for a job's preview or video.
     ///
     /// # Errors
     /// [`ErrorKind`]`::JobFailed`, `PollTimeout`, `IncompleteResult`, `InvalidRequest`, and `Api` with 401, 403 or 404.
@@ -385,7 +383,7 @@ impl TemplateJobs {
         self.wait(id, None, options).await
     }
 
-    /// The account's templates.
+    /// Lists the account's templates.
     ///
     /// # Errors
     /// [`ErrorKind`]`::Api`, `Connection`.
@@ -393,7 +391,7 @@ impl TemplateJobs {
         self.read(self.0.templates(None).await)
     }
 
-    /// The account's balance, in credits.
+    /// Fetches the account's balance, in credits.
     ///
     /// # Errors
     /// [`ErrorKind`]`::Api`, `Connection`.
@@ -401,15 +399,15 @@ impl TemplateJobs {
         self.0.remaining_credits(None).await.map_err(|error| self.redacted(error))
     }
 
-    /// What a step is expected to cost, in credits, for a video of so many seconds.
+    /// Estimates the cost of a step in credits, for a video of `seconds` seconds.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidRequest`] where the length is not a positive number.
+    /// [`ErrorKind::InvalidRequest`] if the length is not a positive number.
     pub fn estimate(&self, step: Step, seconds: f64, model: ModelVersion) -> Result<f64, Error> {
         self.0.estimate(step, seconds, model.as_str())
     }
 
-    /// The operations that the journal knows and has not seen end.
+    /// Lists the open operations of the journal.
     ///
     /// # Errors
     /// [`ErrorKind::Journal`].
@@ -417,30 +415,30 @@ impl TemplateJobs {
         self.0.pending().await.map_err(|error| self.redacted(error))
     }
 
-    /// Looks again at an operation whose outcome is unknown, at the job of the id `job_id` if one is given. It never charges.
+    /// Looks for the outcome of an unknown operation; at the job `job_id`, if given. Never charges.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidRequest`] where the journal has no such operation; `Journal`, `Api`, `Connection`.
+    /// [`ErrorKind::InvalidRequest`] if the journal has no such operation; `Journal`, `Api`, `Connection`.
     pub async fn settle(&self, operation: &str, job_id: Option<&str>) -> Result<Operation, Error> {
         self.0.settle(operation, job_id).await.map_err(|error| self.redacted(error))
     }
 
-    /// Takes in a webhook that reports the job of the id `id`: the job as it is now, and its operation, settled, where the
-    /// journal has one for it. `candidates` are the strings in the webhook's address that may be the operation's id, such as the
-    /// value of `?operation=`. A webhook is not signed, so none of this is taken from it: a job that is not the account's fails
-    /// the call, and an unknown operation counts where `{operation}` was in its `webhook_url` and the job has that address.
+    /// Handles a webhook for the job `id`: fetches the job, settles its operation, and returns both. `candidates` are the
+    /// strings in the webhook's URL that may be the operation id, such as the value of `?operation=`. A webhook is not
+    /// signed: a job of another account fails the call, and an unknown operation is settled only if its `webhook_url`
+    /// contained `{operation}` and equals the job's.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidRequest`] where `id` is no UUID; `Journal`, `Api`, `Connection`.
+    /// [`ErrorKind::InvalidRequest`] if `id` is no UUID; `Journal`, `Api`, `Connection`.
     pub async fn handle_webhook(&self, id: &str, candidates: &[String]) -> Result<(Job, Option<Operation>), Error> {
         let handled = self.0.handle_webhook(id, candidates.iter().cloned()).await.map_err(|error| self.redacted(error))?;
         Ok((self.read(Ok(handled.0))?, handled.1))
     }
 
-    /// Closes an unknown operation of which its owner knows that it was not charged: its id and its share of the budget are free.
+    /// Closes an unknown operation that was not charged, as its owner knows. Its id and its share of the budget are released.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidRequest`] where the journal has no such operation, or it is in flight, or it was charged; `Journal`.
+    /// [`ErrorKind::InvalidRequest`] if the journal has no such operation, or if it is in flight or was charged; `Journal`.
     pub async fn discard(&self, operation: &str) -> Result<(), Error> {
         self.0.discard(operation).await.map_err(|error| self.redacted(error))
     }
@@ -505,7 +503,7 @@ impl TemplateJobs {
         self.read(self.0.poll(id, job, options, on_update).await)
     }
 
-    /// The outcome of a call as a struct, or its error without secrets.
+    /// Converts the outcome of a call to a struct, or to an error without secrets.
     pub(super) fn read<T: serde::de::DeserializeOwned>(&self, outcome: Result<JsValue, Error>) -> Result<T, Error> {
         let read = outcome.and_then(|value| {
             serde_wasm_bindgen::from_value(value.clone()).map_err(|error| {
