@@ -26,7 +26,7 @@ function die(cause) {
   for (const call of calls.values()) {
     call.fail(
       mayBeSent(call.about)
-        ? problem("ChargeUnknownError", "The core stopped while a charge was in flight, so it may have been charged: call settle(operation) after a reload, or look at your account.", { ...dead, ...call.about, charged: "maybe", remedy: "settle_or_discard" })
+        ? problem("ChargeUnknownError", "The WebAssembly panicked while a charge was in flight, so it may have been charged: call settle(operation) after a reload, or check your account.", { ...dead, ...call.about, charged: "maybe", remedy: "settle_or_discard" })
         : stopped(call),
     );
     call.end();
@@ -35,7 +35,7 @@ function die(cause) {
 onPanic(die);
 
 const stopped = ({ about }) =>
-  problem("LoadError", "The core stopped by an error of its own. Reload the page or restart the worker, and please report this.", { ...dead, ...about, remedy: "none" });
+  problem("LoadError", "The WebAssembly panicked. Reload the page or restart the worker, and please report this.", { ...dead, ...about, remedy: "none" });
 
 const plain = (thrown) => redactError(thrown, []);
 
@@ -144,7 +144,7 @@ export class Call {
 
 export const closed = (about) =>
   mayBeSent(about)
-    ? problem("ClosedError", "The client was closed, and the charge goes on: resume(operation) of a new client brings its job.", { ...about, charged: "maybe", remedy: "resume" })
+    ? problem("ClosedError", "The client was closed, and the charge continues: call resume(operation) on a new client to get its job.", { ...about, charged: "maybe", remedy: "resume" })
     : problem("ClosedError", "The client was closed; make a new one.", about);
 
 // Checks the arguments of a charge. An error names the operation.

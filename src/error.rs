@@ -208,10 +208,7 @@ impl<V> Error<V> {
 
     /// The outcome of a charging request is unknown.
     pub(crate) fn charge_unknown() -> Self {
-        Self::new(
-            ErrorKind::ChargeUnknown,
-            "The request was sent and its outcome is not known, so it may have been charged.",
-        )
+        Self::new(ErrorKind::ChargeUnknown, "The request was sent and its outcome is unknown, so it may have been charged.")
     }
 
     /// Nothing was sent, for the reason in `message`.
@@ -221,7 +218,7 @@ impl<V> Error<V> {
 
     /// The request was sent, and no response arrived in time.
     pub(crate) fn no_answer() -> Self {
-        let message = "No answer came in time; a longer timeout may help.";
+        let message = "No response arrived in time; a longer timeout may help.";
         Self::new(ErrorKind::Connection { sent: true }, message)
     }
 
@@ -280,7 +277,7 @@ impl<V> Error<V> {
             (Remedy::FixRequest, ErrorKind::Api { status, kind, .. }) => match kind {
                 ApiKind::Authentication => "Check the API id and key, or the login of your relay.",
                 ApiKind::NotFound => "Check the id, and that it belongs to this account.",
-                ApiKind::Unexpected => "Check baseUrl, and what stands between you and the API.",
+                ApiKind::Unexpected => "Check baseUrl, and any proxy in between.",
                 _ if *status == 413 => "The request is too large: pass files by URL.",
                 _ => "Correct the request.",
             },
@@ -289,15 +286,15 @@ impl<V> Error<V> {
             (Remedy::Retry, ErrorKind::Journal) => "Free some storage and try again, or pass journal: \"memory\".",
             (Remedy::Retry, _) => "Try again later.",
             (Remedy::Wait, ErrorKind::PollTimeout) => "Call poll() again to go on waiting.",
-            (Remedy::Wait, ErrorKind::IncompleteResult { .. }) => "Look again later with get().",
+            (Remedy::Wait, ErrorKind::IncompleteResult { .. }) => "Call get() again later.",
             (Remedy::Wait, _) => "Wait before the next call.",
-            (Remedy::Resume, _) => "It was charged: resume(operation) brings its job.",
+            (Remedy::Resume, _) => "It was charged: call resume(operation) to get its job.",
             (Remedy::SettleOrDiscard, _) => {
-                "It is never sent again: call settle(operation), or discard(operation) where your account shows no job of it."
+                "It is never sent again: call settle(operation), or discard(operation) if your account shows no such job."
             }
             (Remedy::NewOperation, _) => "To pay for another job, pass a new operation.",
             (Remedy::AddCredits, ErrorKind::BudgetExceeded { .. }) => "Raise maxCredits, or use another budgetKey.",
-            (Remedy::AddCredits, _) => "Buy credits or use fewer.",
+            (Remedy::AddCredits, _) => "Add credits to your account.",
         }
     }
 

@@ -427,7 +427,7 @@ impl<H: Host> Client<H> {
                 Ending::Reached => Some(Ok(job.clone())),
                 Ending::Failed => Some(Err(about(self.failed(&facts, &job)))),
                 Ending::Incomplete => {
-                    let message = "The job is done, but the URL that was waited for did not come.";
+                    let message = "The job is done, but its URL is missing.";
                     Some(Err(about(Error::new(ErrorKind::IncompleteResult { uncharged: false }, message))))
                 }
             }

@@ -73,7 +73,7 @@ impl<H: Host> Client<H> {
             Some(Err(unusable)) => return Ok(Reply::Unusable(unusable)),
             None => {
                 return Err(Error::not_sent(
-                    "The functions for headers and apiKey did not answer in time; nothing was sent.",
+                    "The functions for headers and apiKey did not return in time; nothing was sent.",
                 ));
             }
         };
@@ -163,9 +163,9 @@ impl<H: Host> Client<H> {
                 return Ok(found);
             }
             lacks = match endpoint {
-                Endpoint::Templates => "The answer is no list of templates.",
-                Endpoint::RemainingCredits => "The answer has no remaining_credits.",
-                _ => "The answer is not the job that was asked for.",
+                Endpoint::Templates => "The response is no list of templates.",
+                Endpoint::RemainingCredits => "The response has no remaining_credits.",
+                _ => "The response is not the job that was requested.",
             };
         }
         Err(Failed { error: about(self.error_of(reply, lacks)), transient })
@@ -195,7 +195,7 @@ impl<H: Host> Client<H> {
         match reply {
             Reply::Unusable(unusable) => unusable.into(),
             Reply::Failed { cause, .. } => {
-                let message = "No answer came: the connection failed, or the browser blocked it (CORS). Check baseUrl and the network.";
+                let message = "No response arrived: the connection failed, or the browser blocked it (CORS). Check baseUrl and the network.";
                 Error::new(ErrorKind::Connection { sent: true }, message).with_cause(cause)
             }
             Reply::Answer(answer) => self.api_error(answer, lacks),
@@ -225,13 +225,11 @@ impl<H: Host> Client<H> {
         let reason = reason.unwrap_or_else(|| {
             let ours = match &body {
                 _ if !(200..300).contains(&status) && status < 400 => {
-                    "The answer is a redirect, which is never followed with a key."
+                    "The response is a redirect, which is never followed, since it would carry the key."
                 }
-                Body::Cut(_) => "The answer broke off.",
-                Body::Text(text) if status >= 400 && text.trim_start().starts_with('<') => {
-                    "The server answered an HTML page."
-                }
-                Body::Text(_) if status < 400 => "The answer is not JSON.",
+                Body::Cut(_) => "The response broke off.",
+                Body::Text(text) if status >= 400 && text.trim_start().starts_with('<') => "The response is an HTML page.",
+                Body::Text(_) if status < 400 => "The response is not JSON.",
                 Body::Json(_) if status < 400 => lacks,
                 _ => "The server gave no reason.",
             };

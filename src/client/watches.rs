@@ -187,7 +187,7 @@ impl<V: Clone> State<V> {
     pub fn expire(&mut self, id: &str, now: f64) -> f64 {
         let job = self.job.clone();
         self.end(|waiter| {
-            let message = "The job was still running when the time to wait was over.";
+            let message = "The job was still running at the end of the timeout.";
             let error = || Error::new(ErrorKind::PollTimeout, message).with_job_id(Some(id)).with_job(job.clone());
             (waiter.wish.deadline <= now).then(|| Err(error()))
         });

@@ -358,7 +358,7 @@ impl Host for WebHost {
 
     async fn headers(&self) -> Result<WebHeaders, Unusable<JsValue>> {
         let pairs = settled(header_pairs(&self.options.credentials)).await.map_err(|cause| {
-            let advice = "could not be made: the function for headers or apiKey failed";
+            let advice = "could not be created: the function for headers or apiKey failed";
             Unusable { field: "headers", advice, cause: Some(cause) }
         })?;
         let pairs = Array::from(&pairs);
