@@ -72,15 +72,20 @@ impl<H: Host> Client<H> {
         }
     }
 
-    fn budget_store(&self) -> Store {
+    pub(super) fn budget_store(&self) -> Store {
         if self.config().budget_key.is_some() { Store::Configured } else { Store::Process }
     }
 
     fn budget_prefix(&self) -> String {
-        let Config { namespace, budget_key, budget_period, .. } = self.config();
+        let Config { budget_key, budget_period, .. } = self.config();
         // Encoded, so that no key is a prefix of another.
         let key = api::percent_encode(budget_key.as_deref().unwrap_or_default());
         let period = budget_period.map_or_else(|| "all".into(), |period| period.of(self.host().wall()));
-        format!("{namespace}:budget/{period}/{key}/")
+        self.budget_key(&format!("{period}/{key}/"))
+    }
+
+    /// A journal key of the budgets.
+    pub(super) fn budget_key(&self, rest: &str) -> String {
+        format!("{}:budget/{rest}", self.config().namespace)
     }
 }

@@ -443,12 +443,21 @@ impl<H: Host> Client<H> {
         }
     }
 
-    /// Deletes the entries that ended more than 30 days ago.
+    /// Deletes the entries that ended more than 30 days ago, and the budgets of past periods.
     async fn sweep(&self) {
         let now = period(self.host().wall());
         for back in 2..=PERIODS {
             let Some(old) = now.checked_sub(back) else { break };
             self.expire(&self.ended_key(&old.to_string())).await;
+        }
+        // Budgets without a period are under `all`, which sorts after every period.
+        let Some(period) = self.config().budget_period else { return };
+        let oldest = self.budget_key(&period.of(self.host().wall() - 2.0 * PERIOD_MS));
+        let store = self.budget_store();
+        for key in self.list(store, &self.budget_key("")).await.unwrap_or_default() {
+            if key < oldest {
+                let _ = self.journal(store, JournalCall::Delete(&key, None)).await;
+            }
         }
     }
 

@@ -151,6 +151,40 @@ fn an_id_of_the_callers_own_is_refused_where_another_process_would_charge_it_aga
 }
 
 #[test]
+fn budgets_of_past_periods_are_deleted_after_two_months_and_others_never() {
+    let world = World::new();
+    world.replies(vec![(1.0, answer(201, &job("pending", "")))]);
+    let spend = |period: Option<BudgetPeriod>, name: &str| {
+        let client = world.process().client(Config { budget_period: period, ..limited(50.0, Some("campaign")) });
+        world.run(client.submit(&request(), ChargeOptions { seconds: Some(30.0), ..named(name) })).expect("sent");
+        world.run(client.pending()).expect("the journal");
+        world.finish();
+    };
+    let kept = || -> Vec<String> {
+        let operation = |(key, _): (String, String)| Some(key.rsplit_once('/')?.1.split_once('=')?.0.to_owned());
+        let mut kept: Vec<String> = world.journal().marks("budget").into_iter().filter_map(operation).collect();
+        kept.sort();
+        kept
+    };
+    spend(None, "ever");
+    spend(Some(BudgetPeriod::Month), "month");
+    spend(Some(BudgetPeriod::Day), "day");
+    world.set_wall_error(59.0 * DAY);
+    spend(Some(BudgetPeriod::Day), "next");
+    spend(Some(BudgetPeriod::Month), "next-month");
+    // The clocks of other machines may be behind.
+    assert_eq!(kept(), ["day", "ever", "month", "next", "next-month"]);
+    world.set_wall_error(61.0 * DAY);
+    spend(None, "no-period");
+    assert_eq!(kept().len(), 6, "a client without a period does not delete them");
+    spend(Some(BudgetPeriod::Day), "later");
+    assert_eq!(kept(), ["ever", "later", "month", "next", "next-month", "no-period"]);
+    world.set_wall_error(100.0 * DAY);
+    spend(Some(BudgetPeriod::Month), "last");
+    assert_eq!(kept(), ["ever", "last", "later", "next", "next-month", "no-period"]);
+}
+
+#[test]
 fn a_budget_begins_anew_with_each_period() {
     for (period, days) in [(BudgetPeriod::Day, 1.0), (BudgetPeriod::Month, 31.0)] {
         for key in [None, Some("campaign")] {
