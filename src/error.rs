@@ -288,13 +288,13 @@ impl<V> Error<V> {
             (Remedy::Wait, ErrorKind::PollTimeout) => "Call poll() again to go on waiting.",
             (Remedy::Wait, ErrorKind::IncompleteResult { .. }) => "Call get() again later.",
             (Remedy::Wait, _) => "Wait before the next call.",
-            (Remedy::Resume, _) => "It was charged: call resume(operation) to get its job.",
+            (Remedy::Resume, _) => "It was charged: resume(operation) returns its job.",
             (Remedy::SettleOrDiscard, _) => {
                 "It is never sent again: call settle(operation), or discard(operation) if your account shows no such job."
             }
             (Remedy::NewOperation, _) => "To pay for another job, pass a new operation.",
             (Remedy::AddCredits, ErrorKind::BudgetExceeded { .. }) => "Raise maxCredits, or use another budgetKey.",
-            (Remedy::AddCredits, _) => "Add credits to your account.",
+            (Remedy::AddCredits, _) => "Buy credits for your account.",
         }
     }
 
