@@ -135,15 +135,15 @@ impl App {
     }
 
     /// What ends with a reset: the number that [`App::wait_until`] compares.
-    pub fn life(&self) -> u64 {
+    pub fn generation(&self) -> u64 {
         self.resets.load(Ordering::SeqCst)
     }
 
     /// Waits for a moment of the engine's time, which a jump of the clock may bring at once. False after a reset.
-    pub async fn wait_until(&self, moment: u64, life: u64) -> bool {
+    pub async fn wait_until(&self, moment: u64, generation: u64) -> bool {
         let mut jumps = self.jumps.subscribe();
         loop {
-            if self.life() != life {
+            if self.generation() != generation {
                 return false;
             }
             let now = self.engine().time(self.now());
@@ -165,9 +165,9 @@ impl App {
     }
 
     /// Waits until all that the engine has answered so far outlives a kill.
-    pub async fn settled(&self) {
+    pub async fn committed(&self) {
         if let Some(store) = &self.store {
-            store.settled().await;
+            store.committed().await;
         }
     }
 
@@ -321,7 +321,7 @@ pub fn header(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
 }
 
 /// Lets effects come out when they are due.
-pub async fn keep_time(app: Arc<App>) {
+pub async fn run_timer(app: Arc<App>) {
     loop {
         let wait = {
             let engine = app.engine();

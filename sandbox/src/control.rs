@@ -75,7 +75,7 @@ async fn guard(State(app): State<Arc<App>>, request: Request, next: Next) -> Res
         return refuse(StatusCode::FORBIDDEN, "The control interface answers only this machine and its own pages.");
     }
     let mut response = next.run(request).await;
-    app.settled().await;
+    app.committed().await;
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));

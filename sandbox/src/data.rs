@@ -216,7 +216,7 @@ impl Store {
     }
 
     /// Waits until all that was appended so far is committed.
-    pub async fn settled(&self) {
+    pub async fn committed(&self) {
         let wanted = self.appended.load(Ordering::SeqCst);
         // The writer ends only with the process.
         let _ = self.committed.clone().wait_for(|committed| *committed >= wanted).await;

@@ -68,10 +68,10 @@ pub async fn answer(app: &Arc<App>, connection: &Connection, request: Result<Req
         Err(StatusCode::PAYLOAD_TOO_LARGE) => return plain(message::too_large()),
         Err(status) => return status.into_response(),
     };
-    let life = app.life();
+    let generation = app.generation();
     let reply = app.handle(Command::Request(request));
-    app.settled().await;
-    if !app.wait_until(reply.ready_at, life).await {
+    app.committed().await;
+    if !app.wait_until(reply.ready_at, generation).await {
         connection.kill(false);
         return std::future::pending().await;
     }

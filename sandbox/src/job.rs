@@ -107,7 +107,7 @@ impl Phase {
     }
 
     /// Lets the phase end badly, or never, from `from` on.
-    pub fn spoil(&mut self, ending: Ending, from: u64) {
+    pub fn end_with(&mut self, ending: Ending, from: u64) {
         let span = self.nominal_end.saturating_sub(self.running);
         self.end = match ending {
             Ending::Done => self.nominal_end,

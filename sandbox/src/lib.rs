@@ -6,7 +6,9 @@
 //! What the upstream's documentation does not state is tagged where it is decided: `documented`, `observed` or `assumed`;
 //! [`truth`] lists the tags.
 
+pub mod addresses;
 pub mod app;
+pub mod assumptions;
 pub mod canvas;
 pub mod connection;
 pub mod console;
@@ -14,6 +16,7 @@ pub mod control;
 pub mod data;
 pub mod engine;
 pub mod exchange;
+pub mod fault_effects;
 pub mod faults;
 pub mod h264;
 pub mod job;
@@ -25,16 +28,13 @@ pub mod pictures;
 pub mod prices;
 pub mod prove;
 pub mod random;
-pub mod reach;
 pub mod relay;
 pub mod route;
 pub mod samples;
 pub mod server;
-pub mod spoil;
 pub mod statics;
 pub mod storyboard;
 pub mod templates;
-pub mod truth;
 pub mod validate;
 pub mod video;
 pub mod webhooks;

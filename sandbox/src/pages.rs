@@ -11,12 +11,12 @@ use url::Url;
 use uuid::Uuid;
 
 use crate::app::App;
+use crate::assumptions::{self, Grade};
 use crate::exchange::plain;
 use crate::message;
 use crate::pictures::Picture;
 use crate::samples;
 use crate::storyboard::{Card, Storyboard, kind_words};
-use crate::truth::{self, Grade};
 
 // documented: `preview` is the address of a page that plays the preview, fit for a frame, and not of a file.
 /// `GET /preview/{token}`: the storyboard of a job. The unguessable token is the only key.
@@ -251,7 +251,7 @@ footer i{display:block;height:100%;background:var(--accent);transform-origin:lef
 
 /// `GET /__sandbox/assumptions`: how well each behaviour is known.
 pub async fn assumptions() -> Response {
-    let tags = truth::tags();
+    let tags = assumptions::tags();
     let mut lists = String::new();
     for grade in Grade::ALL {
         let mut items = String::new();

@@ -17,7 +17,7 @@ use image::{DynamicImage, ImageDecoder as _, ImageFormat, ImageReader, Limits, R
 use tokio::sync::{OnceCell, Semaphore};
 use url::Url;
 
-use crate::{reach, samples};
+use crate::{addresses, samples};
 
 /// An image that can be drawn, no side of it longer than 960 pixels.
 #[derive(Clone, PartialEq)]
@@ -120,7 +120,7 @@ impl Pictures {
         } else if url.scheme() == "data" {
             self.only_lenient()?;
             unpack(url.as_str())?
-        } else if let Some(addresses) = reach::loopback(&url).filter(|_| url.scheme() == "http") {
+        } else if let Some(addresses) = addresses::loopback(&url).filter(|_| url.scheme() == "http") {
             self.only_lenient()?;
             match tokio::time::timeout(TIMEOUT, fetch(&url, &addresses)).await {
                 Ok(fetched) => fetched?,
@@ -150,7 +150,7 @@ fn unpack(url: &str) -> Result<Bytes, String> {
 
 async fn fetch(url: &Url, addresses: &[std::net::IpAddr]) -> Result<Bytes, String> {
     let request = hyper::Request::get("/").header(header::ACCEPT, "image/*");
-    let answer = reach::send(url, addresses, request, Bytes::new()).await?;
+    let answer = addresses::send(url, addresses, request, Bytes::new()).await?;
     match answer.status().as_u16() {
         200 => read(answer.into_body()).await,
         status => Err(format!("its server answered {status}")),

@@ -2,7 +2,7 @@
 
 use url::Url;
 
-use crate::reach;
+use crate::addresses;
 
 /// Every sample, by the name in its address.
 pub const ALL: [(&str, &[u8]); 5] = [
@@ -20,7 +20,7 @@ pub fn named(name: &str) -> Option<&'static [u8]> {
 
 /// The sample that a URL leads to, whatever the port: a job may outlive the sandbox that it was given to.
 pub fn at(url: &Url) -> Option<(&'static str, &'static [u8])> {
-    reach::loopback(url)?;
+    addresses::loopback(url)?;
     let name = url.path().strip_prefix("/samples/")?;
     ALL.iter().find(|(known, _)| *known == name).copied()
 }

@@ -16,7 +16,7 @@ use tokio::net::TcpListener;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 use uuid::Uuid;
 
-use crate::app::{App, keep_time};
+use crate::app::{App, run_timer};
 use crate::connection::{Connection, connect};
 use crate::exchange::{answer, plain, refuse, request};
 use crate::{control, message, pages, relay, statics};
@@ -28,7 +28,7 @@ pub async fn bind(port: u16) -> std::io::Result<TcpListener> {
 
 /// Serves until the process ends.
 pub async fn serve(listener: TcpListener, app: Arc<App>) -> std::io::Result<()> {
-    tokio::spawn(keep_time(Arc::clone(&app)));
+    tokio::spawn(run_timer(Arc::clone(&app)));
     let router = router(Arc::clone(&app));
     let mut connections = 0;
     loop {

@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 use url::Url;
 use uuid::Uuid;
 
-use crate::{reach, samples};
+use crate::{addresses, samples};
 
 // documented: the greatest lengths of `name` and of `webhook_url`.
 const NAME_LIMIT: usize = 255;
@@ -194,7 +194,7 @@ fn too_much(variables: &Map<String, Value>) -> Option<String> {
 pub fn refuse_unreachable(variables: &Map<String, Value>) -> Option<Value> {
     let unreachable = |value: &Value| {
         let url = Url::parse(value["properties"]["url"].as_str()?).ok()?;
-        (reach::is_local(&url) && samples::at(&url).is_none()).then_some(url)
+        (addresses::is_local(&url) && samples::at(&url).is_none()).then_some(url)
     };
     let (name, url) = variables.iter().find_map(|(name, value)| Some((name, unreachable(value)?)))?;
     let place = url.host_str().map_or_else(|| format!("a {}: URL", url.scheme()), str::to_owned);

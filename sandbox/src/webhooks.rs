@@ -8,10 +8,10 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use crate::addresses;
 use crate::app::App;
 use crate::engine::WEBHOOK_LOG_LIMIT;
 use crate::job::rfc3339;
-use crate::reach;
 
 // assumed: a webhook is JSON, is tried five times, and has 10 seconds for an answer; the documentation says nothing of it.
 /// Milliseconds of the sandbox's clock before each try after the first; `--speed` divides them.
@@ -26,14 +26,14 @@ pub fn send(app: &Arc<App>, url: String, body: &Value, job: Uuid, number: u64) {
     delivering.retain(|_, task| !task.is_finished());
     let before = delivering.remove(&job);
     let app = Arc::clone(app);
-    let life = app.life();
+    let generation = app.generation();
     let task = tokio::spawn(async move {
         if let Some(before) = before {
             let _ = before.await;
         }
-        app.settled().await;
+        app.committed().await;
         let mut pauses = PAUSES.into_iter();
-        while app.life() == life {
+        while app.generation() == generation {
             let outcome = match tokio::time::timeout(TIMEOUT, deliver(&app, &url, bytes.clone())).await {
                 Ok(outcome) => outcome,
                 Err(_) => Err(Failure::Passing("no answer within 10 seconds".to_owned())),
@@ -44,11 +44,11 @@ pub fn send(app: &Arc<App>, url: String, body: &Value, job: Uuid, number: u64) {
                 Err(Failure::Lasting(words)) => (true, json!(format!("not sent: {words}"))),
             };
             let now = app.engine().time(app.now());
-            if app.life() == life {
+            if app.generation() == generation {
                 note(&app, number, json!({"at": rfc3339(now, 0), "answer": answer}));
             }
             let Some(pause) = pauses.next().filter(|_| !ended) else { break };
-            if !app.wait_until(now + (pause as f64 / app.speed) as u64, life).await {
+            if !app.wait_until(now + (pause as f64 / app.speed) as u64, generation).await {
                 break;
             }
         }
@@ -80,7 +80,7 @@ async fn deliver(app: &App, url: &str, body: Bytes) -> Result<u16, Failure> {
     let url = url::Url::parse(url).map_err(|_| lasting("this is not a URL"))?;
     let name = url.host_str().unwrap_or_default().trim_matches(['[', ']']).to_owned();
     let allowed = app.allow_webhooks_to.iter().any(|host| host == "*" || host.eq_ignore_ascii_case(&name));
-    let addresses = match reach::loopback(&url) {
+    let addresses = match addresses::loopback(&url) {
         Some(addresses) => addresses,
         None if allowed => {
             let port = url.port_or_known_default().unwrap_or(80);
@@ -96,6 +96,6 @@ async fn deliver(app: &App, url: &str, body: Bytes) -> Result<u16, Failure> {
         return Err(lasting("the sandbox sends webhooks by http only"));
     }
     let request = hyper::Request::post("/").header(header::CONTENT_TYPE, "application/json");
-    let response = reach::send(&url, &addresses, request, body).await.map_err(Failure::Passing)?;
+    let response = addresses::send(&url, &addresses, request, body).await.map_err(Failure::Passing)?;
     Ok(response.status().as_u16())
 }

@@ -82,6 +82,6 @@ fn the_page_of_assumptions_lists_every_tag() {
     let page = sandbox.send(&Request::new("GET", "/__sandbox/assumptions"));
     assert_eq!(page.status, 200);
     let text = page.text();
-    assert_eq!(text.matches("<li>").count(), sandbox::truth::tags().len());
+    assert_eq!(text.matches("<li>").count(), sandbox::assumptions::tags().len());
     assert!(text.contains("progress goes from 0 to 1") || text.contains("Progress goes from 0 to 1"));
 }

@@ -12,7 +12,7 @@ pub const FAILED: &str = "The video could not be made: a media file of scene 2 c
 pub const REJECTED: &str = "The job was rejected by content moderation: the text of scene 1 breaks the usage policy.";
 
 /// The status that no document knows.
-pub fn odd_status(rule: &Rule) -> String {
+pub fn unknown_status(rule: &Rule) -> String {
     rule.value.clone().unwrap_or_else(|| "archiving".to_owned())
 }
 
@@ -27,18 +27,18 @@ pub fn ending_of(rule: &Rule) -> Ending {
 }
 
 /// The answer of a fault that keeps a call from taking effect.
-pub fn spared(rule: Option<&Rule>) -> Option<Reply> {
+pub fn reply_without_effect(rule: Option<&Rule>) -> Option<Reply> {
     let rule = rule?;
     match rule.kind {
         Kind::DropBeforeCommit | Kind::StatusBeforeCommit => {}
         Kind::Html | Kind::Redirect if rule.commit != Some(true) => {}
         _ => return None,
     }
-    Some(spoiled(Reply::of_json(200, &json!({})), Some(rule)))
+    Some(apply_to_reply(Reply::of_json(200, &json!({})), Some(rule)))
 }
 
 /// What a fault makes of an answer.
-pub fn spoiled(mut reply: Reply, rule: Option<&Rule>) -> Reply {
+pub fn apply_to_reply(mut reply: Reply, rule: Option<&Rule>) -> Reply {
     let Some(rule) = rule else { return reply };
     let reset = rule.reset.unwrap_or(false);
     let ready_at = reply.ready_at;
