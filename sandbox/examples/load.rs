@@ -1,6 +1,6 @@
-//! Asks for one address again and again over several connections, and prints how many answers of 200 came a second.
+//! A load generator: requests one path over several connections, and prints the number of 200 answers per second.
 //!
-//! `cargo xtask bench load` puts the sandbox and Prism under it: a generator that costs little leaves the cores to them.
+//! `cargo xtask bench load` uses it for the sandbox and for Prism. It uses little CPU time, which leaves the cores to them.
 
 use std::io::{self, Read as _, Write as _};
 use std::net::TcpStream;
@@ -14,7 +14,7 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     };
     let (Ok(connections), Ok(seconds)) = (connections.parse::<usize>(), seconds.parse()) else {
-        eprintln!("load: CONNECTIONS and SECONDS are whole numbers");
+        eprintln!("load: CONNECTIONS and SECONDS must be whole numbers");
         return ExitCode::FAILURE;
     };
     let request = format!(
@@ -23,8 +23,8 @@ fn main() -> ExitCode {
     let begun = Instant::now();
     let end = begun + Duration::from_secs(seconds);
     let answers: io::Result<u64> = std::thread::scope(|scope| {
-        let askers: Vec<_> = (0..connections).map(|_| scope.spawn(|| ask(host, request.as_bytes(), end))).collect();
-        askers.into_iter().map(|asker| asker.join().unwrap_or_else(|_| Err(io::Error::other("an asker broke down")))).sum()
+        let threads: Vec<_> = (0..connections).map(|_| scope.spawn(|| run(host, request.as_bytes(), end))).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap_or_else(|_| Err(io::Error::other("a thread panicked")))).sum()
     });
     match answers {
         Ok(answers) => {
@@ -38,8 +38,8 @@ fn main() -> ExitCode {
     }
 }
 
-/// One connection: the next request goes when the last is answered.
-fn ask(host: &str, request: &[u8], end: Instant) -> io::Result<u64> {
+/// Uses one connection until `end`. Sends the next request after each answer. Returns the number of answers.
+fn run(host: &str, request: &[u8], end: Instant) -> io::Result<u64> {
     let mut stream = TcpStream::connect(host)?;
     stream.set_nodelay(true)?;
     let mut buffer = vec![0; 64 * 1024];
@@ -59,7 +59,7 @@ fn ask(host: &str, request: &[u8], end: Instant) -> io::Result<u64> {
     Ok(answers)
 }
 
-/// Whether a whole answer is there; another one than 200 is an error.
+/// Whether the answer is complete. Any other status than 200 is an error.
 fn whole(answer: &[u8]) -> io::Result<bool> {
     let Some(head) = answer.windows(4).position(|window| window == b"\r\n\r\n") else { return Ok(false) };
     let lines = String::from_utf8_lossy(answer.get(..head).unwrap_or_default()).to_ascii_lowercase();

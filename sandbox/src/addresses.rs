@@ -1,4 +1,4 @@
-//! Decides which addresses somebody else could reach and which are this machine's own, and opens what connections the sandbox makes.
+//! Checks for loopback and private addresses, and the HTTP requests that the sandbox sends.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -11,10 +11,10 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use url::{Host, Url};
 
-/// Where a URL leads that names this machine itself.
+/// The loopback addresses of a URL; `None` for any other host.
 pub fn loopback(url: &Url) -> Option<Vec<IpAddr>> {
     match url.host()? {
-        // A server that says it listens on `localhost` may listen on either.
+        // A server on `localhost` may listen on either address.
         Host::Domain("localhost") => Some(vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()]),
         Host::Ipv4(address) if address.is_loopback() => Some(vec![address.into()]),
         Host::Ipv6(address) if address.is_loopback() => Some(vec![address.into()]),
@@ -22,10 +22,10 @@ pub fn loopback(url: &Url) -> Option<Vec<IpAddr>> {
     }
 }
 
-/// Whether nobody beyond this machine and its network can fetch what the URL names.
+/// Whether only this machine or its network can fetch the URL.
 pub fn is_local(url: &Url) -> bool {
     match url.host() {
-        // `data:`, `blob:` and `file:` name nothing that a server could ask for.
+        // `data:`, `blob:` and `file:` URLs have no host that a server could connect to.
         None => true,
         Some(Host::Domain(name)) => {
             let name = name.trim_end_matches('.');
@@ -51,33 +51,33 @@ fn is_private(address: Ipv4Addr) -> bool {
         || address.is_link_local()
         || address.is_unspecified()
         || address.is_broadcast()
-        // Shared by the customers of one carrier.
+        // The shared address space of RFC 6598.
         || (first == 100 && (64..128).contains(&second))
 }
 
-/// Sends one request over plain HTTP to one of the addresses, and gives the answer with its body still to come.
-/// Redirects are not followed.
+/// Sends one request over plain HTTP to one of the addresses. Returns as soon as the head of the response is there; the
+/// body is still to be read. Redirects are not followed.
 pub async fn send(
     url: &Url,
     addresses: &[IpAddr],
     request: hyper::http::request::Builder,
     body: Bytes,
 ) -> Result<hyper::Response<Incoming>, String> {
-    let words = |error: &dyn std::fmt::Display| error.to_string();
+    let text = |error: &dyn std::fmt::Display| error.to_string();
     let port = url.port_or_known_default().unwrap_or(80);
     let addresses: Vec<SocketAddr> = addresses.iter().map(|address| SocketAddr::new(*address, port)).collect();
-    let stream = TcpStream::connect(addresses.as_slice()).await.map_err(|error| words(&error))?;
+    let stream = TcpStream::connect(addresses.as_slice()).await.map_err(|error| text(&error))?;
     let (mut sender, connection) =
-        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|error| words(&error))?;
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|error| text(&error))?;
     tokio::spawn(connection);
     let mut target = url.path().to_owned();
     if let Some(query) = url.query() {
         target = format!("{target}?{query}");
     }
-    let authority = HeaderValue::try_from(url.authority()).map_err(|error| words(&error))?;
+    let authority = HeaderValue::try_from(url.authority()).map_err(|error| text(&error))?;
     let request: Request<Full<Bytes>> =
-        request.uri(target).header(header::HOST, authority).body(Full::new(body)).map_err(|error| words(&error))?;
-    sender.send_request(request).await.map_err(|error| words(&error))
+        request.uri(target).header(header::HOST, authority).body(Full::new(body)).map_err(|error| text(&error))?;
+    sender.send_request(request).await.map_err(|error| text(&error))
 }
 
 #[cfg(test)]
@@ -85,7 +85,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_only_this_machine_or_its_network_reaches_is_told_from_what_everybody_does() {
+    fn local_and_private_urls_are_recognised_as_local() {
         let local = |url: &str| is_local(&Url::parse(url).unwrap());
         for url in [
             "data:image/png;base64,AAAA",

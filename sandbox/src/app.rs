@@ -1,4 +1,4 @@
-//! Decides what a running sandbox is: the engine with its real clock, and what its effects do.
+//! A running sandbox: the engine with a real clock, and the effects that it carries out.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::IpAddr;
@@ -22,7 +22,7 @@ use crate::storyboard::Storyboard;
 use crate::video::Videos;
 use crate::webhooks;
 
-/// What the server is started with, beside the engine's own settings.
+/// The settings of the server.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
     /// The engine's settings.
@@ -31,22 +31,22 @@ pub struct Options {
     pub cors: Vec<String>,
     /// Directories of pages; the first that has a file serves it.
     pub www: Vec<PathBuf>,
-    /// Hosts beside loopback that webhooks may go to; `*` for all.
+    /// Hosts that webhooks may go to, in addition to loopback addresses; `*` for all.
     pub allow_webhooks_to: Vec<String>,
-    /// Hosts beside those of this machine whose requests are answered.
+    /// Host names that requests may use, in addition to those of this machine.
     pub allow_hosts: Vec<String>,
-    /// The file in which jobs, credits and ledger outlive the process.
+    /// The file that keeps jobs, credits and ledger across restarts.
     pub data: Option<PathBuf>,
-    /// Whether time passes only by `POST /__sandbox/clock`, from 2026-01-01 on.
+    /// Whether the clock starts at 2026-01-01 and moves only by `POST /__sandbox/clock`.
     pub still_clock: bool,
-    /// Whether videos are made before anybody asks for them.
+    /// Whether videos are rendered before their first request.
     pub videos_ahead: bool,
 }
 
-/// Images that the log keeps.
+/// The number of images that the log keeps.
 const IMAGE_LOG_LIMIT: usize = 500;
 
-/// Where a clock that stands still stands: 2026-01-01T00:00:00Z.
+/// The time of a still clock at the start: 2026-01-01T00:00:00Z.
 const STILL: u64 = 1_767_225_600_000;
 
 /// A running sandbox.
@@ -54,18 +54,18 @@ const STILL: u64 = 1_767_225_600_000;
 pub struct App {
     engine: Mutex<Engine>,
     port: u16,
-    /// What every wait is divided by.
+    /// The factor that divides every wait.
     pub speed: f64,
-    /// The wall clock at the start, and since when it runs; `None` where it stands still.
+    /// The wall clock at the start, and the instant when it was read; `None` for a still clock.
     started: (u64, Option<Instant>),
     store: Option<Store>,
-    /// Counts jumps of the clock; answers that wait look again.
+    /// The number of clock jumps. Waiting answers check the time again after each.
     jumps: watch::Sender<u64>,
-    /// Counts resets; answers and webhooks that wait are void.
+    /// The number of resets. A reset cancels answers and webhooks that wait.
     resets: AtomicU64,
-    /// Something may be due earlier than before.
+    /// Wakes the timer: something may be due earlier than before.
     hurry: Notify,
-    /// Counts what the console may want to show.
+    /// The number of changes that the console may show.
     changed: watch::Sender<u64>,
     /// Origins whose pages may call the API.
     pub cors: Vec<String>,
@@ -74,22 +74,25 @@ pub struct App {
     /// Rendered videos.
     pub videos: Videos,
     videos_ahead: bool,
-    /// Images that were drawn lately.
+    /// The cache of decoded images.
     pictures: Pictures,
-    /// What became of the last images that were looked for, oldest first.
+    /// The log of fetched images, oldest first.
     pub images: Mutex<VecDeque<Value>>,
-    /// The answers that each webhook had, by its number.
+    /// The attempts to deliver each webhook, by its number.
     pub deliveries: Mutex<BTreeMap<u64, Vec<Value>>>,
-    /// Hosts beside loopback that webhooks may go to; `*` for all.
+    /// Hosts that webhooks may go to, in addition to loopback addresses; `*` for all.
     pub allow_webhooks_to: Vec<String>,
-    /// Hosts beside those of this machine whose requests are answered.
+    /// Host names that requests may use, in addition to those of this machine.
     allow_hosts: Vec<String>,
-    /// The last delivery of each job, so that one job's webhooks stay in order.
+    /// The latest delivery task of each job. The next delivery waits for it, so that the webhooks of a job stay in order.
     pub(crate) delivering: Mutex<HashMap<Uuid, tokio::task::JoinHandle<()>>>,
 }
 
 impl App {
-    /// The error says what is wrong with the file of `--data`.
+    /// Restores the state from the file of `--data`, if there is one.
+    ///
+    /// # Errors
+    /// If that file cannot be used; the text names the reason.
     pub fn new(options: Options, port: u16) -> Result<Arc<Self>, String> {
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64;
         let wall = if options.still_clock { STILL } else { wall };
@@ -129,17 +132,18 @@ impl App {
         self.started.0 + self.started.1.map_or(0, |start| start.elapsed().as_millis() as u64)
     }
 
-    /// The engine, locked. No lock is held across an await.
+    /// The locked engine. Do not hold it across an await.
     pub fn engine(&self) -> MutexGuard<'_, Engine> {
         self.engine.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What ends with a reset: the number that [`App::wait_until`] compares.
+    /// The number of resets so far, for [`App::wait_until`].
     pub fn generation(&self) -> u64 {
         self.resets.load(Ordering::SeqCst)
     }
 
-    /// Waits for a moment of the engine's time, which a jump of the clock may bring at once. False after a reset.
+    /// Waits for a moment of the engine's time. A jump of the clock can end the wait at once. Returns false if the sandbox
+    /// was reset since `generation`.
     pub async fn wait_until(&self, moment: u64, generation: u64) -> bool {
         let mut jumps = self.jumps.subscribe();
         loop {
@@ -157,14 +161,14 @@ impl App {
         }
     }
 
-    /// How long to sleep for so many milliseconds of the engine's time. A wait for ever is cut into long naps, and where the
-    /// clock stands still only a jump ends a wait.
+    /// The time to sleep before the clock is read again, when `ms` milliseconds of the engine's time are left. On a still
+    /// clock only a jump ends a wait.
     fn nap(&self, ms: u64) -> Duration {
         const LONG: u64 = 3_600_000;
         Duration::from_millis(if self.started.1.is_some() { ms.min(LONG) } else { LONG })
     }
 
-    /// Waits until all that the engine has answered so far outlives a kill.
+    /// Waits until every command so far is committed to the file of `--data`.
     pub async fn committed(&self) {
         if let Some(store) = &self.store {
             store.committed().await;
@@ -187,7 +191,7 @@ impl App {
         (reply, effects)
     }
 
-    /// Gives the engine a command and does what it asks for.
+    /// Passes a command to the engine and carries out its effects.
     pub fn handle(self: &Arc<Self>, command: Command) -> Reply {
         let (jump, reset) = match command {
             Command::Advance { .. } => (true, false),
@@ -220,40 +224,40 @@ impl App {
         reply
     }
 
-    /// Lets the console look again.
+    /// Notifies the console of a change.
     pub fn change(&self) {
         self.changed.send_modify(|changes| *changes += 1);
     }
 
-    /// Tells of what the console may want to show.
+    /// Receives a notification for each change that the console may show.
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.changed.subscribe()
     }
 
-    /// Whether time passes only by `POST /__sandbox/clock`.
+    /// Whether the clock moves only by `POST /__sandbox/clock`.
     pub fn stands_still(&self) -> bool {
         self.started.1.is_none()
     }
 
-    /// What a page or a video shows, with the images that can be drawn.
+    /// The storyboard of a page or a video, with its images fetched.
     pub fn board(self: &Arc<Self>, showing: Showing) -> impl Future<Output = Storyboard> + Send + use<> {
         let app = Arc::clone(self);
         async move {
             let mut board = Storyboard::new(&showing);
-            let mut looks = JoinSet::new();
+            let mut tasks = JoinSet::new();
             for (place, card) in board.cards.iter().enumerate().filter(|(_, card)| card.kind == "image") {
                 let Some(url) = card.url.clone() else { continue };
                 let (app, label, job) = (Arc::clone(&app), card.label.clone(), showing.job);
-                looks.spawn(async move {
-                    let (outcome, looked) = app.pictures.get(&url).await;
-                    if looked {
+                tasks.spawn(async move {
+                    let (outcome, fetched) = app.pictures.get(&url).await;
+                    if fetched {
                         app.note_image(job, &label, &url, outcome.as_ref().err());
                     }
                     (place, outcome)
                 });
             }
-            while let Some(look) = looks.join_next().await {
-                if let Ok((place, outcome)) = look
+            while let Some(fetched) = tasks.join_next().await {
+                if let Ok((place, outcome)) = fetched
                     && let Some(card) = board.cards.get_mut(place)
                 {
                     card.picture = Some(outcome);
@@ -263,7 +267,7 @@ impl App {
         }
     }
 
-    /// Writes down whether an image is drawn; one that is not, on the terminal too.
+    /// Logs whether an image was drawn. A failure is also printed on standard error.
     fn note_image(&self, job: Option<Uuid>, label: &str, url: &str, why: Option<&String>) {
         let short: String = url.chars().take(200).collect();
         if let Some(why) = why {
@@ -281,8 +285,8 @@ impl App {
         self.change();
     }
 
-    /// Whether a request to this host is answered: a name or address of this machine with any port, as it may come through a
-    /// forwarded port, or a name of `--allow-host`.
+    /// Whether a request may name this host: a loopback name or address, or a name of `--allow-host`. Any port is allowed,
+    /// because the request may come through a forwarded port.
     pub fn allows_host(&self, host: &str) -> bool {
         let Ok(host) = host.parse::<Authority>() else { return false };
         let name = host.host().to_ascii_lowercase();
@@ -294,7 +298,7 @@ impl App {
                 || self.allow_hosts.iter().any(|allowed| allowed.eq_ignore_ascii_case(&name)))
     }
 
-    /// The address that URLs in an answer begin with: the name by which the client knows this server.
+    /// The origin of URLs in an answer, made from the `Host` header of the request.
     pub fn origin(&self, headers: &HeaderMap) -> String {
         match header(headers, header::HOST) {
             Some(host) => format!("http://{host}"),
@@ -302,7 +306,7 @@ impl App {
         }
     }
 
-    /// Whether a page of this server, or no page at all, makes the request.
+    /// Whether the request comes from a page of this server or from a program outside a browser.
     pub fn is_own_page(&self, headers: &HeaderMap) -> bool {
         let own_origin = match headers.get(header::ORIGIN) {
             None => true,
@@ -315,12 +319,12 @@ impl App {
     }
 }
 
-/// The value of a header, where it is text.
+/// The value of a header; `None` if it is missing or not text.
 pub fn header(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
     headers.get(name).and_then(|value| value.to_str().ok())
 }
 
-/// Lets effects come out when they are due.
+/// Sends a `Tick` to the engine whenever an effect is due.
 pub async fn run_timer(app: Arc<App>) {
     loop {
         let wait = {

@@ -1,23 +1,24 @@
-//! Decides what is said about how well each behaviour is known: the tags in these sources, read out of them.
+//! The tags in the sources that say how well each behaviour of the provider is known.
 //!
-//! A tag is a comment that opens with `documented`, `observed` or `assumed` and a colon; it may fill several lines, and hold
-//! another tag after a full stop. `ASSUMPTIONS.md` lists them for people; a test keeps it true.
+//! A tag is a comment that begins with `documented`, `observed` or `assumed` and a colon. It may span several lines, and
+//! another tag may follow in the same comment. `ASSUMPTIONS.md` is generated from the tags; a test checks that it is
+//! current.
 
 use std::fmt::Write as _;
 
 /// How well a behaviour is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Grade {
-    /// Nobody is known to have seen it.
+    /// Neither documented nor observed.
     Assumed,
-    /// Somebody has seen a live answer, or several clients agree.
+    /// Seen in a live answer, or implemented alike by several clients.
     Observed,
-    /// The provider's pages say so.
+    /// Stated in the provider's documentation.
     Documented,
 }
 
 impl Grade {
-    /// In the order in which they are listed: what is least sure comes first.
+    /// All grades in the order of the list: the least certain first.
     pub const ALL: [Self; 3] = [Self::Assumed, Self::Observed, Self::Documented];
 
     fn word(self) -> &'static str {
@@ -31,13 +32,11 @@ impl Grade {
     /// What the grade means.
     pub fn meaning(self) -> &'static str {
         match self {
-            Self::Assumed => {
-                "The documentation is silent, and nobody is known to have seen it. The likeliest behaviour was taken."
-            }
+            Self::Assumed => "Neither documented nor observed. The sandbox implements the most likely behaviour.",
             Self::Observed => {
-                "Seen in live answers to other people, mostly of sibling calls, or agreed on by several clients."
+                "Seen in live answers that others published, mostly of sibling endpoints, or implemented alike by several clients."
             }
-            Self::Documented => "The provider's pages say so.",
+            Self::Documented => "Stated in the provider's documentation.",
         }
     }
 }
@@ -45,13 +44,13 @@ impl Grade {
 /// One tag.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tag {
-    /// How well it is known.
+    /// How certain the behaviour is.
     pub grade: Grade,
-    /// What is.
+    /// The behaviour, in one sentence.
     pub text: String,
     /// The source file.
     pub file: &'static str,
-    /// The function or constant to which it belongs.
+    /// The function or constant that the tag belongs to.
     pub item: String,
 }
 
@@ -59,7 +58,7 @@ macro_rules! sources {
     ($($file:literal),* $(,)?) => { &[$(($file, include_str!($file))),*] };
 }
 
-/// The sources that decide what the upstream would; a test holds that no tag stands elsewhere.
+/// The sources that have tags. A test checks that no other source has one.
 const SOURCES: &[(&str, &str)] = sources![
     "engine.rs",
     "engine/charging.rs",
@@ -110,12 +109,12 @@ fn tags_of(file: &'static str, source: &str) -> Vec<Tag> {
     found
 }
 
-/// The text of a plain comment, which is no documentation.
+/// The text of a plain comment; `None` for a doc comment.
 fn comment(line: &str) -> Option<&str> {
     line.strip_prefix("//").filter(|rest| !rest.starts_with(['/', '!'])).map(str::trim)
 }
 
-/// The first tag in a text, and where it is.
+/// The position and the grade of the first tag in a text.
 fn first_grade(text: &str) -> Option<(usize, Grade)> {
     let found = Grade::ALL.into_iter().filter_map(|grade| {
         let at = text.find(&format!("{}:", grade.word()))?;
@@ -130,7 +129,7 @@ fn sentence(words: &str) -> String {
     letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
 }
 
-/// What the tag stands before, or else stands in.
+/// The item that follows the tag, or else the function that contains it.
 fn item_of(lines: &[&str], after: usize) -> String {
     let next = lines.iter().skip(after).find(|line| !line.is_empty() && !line.starts_with("//") && !line.starts_with('#'));
     let before = || lines.iter().take(after).rev().find_map(|line| declared(line).filter(|_| line.contains("fn ")));
@@ -148,8 +147,8 @@ fn declared(line: &str) -> Option<&str> {
 /// `ASSUMPTIONS.md`.
 pub fn markdown() -> String {
     let mut page = String::from(
-        "# What is known about the provider, and what is assumed\n\n\
-         Read out of the tags in `sandbox/src`; `BLESS=1 cargo test -p sandbox --lib assumptions` writes it anew. A running sandbox \
+        "# Known and assumed behaviour of the provider\n\n\
+         Generated from the tags in `sandbox/src` by `BLESS=1 cargo test -p sandbox --lib assumptions`. A running sandbox \
          serves the same list at `/__sandbox/assumptions`.\n",
     );
     let tags = tags();
@@ -169,7 +168,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_tag_is_read_with_its_lines_and_its_place() {
+    fn a_tag_has_all_its_lines_and_the_item_it_belongs_to() {
         let source = "/// Doc.\n// assumed: one thing,\n// in two lines. documented: another.\n#[must_use]\npub fn first() {\n    \
                       // observed: a third.\n    let x = 1;\n}\n// plain\nconst NEXT: u8 = 1; // assumed: no\n";
         let tags = tags_of("a.rs", source);
@@ -210,9 +209,9 @@ mod tests {
         }
     }
 
-    /// With `BLESS=1` the page is rewritten.
+    /// `BLESS=1` rewrites the file.
     #[test]
-    fn the_page_of_assumptions_is_true() {
+    fn the_list_of_assumptions_is_current() {
         let file = concat!(env!("CARGO_MANIFEST_DIR"), "/ASSUMPTIONS.md");
         if std::env::var_os("BLESS").is_some() {
             std::fs::write(file, markdown()).unwrap();

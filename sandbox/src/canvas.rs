@@ -1,4 +1,4 @@
-//! Decides how shapes and text become pixels of a planar YUV 4:2:0 frame.
+//! Shapes, pictures and text drawn on a planar YUV 4:2:0 frame.
 
 use std::collections::HashMap;
 
@@ -7,7 +7,7 @@ use image::imageops::{self, FilterType};
 use image::{Rgba, RgbaImage};
 use rusty_h264_common::YuvFrame;
 
-/// A colour in the encoder's own terms.
+/// A colour as luma and chroma samples.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Color {
     y: f32,
@@ -16,7 +16,7 @@ pub struct Color {
 }
 
 impl Color {
-    /// From `0xRRGGBB`, by BT.709 in video range, which players assume for sizes like these.
+    /// Converts `0xRRGGBB` by BT.709 in video range.
     pub fn new(rgb: u32) -> Self {
         let part = |shift: u32| f32::from((rgb >> shift) as u8) / 255.0;
         let (red, green, blue) = (part(16), part(8), part(0));
@@ -24,7 +24,7 @@ impl Color {
         Self { y: 16.0 + 219.0 * luma, u: 128.0 + 224.0 * (blue - luma) / 1.8556, v: 128.0 + 224.0 * (red - luma) / 1.5748 }
     }
 
-    /// A colour between this one (0) and another (1).
+    /// A colour between this one (`part` 0) and another (`part` 1).
     #[must_use]
     pub fn mix(self, other: Self, part: f32) -> Self {
         let mix = |a: f32, b: f32| a + (b - a) * part;
@@ -32,7 +32,7 @@ impl Color {
     }
 }
 
-/// A rectangle in pixels; it may reach beyond the frame.
+/// A rectangle in pixels. It may extend beyond the frame.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Area {
     /// Left edge.
@@ -50,10 +50,10 @@ fn toward(from: u8, to: f32, part: f32) -> u8 {
     (from + (to - from) * part + 0.5) as u8
 }
 
-/// Lays colour over the frame: `paint`, called with whole pixels, says which, and how much of it (0 to 1).
+/// Blends a colour into each pixel of an area. `paint` returns the colour and the opacity (0 to 1) of a pixel.
 fn blend(frame: &mut YuvFrame, area: Area, paint: impl Fn(usize, usize) -> (Color, f32)) {
     let clamp = |value: f32, limit: usize| (value.max(0.0) as usize).min(limit);
-    // Whole 2x2 blocks, as the chroma planes have one sample for each.
+    // Whole 2x2 blocks: the chroma planes have one sample per block.
     let left = clamp(area.x.floor(), frame.width) & !1;
     let top = clamp(area.y.floor(), frame.height) & !1;
     let right = clamp((area.x + area.w).ceil() + 1.0, frame.width) & !1;
@@ -84,7 +84,7 @@ fn blend(frame: &mut YuvFrame, area: Area, paint: impl Fn(usize, usize) -> (Colo
     }
 }
 
-/// How much of a pixel lies within a rectangle with round corners.
+/// The part of a pixel that lies within a rectangle with rounded corners.
 fn within(area: Area, radius: f32) -> impl Fn(usize, usize) -> f32 {
     let radius = radius.min(area.w / 2.0).min(area.h / 2.0);
     let (cx, cy) = (area.x + area.w / 2.0, area.y + area.h / 2.0);
@@ -97,13 +97,13 @@ fn within(area: Area, radius: f32) -> impl Fn(usize, usize) -> f32 {
     }
 }
 
-/// Fills a rectangle with round corners.
+/// Fills a rectangle with rounded corners.
 pub fn fill(frame: &mut YuvFrame, area: Area, radius: f32, color: Color, alpha: f32) {
     let cover = within(area, radius);
     blend(frame, area, |x, y| (color, cover(x, y) * alpha));
 }
 
-/// Fills a rectangle with round corners by a picture, as much of its middle as has the rectangle's form.
+/// Fills a rectangle with rounded corners with a picture, cropped around its centre to the aspect ratio of the rectangle.
 pub fn paste(frame: &mut YuvFrame, area: Area, radius: f32, picture: &RgbaImage) {
     let (width, height) = (picture.width() as f32, picture.height() as f32);
     let scale = (area.w / width).max(area.h / height);
@@ -117,7 +117,7 @@ pub fn paste(frame: &mut YuvFrame, area: Area, radius: f32, picture: &RgbaImage)
     blend(frame, area, |x, y| {
         let (dx, dy) = ((x as f32 - area.x).round(), (y as f32 - area.y).round());
         let last = |side: u32| side.saturating_sub(1);
-        // The edge is covered in part by a pixel that lies half outside.
+        // An edge pixel lies partly outside the picture.
         let place = ((dx.max(0.0) as u32).min(last(fitted.width())), (dy.max(0.0) as u32).min(last(fitted.height())));
         match fitted.get_pixel_checked(place.0, place.1) {
             Some(&Rgba([red, green, blue, alpha])) => {
@@ -129,7 +129,7 @@ pub fn paste(frame: &mut YuvFrame, area: Area, radius: f32, picture: &RgbaImage)
     });
 }
 
-/// Fills what lies below the line from `(area.x, left)` to the right edge at `right`, within `area`.
+/// Fills the part of `area` below a line. The line has height `left` at the left edge and `right` at the right edge.
 pub fn slope(frame: &mut YuvFrame, area: Area, left: f32, right: f32, color: Color) {
     blend(frame, area, |x, y| {
         let (x, y) = (x as f32 + 0.5, y as f32 + 0.5);
@@ -141,7 +141,7 @@ pub fn slope(frame: &mut YuvFrame, area: Area, left: f32, right: f32, color: Col
     });
 }
 
-/// Fills the frame from one colour in the upper left to another in the lower right, with a glow in the upper right.
+/// Fills the frame with a gradient from the upper left to the lower right, and a glow in the upper right.
 pub fn background(frame: &mut YuvFrame, from: Color, to: Color, glow: Color) {
     let (w, h) = (frame.width as f32, frame.height as f32);
     let at = |x: f32, y: f32| {
@@ -150,7 +150,7 @@ pub fn background(frame: &mut YuvFrame, from: Color, to: Color, glow: Color) {
         let near = (1.0 - (dx * dx + dy * dy).sqrt()).max(0.0);
         from.mix(to, part).mix(glow, near * near * 0.3)
     };
-    // Noise of one step keeps the gradient from showing bands.
+    // Noise of one step hides the banding of the gradient.
     let mut noise = crate::random::Random::new(&[0xba5e]);
     let width = frame.width;
     for (place, sample) in frame.y.iter_mut().enumerate() {
@@ -165,7 +165,7 @@ pub fn background(frame: &mut YuvFrame, from: Color, to: Color, glow: Color) {
     }
 }
 
-/// One weight of the typeface, with the glyphs that were drawn before.
+/// One weight of the typeface, with a cache of rasterized glyphs.
 pub struct Face {
     font: Font,
     glyphs: HashMap<(char, u32), (Metrics, Vec<u8>)>,
@@ -189,7 +189,7 @@ impl Face {
         text.chars().map(|c| self.font.metrics(c, size).advance_width).sum()
     }
 
-    /// The lines of `text` that fit into `width` at `size`; words that are too long are cut.
+    /// Breaks `text` into lines of at most `width` at `size`. Longer words are split.
     pub fn wrap(&self, text: &str, size: f32, width: f32) -> Vec<String> {
         let mut lines = Vec::new();
         let mut line = String::new();
@@ -216,7 +216,7 @@ impl Face {
         lines
     }
 
-    /// Draws `text` from `place`, which is the left end of its baseline.
+    /// Draws `text`. `place` is the left end of its baseline.
     pub fn draw(&mut self, frame: &mut YuvFrame, text: &str, place: (f32, f32), size: f32, color: Color, alpha: f32) {
         let (mut x, y) = place;
         for c in text.chars() {
@@ -243,7 +243,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_is_drawn_beyond_the_frame() {
+    fn shapes_beyond_the_frame_are_clipped() {
         let mut frame = YuvFrame::black(64, 64);
         let color = Color::new(0x00ff_ffff);
         for radius in [0.0, 8.0] {
@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn a_picture_fills_its_place_by_its_middle_and_lets_through_what_it_does_not_cover() {
+    fn a_picture_is_cropped_to_its_area_and_its_transparent_pixels_change_nothing() {
         let mut frame = YuvFrame::black(64, 64);
         let red = Color::new(0x00ff_0000);
         let picture = RgbaImage::from_fn(300, 100, |x, _| match x {
@@ -275,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn long_words_are_cut_and_every_line_fits() {
+    fn long_words_are_split_and_every_line_fits() {
         let face = Face::new(include_bytes!("../assets/Inter-Bold.otf")).unwrap();
         let text = format!("one two {} three", "w".repeat(100));
         let lines = face.wrap(&text, 20.0, 200.0);

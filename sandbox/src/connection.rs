@@ -1,4 +1,4 @@
-//! Decides how a connection ends: in order, by a reset, or in the middle of a body.
+//! HTTP connections that the sandbox can close, reset or cut in the middle of a body.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -17,10 +17,10 @@ use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use tower::ServiceExt as _;
 
-/// The connection that a request came on, and the means to end it.
+/// A handle to the connection of a request, which can close it.
 #[derive(Debug, Clone)]
 pub struct Connection {
-    /// Its number.
+    /// The number of the connection.
     pub id: u64,
     end: Arc<End>,
 }
@@ -36,16 +36,19 @@ impl End {
 }
 
 impl Connection {
+    /// A handle for connection number `id`.
     pub fn new(id: u64) -> Self {
         Self { id, end: Arc::default() }
     }
 
+    /// Closes the connection, with a TCP reset if `reset` is set.
     pub fn kill(&self, reset: bool) {
         self.end.how.store(u8::from(reset), Ordering::SeqCst);
         self.end.now.notify_one();
     }
 }
 
+/// Serves one connection until it ends or is killed.
 pub async fn connect(stream: TcpStream, connection: Connection, router: Router) {
     let _ = stream.set_nodelay(true);
     let end = Arc::clone(&connection.end);
@@ -61,7 +64,7 @@ pub async fn connect(stream: TcpStream, connection: Connection, router: Router) 
     }
 }
 
-/// A stream that can be made to end with a TCP reset.
+/// A stream that can end with a TCP reset.
 struct Socket {
     stream: TcpStream,
     end: Arc<End>,
@@ -107,14 +110,14 @@ impl AsyncWrite for Socket {
     }
 }
 
-/// The start of a body, after which nothing comes, or the connection ends.
+/// The start of a body. After it the connection stays silent or ends.
 #[derive(Debug)]
 pub struct CutBody {
-    /// Bytes that the answer says will come.
+    /// The `Content-Length` of the answer.
     pub total: u64,
-    /// The ones that do.
+    /// The bytes that are sent.
     pub start: Option<Bytes>,
-    /// After which pause which connection ends, and whether by a reset; `None` for silence.
+    /// The pause before the connection ends, the connection, and whether it is reset; `None` to stay silent.
     pub end: Option<(Pin<Box<tokio::time::Sleep>>, Connection, bool)>,
 }
 
@@ -126,7 +129,7 @@ impl hyper::body::Body for CutBody {
         if let Some(start) = self.start.take().filter(|start| !start.is_empty()) {
             return Poll::Ready(Some(Ok(Frame::data(start))));
         }
-        // The pause lets what was sent reach the socket before the connection goes.
+        // The pause lets the bytes reach the socket before the connection ends.
         if let Some((pause, connection, reset)) = &mut self.end
             && pause.as_mut().poll(cx).is_ready()
         {
@@ -140,7 +143,7 @@ impl hyper::body::Body for CutBody {
     }
 }
 
-/// A body that comes piece by piece.
+/// A body that is sent piece by piece.
 #[derive(Debug)]
 pub struct DripBody {
     rest: Bytes,
@@ -150,7 +153,7 @@ pub struct DripBody {
 }
 
 impl DripBody {
-    /// The first piece leaves after the first pause, so that the head is seen to come alone.
+    /// Sends the first piece after one pause, so that the head arrives alone.
     pub fn new(whole: Bytes, piece: usize, every: Duration) -> Self {
         Self { rest: whole, piece, every, pause: Box::pin(tokio::time::sleep(every)) }
     }

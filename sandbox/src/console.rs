@@ -1,6 +1,6 @@
-//! Decides what the console is told, and when: a digest of the whole sandbox, again whenever something has changed.
+//! The console's files, and the server-sent events that keep it current.
 //!
-//! How it looks stands in `assets/console`; what it changes, it changes through the control interface like everybody else.
+//! Each event is a digest of the whole state, sent after a change. The console's buttons use the control interface.
 
 use std::collections::HashSet;
 use std::convert::Infallible;
@@ -18,34 +18,34 @@ use crate::app::App;
 use crate::engine::Engine;
 use crate::job::{Job, number, rfc3339};
 
-/// How many of each the console shows, the newest first.
+/// The number of entries that the console shows of each kind, newest first.
 const JOBS: usize = 60;
 const CHARGES: usize = 60;
 const REQUESTS: usize = 100;
 const WEBHOOKS: usize = 40;
 const IMAGES: usize = 20;
 
-/// Between two digests at least.
+/// The shortest time between two digests.
 const PAUSE: Duration = Duration::from_millis(200);
-/// Between two digests at most, while a job runs: its progress grows with time alone.
+/// The longest time between two digests while a job runs, because progress changes with time alone.
 const WORKING: Duration = Duration::from_millis(300);
 
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; \
 media-src 'self'; frame-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; \
 require-trusted-types-for 'script'; trusted-types 'none'";
 
-/// `GET /__sandbox/`: what goes on, for people.
+/// `GET /__sandbox/`: the console.
 pub async fn page() -> Response {
     let headers = [(header::CONTENT_TYPE, "text/html; charset=utf-8"), (header::CONTENT_SECURITY_POLICY, POLICY)];
     (headers, include_str!("../assets/console/index.html")).into_response()
 }
 
-/// `GET /__sandbox/console.css`: how the sandbox's own pages look.
+/// `GET /__sandbox/console.css`: the style of the sandbox's own pages.
 pub async fn style() -> Response {
     asset("text/css; charset=utf-8", include_str!("../assets/console/console.css"))
 }
 
-/// `GET /__sandbox/console.js`: how the console shows what it is told.
+/// `GET /__sandbox/console.js`: the script of the console.
 pub async fn script() -> Response {
     asset("text/javascript; charset=utf-8", include_str!("../assets/console/console.js"))
 }
@@ -79,7 +79,7 @@ pub async fn events(State(app): State<Arc<App>>) -> impl IntoResponse {
     Sse::new(digests).keep_alive(KeepAlive::default())
 }
 
-/// All that the console shows. Variables are left out: they may be long.
+/// The state that the console shows. Variables are left out because they may be long.
 fn digest(app: &App) -> Value {
     let now = app.now();
     let engine = app.engine();

@@ -1,23 +1,23 @@
-//! Decides what tests and people may ask of the sandbox itself, under `/__sandbox/`.
+//! Routes of the control interface under `/__sandbox/`, for tests and the console.
 //!
 //! | request | body | answer |
 //! | --- | --- | --- |
-//! | `GET /` | | the console, a page for people; `GET events` tells it what goes on, in a form that may change |
+//! | `GET /` | | the console; `GET events` is its event stream, whose format may change |
 //! | `GET templates` | | `[{template_id, name, aspect_ratio, width, height, duration_seconds, behaviour, variables}]` |
-//! | `GET jobs` | | every job as the API answers it, newest first, with `template_id` and `template_name` |
+//! | `GET jobs` | | every job in the form of the API, newest first, with `template_id` and `template_name` |
 //! | `GET ledger` | | `{granted, remaining, reserved, charges, duplicates}` |
 //! | `GET requests` | | `{total, requests}`, the last 2000, oldest first |
-//! | `GET webhooks` | | the last 500 webhooks, oldest first, each with its `faults` and its `tries` |
-//! | `GET images` | | the last 500 images that were looked for, oldest first, and what became of each |
-//! | `GET assumptions` | | a page: what is documented, observed and assumed |
-//! | `GET openapi.json` | | the upstream calls as `OpenAPI` 3.0 |
+//! | `GET webhooks` | | the last 500 webhooks, oldest first, each with its `faults` and `tries` |
+//! | `GET images` | | the last 500 image fetches, oldest first, each with its outcome |
+//! | `GET assumptions` | | a page that lists documented, observed and assumed behaviour |
+//! | `GET openapi.json` | | the provider's calls as `OpenAPI` 3.0 |
 //! | `GET faults` | | the rules, each with `seen` and `struck` |
 //! | `PUT faults` | an array of rules (see [`crate::faults`]) | the same |
 //! | `GET clock` | | `{now, offset_seconds, speed}` |
 //! | `POST clock` | `{"advance_seconds": 90}` | the same |
 //! | `POST reset` | none, or `{"seed": 1, "credits": 500}` | `{"reset": true}` |
 //!
-//! Every error is a 4xx with `{"detail": "..."}`. Pages of other origins are refused, unless `--cors` names theirs.
+//! Every error is a 4xx with `{"detail": "..."}`. Pages of other origins are refused unless `--cors` lists them.
 
 use std::sync::{Arc, PoisonError};
 
@@ -37,7 +37,7 @@ use crate::engine::Command;
 use crate::exchange::{read, refuse};
 use crate::{console, faults, openapi, pages};
 
-/// The routes, guarded.
+/// The routes, with CORS and the origin check.
 pub fn router(app: &Arc<App>) -> Router<Arc<App>> {
     Router::new()
         .route("/__sandbox", get(|| async { Redirect::temporary("/__sandbox/") }))
@@ -62,12 +62,12 @@ pub fn router(app: &Arc<App>) -> Router<Arc<App>> {
         .layer(middleware::from_fn_with_state(Arc::clone(app), guard))
 }
 
-/// Lets in programs on this machine, pages of this server, and pages of the origins that `--cors` names one by one.
+/// Refuses pages of other origins, except those that `--cors` lists by name. Programs outside a browser pass.
 async fn guard(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let headers = request.headers();
     let origin = header(headers, header::ORIGIN);
     let listed = origin.is_some_and(|origin| app.cors.iter().any(|listed| listed == origin));
-    // Following a link to the console shows it; it gives the other page nothing.
+    // A link from another page may open the console; that page cannot read it.
     let visit = request.method() == Method::GET
         && origin.is_none()
         && headers.get("sec-fetch-dest").is_some_and(|dest| dest == "document");
@@ -82,7 +82,7 @@ async fn guard(State(app): State<Arc<App>>, request: Request, next: Next) -> Res
     response
 }
 
-/// Pages of any origin, `*`, may call the API, not this.
+/// The CORS layer. `--cors *` opens the API, not the control interface.
 fn cors(app: &App) -> CorsLayer {
     let listed = app.cors.iter().filter(|origin| *origin != "*").filter_map(|origin| HeaderValue::try_from(origin).ok());
     CorsLayer::new()
@@ -95,7 +95,7 @@ fn ok(body: Value) -> Response {
     axum::Json(body).into_response()
 }
 
-/// Reads a JSON body; nothing at all counts as `{}`.
+/// Reads a JSON body. An empty body counts as `{}`.
 async fn body<T: for<'de> Deserialize<'de>>(body: Body) -> Result<T, Response> {
     let wrong = |detail: &str| refuse(StatusCode::BAD_REQUEST, detail);
     let bytes = read(body).await.map_err(|_| wrong("The body could not be read."))?;

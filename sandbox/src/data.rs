@@ -1,8 +1,8 @@
-//! Decides what outlives the process: the commands that changed the engine, kept in a file and replayed at the next start.
+//! The file of `--data`: a log of the commands that changed the engine, replayed at the next start.
 //!
-//! The file is a redb database: one file that is whole after every kill, written in Rust alone, so that the sandbox still
-//! needs no C compiler (`SQLite` would). A thread of its own commits, many commands at once where many wait; no answer and no
-//! webhook leaves before all that it rests on is committed. Keys are never written.
+//! The file is a redb database, which stays consistent when the process is killed. redb is pure Rust, so the sandbox needs
+//! no C compiler; `SQLite` would. A separate thread commits queued commands in batches. Answers and webhooks are sent only
+//! after the commands they depend on are committed. Keys are never written.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,13 +17,13 @@ use crate::engine::{Command, Config, Engine, Reply, Request};
 use crate::faults::Rule;
 use crate::random::fingerprint;
 
-/// The form of the file. It grows with every change that an older sandbox could not read.
+/// The version of the file format. It increases with each change that an older sandbox could not read.
 const FORMAT: u64 = 1;
 
 const ABOUT: TableDefinition<'_, &str, &str> = TableDefinition::new("about");
 const COMMANDS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("commands");
 
-/// Which keys a request had; the keys themselves are not written.
+/// Whether the keys of a request were right. The keys themselves are not written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Keys {
@@ -41,9 +41,9 @@ enum Recorded {
         content_type: Option<String>,
         keys: Keys,
         idempotency_key: Option<String>,
-        /// The body, where it is UTF-8.
+        /// The body, if it is UTF-8.
         body: Option<String>,
-        /// The body, where it is not.
+        /// The body, if it is not UTF-8.
         bytes: Option<Vec<u8>>,
         origin: String,
         connection: u64,
@@ -61,7 +61,7 @@ enum Recorded {
     },
 }
 
-/// One line of the file: a command, the clock's time and what was answered.
+/// One record of the file: a command, its time, and a fingerprint of its reply.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Entry {
@@ -70,12 +70,12 @@ struct Entry {
     command: Recorded,
 }
 
-/// A command that may have to be kept, as it was before the engine took it.
+/// A command to write, captured before the engine consumes it.
 #[derive(Debug)]
 pub struct Draft(Recorded);
 
 impl Draft {
-    /// Nothing for a command that changes nothing.
+    /// Captures a command; `None` if it changes nothing.
     pub fn of(command: &Command, config: &Config) -> Option<Self> {
         Some(Self(match command {
             Command::Tick => return None,
@@ -151,11 +151,11 @@ fn answer_of(reply: &Reply) -> u64 {
 
 enum Write {
     Add(Vec<u8>),
-    /// All that was before is forgotten.
+    /// Deletes all earlier records first.
     Begin(Vec<u8>),
 }
 
-/// The file, written by a thread of its own.
+/// A handle to the thread that writes the file.
 #[derive(Debug)]
 pub struct Store {
     queue: Sender<Write>,
@@ -163,35 +163,38 @@ pub struct Store {
     committed: watch::Receiver<u64>,
 }
 
-/// What a file held.
+/// The state restored from a file.
 #[derive(Debug)]
 pub struct Restored {
-    /// Where what follows is written.
+    /// The store for further commands.
     pub store: Store,
-    /// The engine as it was.
+    /// The restored engine.
     pub engine: Engine,
-    /// The clock's time of the last command; the clock does not go on before it.
+    /// The time of the last command. The clock starts no earlier.
     pub now: u64,
 }
 
 impl Store {
-    /// Opens or makes the file. The error says what is wrong with it and what to do.
+    /// Opens or creates the file, and replays its commands.
+    ///
+    /// # Errors
+    /// If the file cannot be used; the text names the reason and the remedy.
     pub fn open(path: &Path, config: &Config) -> Result<Restored, String> {
-        let told = |words: String| format!("--data {}: {words}", path.display());
+        let with_path = |reason: String| format!("--data {}: {reason}", path.display());
         if !path.exists() {
-            create(path, config).map_err(|error| told(format!("it could not be made: {error}")))?;
+            create(path, config).map_err(|error| with_path(format!("the file could not be created: {error}")))?;
         }
-        let database = open(path).map_err(told)?;
-        let entries = read(&database, config).map_err(told)?;
+        let database = open(path).map_err(with_path)?;
+        let entries = read(&database, config).map_err(with_path)?;
         let mut engine = Engine::new(config.clone());
         let mut now = 0;
         let mut next = 0;
         for (place, entry) in entries {
-            // What it asked of the outside was done, or is asked again by what is still due.
+            // Effects of the past were carried out before; those still due come out again later.
             let (reply, _effects) = engine.handle(entry.now, entry.command.command(config));
             if answer_of(&reply) != entry.answer {
-                return Err(told(format!(
-                    "command {place} would be answered otherwise today: another version of the sandbox wrote it; {REMEDY}"
+                return Err(with_path(format!(
+                    "the replay of command {place} gives another answer: another version of the sandbox wrote the file; {REMEDY}"
                 )));
             }
             now = entry.now;
@@ -200,11 +203,11 @@ impl Store {
         let (queue, waiting) = channel();
         let (commit, committed) = watch::channel(0);
         let file = path.to_owned();
-        std::thread::spawn(move || keep(&database, &file, next, &waiting, &commit));
+        std::thread::spawn(move || write_queue(&database, &file, next, &waiting, &commit));
         Ok(Restored { store: Self { queue, appended: AtomicU64::new(0), committed }, engine, now })
     }
 
-    /// Has a command written that the engine answered so. The caller holds the engine, so that the order is the engine's.
+    /// Queues a command and its reply for writing. The caller holds the engine's lock, so that the order is the engine's.
     pub fn append(&self, now: u64, draft: Draft, reply: &Reply) {
         let begins = matches!(draft.0, Recorded::Reset { .. });
         let entry = Entry { now, answer: answer_of(reply), command: draft.0 };
@@ -218,15 +221,15 @@ impl Store {
     /// Waits until all that was appended so far is committed.
     pub async fn committed(&self) {
         let wanted = self.appended.load(Ordering::SeqCst);
-        // The writer ends only with the process.
+        // The writing thread runs until the process ends.
         let _ = self.committed.clone().wait_for(|committed| *committed >= wanted).await;
     }
 }
 
-const REMEDY: &str = "name another file, or remove this one to start anew";
+const REMEDY: &str = "use another file, or remove this one to start from scratch";
 
 fn create(path: &Path, config: &Config) -> Result<(), redb::Error> {
-    // A kill in the midst of this leaves no half-made file under the wanted name.
+    // The rename at the end keeps a kill from leaving an incomplete file under the final name.
     let unfinished = PathBuf::from(format!("{}.new", path.display()));
     let _ = std::fs::remove_file(&unfinished);
     let database = Database::create(&unfinished)?;
@@ -246,23 +249,23 @@ fn create(path: &Path, config: &Config) -> Result<(), redb::Error> {
 fn open(path: &Path) -> Result<Database, String> {
     let size = std::fs::metadata(path).map_err(|error| error.to_string())?.len();
     if size == 0 {
-        return Err(format!("it is empty: it was cut short, or never a sandbox's; {REMEDY}"));
+        return Err(format!("the file is empty: it was cut short, or is not a sandbox file; {REMEDY}"));
     }
-    // redb answers most damage with an error, and some with a panic.
+    // redb reports most damage as an error, and some by a panic.
     let opened = quietly(|| Database::open(path));
     match opened {
         Some(Ok(database)) => Ok(database),
-        Some(Err(redb::DatabaseError::DatabaseAlreadyOpen)) => Err("another sandbox has it open".to_owned()),
+        Some(Err(redb::DatabaseError::DatabaseAlreadyOpen)) => Err("another sandbox has the file open".to_owned()),
         Some(Err(error)) => Err(damaged(&error.to_string())),
-        None => Err(damaged("its pages do not fit together")),
+        None => Err(damaged("its pages are inconsistent")),
     }
 }
 
 fn damaged(why: &str) -> String {
-    format!("it cannot be read: it is damaged, cut short or no file of a sandbox ({why}); {REMEDY}")
+    format!("the file cannot be read: it is damaged, cut short or not a sandbox file ({why}); {REMEDY}")
 }
 
-/// Runs what may panic, without a word on the terminal; nothing for a panic.
+/// Runs a function that may panic, without printing the panic; `None` after a panic.
 fn quietly<T>(work: impl FnOnce() -> T) -> Option<T> {
     let hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(|_| {}));
@@ -271,7 +274,7 @@ fn quietly<T>(work: impl FnOnce() -> T) -> Option<T> {
     result
 }
 
-/// The commands of a file that was made by a sandbox with the same settings.
+/// Reads the commands. The file must have been created with the same settings.
 fn read(database: &Database, config: &Config) -> Result<Vec<(u64, Entry)>, String> {
     let contents = quietly(|| -> Result<_, redb::Error> {
         let transaction = database.begin_read()?;
@@ -290,23 +293,25 @@ fn read(database: &Database, config: &Config) -> Result<Vec<(u64, Entry)>, Strin
     let (format, written, commands) = match contents {
         Some(Ok(contents)) => contents,
         Some(Err(error)) => return Err(damaged(&error.to_string())),
-        None => return Err(damaged("its pages do not fit together")),
+        None => return Err(damaged("its pages are inconsistent")),
     };
     match format.parse::<u64>() {
         Ok(FORMAT) => {}
         Ok(format) if format > FORMAT => {
-            return Err(format!("a newer sandbox wrote it (form {format}; this one reads {FORMAT}); {REMEDY}"));
+            return Err(format!("a newer sandbox wrote the file (format {format}; this one reads {FORMAT}); {REMEDY}"));
         }
-        _ => return Err(damaged("it does not say its form")),
+        _ => return Err(damaged("its format is missing")),
     }
     let written: Value = serde_json::from_str(&written).map_err(|error| damaged(&error.to_string()))?;
     for (flag, now) in settings(config).as_object().into_iter().flatten() {
-        // A file that is older than a switch was made without it.
+        // A file that is older than a switch was created without it.
         let then = written.get(flag).unwrap_or(&Value::Bool(false));
         if then != now {
             let word = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
             let (then, now) = (word(then), word(now));
-            return Err(format!("it was made with another {flag} ({then}, not {now}): start with the same, or {REMEDY}"));
+            return Err(format!(
+                "the file was created with another {flag} ({then}, not {now}): use the same value, or {REMEDY}"
+            ));
         }
     }
     let mut entries = Vec::with_capacity(commands.len());
@@ -317,7 +322,7 @@ fn read(database: &Database, config: &Config) -> Result<Vec<(u64, Entry)>, Strin
     Ok(entries)
 }
 
-/// The flags on which a replay depends.
+/// The flags that a replay depends on.
 fn settings(config: &Config) -> Value {
     let templates: Vec<Value> = config.templates.iter().map(|template| template.detail("")).collect();
     json!({
@@ -332,16 +337,16 @@ fn settings(config: &Config) -> Value {
     })
 }
 
-/// Writes what comes, as much as waits in one transaction.
-fn keep(database: &Database, path: &Path, first: u64, waiting: &Receiver<Write>, commit: &watch::Sender<u64>) {
+/// Commits queued commands, as many as are waiting in one transaction.
+fn write_queue(database: &Database, path: &Path, first: u64, waiting: &Receiver<Write>, commit: &watch::Sender<u64>) {
     let mut next = first;
     while let Ok(write) = waiting.recv() {
         let mut batch = vec![write];
         batch.extend(waiting.try_iter().take(1_000));
         let count = batch.len() as u64;
         if let Err(error) = write_all(database, batch, &mut next) {
-            // What cannot be kept must not be answered.
-            eprintln!("sandbox: --data {}: it cannot be written: {error}", path.display());
+            // No answer may be sent whose command is not committed.
+            eprintln!("sandbox: --data {}: the file cannot be written: {error}", path.display());
             std::process::exit(1);
         }
         commit.send_modify(|committed| *committed += count);

@@ -1,7 +1,7 @@
-//! Decides every answer of the sandbox: a deterministic state machine over `(now, command)`.
+//! The engine: a deterministic state machine over `(now, command)` that computes every answer of the sandbox.
 //!
-//! It opens no socket, reads no clock, starts no thread and draws chance from its seed alone, so that a server and
-//! a simulation can drive the same lines:
+//! It opens no socket, reads no clock and starts no thread. All random numbers come from its seed. A server and a simulation
+//! can therefore run the same code:
 //!
 //! ```
 //! use sandbox::engine::{Command, Config, Engine, Request};
@@ -42,18 +42,19 @@ use crate::templates::Template;
 
 pub use crate::message::{BODY_LIMIT, Reply, Request, Secret, Wire};
 
+/// The number of requests that the log keeps.
 const LOG_LIMIT: usize = 2_000;
-/// Webhooks that the log keeps.
+/// The number of webhooks that the log keeps.
 pub const WEBHOOK_LOG_LIMIT: usize = 500;
 
-/// What the sandbox is started with.
+/// The settings of the engine.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// All chance comes from here.
+    /// The seed of all random numbers.
     pub seed: u64,
-    /// Divides every wait.
+    /// The factor that divides every wait.
     pub speed: f64,
-    /// The account's credits at the start.
+    /// The credits of the account at the start.
     pub credits: f64,
     /// `X-API-ID`.
     pub api_id: String,
@@ -61,13 +62,13 @@ pub struct Config {
     pub api_key: Secret,
     /// The templates of the account.
     pub templates: Vec<Template>,
-    /// Which price list applies.
+    /// The price list.
     pub prices: Prices,
     /// Whether jobs have an `editor_url`.
     pub editor_access: bool,
-    /// Whether a repeated `Idempotency-Key` is answered from memory.
+    /// Whether a repeated `Idempotency-Key` returns the first answer again.
     pub honour_idempotency_key: bool,
-    /// Whether media are taken that the provider could not fetch.
+    /// Whether media URLs are accepted that the provider could not fetch.
     pub lenient_urls: bool,
 }
 
@@ -88,56 +89,56 @@ impl Default for Config {
     }
 }
 
-/// What can be asked of the engine.
+/// An input of the engine.
 #[derive(Debug, Clone)]
 pub enum Command {
-    /// A request to the upstream's API.
+    /// A request to the provider's API.
     Request(Request),
-    /// Nothing but that time has passed: effects that are due come out.
+    /// Time has passed: returns the effects that are due.
     Tick,
     /// Moves the virtual clock forward.
     Advance {
-        /// By so many milliseconds.
+        /// Milliseconds.
         ms: u64,
     },
     /// Replaces the fault rules.
     SetFaults(Vec<Rule>),
-    /// Starts anew: no jobs, no charges, no faults, an empty log, the clock set right.
+    /// Starts from scratch: no jobs, no charges, no faults, an empty log, and the caller's time.
     Reset {
-        /// Another seed, if given.
+        /// The new seed; `None` keeps the seed.
         seed: Option<u64>,
-        /// Other credits, if given.
+        /// The new credits; `None` keeps the credits of the start.
         credits: Option<f64>,
     },
 }
 
-/// What the outside has to do.
+/// An action for the caller to carry out.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Effect {
     /// Send a webhook.
     Webhook {
-        /// Where to.
+        /// The receiver.
         url: String,
         /// The JSON body.
         body: Value,
-        /// Which job it is about.
+        /// The id of the job.
         job: Uuid,
-        /// Its place in the log of webhooks. A webhook that a fault doubles comes twice with one number.
+        /// The number of the webhook in the log. A webhook that a fault duplicates comes twice with the same number.
         number: u64,
         /// When the status changed, in the engine's time.
         at: u64,
     },
-    /// Somebody will soon want the video of this job.
+    /// Render the video of a job ahead of its first request.
     PrepareVideo {
         /// The secret part of the video's URL.
         token: Uuid,
     },
 }
 
-/// What a page or a video of a job shows.
+/// The content of a preview page or a video.
 #[derive(Debug, Clone)]
 pub struct Showing {
-    /// The job's id; none for the preview of a template.
+    /// The job's id; `None` for the preview of a template.
     pub job: Option<Uuid>,
     /// The job's name.
     pub name: Option<String>,
@@ -163,16 +164,16 @@ pub struct Engine {
     stored_replies: HashMap<(Call, String, String), StoredReply>,
     log: VecDeque<Line>,
     requests: u64,
-    /// Changes of status whose webhook went, or goes, before them.
+    /// Status changes whose webhook is sent before them.
     sent_early: HashSet<(usize, usize, Transition, u64)>,
-    /// The webhook of a job that is held back, with its number.
+    /// The webhook that each job holds back, with its number.
     held: HashMap<usize, (u64, Effect)>,
     webhooks: u64,
     webhook_log: VecDeque<Value>,
 }
 
 impl Engine {
-    /// A fresh sandbox.
+    /// An engine without jobs.
     pub fn new(config: Config) -> Self {
         Self {
             offset: 0,
@@ -195,7 +196,7 @@ impl Engine {
         }
     }
 
-    /// Answers a command. `now_ms` is the caller's clock, in milliseconds since the epoch; it never goes back.
+    /// Handles a command. `now_ms` is the caller's clock in milliseconds since the epoch, which must never go back.
     pub fn handle(&mut self, now_ms: u64, command: Command) -> (Reply, Vec<Effect>) {
         let mut effects = Vec::new();
         let mut request = None;
@@ -221,12 +222,12 @@ impl Engine {
         (reply, effects)
     }
 
-    /// The engine's time: the caller's clock and what the virtual clock was moved by.
+    /// The engine's time: the caller's clock plus all `Advance` commands.
     pub fn time(&self, now_ms: u64) -> u64 {
         now_ms.saturating_add(self.offset).max(self.last)
     }
 
-    /// When the next effect is due, in the engine's time.
+    /// The time of the next effect, on the engine's clock.
     pub fn next_due(&self) -> Option<u64> {
         self.due.peek().map(|Reverse((moment, ..))| *moment)
     }
@@ -236,17 +237,17 @@ impl Engine {
         &self.config.templates
     }
 
-    /// What it was started with; a reset may have changed the seed and the credits since.
+    /// The settings. A reset may have changed the seed and the credits.
     pub fn config(&self) -> &Config {
         &self.config
     }
 
-    /// Whether fault rules are in force, so that every request may change something.
+    /// Whether fault rules are in force. If so, every request may change state.
     pub fn has_faults(&self) -> bool {
         !self.faults.is_empty()
     }
 
-    /// The account and its history.
+    /// The ledger of the account.
     pub fn ledger(&self) -> &Ledger {
         &self.ledger
     }
@@ -261,19 +262,19 @@ impl Engine {
         self.faults.list()
     }
 
-    /// What the preview page of a job or a template shows.
+    /// The content of a job's preview page, once the preview is done.
     pub fn preview(&self, now_ms: u64, token: Uuid) -> Option<Showing> {
         let job = self.jobs.get(*self.by_token.get(&token)?)?;
         (job.preview_token == token && job.has_preview(self.time(now_ms))).then(|| self.showing(job)).flatten()
     }
 
-    /// What the preview page of a template shows: its own defaults.
+    /// The content of a template's preview page, filled with its defaults.
     pub fn template_preview(&self, id: Uuid, origin: &str) -> Option<Showing> {
         let template = self.config.templates.iter().find(|template| template.id == id)?;
         Some(Showing { job: None, name: None, template: template.clone(), variables: template.defaults(origin) })
     }
 
-    /// What the video of a job shows, and whether it can be had yet.
+    /// The content of a job's video, and whether the video is done.
     pub fn video(&self, now_ms: u64, token: Uuid) -> Option<(Showing, bool)> {
         let job = self.jobs.get(*self.by_token.get(&token)?)?;
         let ready = job.has_video(self.time(now_ms));
@@ -289,7 +290,7 @@ impl Engine {
         })
     }
 
-    /// The body of `GET /__sandbox/jobs`: every job, newest first, as the API answers it, and `template_id`.
+    /// The body of `GET /__sandbox/jobs`: every job in the form of the API, newest first, with its template's id and name.
     pub fn jobs_body(&self, now_ms: u64, origin: &str) -> Value {
         let now = self.time(now_ms);
         self.jobs
@@ -310,12 +311,12 @@ impl Engine {
         json!({"total": self.requests, "requests": self.log.iter().map(Line::body).collect::<Value>()})
     }
 
-    /// So many of the last requests, newest first, and how many there were.
+    /// The last `count` requests, newest first, and the number of all requests.
     pub fn last_requests(&self, count: usize) -> (Value, u64) {
         (self.log.iter().rev().take(count).map(Line::body).collect(), self.requests)
     }
 
-    /// The webhooks that were due, oldest first: the engine's part of `GET /__sandbox/webhooks`.
+    /// The log of webhooks, oldest first, without the attempts to deliver them.
     pub fn webhook_log(&self) -> &VecDeque<Value> {
         &self.webhook_log
     }
@@ -329,7 +330,7 @@ impl Engine {
         })
     }
 
-    // assumed: nobody is ever refused for asking too often; no rate limit is published. A fault rule can answer 429.
+    // assumed: there is no rate limit, since none is published. A fault rule can answer 429.
     fn answer(&mut self, now: u64, request: &Request, effects: &mut Vec<Effect>) -> Reply {
         let path = request.path.split('?').next().unwrap_or_default();
         let route = route(path);
@@ -345,7 +346,8 @@ impl Engine {
                 job = touched;
                 apply_to_reply(reply, plan.answer.as_ref())
             }
-            // assumed: a path without its last slash is answered with 301, as Django does. A client that follows the redirect of a POST sends a GET.
+            // assumed: a path without its trailing slash gets a 301, as in Django. A client that follows it after a POST
+            // sends a GET.
             (None, Route::Slash) => {
                 let query = request.path.get(path.len()..).unwrap_or_default();
                 Reply::of_html(301, "").with("location", &format!("{path}/{query}"))
@@ -393,11 +395,11 @@ impl Engine {
         if request.body.len() > BODY_LIMIT {
             return (too_large(), None);
         }
-        // assumed: the keys are looked at before the method and before the job, and the size of a body before the keys.
+        // assumed: the size of the body is checked first, then the keys, then the method, then the job.
         if let Some(reply) = self.refuse_keys(request) {
             return (reply, None);
         }
-        // assumed: HEAD is answered as GET, every other method with 405.
+        // assumed: HEAD is handled as GET; every other method gets a 405.
         let method = if request.method == "HEAD" { "GET" } else { request.method.as_str() };
         if method != call.method() {
             let detail = format!("Method \"{}\" not allowed.", request.method);
@@ -429,9 +431,9 @@ impl Engine {
             (Some(id), Some(key)) if *id == self.config.api_id && *key == self.config.api_key => {
                 return None;
             }
-            // observed: these words where the headers of the keys are missing.
+            // observed: the text of the 401 for missing keys.
             (None, _) | (_, None) => "Authentication credentials were not provided.",
-            // assumed: wrong keys are answered in the framework's words, and with 401 rather than 403.
+            // assumed: wrong keys get the framework's text, with status 401 rather than 403.
             _ => "Incorrect authentication credentials.",
         };
         Some(Reply::detail(401, detail).with("www-authenticate", "Api-Key"))
@@ -455,7 +457,7 @@ impl Engine {
         (Reply::of_json(200, &body), Some(job.id))
     }
 
-    /// A fault that strikes a look at a job: its current step ends badly now, or never.
+    /// Applies a job fault to `get`: the current step fails now or never ends.
     fn end_running_step(&mut self, now: u64, index: usize, rule: &Rule) {
         let Some(job) = self.jobs.get_mut(index) else {
             return;
@@ -475,7 +477,7 @@ impl Engine {
     }
 
     fn find(&self, id: &str) -> Result<usize, Reply> {
-        // assumed: an id that is no UUID is answered in the framework's short words.
+        // assumed: an id that is not a UUID gets the framework's short 404 text.
         let id = Uuid::try_parse(id).map_err(|_| Reply::detail(404, "Not found."))?;
         self.by_id.get(&id).copied().ok_or_else(no_such_job)
     }

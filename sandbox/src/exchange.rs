@@ -1,4 +1,4 @@
-//! Decides how a request reaches the engine, and how and when its answer goes back.
+//! Conversion between HTTP and the engine's requests and replies.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +15,8 @@ use crate::connection::{Connection, CutBody, DripBody};
 use crate::engine::{Command, Reply, Request, Wire};
 use crate::message;
 
-/// Bytes of a request that are read and thrown away, so that a client with a body too large still hears so.
+/// The number of body bytes that are read before the connection is given up, so that a client with a large body still
+/// receives its 413.
 const DRAIN_LIMIT: usize = 256 * 1024 * 1024;
 
 /// Reads a request for the engine.
@@ -43,7 +44,7 @@ pub async fn request(
     })
 }
 
-/// A body up to one byte more than the engine takes; the rest is read and thrown away.
+/// Reads a body. Keeps one byte more than the engine accepts and discards the rest.
 pub async fn read(mut body: Body) -> Result<Vec<u8>, StatusCode> {
     let mut kept = Vec::new();
     let mut total = 0;
@@ -60,8 +61,8 @@ pub async fn read(mut body: Body) -> Result<Vec<u8>, StatusCode> {
     Ok(kept)
 }
 
-// assumed: a client that leaves early changes nothing: the call has taken effect, and is charged.
-/// Asks the engine, waits until the answer is ready, and sends what the wire lets through.
+// assumed: a call takes effect and is charged even if the client disconnects before the answer.
+/// Passes the request to the engine, waits until the reply is ready, and sends it as its `wire` says.
 pub async fn answer(app: &Arc<App>, connection: &Connection, request: Result<Request, StatusCode>) -> Response {
     let request = match request {
         Ok(request) => request,
@@ -103,12 +104,12 @@ async fn deliver(connection: &Connection, reply: Reply) -> Response {
     response
 }
 
-/// A refusal of the sandbox itself: one sentence.
+/// An error of the sandbox itself: one sentence.
 pub fn refuse(status: StatusCode, detail: &str) -> Response {
     (status, axum::Json(json!({ "detail": detail }))).into_response()
 }
 
-/// An engine's answer as it is.
+/// A reply of the engine, sent unchanged.
 pub fn plain(reply: Reply) -> Response {
     let mut response = Response::new(Body::from(reply.body));
     *response.status_mut() = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);

@@ -1,4 +1,4 @@
-//! Decides what a fault rule makes of an answer, and of a job.
+//! Effects of fault rules on replies and jobs.
 
 use serde_json::{Value, json};
 
@@ -6,17 +6,17 @@ use crate::faults::{Kind, Rule};
 use crate::job::Ending;
 use crate::message::{Reply, Wire, no_such_job, proxy_page};
 
-/// Why a job fails where nobody says why.
+/// The default reason of a failed job.
 pub const FAILED: &str = "The video could not be made: a media file of scene 2 could not be downloaded.";
-/// Why a job is rejected where nobody says why.
+/// The default reason of a rejected job.
 pub const REJECTED: &str = "The job was rejected by content moderation: the text of scene 1 breaks the usage policy.";
 
-/// The status that no document knows.
+/// The undocumented status that a rule sets.
 pub fn unknown_status(rule: &Rule) -> String {
     rule.value.clone().unwrap_or_else(|| "archiving".to_owned())
 }
 
-/// How a job ends by a rule about jobs.
+/// The ending that a job fault gives to a job.
 pub fn ending_of(rule: &Rule) -> Ending {
     let reason = |default: &str| rule.reason.clone().unwrap_or_else(|| default.to_owned());
     match rule.kind {
@@ -26,7 +26,7 @@ pub fn ending_of(rule: &Rule) -> Ending {
     }
 }
 
-/// The answer of a fault that keeps a call from taking effect.
+/// The reply of a fault that prevents the call from taking effect; `None` if the call takes effect.
 pub fn reply_without_effect(rule: Option<&Rule>) -> Option<Reply> {
     let rule = rule?;
     match rule.kind {
@@ -37,7 +37,7 @@ pub fn reply_without_effect(rule: Option<&Rule>) -> Option<Reply> {
     Some(apply_to_reply(Reply::of_json(200, &json!({})), Some(rule)))
 }
 
-/// What a fault makes of an answer.
+/// Applies a fault to a reply.
 pub fn apply_to_reply(mut reply: Reply, rule: Option<&Rule>) -> Reply {
     let Some(rule) = rule else { return reply };
     let reset = rule.reset.unwrap_or(false);
@@ -77,7 +77,7 @@ pub fn apply_to_reply(mut reply: Reply, rule: Option<&Rule>) -> Reply {
     reply
 }
 
-// assumed: what each bad status looks like, and `Retry-After` in seconds with a 429.
+// assumed: the body of each error status, and `Retry-After` in seconds with a 429.
 fn error_page(rule: &Rule, status: u16) -> Reply {
     let mut reply = match &rule.body {
         Some(Value::String(page)) => Reply::of_html(status, page),

@@ -1,37 +1,34 @@
-//! Decides which requests go wrong and how: the rules of `PUT /__sandbox/faults`.
+//! Fault rules: the body of `PUT /__sandbox/faults`.
 //!
 //! A rule is `{"on": CALL, "kind": KIND, ...}`. `on` is one of `submit`, `preview`, `preview_async`, `render`, `get`,
-//! `templates`, `credits` or `*`. The first rule in the list that applies takes its part of the answer; rules
-//! about different parts (the job, the delay, the answer) work together. Every rule may have
-//! `after` (matching requests to let pass first), `times` (how often it strikes; without it, always),
-//! `probability` (0 to 1, drawn from the seed), and `from_seconds` and `until_seconds` (a window on the sandbox's clock,
-//! counted from when the rules were set).
+//! `templates`, `credits` or `*`. For each part of an answer (the job, the delay, the answer itself), the first rule that
+//! applies is used. Every rule may have `after` (the number of matching requests that pass first), `times` (how often
+//! the rule is applied; always by default), `probability` (0 to 1, drawn from the seed), and `from_seconds` and
+//! `until_seconds` (a window on the sandbox's clock, in seconds since the rules were set).
 //!
-//! | kind | what happens | its own fields |
+//! | kind | effect | fields of the kind |
 //! | --- | --- | --- |
-//! | `drop_before_commit` | nothing is changed, the connection closes without an answer | `reset` |
-//! | `drop_after_commit` | the call takes effect, the connection closes without an answer | `reset` |
-//! | `status_before_commit` | nothing is changed, the answer is `status` (503) | `status`, `body`, `headers` |
-//! | `status_after_commit` | the call takes effect, the answer is `status` (502) | `status`, `body`, `headers` |
-//! | `delay` | the call takes effect, the answer comes `ms` (5000) later | `ms` |
-//! | `stall` | the call takes effect, headers and `bytes` (0) of the body come, then silence | `bytes` |
-//! | `drip` | the call takes effect, the body comes in pieces of `bytes` (1), one every `ms` (100) | `bytes`, `ms` |
-//! | `truncate` | the call takes effect, `bytes` of the body come (half), then the connection closes | `bytes`, `reset` |
-//! | `html` | a 200 with an HTML page, as a captive portal sends it; nothing is changed unless `commit` | `commit`, `body` |
-//! | `redirect` | `status` (302) to `location`; nothing is changed unless `commit` | `status`, `location`, `commit` |
-//! | `stuck` | the job runs for ever | |
-//! | `unknown_status` | the job's status reads `value` (`archiving`) while it runs, or in this answer on `get` | `value` |
+//! | `drop_before_commit` | the call has no effect; the connection closes without an answer | `reset` |
+//! | `drop_after_commit` | the call takes effect; the connection closes without an answer | `reset` |
+//! | `status_before_commit` | the call has no effect; the answer is `status` (503) | `status`, `body`, `headers` |
+//! | `status_after_commit` | the call takes effect; the answer is `status` (502) | `status`, `body`, `headers` |
+//! | `delay` | the call takes effect; the answer is sent `ms` (5000) later | `ms` |
+//! | `stall` | the call takes effect; the head and `bytes` (0) of the body are sent, then nothing more | `bytes` |
+//! | `drip` | the call takes effect; the body is sent in pieces of `bytes` (1), one every `ms` (100) | `bytes`, `ms` |
+//! | `truncate` | the call takes effect; `bytes` of the body (half) are sent, then the connection closes | `bytes`, `reset` |
+//! | `html` | a 200 with an HTML page, as from a captive portal; the call has no effect unless `commit` | `commit`, `body` |
+//! | `redirect` | `status` (302) to `location`; the call has no effect unless `commit` | `status`, `location`, `commit` |
+//! | `stuck` | the job never ends | |
+//! | `unknown_status` | the job's status is `value` (`archiving`) while it runs; on `get`, in this answer only | `value` |
 //! | `fail_job` | the job ends as `failed` | `reason` |
 //! | `reject_job` | the job ends as `rejected` | `reason` |
-//!
 //! | `webhook_lost` | the webhook is not sent | `value` |
 //! | `webhook_duplicated` | the webhook is sent twice | `value` |
-//! | `webhook_reordered` | it is held back until the job's next one has gone, or for `ms` (5000) | `value`, `ms` |
-//! | `webhook_early` | it comes `ms` before the status that it tells of (at once, before the call's answer) | `value`, `ms` |
+//! | `webhook_reordered` | the webhook is sent after the job's next one, or after `ms` (5000) | `value`, `ms` |
+//! | `webhook_early` | the webhook is sent `ms` before its status change; without `ms`, before the call's answer | `value`, `ms` |
 //!
-//! `reset: true` closes with a TCP reset instead of an orderly end. The rules about webhooks match webhooks in place of
-//! requests: `on` is the call that began the step, `after` and `times` count webhooks, and `value` names the one status
-//! that is meant.
+//! `reset: true` closes the connection with a TCP reset. Webhook rules match webhooks instead of requests: `on` is the call
+//! that began the step, `after` and `times` count webhooks, and `value` limits the rule to one status.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -43,46 +40,46 @@ use crate::route::Call;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
-    /// Close before anything happened.
+    /// Close the connection before the call takes effect.
     DropBeforeCommit,
-    /// Close after it happened.
+    /// Close the connection after the call took effect.
     DropAfterCommit,
-    /// Refuse before anything happened.
+    /// Return an error before the call takes effect.
     StatusBeforeCommit,
-    /// Answer with an error after it happened.
+    /// Return an error after the call took effect.
     StatusAfterCommit,
-    /// Answer late.
+    /// Delay the answer.
     Delay,
-    /// Start to answer, then fall silent.
+    /// Send a part of the answer, then nothing more.
     Stall,
-    /// Answer piece by piece.
+    /// Send the answer piece by piece.
     Drip,
-    /// Start to answer, then close.
+    /// Send a part of the answer, then close the connection.
     Truncate,
-    /// Answer with a page.
+    /// Answer with an HTML page.
     Html,
     /// Answer with a redirect.
     Redirect,
-    /// Let the job run for ever.
+    /// Keep the job running for ever.
     Stuck,
-    /// Give the job a status that no document knows.
+    /// Give the job an undocumented status.
     UnknownStatus,
-    /// Let the job fail.
+    /// Make the job fail.
     FailJob,
-    /// Let the job be rejected.
+    /// Make the job end as rejected.
     RejectJob,
-    /// Do not send a webhook.
+    /// Drop a webhook.
     WebhookLost,
     /// Send a webhook twice.
     WebhookDuplicated,
     /// Send a webhook after the next one.
     WebhookReordered,
-    /// Send a webhook before the status that it tells of.
+    /// Send a webhook before its status change.
     WebhookEarly,
 }
 
 impl Kind {
-    /// The wire's name.
+    /// The name in JSON.
     pub fn name(self) -> &'static str {
         match self {
             Self::DropBeforeCommit => "drop_before_commit",
@@ -116,7 +113,7 @@ impl Kind {
         }
     }
 
-    /// The rule's own fields, beside [`COMMON`].
+    /// The fields of this kind, in addition to [`COMMON`].
     fn fields(self) -> &'static [&'static str] {
         match self {
             Self::DropBeforeCommit | Self::DropAfterCommit => &["reset"],
@@ -144,57 +141,57 @@ enum Part {
     EarlyWebhook,
 }
 
-/// What every rule may have.
+/// The fields that every rule may have.
 const COMMON: [&str; 7] = ["on", "kind", "after", "times", "probability", "from_seconds", "until_seconds"];
 
-/// One rule. Fields that its kind does not know are refused by [`parse`].
+/// One rule. [`parse`] refuses fields that its kind does not have.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Rule {
     /// A call's name, or `*`.
     pub on: String,
-    /// What goes wrong.
+    /// The kind of fault.
     pub kind: Kind,
-    /// How many matching requests pass first.
+    /// The number of matching requests that pass first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<u64>,
-    /// How often the rule strikes.
+    /// How often the rule is applied; `None` for always.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub times: Option<u64>,
-    /// The chance of each strike.
+    /// The probability that the rule is applied to a matching request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub probability: Option<f64>,
-    /// Seconds after the rules were set from which it strikes.
+    /// The start of the window in which the rule applies, in seconds since the rules were set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from_seconds: Option<f64>,
-    /// Seconds after the rules were set from which it strikes no more.
+    /// The end of the window in which the rule applies, in seconds since the rules were set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until_seconds: Option<f64>,
-    /// The status to answer with.
+    /// The HTTP status of the answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<u16>,
-    /// The body to answer with: a string as it is, anything else as JSON.
+    /// The body of the answer: a string is sent unchanged, anything else as JSON.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub body: Option<Value>,
-    /// Headers to answer with.
+    /// Headers of the answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub headers: Option<Map<String, Value>>,
-    /// Milliseconds to wait.
+    /// A time in milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ms: Option<u64>,
-    /// Bytes of the body to send.
+    /// The number of body bytes to send.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bytes: Option<usize>,
     /// Whether to close with a TCP reset.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reset: Option<bool>,
-    /// Whether the call takes effect all the same.
+    /// Whether the call takes effect.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub commit: Option<bool>,
-    /// Where a redirect leads.
+    /// The target of a redirect.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub location: Option<String>,
-    /// The unknown status, or the one whose webhooks are meant.
+    /// The undocumented status, or the status whose webhooks the rule matches.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub value: Option<String>,
     /// The job's `failed_reason`.
@@ -202,10 +199,13 @@ pub struct Rule {
     pub reason: Option<String>,
 }
 
-/// Reads the body of `PUT /__sandbox/faults`. The error says which rule is wrong, and how.
+/// Parses the body of `PUT /__sandbox/faults`.
+///
+/// # Errors
+/// If a rule is invalid; the text names the rule and the reason.
 pub fn parse(value: &Value) -> Result<Vec<Rule>, String> {
     let Some(list) = value.as_array() else {
-        return Err("a JSON array of fault rules is wanted".to_owned());
+        return Err("the body must be a JSON array of fault rules".to_owned());
     };
     list.iter().enumerate().map(|(index, rule)| parse_rule(rule).map_err(|error| format!("rule {index}: {error}"))).collect()
 }
@@ -237,7 +237,7 @@ fn parse_rule(value: &Value) -> Result<Rule, String> {
         if let Some(value) = &rule.value
             && !WEBHOOK_STATUSES.contains(&value.as_str())
         {
-            return Err(format!("value is {value:?}; webhooks tell of {}", WEBHOOK_STATUSES.join(", ")));
+            return Err(format!("value is {value:?}; webhooks are sent for {}", WEBHOOK_STATUSES.join(", ")));
         }
     }
     for (name, seconds) in [("from_seconds", rule.from_seconds), ("until_seconds", rule.until_seconds)] {
@@ -251,7 +251,7 @@ fn parse_rule(value: &Value) -> Result<Rule, String> {
         return Err("from_seconds must be before until_seconds".to_owned());
     }
     if rule.bytes == Some(0) && rule.kind == Kind::Drip {
-        return Err("bytes must be at least 1: a drip of nothing is a stall".to_owned());
+        return Err("bytes must be at least 1 for drip; use stall to send nothing".to_owned());
     }
     if rule.probability.is_some_and(|p| !(0.0..=1.0).contains(&p)) {
         return Err("probability must be from 0 to 1".to_owned());
@@ -263,7 +263,7 @@ fn parse_rule(value: &Value) -> Result<Rule, String> {
         let valid = axum::http::HeaderName::try_from(name.as_str()).is_ok()
             && value.as_str().is_some_and(|value| axum::http::HeaderValue::from_str(value).is_ok());
         if !valid {
-            return Err(format!("the header {name:?} is not valid: give a string"));
+            return Err(format!("the header {name:?} is not valid: its value must be a string that HTTP allows"));
         }
     }
     if let Some(location) = &rule.location
@@ -274,25 +274,25 @@ fn parse_rule(value: &Value) -> Result<Rule, String> {
     Ok(rule)
 }
 
-/// The rules that strike one request, at most one per part of the answer.
+/// The rules that apply to one request, at most one per part of the answer.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Plan {
-    /// What happens to the answer or the connection.
+    /// The rule about the answer or the connection.
     pub answer: Option<Rule>,
-    /// How late the answer comes.
+    /// The rule about the delay.
     pub delay: Option<Rule>,
-    /// What happens to the job.
+    /// The rule about the job.
     pub job: Option<Rule>,
 }
 
 impl Plan {
-    /// The kinds that strike, for the log.
+    /// The names of the kinds, for the log.
     pub fn kinds(&self) -> Vec<&'static str> {
         [&self.job, &self.delay, &self.answer].into_iter().flatten().map(|rule| rule.kind.name()).collect()
     }
 }
 
-/// The statuses that a webhook can tell of.
+/// The statuses that send a webhook.
 const WEBHOOK_STATUSES: [&str; 5] = ["in_queue", "running", "done", "failed", "rejected"];
 
 #[derive(Debug, Clone)]
@@ -303,7 +303,7 @@ struct Armed {
 }
 
 impl Armed {
-    /// Counts one more match, and decides whether the rule strikes `elapsed` milliseconds after it was set.
+    /// Counts a match `elapsed` milliseconds after the rules were set. Returns whether the rule is applied to it.
     fn strikes(&mut self, elapsed: u64, random: &mut Random) -> bool {
         let rule = &self.rule;
         let ms = |seconds: f64| (seconds * 1000.0).round() as u64;
@@ -330,7 +330,7 @@ pub struct Faults {
 }
 
 impl Faults {
-    /// No rules; chance comes from `seed`.
+    /// No rules. Probabilities are drawn from `seed`.
     pub fn new(seed: u64) -> Self {
         Self { armed: Vec::new(), random: Random::new(&[seed, 0xfa]), set_at: 0 }
     }
@@ -346,7 +346,7 @@ impl Faults {
         self.armed = rules.into_iter().map(|rule| Armed { rule, seen: 0, struck: 0 }).collect();
     }
 
-    /// The rules with how often each was `seen` (matched) and `struck`.
+    /// The rules, each with the number of matches (`seen`) and applications (`struck`).
     pub fn list(&self) -> Value {
         self.armed
             .iter()
@@ -359,7 +359,7 @@ impl Faults {
             .collect()
     }
 
-    /// Decides what strikes a request for `call` at `now`.
+    /// The rules to apply to a request for `call` at `now`.
     pub fn strike(&mut self, call: Call, now: u64) -> Plan {
         let mut plan = Plan::default();
         let elapsed = now.saturating_sub(self.set_at);
@@ -385,12 +385,12 @@ impl Faults {
         plan
     }
 
-    /// Decides how early the webhook goes that will tell of `status`, of a step that `call` began.
+    /// The rule that sends the webhook for `status` early, if one applies. `call` began the step.
     pub fn strike_early(&mut self, call: Call, status: &str, now: u64) -> Option<Rule> {
         self.strike_webhook_part(Part::EarlyWebhook, call, status, now)
     }
 
-    /// Decides what happens to the webhook that tells of `status`, of a step that `call` began.
+    /// The rule to apply to the webhook for `status`, if any. `call` began the step.
     pub fn strike_webhook(&mut self, call: Call, status: &str, now: u64) -> Option<Rule> {
         self.strike_webhook_part(Part::Webhook, call, status, now)
     }
@@ -422,7 +422,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rule_strikes_after_so_many_and_so_many_times() {
+    fn after_and_times_limit_how_often_a_rule_is_applied() {
         let mut faults = faults(&json!([
             {"on": "get", "kind": "html", "after": 1, "times": 2}
         ]));
@@ -432,7 +432,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rule_strikes_within_its_window_and_counts_only_there() {
+    fn a_rule_is_applied_and_counts_only_within_its_window() {
         let mut faults = faults(&json!([
             {"on": "get", "kind": "html", "from_seconds": 2, "until_seconds": 4.5, "after": 1}
         ]));
@@ -443,7 +443,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rule_about_webhooks_counts_webhooks_of_its_status_and_no_requests() {
+    fn a_webhook_rule_counts_webhooks_of_its_status_and_no_requests() {
         let mut faults = faults(&json!([
             {"on": "submit", "kind": "webhook_lost", "value": "done", "times": 1},
             {"on": "*", "kind": "webhook_early"}
@@ -458,7 +458,7 @@ mod tests {
     }
 
     #[test]
-    fn chance_is_drawn_from_the_seed() {
+    fn probabilities_are_drawn_from_the_seed() {
         let rules = json!([{"on": "*", "kind": "delay", "probability": 0.5}]);
         let draw = || {
             let mut faults = faults(&rules);
@@ -470,7 +470,7 @@ mod tests {
     }
 
     #[test]
-    fn rules_about_different_parts_work_together() {
+    fn rules_about_different_parts_are_applied_together() {
         let mut faults = faults(&json!([
             {"on": "submit", "kind": "fail_job"},
             {"on": "submit", "kind": "delay", "ms": 5},
@@ -481,7 +481,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_rule_is_refused_with_its_place() {
+    fn an_invalid_rule_is_refused_with_its_index_and_reason() {
         for (rule, wanted) in [
             (json!({"on": "get", "kind": "explode"}), "unknown variant `explode`"),
             (json!({"on": "list", "kind": "html"}), "on is \"list\""),
@@ -491,7 +491,7 @@ mod tests {
             (json!({"on": "credits", "kind": "stuck"}), "about a job"),
             (json!({"on": "get", "kind": "status_before_commit", "status": 99}), "status must be"),
             (json!({"on": "get", "kind": "webhook_lost"}), "begins a step"),
-            (json!({"on": "*", "kind": "webhook_lost", "value": "pending"}), "webhooks tell of"),
+            (json!({"on": "*", "kind": "webhook_lost", "value": "pending"}), "webhooks are sent for"),
             (json!({"on": "*", "kind": "webhook_lost", "ms": 1}), "webhook_lost has no field \"ms\""),
             (json!({"on": "get", "kind": "html", "from_seconds": -1}), "from_seconds must be from 0"),
             (json!({"on": "get", "kind": "html", "from_seconds": 2, "until_seconds": 2}), "before until_seconds"),

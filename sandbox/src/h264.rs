@@ -1,37 +1,37 @@
-//! Decides what a stream says of its colours. The encoder says nothing, and a player that has to guess guesses by the size.
+//! Colour information for an H.264 stream. The encoder writes none, and players then guess the colour space from the size.
 
-/// The kind of a unit that holds a sequence's parameters.
+/// The NAL unit type of a sequence parameter set.
 const SEQUENCE: u8 = 7;
 
-/// What follows the flag in front of it: no aspect ratio, no overscan; a signal of no stated system, in video range, with
-/// primaries, transfer and matrix of BT.709 (1 each); nothing about chroma, timing, buffers and reordering.
+/// The VUI parameters, with `vui_parameters_present_flag` in front: no aspect ratio and no overscan; an unspecified video
+/// format in video range, with primaries, transfer and matrix of BT.709 (1 each); nothing about chroma, timing and buffers.
 const BT709: &str = "1 0 0 1 101 0 1 00000001 00000001 00000001 0 0 0 0 0 0";
 
-/// The same stream (in Annex B's form), whose sequences say that their colours are BT.709's.
+/// Marks the colours of a stream in Annex B format as BT.709.
 pub fn in_bt709(stream: &[u8]) -> Vec<u8> {
-    let mut told = Vec::with_capacity(stream.len() + 8);
+    let mut marked = Vec::with_capacity(stream.len() + 8);
     let mut rest = stream;
     while let Some(start) = find(rest, &[0, 0, 1]) {
         let (before, unit) = rest.split_at(start + 3);
-        told.extend_from_slice(before);
+        marked.extend_from_slice(before);
         let end = [find(unit, &[0, 0, 1]), find(unit, &[0, 0, 0])].into_iter().flatten().min().unwrap_or(unit.len());
         let (unit, after) = unit.split_at(end);
         match unit.first() {
-            Some(head) if head & 0x1f == SEQUENCE => told.extend(with_colors(unit)),
-            _ => told.extend_from_slice(unit),
+            Some(head) if head & 0x1f == SEQUENCE => marked.extend(with_colors(unit)),
+            _ => marked.extend_from_slice(unit),
         }
         rest = after;
     }
-    told.extend_from_slice(rest);
-    told
+    marked.extend_from_slice(rest);
+    marked
 }
 
 fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
     bytes.windows(wanted.len()).position(|window| window == wanted)
 }
 
-/// A sequence's parameters end with the flag that no such words follow, a zero, and a one. That this encoder writes so is held
-/// by what ffprobe reads of a video.
+/// Adds the VUI parameters to a sequence parameter set. The encoder's sets end with `vui_parameters_present_flag` 0 and the
+/// stop bit; the `video` suite checks the result with ffprobe.
 fn with_colors(unit: &[u8]) -> Vec<u8> {
     let plain = unescaped(unit);
     let mut bits: Vec<bool> = plain.iter().flat_map(|byte| (0..8).rev().map(move |bit| byte >> bit & 1 == 1)).collect();
@@ -49,7 +49,7 @@ fn with_colors(unit: &[u8]) -> Vec<u8> {
     escaped(&bytes)
 }
 
-/// Without the threes that keep a unit from looking like the start of another.
+/// Removes the emulation prevention bytes from a unit.
 fn unescaped(unit: &[u8]) -> Vec<u8> {
     let mut plain: Vec<u8> = Vec::with_capacity(unit.len());
     let mut zeros = 0;
@@ -64,6 +64,7 @@ fn unescaped(unit: &[u8]) -> Vec<u8> {
     plain
 }
 
+/// Adds the emulation prevention bytes to a unit.
 fn escaped(plain: &[u8]) -> Vec<u8> {
     let mut unit = Vec::with_capacity(plain.len() + 2);
     let mut zeros = 0;
@@ -83,14 +84,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_sequence_gets_longer_and_what_it_said_before_stays() {
+    fn only_the_sequence_parameter_set_grows_and_its_other_bits_stay() {
         let sequence = [0x67, 0x42, 0x00, 0x1f, 0xe9, 0x02, 0xc0, 0x80];
         let stream: Vec<u8> =
             [&[0, 0, 0, 1][..], &sequence, &[0, 0, 0, 1, 0x68, 0xce, 0x3c, 0x80, 0, 0, 1, 0x65, 0x88, 0, 0, 3, 1]].concat();
-        let told = in_bt709(&stream);
-        let grown = told.len() - stream.len();
-        assert_eq!(told[4..10], sequence[..6]);
-        assert_eq!(told[12 + grown..], stream[12..], "what follows is the same");
+        let marked = in_bt709(&stream);
+        let grown = marked.len() - stream.len();
+        assert_eq!(marked[4..10], sequence[..6]);
+        assert_eq!(marked[12 + grown..], stream[12..], "the other units stay the same");
         assert_eq!(unescaped(&escaped(&[1, 0, 0, 1, 0, 0, 0, 0, 2])), [1, 0, 0, 1, 0, 0, 0, 0, 2]);
     }
 }

@@ -1,4 +1,4 @@
-//! Decides what a job looks like at any moment: a pure function of its schedule, without timers.
+//! Jobs and their phases. The state of a job at any time is a pure function of its schedule.
 
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
@@ -15,18 +15,18 @@ pub enum Status {
     Pending,
     /// Waiting for a worker.
     InQueue,
-    /// Being worked on.
+    /// A worker processes the job.
     Running,
     /// Ended with a result.
     Done,
     /// Ended without one.
     Failed,
-    /// Refused after it was accepted.
+    /// Refused after it had been accepted.
     Rejected,
 }
 
 impl Status {
-    /// The wire's name.
+    /// The name in JSON.
     pub fn name(self) -> &'static str {
         match self {
             Self::Pending => "pending",
@@ -48,40 +48,40 @@ pub enum Ending {
     Failed(String),
     /// With a reason.
     Rejected(String),
-    /// Not at all.
+    /// The phase never ends.
     Never,
 }
 
 /// One charged step of a job, from its request to its end. Times are the engine's milliseconds.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Phase {
-    /// What was asked for.
+    /// The step.
     pub step: Step,
-    /// When it was asked for.
+    /// The time of the request.
     pub start: u64,
-    /// When `pending` becomes `in_queue`.
+    /// The time when `pending` becomes `in_queue`.
     pub queued: u64,
-    /// When `in_queue` becomes `running`, and the credits are debited.
+    /// The time when `in_queue` becomes `running` and the credits are debited.
     pub running: u64,
-    /// When it ends; `u64::MAX` for never.
+    /// The time of the end; `u64::MAX` for never.
     pub end: u64,
-    /// When it would end if nothing went wrong; progress is measured against it.
+    /// The time of the end without faults, which progress is measured against.
     pub nominal_end: u64,
-    /// How it ends.
+    /// The ending.
     pub ending: Ending,
     /// The exponent of its progress curve.
     pub curve: f64,
-    /// What it costs.
+    /// The price in credits.
     pub credits: f64,
-    /// A status that no document knows, shown while it runs.
+    /// An undocumented status that replaces `running`.
     pub odd_status: Option<String>,
-    /// Its place in the ledger.
+    /// The index of its charge in the ledger.
     pub charge: usize,
 }
 
 impl Phase {
     /// Draws the schedule of a step.
-    // assumed: all durations, and that they grow with the length of the video.
+    // assumed: all durations. They grow with the length of the video.
     pub fn draw(step: Step, start: u64, video_seconds: f64, speed: f64, credits: f64, random: &mut Random) -> Self {
         let pending = random.between(0.3, 0.7);
         let (queue, work) = match step {
@@ -106,13 +106,13 @@ impl Phase {
         }
     }
 
-    /// Lets the phase end badly, or never, from `from` on.
+    /// Sets how the phase ends. It ends no earlier than `from`.
     pub fn end_with(&mut self, ending: Ending, from: u64) {
         let span = self.nominal_end.saturating_sub(self.running);
         self.end = match ending {
             Ending::Done => self.nominal_end,
             Ending::Never => u64::MAX,
-            // assumed: a job is rejected before any work is done on it, and fails in the midst of it.
+            // assumed: a job is rejected before it runs, and fails while it runs.
             Ending::Rejected(_) => self.running,
             Ending::Failed(_) => self.running + span * 3 / 5,
         }
@@ -149,13 +149,13 @@ impl Phase {
         now >= self.end && matches!(self.ending, Ending::Failed(_) | Ending::Rejected(_))
     }
 
-    /// The moment of the last change of status.
+    /// The time of the last status change.
     pub fn changed(&self, now: u64) -> u64 {
         [self.end, self.running, self.queued].into_iter().find(|moment| *moment <= now).unwrap_or(self.start)
     }
 
-    /// How much of it is there, from 0 to 1.
-    // assumed: progress goes from 0 to 1; two third parties write 0..1 and the documentation is silent.
+    /// The progress, from 0 to 1.
+    // assumed: progress goes from 0 to 1. The documentation does not give its range; two third parties do.
     pub fn progress(&self, now: u64) -> f64 {
         if self.is_done(now) {
             return 1.0;
@@ -170,54 +170,54 @@ impl Phase {
     }
 }
 
-/// A job and all that was asked of it.
+/// A job with its phases.
 #[derive(Debug, Clone)]
 pub struct Job {
     /// Its id.
     pub id: Uuid,
-    /// How many jobs were made before it.
+    /// The number of jobs created before it.
     pub number: u64,
-    /// Which template it fills.
+    /// The index of its template.
     pub template: usize,
-    /// Echoed.
+    /// The name from the request.
     pub name: Option<String>,
-    /// Echoed.
+    /// The variables from the request.
     pub variables: Map<String, Value>,
-    /// Echoed.
+    /// The receiver of webhooks.
     pub webhook_url: Option<String>,
-    /// Echoed.
+    /// The avatar model.
     pub model: ModelVersion,
-    /// Echoed.
+    /// The flag `is_hidden` from the request.
     pub is_hidden: bool,
-    /// An id of the provider's own.
+    /// The id `media_job` of the answer.
     pub media_job: Uuid,
     /// The secret part of the preview's URL.
     pub preview_token: Uuid,
     /// The secret part of the video's URL.
     pub video_token: Uuid,
-    /// When it was made, in milliseconds.
+    /// The time of its creation, in milliseconds.
     pub created: u64,
-    /// The microseconds below all of its times.
+    /// The microseconds that are added to each of its times.
     pub micros: u64,
-    /// The address by which the sandbox was known to the last charging call; webhooks have no other.
+    /// The origin of the last charging call, used for the URLs in webhooks.
     pub origin: String,
-    /// What was asked of it, in order; never empty.
+    /// The phases, oldest first; never empty.
     pub phases: Vec<Phase>,
 }
 
-/// What a view needs to know beside the job.
+/// The context of a job's JSON form.
 #[derive(Debug, Clone, Copy)]
 pub struct Surroundings<'a> {
-    /// The address that URLs begin with.
+    /// The origin of URLs.
     pub origin: &'a str,
-    /// Length of the template's video.
+    /// The length of the template's video.
     pub seconds: f64,
     /// Whether the account has access to the editor.
     pub editor_access: bool,
 }
 
 impl Job {
-    /// The last thing asked of it.
+    /// The latest phase.
     pub fn phase(&self) -> Option<&Phase> {
         self.phases.last()
     }
@@ -227,21 +227,21 @@ impl Job {
         self.phase().map_or(Status::Pending, |phase| phase.status(now))
     }
 
-    /// Whether its preview can be seen at `now`.
-    // assumed: a submitted job has a preview too, once it is done.
+    /// Whether its preview exists at `now`.
+    // assumed: a submitted job also has a preview, once it is done.
     pub fn has_preview(&self, now: u64) -> bool {
         self.phases.iter().any(|phase| phase.step != Step::Render && phase.is_done(now))
     }
 
-    /// Whether its video can be had at `now`.
-    // assumed: a video stays; nothing is said about how long the videos of this group are kept.
+    /// Whether its video exists at `now`.
+    // assumed: videos never expire. The documentation does not say how long they are kept.
     pub fn has_video(&self, now: u64) -> bool {
         self.phases.iter().any(|phase| phase.step != Step::Preview && phase.is_done(now))
     }
 
     /// The credits charged for it at `now`.
-    // observed: `credits_used` is 0 in the answer that creates a job of a sibling group, the final value later.
-    // assumed: `credits_used` is the sum over all steps of the job; a failed or rejected step gives its credits back.
+    // observed: in sibling groups, `credits_used` is 0 in the answer that creates the job, and has its final value later.
+    // assumed: `credits_used` is the sum over all steps of the job; failed and rejected steps are refunded.
     pub fn credits_used(&self, now: u64) -> f64 {
         self.phases.iter().filter(|phase| now >= phase.running && !phase.is_lost(now)).map(|phase| phase.credits).sum()
     }
@@ -256,8 +256,8 @@ impl Job {
         format!("{origin}/media/{}.mp4", self.video_token)
     }
 
-    /// The reason of a bad end, empty where there is none.
-    // assumed: `failed_reason` is empty where there is none, as the documented type has no null; siblings were seen with either.
+    /// The reason of a failure or rejection; empty for any other job.
+    // assumed: `failed_reason` is empty without a failure, since the documented type has no null. Siblings return either.
     pub fn failed_reason(&self, now: u64) -> &str {
         match self.phase() {
             Some(phase) if phase.is_lost(now) => match &phase.ending {
@@ -268,13 +268,13 @@ impl Job {
         }
     }
 
-    /// A moment of this job as the wire writes it.
+    /// A time of this job in JSON form.
     pub fn time(&self, ms: u64) -> String {
         rfc3339(ms, self.micros)
     }
 
     /// The body of every answer about the job.
-    // documented: the fields of a job, in this order; `template_id` is write-only.
+    // documented: the fields of a job, in this order. `template_id` is write-only.
     pub fn body(&self, now: u64, around: Surroundings<'_>, status: Option<&str>) -> Value {
         let phase = self.phase();
         let changed = phase.map_or(self.created, |phase| phase.changed(now));
@@ -282,8 +282,8 @@ impl Job {
         let status = status.or(odd).unwrap_or(self.status(now).name());
         let preview = self.has_preview(now);
         let video = self.has_video(now);
-        // documented: the editor's URL expires in 24 hours and is there only with editor access.
-        // assumed: the editor's URL appears with the first result, and 24 hours count from the last change.
+        // documented: `editor_url` expires after 24 hours, and needs editor access.
+        // assumed: `editor_url` appears with the first result, and its 24 hours start at the last status change.
         let editor = (around.editor_access && (preview || video)).then(|| {
             let expires = changed / 1000 + 24 * 60 * 60;
             format!("{}/editor/{}?expires={expires}", around.origin, self.preview_token)
@@ -291,11 +291,11 @@ impl Job {
         json!({
             "id": self.id.to_string(),
             "created_at": self.time(self.created),
-            // assumed: `updated_at` moves when the status does.
+            // assumed: `updated_at` changes with the status.
             "updated_at": self.time(changed),
             "name": self.name,
             "variables": self.variables,
-            // observed: `media_job` is there from the first answer on, as siblings have it.
+            // observed: `media_job` is set from the first answer on, in sibling groups.
             "media_job": self.media_job.to_string(),
             "video_output": video.then(|| self.video_url(around.origin)),
             // assumed: a render keeps the preview.
@@ -303,7 +303,7 @@ impl Job {
             "editor_url": editor,
             "failed_reason": self.failed_reason(now),
             "credits_used": number(self.credits_used(now)),
-            // assumed: `duration` is known from the start, as the template sets it; whole seconds, rounded up.
+            // assumed: `duration` is the length of the template in whole seconds, rounded up, from the first answer on.
             "duration": around.seconds.ceil() as u64,
             "status": status,
             "progress": phase.map_or(0.0, |phase| phase.progress(now)),
@@ -314,8 +314,8 @@ impl Job {
     }
 
     /// The body of a webhook.
-    // documented: the webhook of submit names the video `video_output`, that of render `output`.
-    // assumed: previews use the shape of submit; an URL that is not there yet is null.
+    // documented: the video is `video_output` in the webhook of submit, and `output` in that of render.
+    // assumed: webhooks of previews have the shape of submit. The URL is null until the video exists.
     pub fn webhook(&self, now: u64) -> Value {
         let video = self.has_video(now).then(|| self.video_url(&self.origin));
         let key = match self.phase().map(|phase| phase.step) {
@@ -331,13 +331,13 @@ impl Job {
     }
 }
 
-/// A number of credits: whole where it is whole.
+/// A number of credits in JSON: an integer if it is whole.
 pub fn number(credits: f64) -> Value {
     if credits.fract() == 0.0 { json!(credits as i64) } else { json!(credits) }
 }
 
-/// A moment with microseconds.
-// assumed: times are written as Django does, in UTC with a `Z`; the pages say no more than date-time.
+/// A time with microseconds.
+// assumed: times have Django's format, in UTC with a `Z`. The documentation only says `date-time`.
 pub fn rfc3339(ms: u64, micros: u64) -> String {
     let seconds = i64::try_from(ms / 1000).unwrap_or(i64::MAX);
     let moment = time::OffsetDateTime::from_unix_timestamp(seconds).unwrap_or(time::OffsetDateTime::UNIX_EPOCH);
@@ -363,7 +363,7 @@ mod tests {
     }
 
     #[test]
-    fn progress_never_goes_back_and_reaches_one_only_at_the_end() {
+    fn progress_never_falls_and_reaches_one_only_at_the_end() {
         let mut random = Random::new(&[9]);
         for step in [Step::Preview, Step::Render, Step::Submit] {
             let phase = Phase::draw(step, 1000, 30.0, 1.0, 1.0, &mut random);
@@ -375,7 +375,7 @@ mod tests {
     }
 
     #[test]
-    fn a_longer_video_takes_longer_and_a_preview_less_than_a_render() {
+    fn longer_videos_and_renders_take_longer_than_previews() {
         for seed in 0..200 {
             let took = |step, seconds| {
                 let phase = Phase::draw(step, 0, seconds, 1.0, 1.0, &mut Random::new(&[seed]));

@@ -1,4 +1,4 @@
-//! Decides what was charged, what is left, and which charges are duplicates.
+//! The ledger: charges, refunds, the balance, and duplicate charges.
 
 use std::collections::HashMap;
 
@@ -9,25 +9,25 @@ use crate::job::{number, rfc3339};
 use crate::prices::Step;
 use crate::route::Call;
 
-/// Identical bodies within this time are one request sent twice.
+/// Two identical bodies within this time count as one request sent twice.
 pub const DUPLICATE_WINDOW_MS: u64 = 300_000;
 
 /// One charge.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Charge {
-    /// The job that it is for.
+    /// The id of the charged job.
     pub job: Uuid,
-    /// What was asked for.
+    /// The charged step.
     pub step: Step,
-    /// The call that asked for it.
+    /// The call that was charged.
     pub call: Call,
     /// Its price.
     pub credits: f64,
-    /// When it was asked for, in the engine's milliseconds.
+    /// The time of the request, in the engine's milliseconds.
     pub at: u64,
-    /// When the account was debited.
+    /// The time of the debit.
     pub debited_at: Option<u64>,
-    /// When the credits were given back.
+    /// The time of the refund.
     pub refunded_at: Option<u64>,
     /// The request's `Idempotency-Key`.
     pub key: Option<String>,
@@ -35,18 +35,18 @@ pub struct Charge {
     pub body: u64,
 }
 
-/// Two or more charges where one was meant.
+/// Two or more charges for what counts as one request.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Duplicate {
-    /// `same_step`: one job was charged again for the same step. `identical_body`: the same body was sent again.
+    /// `same_step`: a job was charged again for the same step. `identical_body`: the same body was sent again.
     pub reason: &'static str,
-    /// What was asked for.
+    /// The charged step.
     pub step: Step,
-    /// Positions of the charges in the ledger, the first being the rightful one.
+    /// Indexes of the charges in the ledger. The first one is the legitimate charge.
     pub charges: Vec<usize>,
 }
 
-/// The account and its history.
+/// The account with its charges.
 #[derive(Debug, Clone)]
 pub struct Ledger {
     granted: f64,
@@ -61,14 +61,14 @@ impl Ledger {
         Self { granted, debited: 0.0, reserved: 0.0, charges: Vec::new() }
     }
 
-    /// What `GET /api/remaining_credits/` answers.
-    // observed: the balance is unchanged right after a POST of a sibling group and falls while the job runs.
+    /// The balance that `GET /api/remaining_credits/` returns.
+    // observed: in sibling groups, the balance is unchanged right after the POST, and falls while the job runs.
     pub fn remaining(&self) -> f64 {
         self.granted - self.debited
     }
 
-    /// What a new charge may cost.
-    // assumed: credits of jobs that wait count as spent, so that the balance never goes below zero.
+    /// The credits available for new charges.
+    // assumed: the credits of waiting jobs are reserved, so that the balance never falls below zero.
     pub fn available(&self) -> f64 {
         self.granted - self.debited - self.reserved
     }
@@ -78,7 +78,7 @@ impl Ledger {
         &self.charges
     }
 
-    /// Reserves the credits of a charge and gives its place.
+    /// Adds a charge and reserves its credits. Returns the index of the charge.
     pub fn charge(&mut self, charge: Charge) -> usize {
         self.reserved += charge.credits;
         self.charges.push(charge);
@@ -97,8 +97,9 @@ impl Ledger {
         }
     }
 
-    /// Gives the credits of a charge back.
-    // documented: credits are given back for the Aurora models ("failed videos are refunded"). assumed: credits are given back for every model, and for rejected jobs.
+    /// Refunds the credits of a charge.
+    // documented: failed videos of the Aurora models are refunded. assumed: refunds apply to every model, and to rejected
+    // jobs too.
     pub fn refund(&mut self, place: usize, now: u64) {
         if let Some(charge) = self.charges.get_mut(place)
             && charge.refunded_at.is_none()
@@ -112,10 +113,9 @@ impl Ledger {
         }
     }
 
-    /// Finds charges where one was meant: a job charged again for a step whose credits it still has, and
-    /// byte-identical bodies sent to one call within [`DUPLICATE_WINDOW_MS`] of the charge before, unless both
-    /// carry an `Idempotency-Key` and the keys differ (then the caller says that two were meant). A charge that
-    /// was refunded before the next was made leaves the way free.
+    /// Finds duplicate charges. There are two kinds: a job charged again for the same step, and a body that is sent to the
+    /// same call again within [`DUPLICATE_WINDOW_MS`] of the charge before. Two bodies with different `Idempotency-Key`s are
+    /// not duplicates, and neither is a charge that follows a refund.
     pub fn duplicates(&self) -> Vec<Duplicate> {
         let mut found: Vec<Duplicate> = Vec::new();
         let mut last: HashMap<(Uuid, Step), (usize, Option<usize>)> = HashMap::new();
@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn different_keys_say_that_two_were_meant() {
+    fn identical_bodies_with_different_keys_are_not_duplicates() {
         let submit = |job, key| charge(job, Step::Submit, 0, 7, key);
         assert_eq!(found(vec![submit(1, Some("a")), submit(2, Some("b"))]), []);
         assert_eq!(found(vec![submit(1, Some("a")), submit(2, Some("a"))]).len(), 1);

@@ -1,10 +1,11 @@
-//! A stand-in for the upstream's custom template jobs: seven calls with real state, and a control interface for tests.
+//! A local stand-in for the provider's custom template jobs API: seven calls with real state, and a control interface for
+//! tests.
 //!
-//! [`engine`] decides every answer and does no I/O; [`app`] gives it a clock and [`server`] sockets. The file that `--templates`
-//! takes is described in [`templates`], the control interface in [`control`], its fault rules in [`faults`].
+//! [`engine`] computes every answer and does no I/O. [`app`] gives it a clock, and [`server`] gives it sockets.
+//! [`templates`] describes the file of `--templates`, [`control`] the control interface, and [`faults`] the fault rules.
 //!
-//! What the upstream's documentation does not state is tagged where it is decided: `documented`, `observed` or `assumed`;
-//! [`truth`] lists the tags.
+//! Each behaviour is tagged in the code that implements it, as `documented`, `observed` or `assumed`. [`assumptions`] lists
+//! the tags.
 
 pub mod addresses;
 pub mod app;

@@ -1,4 +1,4 @@
-//! Decides how the sandbox is started: its flags.
+//! The command line of the sandbox.
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -20,52 +20,52 @@ use sandbox::templates;
 struct Flags {
     #[command(subcommand)]
     other: Option<Other>,
-    /// The port on 127.0.0.1; 0 picks one
+    /// Port on 127.0.0.1; 0 picks a free one
     #[arg(long, default_value_t = 8787)]
     port: u16,
-    /// Divides every wait: 10 makes jobs ten times as fast
+    /// Factor that divides every wait: 10 makes jobs ten times as fast
     #[arg(long, default_value_t = 1.0, value_parser = speed)]
     speed: f64,
-    /// Where all chance comes from
+    /// Seed of all random numbers
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// The account's credits
+    /// Credits of the account
     #[arg(long, default_value_t = 500.0, value_parser = credits)]
     credits: f64,
-    /// The values of X-API-ID and X-API-KEY
+    /// Accepted values of X-API-ID and X-API-KEY
     #[arg(long, value_name = "ID:KEY", default_value = "sandbox:sandbox", value_parser = key)]
     key: (String, String),
-    /// Your own templates, in place of the built-in ones
+    /// Your own templates, which replace the built-in ones
     #[arg(long, value_name = "FILE.json")]
     templates: Option<PathBuf>,
-    /// An origin whose pages may call the API directly, or *; may be repeated
+    /// Origin whose pages may call the API directly, or *; repeatable
     #[arg(long, value_name = "ORIGIN")]
     cors: Vec<String>,
-    /// A file in which jobs, credits and ledger outlive the process; it is made where there is none
+    /// File that keeps jobs, credits and ledger across restarts; created if it does not exist
     #[arg(long, value_name = "FILE")]
     data: Option<PathBuf>,
-    /// Time stands still at 2026-01-01 and passes only by POST /__sandbox/clock: every run gives the same log
+    /// Start the clock at 2026-01-01 and move it only by POST /__sandbox/clock, so that every run gives the same log
     #[arg(long)]
     still_clock: bool,
-    /// A host that webhooks may go to beside loopback, or *; may be repeated
+    /// Host that webhooks may go to, in addition to loopback addresses, or *; repeatable
     #[arg(long, value_name = "HOST")]
     allow_webhooks_to: Vec<String>,
-    /// A host name beside localhost and loopback addresses by which the sandbox may be called; may be repeated
+    /// Host name that requests may use, in addition to localhost and loopback addresses; repeatable
     #[arg(long, value_name = "NAME")]
     allow_host: Vec<String>,
-    /// A directory of pages to serve, with a relay for them; may be repeated, the first match wins
+    /// Directory of pages to serve, with a relay at /relay; repeatable, the first match wins
     #[arg(long, value_name = "DIR")]
     www: Vec<PathBuf>,
-    /// Jobs have an editor URL, as accounts with editor access see it
+    /// Give jobs an editor URL, as for accounts with editor access
     #[arg(long)]
     editor_access: bool,
-    /// Which published price list applies
+    /// Published price list to apply
     #[arg(long, value_enum, default_value_t = Prices::Seed)]
     prices: Prices,
-    /// A repeated Idempotency-Key is answered from memory; upstream is not known to do so
+    /// Return the first answer again for a repeated Idempotency-Key; the provider is not known to do this
     #[arg(long)]
     honour_idempotency_key: bool,
-    /// Images of this machine and data: URLs are taken, fetched and drawn; the provider could not fetch them
+    /// Accept and draw images at loopback addresses and in data: URLs, which the provider could not fetch
     #[arg(long)]
     lenient_urls: bool,
 }
@@ -74,12 +74,12 @@ struct Flags {
 enum Other {
     /// Run a client through every charging fault, and print how often it charges
     #[command(
-        after_help = "The command is run 30 times, each time with a fresh sandbox. It is to make one charging call to SANDBOX_URL, \
-with SANDBOX_API_ID, SANDBOX_API_KEY and SANDBOX_TEMPLATE_ID; where SANDBOX_WARM is set, one free call before, so that the charge \
-goes over a connection that was used. The exit status is 1 where a command charged more than once."
+        after_help = "The command runs 30 times, each time with a new sandbox. It must make one charging call to SANDBOX_URL, \
+with SANDBOX_API_ID, SANDBOX_API_KEY and SANDBOX_TEMPLATE_ID. If SANDBOX_WARM is set, it must make one free call first, so that \
+the charging call uses an open connection. The exit status is 1 if a run was charged more than once."
     )]
     Prove {
-        /// Seconds that one run may take
+        /// Time limit of one run in seconds
         #[arg(long, default_value_t = 60)]
         timeout: u64,
         /// The client and its arguments
@@ -89,19 +89,19 @@ goes over a connection that was used. The exit status is 1 where a command charg
 }
 
 fn speed(text: &str) -> Result<f64, String> {
-    let speed: f64 = text.parse().map_err(|_| "a number is wanted".to_owned())?;
-    if (0.001..=1_000_000.0).contains(&speed) { Ok(speed) } else { Err("it must be from 0.001 to 1000000".to_owned()) }
+    let speed: f64 = text.parse().map_err(|_| "expected a number".to_owned())?;
+    if (0.001..=1_000_000.0).contains(&speed) { Ok(speed) } else { Err("must be from 0.001 to 1000000".to_owned()) }
 }
 
 fn credits(text: &str) -> Result<f64, String> {
-    let credits: f64 = text.parse().map_err(|_| "a number is wanted".to_owned())?;
-    if (0.0..=1e9).contains(&credits) { Ok(credits) } else { Err("it must be from 0 to 1000000000".to_owned()) }
+    let credits: f64 = text.parse().map_err(|_| "expected a number".to_owned())?;
+    if (0.0..=1e9).contains(&credits) { Ok(credits) } else { Err("must be from 0 to 1000000000".to_owned()) }
 }
 
 fn key(text: &str) -> Result<(String, String), String> {
     match text.split_once(':') {
         Some((id, key)) if !id.is_empty() && !key.is_empty() => Ok((id.to_owned(), key.to_owned())),
-        _ => Err("write it as ID:KEY".to_owned()),
+        _ => Err("expected ID:KEY".to_owned()),
     }
 }
 
@@ -114,7 +114,7 @@ fn options(flags: Flags) -> Result<Options, String> {
         }
     };
     if let Some(missing) = flags.www.iter().find(|directory| !directory.is_dir()) {
-        return Err(format!("--www {}: there is no such directory", missing.display()));
+        return Err(format!("--www {}: no such directory", missing.display()));
     }
     let (api_id, api_key) = flags.key;
     Ok(Options {
@@ -145,9 +145,9 @@ async fn run(flags: Flags) -> Result<(), String> {
     let options = options(flags)?;
     let listener = server::bind(port).await.map_err(|error| match error.kind() {
         std::io::ErrorKind::AddrInUse => {
-            format!("port {port} is in use: stop what listens there, or choose another with --port (0 picks a free one)")
+            format!("port {port} is in use: stop the program that listens on it, or choose another with --port (0 picks a free one)")
         }
-        _ => format!("port {port} cannot be listened on: {error}"),
+        _ => format!("cannot listen on port {port}: {error}"),
     })?;
     let address = listener.local_addr().map_err(|error| error.to_string())?;
     let app = App::new(options, address.port())?;
@@ -173,12 +173,12 @@ fn main() -> ExitCode {
             None => run(flags).await,
             Some(Other::Prove { timeout, command }) => match prove::run(&command, Duration::from_secs(timeout)).await {
                 Ok(true) => Ok(()),
-                Ok(false) => Err("this client charges more than once".to_owned()),
+                Ok(false) => Err("the client was charged more than once".to_owned()),
                 Err(error) => Err(error),
             },
         }
     });
-    // A video that is being made keeps nobody waiting.
+    // Does not wait for a video that is being rendered.
     runtime.shutdown_background();
     match ended {
         Ok(()) => ExitCode::SUCCESS,

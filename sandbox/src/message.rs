@@ -1,12 +1,12 @@
-//! Decides the form of requests and answers, and the answers that say no in the upstream's own words.
+//! Requests and replies of the engine, and error replies in the provider's own words.
 
 use serde_json::{Value, json};
 
-/// The largest body that is read.
-// assumed: a body has at most 2.5 MB, the framework's default; a proxy in front of it refuses more.
+/// The largest request body, in bytes.
+// assumed: a body has at most 2.5 MB, the framework's default. A proxy refuses larger ones.
 pub const BODY_LIMIT: usize = 2_621_440;
 
-/// An API key. It is never printed.
+/// An API key, which is never printed.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
@@ -22,7 +22,7 @@ impl<T: Into<String>> From<T> for Secret {
     }
 }
 
-/// A request to the upstream's API.
+/// A request to the provider's API.
 #[derive(Debug, Clone)]
 pub struct Request {
     /// `GET`, `POST` and so on.
@@ -39,11 +39,11 @@ pub struct Request {
     pub idempotency_key: Option<String>,
     /// The body.
     pub body: Vec<u8>,
-    /// The address that URLs in the answer begin with.
+    /// The origin of URLs in the answer.
     pub origin: String,
-    /// The connection that it came on, for the log.
+    /// The number of the connection, for the log.
     pub connection: u64,
-    /// Whether the relay sent it. The relay adds the keys, and honours an `Idempotency-Key`.
+    /// Whether the relay forwarded the request. The relay adds the keys and honours an `Idempotency-Key`.
     pub relayed: bool,
 }
 
@@ -98,50 +98,50 @@ impl Request {
     }
 }
 
-/// What happens to the bytes of an answer.
+/// How the bytes of a reply are sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Wire {
-    /// They arrive.
+    /// Completely.
     #[default]
     Deliver,
-    /// The connection closes without an answer.
+    /// Not at all: the connection closes.
     Drop {
-        /// By a TCP reset.
+        /// Whether it closes with a TCP reset.
         reset: bool,
     },
-    /// Headers and so many bytes of the body arrive, then nothing more.
+    /// The head and a part of the body, then nothing more.
     Stall {
-        /// Bytes of the body.
+        /// The number of body bytes.
         bytes: usize,
     },
-    /// The body arrives piece by piece.
+    /// The body piece by piece.
     Drip {
-        /// Bytes of a piece.
+        /// The size of a piece in bytes.
         bytes: usize,
         /// Milliseconds between two pieces.
         ms: u64,
     },
-    /// Headers and so many bytes of the body arrive, then the connection closes.
+    /// The head and a part of the body, then the connection closes.
     Truncate {
-        /// Bytes of the body.
+        /// The number of body bytes.
         bytes: usize,
-        /// By a TCP reset.
+        /// Whether it closes with a TCP reset.
         reset: bool,
     },
 }
 
-/// An answer.
+/// A reply.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Reply {
     /// The HTTP status.
     pub status: u16,
-    /// Its headers, `content-length` excepted.
+    /// The headers, without `content-length`.
     pub headers: Vec<(String, String)>,
     /// The body.
     pub body: Vec<u8>,
-    /// When it leaves, in the engine's time (see [`crate::engine::Engine::time`]); `u64::MAX` for never.
+    /// The time when it is sent, on the engine's clock (see [`crate::engine::Engine::time`]); `u64::MAX` for never.
     pub ready_at: u64,
-    /// What happens to its bytes.
+    /// How its bytes are sent.
     pub wire: Wire,
 }
 
@@ -173,7 +173,7 @@ impl Reply {
         self
     }
 
-    /// The body as JSON; null where it is none.
+    /// The body as JSON; null if it is not JSON.
     pub fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_default()
     }
@@ -192,13 +192,13 @@ pub(crate) fn proxy_page(status: u16, words: &str) -> Reply {
     )
 }
 
-/// The answer to a body above [`BODY_LIMIT`].
+/// The reply to a body above [`BODY_LIMIT`].
 pub fn too_large() -> Reply {
     proxy_page(413, "Request Entity Too Large")
 }
 
-/// The answer to a path that does not exist.
-// assumed: an unknown path is answered with Django's own page.
+/// The reply to a path that does not exist.
+// assumed: an unknown path gets Django's default 404 page.
 pub fn not_found() -> Reply {
     Reply::of_html(
         404,
@@ -207,12 +207,13 @@ pub fn not_found() -> Reply {
     )
 }
 
-// assumed: an unknown job is answered in the framework's words with this model's name; a sibling was seen to answer so with its own.
+// assumed: an unknown job gets the framework's 404 text with the name of its model, as a sibling does with its own.
 pub(crate) fn no_such_job() -> Reply {
     Reply::detail(404, "No CustomTemplateJob matches the given query.")
 }
 
-// documented: JSON, forms and multipart bodies are taken. The sandbox takes JSON alone and says so.
+// documented: the provider accepts JSON, form and multipart bodies. The sandbox accepts only JSON, and answers others with
+// 415.
 pub(crate) fn refuse_media_type(request: &Request) -> Option<Reply> {
     let given = request.content_type.as_deref().unwrap_or_default();
     let kind = given.split(';').next().unwrap_or_default().trim();

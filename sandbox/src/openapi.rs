@@ -1,22 +1,22 @@
-//! Decides what `GET /__sandbox/openapi.json` says: the provider's own document, and what the sandbox answers beyond it.
+//! The document of `GET /__sandbox/openapi.json`: the provider's own, completed by the sandbox's error answers.
 
 use serde_json::{Map, Value, json};
 
 use crate::templates::Template;
 
-/// The provider's calls as its pages have them: `tests/api/custom_template_jobs.openapi.yaml` as JSON.
+/// The provider's published document: `tests/api/custom_template_jobs.openapi.yaml` as JSON.
 pub const PROVIDER: &str = include_str!("../assets/provider.openapi.json");
 
 /// The document of a sandbox at `origin` with these templates.
 ///
 /// # Errors
-/// Where the file above is no `OpenAPI` document; a test holds that it is.
+/// If [`PROVIDER`] is not JSON, which a test rules out.
 pub fn document(origin: &str, templates: &[Template]) -> Result<Value, serde_json::Error> {
     let mut document: Value = serde_json::from_str(PROVIDER)?;
-    document["info"]["title"] = json!("creatify.ai API, as the sandbox answers it");
+    document["info"]["title"] = json!("creatify.ai API, as the sandbox implements it");
     document["info"]["description"] = json!(
-        "The provider's calls for custom template jobs. What its pages do not say, above all every answer that says no, \
-         is the sandbox's assumption: see /__sandbox/assumptions."
+        "The provider's calls for custom template jobs. Undocumented behaviour, above all every error answer, is an assumption \
+         of the sandbox: see /__sandbox/assumptions."
     );
     document["servers"] = json!([{ "url": origin }]);
     let example = templates
@@ -28,11 +28,11 @@ pub fn document(origin: &str, templates: &[Template]) -> Result<Value, serde_jso
         }
     }
     let schemas = &mut document["components"]["schemas"];
-    // documented: `credits_used` is an integer, and elsewhere that a job may cost 5.5 credits.
+    // documented: `credits_used` is an integer; elsewhere, a job may cost 5.5 credits.
     schemas["CustomTemplateJob"]["properties"]["credits_used"]["type"] = json!("number");
-    // assumed: a render needs no body, though the page marks two fields as required.
+    // assumed: render needs no body, although the documentation marks two fields as required.
     let mut render = schemas["CustomTemplateJob"].clone();
-    render["description"] = json!("What render takes: every field may be left out, and so may the body.");
+    render["description"] = json!("The body of render. Every field is optional, and so is the body.");
     if let Some(required) = render["required"].as_array_mut() {
         required.retain(|field| field != "template_id" && field != "variables");
     }
@@ -44,7 +44,7 @@ pub fn document(origin: &str, templates: &[Template]) -> Result<Value, serde_jso
         "additionalProperties": false,
     });
     schemas["Invalid"] = json!({
-        "description": "What is wrong: with the fields of that name, with the whole, or with the body as JSON.",
+        "description": "The errors of single fields, of the whole body, or of the JSON syntax.",
         "anyOf": [
             {"$ref": "#/components/schemas/Detail"},
             {"type": "object", "additionalProperties": {"type": "array", "items": {"type": "string"}, "minItems": 1}},
@@ -54,13 +54,13 @@ pub fn document(origin: &str, templates: &[Template]) -> Result<Value, serde_jso
     Ok(document)
 }
 
-/// Adds what the provider's document lacks to one call.
+/// Adds error answers, links and an example to one call.
 fn complete(path: &str, method: &str, operation: &mut Value, example: Option<&Value>) {
     let charges = method == "post";
     let has_id = path.contains("{id}");
     if let Some(body) = operation.get_mut("requestBody") {
         if let Some(content) = body["content"].as_object_mut() {
-            // The sandbox reads JSON alone.
+            // The sandbox accepts only JSON.
             content.retain(|kind, _| kind == "application/json");
         }
         if has_id {
@@ -92,11 +92,11 @@ fn complete(path: &str, method: &str, operation: &mut Value, example: Option<&Va
         if let (Some(both), Some(html)) = (both.as_object_mut(), html.as_object()) {
             both.extend(Map::clone(html));
         }
-        add("404", "No such job; an id with a slash in it is no address at all.", both);
+        add("404", "No such job. The body is an HTML page if the id contains a slash.", both);
     }
     if charges {
         let invalid = json!({"application/json": {"schema": {"$ref": "#/components/schemas/Invalid"}}});
-        add("400", "The body is wrong, the credits do not suffice, or the job cannot be rendered now.", invalid);
+        add("400", "The body is invalid, the credits do not suffice, or the job cannot be rendered now.", invalid);
         add("413", "The body is larger than 2.5 MB.", page());
         add("415", "The body is not JSON.", detail());
         add("422", "With --honour-idempotency-key: the key was used with another body.", detail());

@@ -1,4 +1,4 @@
-//! Decides how previews, sample images, the editor's stand-in and the page of assumptions look.
+//! HTML pages: previews, the editor placeholder and the list of assumptions; and the sample images.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -18,8 +18,8 @@ use crate::pictures::Picture;
 use crate::samples;
 use crate::storyboard::{Card, Storyboard, kind_words};
 
-// documented: `preview` is the address of a page that plays the preview, fit for a frame, and not of a file.
-/// `GET /preview/{token}`: the storyboard of a job. The unguessable token is the only key.
+// documented: `preview` is the URL of a page that plays the preview in an iframe, not of a video file.
+/// `GET /preview/{token}`: the storyboard of a job. The unguessable token is the only credential.
 pub async fn preview(State(app): State<Arc<App>>, Path(token): Path<String>, headers: HeaderMap) -> Response {
     let showing = Uuid::try_parse(&token).ok().and_then(|token| app.engine().preview(app.now(), token));
     match showing {
@@ -28,7 +28,7 @@ pub async fn preview(State(app): State<Arc<App>>, Path(token): Path<String>, hea
     }
 }
 
-/// `GET /preview/template/{id}`: the storyboard of a template with its own defaults.
+/// `GET /preview/template/{id}`: the storyboard of a template, filled with its defaults.
 pub async fn template_preview(State(app): State<Arc<App>>, Path(id): Path<String>, headers: HeaderMap) -> Response {
     let origin = app.origin(&headers);
     let showing = Uuid::try_parse(&id).ok().and_then(|id| app.engine().template_preview(id, &origin));
@@ -38,7 +38,7 @@ pub async fn template_preview(State(app): State<Arc<App>>, Path(id): Path<String
     }
 }
 
-/// `GET /samples/{name}`: images that the built-in templates use.
+/// `GET /samples/{name}`: the images of the built-in templates.
 pub async fn sample(Path(name): Path<String>) -> Response {
     let Some(image) = samples::named(&name) else {
         return plain(message::not_found());
@@ -57,7 +57,7 @@ pub struct Expiry {
     expires: Option<u64>,
 }
 
-/// `GET /editor/{token}?expires=`: says what the link would open, until it expires.
+/// `GET /editor/{token}?expires=`: a placeholder for the provider's editor; 403 after the link has expired.
 pub async fn editor(State(app): State<Arc<App>>, Path(token): Path<String>, Query(expiry): Query<Expiry>) -> Response {
     let (showing, now) = {
         let engine = app.engine();
@@ -86,7 +86,7 @@ pub async fn editor(State(app): State<Arc<App>>, Path(token): Path<String>, Quer
 const PLAIN: &str = "body{font:16px/1.6 system-ui,sans-serif;margin:0;color-scheme:light dark}\
 main{max-width:40rem;margin:15vh auto;padding:0 1.5rem}code{overflow-wrap:anywhere}";
 
-/// Text for HTML, in content and in quoted attributes.
+/// Escapes text for HTML content and quoted attributes.
 fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {
@@ -102,7 +102,7 @@ fn escape(text: &str) -> String {
     escaped
 }
 
-/// The storyboard as one page: no script, nothing loaded from elsewhere, fit for a sandboxed frame.
+/// The storyboard as one page, which works in a sandboxed frame: it has no script and loads nothing from other hosts.
 fn page(board: &Storyboard, origin: &str) -> Response {
     let policy = format!(
         "default-src 'none'; style-src 'unsafe-inline'; img-src {origin} data:; base-uri 'none'; form-action 'none'; \
@@ -128,7 +128,7 @@ fn html(board: &Storyboard, origin: &str) -> String {
         let fade = percent(0.45_f64.min((scene.end - scene.start) / 4.0));
         let (start, end) = (percent(scene.start), percent(scene.end));
         if several {
-            // The first scene is there at once: nobody should meet an empty frame.
+            // The first scene is visible at once, so that the page never starts empty.
             let enter = if index == 0 {
                 "0%{opacity:1;transform:none}".to_owned()
             } else {
@@ -203,7 +203,7 @@ fn html(board: &Storyboard, origin: &str) -> String {
     )
 }
 
-/// Where a page has an image from: a sample has an address, every other one comes within the page.
+/// The URL of an image in a page: the address of a sample, or a `data:` URL for any other image.
 fn source(card: &Card, picture: &Picture, origin: &str) -> String {
     let sample = card.url.as_deref().and_then(|url| Url::parse(url).ok()).and_then(|url| samples::at(&url));
     match sample {
@@ -249,7 +249,7 @@ footer i{display:block;height:100%;background:var(--accent);transform-origin:lef
 @media (prefers-reduced-motion:reduce){section{animation:none!important}footer i{animation:none}\
 .scenes{display:flex;flex-direction:column;justify-content:end;gap:3cqmin}.scenes p{font-size:5cqmin!important}}";
 
-/// `GET /__sandbox/assumptions`: how well each behaviour is known.
+/// `GET /__sandbox/assumptions`: documented, observed and assumed behaviour of the provider.
 pub async fn assumptions() -> Response {
     let tags = assumptions::tags();
     let mut lists = String::new();
@@ -267,7 +267,7 @@ pub async fn assumptions() -> Response {
         "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\">\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"><title>Assumptions</title>\
          <link rel=\"icon\" href=\"data:,\"><link rel=\"stylesheet\" href=\"console.css\"></head><body>\
-         <header class=\"top\"><h1>What is known about the provider, and what is assumed</h1>\
+         <header class=\"top\"><h1>Known and assumed behaviour of the provider</h1>\
          <p><a href=\"./\">The console</a></p></header>\
          <main class=\"page\"><div class=\"panel\"><div class=\"text\">{lists}</div></div></main></body></html>"
     );
@@ -275,7 +275,7 @@ pub async fn assumptions() -> Response {
     ([(header::CONTENT_SECURITY_POLICY, policy)], Html(page)).into_response()
 }
 
-/// What stands between ticks, as code.
+/// Wraps text between backticks in `<code>`.
 fn ticked(text: &str) -> String {
     let mut html = String::new();
     for (index, part) in text.split('`').enumerate() {
@@ -292,7 +292,7 @@ mod tests {
     use crate::templates::built_in;
 
     #[test]
-    fn nothing_that_a_caller_sends_becomes_markup() {
+    fn values_of_a_request_are_escaped() {
         let evil = "</p><script>alert(1)</script>\"'><img src=x onerror=alert(1)>";
         let template = built_in()[0].clone();
         let variables = serde_json::from_value(serde_json::json!({

@@ -1,6 +1,6 @@
-//! Decides which images of a job are drawn: where they may come from, and how much of time, bytes and pixels each may take.
+//! Images of jobs: allowed sources, limits of time, bytes and pixels, and a cache.
 //!
-//! A file that is wrong, or made to do harm, becomes a card that says why, and nothing else.
+//! A broken or malicious file only yields a card with the reason why the image is not drawn.
 
 use std::collections::VecDeque;
 use std::io::Cursor;
@@ -19,7 +19,7 @@ use url::Url;
 
 use crate::{addresses, samples};
 
-/// An image that can be drawn, no side of it longer than 960 pixels.
+/// A decoded image. No side is longer than 960 pixels.
 #[derive(Clone, PartialEq)]
 pub struct Picture(pub RgbaImage);
 
@@ -30,7 +30,7 @@ impl std::fmt::Debug for Picture {
 }
 
 impl Picture {
-    /// The picture as a URL that holds it.
+    /// The picture as a `data:` URL.
     pub fn data_url(&self) -> String {
         let mut file = Cursor::new(Vec::new());
         let clear = self.0.pixels().any(|pixel| pixel.0[3] < 255);
@@ -40,61 +40,63 @@ impl Picture {
             let opaque = DynamicImage::ImageRgba8(self.0.clone()).into_rgb8();
             ("jpeg", opaque.write_to(&mut file, ImageFormat::Jpeg))
         };
-        // Writing to memory does not fail; an empty image would be shown as one that is not there.
+        // Writing to memory does not fail. If it did, the image would show as missing.
         let bytes = written.map(|()| file.into_inner()).unwrap_or_default();
         format!("data:image/{kind};base64,{}", base64::engine::general_purpose::STANDARD.encode(bytes))
     }
 }
 
-/// A picture, or why there is none, in words for its card.
+/// A picture, or the reason why there is none, as text for its card.
 pub type Outcome = Result<Arc<Picture>, String>;
 
-/// The longest side that is kept: no template draws an image larger.
+/// The longest side in pixels; no template draws an image larger.
 const SIDE: u32 = 960;
-/// What a decoder may be given: a photo of a telephone, and not much more.
+/// The most pixels of an image, a little more than a phone's photo has.
 const PIXELS: u64 = 16_000_000;
-/// What a decoder may allocate.
+/// The most bytes that a decoder may allocate.
 const MEMORY: u64 = 64 * 1024 * 1024;
+/// The most bytes of a file.
 const FILE: usize = 8 * 1024 * 1024;
-/// For an answer, to its last byte.
+/// The time limit of a fetch, to its last byte.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
+/// The number of cached images.
 const KEPT: usize = 12;
-/// After so long an image is fetched anew: whoever mends it wants to see it.
+/// The age at which a cached image is fetched again, so that a corrected image shows up.
 const FRESH: Duration = Duration::from_secs(30);
 
 type Slot = Arc<OnceCell<Outcome>>;
 
-/// The images that were drawn lately.
+/// The cache of decoded images.
 #[derive(Debug)]
 pub struct Pictures {
-    /// Whether images of this machine are fetched, and those within a `data:` URL.
+    /// Whether images at loopback addresses and in `data:` URLs are drawn.
     lenient: bool,
     slots: Mutex<VecDeque<(String, Instant, Slot)>>,
-    /// One file at a time is decoded, so that memory is bounded.
+    /// Limits decoding to one file at a time, which bounds the memory.
     turn: Semaphore,
 }
 
 impl Pictures {
-    /// With `lenient`, what the provider could not fetch is drawn.
+    /// An empty cache. With `lenient`, images at loopback addresses and in `data:` URLs are drawn.
     pub fn new(lenient: bool) -> Self {
         Self { lenient, slots: Mutex::default(), turn: Semaphore::new(1) }
     }
 
-    /// The image at a URL, and whether it was looked for just now.
+    /// The image at a URL, and whether this call fetched it.
     pub async fn get(&self, url: &str) -> (Outcome, bool) {
         let slot = self.slot(url);
-        let mut looked = false;
+        let mut fetched = false;
         let outcome = slot
             .get_or_init(|| async {
-                looked = true;
-                self.look(url).await
+                fetched = true;
+                self.load(url).await
             })
             .await;
-        (outcome.clone(), looked)
+        (outcome.clone(), fetched)
     }
 
-    /// Forgets all images.
+    /// Empties the cache.
     pub fn clear(&self) {
         self.slots.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
@@ -113,7 +115,7 @@ impl Pictures {
         slot
     }
 
-    async fn look(&self, url: &str) -> Outcome {
+    async fn load(&self, url: &str) -> Outcome {
         let url = Url::parse(url).map_err(|_| "this is not a URL".to_owned())?;
         let bytes = if let Some((_, sample)) = samples::at(&url) {
             Bytes::from_static(sample)
@@ -127,12 +129,12 @@ impl Pictures {
                 Err(_) => return Err(format!("it did not come within {} seconds", TIMEOUT.as_secs())),
             }
         } else {
-            return Err("the sandbox fetches nothing from elsewhere".to_owned());
+            return Err("the sandbox fetches nothing from other hosts".to_owned());
         };
         let _turn = self.turn.acquire().await.map_err(|error| error.to_string())?;
         match tokio::task::spawn_blocking(move || decode(&bytes)).await {
             Ok(decoded) => decoded.map(|picture| Arc::new(Picture(picture))),
-            // A decoder that panics takes nobody with it.
+            // The decoder panicked.
             Err(_) => Err("it cannot be decoded".to_owned()),
         }
     }
@@ -143,7 +145,7 @@ impl Pictures {
 }
 
 fn unpack(url: &str) -> Result<Bytes, String> {
-    let data = DataUrl::process(url).map_err(|_| "this is no data: URL".to_owned())?;
+    let data = DataUrl::process(url).map_err(|_| "this is not a data: URL".to_owned())?;
     let (bytes, _) = data.decode_to_vec().map_err(|_| "its base64 is wrong".to_owned())?;
     Ok(bytes.into())
 }
@@ -160,7 +162,7 @@ async fn fetch(url: &Url, addresses: &[std::net::IpAddr]) -> Result<Bytes, Strin
 async fn read(mut body: Incoming) -> Result<Bytes, String> {
     let mut whole = BytesMut::new();
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|_| "its server broke off".to_owned())?;
+        let frame = frame.map_err(|_| "its server closed the connection".to_owned())?;
         let Some(data) = frame.data_ref() else { continue };
         if whole.len() + data.len() > FILE {
             return Err(format!("its file is larger than {} MB", FILE / 1024 / 1024));
@@ -170,10 +172,10 @@ async fn read(mut body: Incoming) -> Result<Bytes, String> {
     Ok(whole.freeze())
 }
 
-/// Reads a file by what it holds, whatever its name and its server say; of an animation the first frame.
+/// Decodes a file by its content, whatever its name and media type say. Of an animation, decodes the first frame.
 fn decode(bytes: &[u8]) -> Result<RgbaImage, String> {
     let broken = |error: image::ImageError| match error {
-        image::ImageError::Limits(_) => "it unpacks to more than the sandbox takes".to_owned(),
+        image::ImageError::Limits(_) => "it unpacks to more than the sandbox allows".to_owned(),
         _ => "its file is damaged or cut short".to_owned(),
     };
     let mut limits = Limits::default();
@@ -182,7 +184,7 @@ fn decode(bytes: &[u8]) -> Result<RgbaImage, String> {
     reader.limits(limits.clone());
     let reader = reader.with_guessed_format().map_err(|error| error.to_string())?;
     if reader.format().is_none() {
-        return Err("its file is no PNG, JPEG, WebP or GIF".to_owned());
+        return Err("its file is not a PNG, JPEG, WebP or GIF image".to_owned());
     }
     let mut decoder = reader.into_decoder().map_err(broken)?;
     let (width, height) = decoder.dimensions();
@@ -213,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn the_four_formats_are_read_by_what_they_hold_and_made_small() {
+    fn the_four_formats_are_decoded_by_content_and_scaled_down() {
         use image::ImageFormat::{Gif, Jpeg, Png, WebP};
         for format in [Png, Jpeg, WebP, Gif] {
             let picture = decode(&file(1200, 400, format)).unwrap();
@@ -226,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_cut_short_anywhere_is_refused_or_drawn_as_far_as_it_goes_and_never_trips() {
+    fn a_truncated_file_never_panics() {
         use image::ImageFormat::{Gif, Jpeg, Png, WebP};
         for format in [Png, Jpeg, WebP, Gif] {
             let whole = file(64, 64, format);

@@ -1,4 +1,4 @@
-//! Decides what each charging call costs.
+//! Prices of the charging calls.
 
 use crate::validate::ModelVersion;
 
@@ -14,7 +14,7 @@ pub enum Step {
 }
 
 impl Step {
-    /// The name that the ledger uses.
+    /// The name in the ledger.
     pub fn name(self) -> &'static str {
         match self {
             Self::Submit => "submit",
@@ -24,7 +24,7 @@ impl Step {
     }
 }
 
-/// Which of the published price lists applies.
+/// The published price lists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
 pub enum Prices {
     /// The list before May 2026: the aurora models cost 20 and 10 credits per started 15 seconds.
@@ -38,12 +38,12 @@ impl Prices {
     /// The price in credits of one step for a video of `seconds`.
     pub fn of(self, step: Step, model: ModelVersion, seconds: f64) -> f64 {
         // documented: submit 5, preview 1 and render 4 credits for every 30 seconds.
-        // assumed: a started block costs a whole one; the documentation does not say how 30 s round.
+        // assumed: blocks of 30 seconds round up. The documentation does not say how they round.
         let blocks = |length: f64| (seconds / length).ceil().max(1.0);
         let standard = |rate: f64| rate * blocks(30.0);
-        // documented: the aurora prices, and that partial seconds round up since May 2026.
-        // assumed: the model's price takes the place of the price of submit and of render,
-        // and a preview costs the same with every model.
+        // documented: the prices of the aurora models. Since May 2026 partial seconds round up.
+        // assumed: the price of the model replaces the price of submit and of render. A preview costs the same with every
+        // model.
         match (step, model, self) {
             (Step::Preview, _, _) => standard(1.0),
             (Step::Submit, ModelVersion::Standard, _) => standard(5.0),
@@ -62,7 +62,7 @@ mod tests {
     use ModelVersion::{AuroraV1, AuroraV1Fast, Standard};
 
     #[test]
-    fn every_row_of_both_price_lists_is_charged_per_started_block() {
+    fn both_price_lists_charge_per_started_block() {
         let rows = [
             (Prices::Seed, Step::Submit, Standard, 6.0, 5.0),
             (Prices::Seed, Step::Submit, Standard, 30.0, 5.0),

@@ -1,8 +1,8 @@
-//! Decides what `sandbox prove -- COMMAND` shows: how often a client, in any language, charges where one charge was meant.
+//! The subcommand `prove`: counts how often a client, in any language, is charged for one charging call under each fault.
 //!
-//! The command is run once for each charging fault, with a fresh sandbox each time. It is to make one charging call to
-//! `SANDBOX_URL`, with `SANDBOX_API_ID`, `SANDBOX_API_KEY` and `SANDBOX_TEMPLATE_ID`; where `SANDBOX_WARM` is set, one free call
-//! before, so that the charge goes over a connection that was used. Which it went over is read from the log.
+//! The command runs once per fault, each time with a new sandbox. It must make one charging call to `SANDBOX_URL`, with
+//! `SANDBOX_API_ID`, `SANDBOX_API_KEY` and `SANDBOX_TEMPLATE_ID`. If `SANDBOX_WARM` is set, it must make one free call
+//! first, so that the charging call uses an open connection. The table shows from the log which connection it used.
 
 use std::fmt::Write as _;
 use std::process::Stdio;
@@ -15,7 +15,7 @@ use crate::app::{App, Options};
 use crate::engine::{Command as Order, Config};
 use crate::{faults, server};
 
-/// What goes wrong, once, with the first charging call.
+/// The faults, each applied once to the first charging call.
 fn trials() -> Vec<(&'static str, Value)> {
     vec![
         ("nothing", Value::Null),
@@ -31,7 +31,7 @@ fn trials() -> Vec<(&'static str, Value)> {
         ("answer cut short", json!({"kind": "truncate", "bytes": 20})),
         ("answer cut by a reset", json!({"kind": "truncate", "bytes": 20, "reset": true})),
         ("answer stalls", json!({"kind": "stall", "bytes": 20})),
-        ("a page in its place", json!({"kind": "html", "commit": true})),
+        ("HTML page instead", json!({"kind": "html", "commit": true})),
         (
             "307 after the charge",
             json!({"kind": "redirect", "commit": true, "status": 307, "location": "/api/custom_template_jobs/"}),
@@ -49,7 +49,7 @@ struct Row {
     did: String,
 }
 
-/// Runs the command through every fault and prints the table; whether one command never charged twice.
+/// Runs the command under every fault and prints the table. Returns whether no run was charged more than once.
 pub async fn run(command: &[String], timeout: Duration) -> Result<bool, String> {
     let mut rows = Vec::new();
     for warm in [false, true] {
@@ -70,7 +70,7 @@ async fn attempt(
     rule: &Value,
     warm: bool,
 ) -> Result<Row, String> {
-    let (program, arguments) = command.split_first().ok_or("a command is wanted after --")?;
+    let (program, arguments) = command.split_first().ok_or("no command after --")?;
     let listener = server::bind(0).await.map_err(|error| error.to_string())?;
     let port = listener.local_addr().map_err(|error| error.to_string())?.port();
     let config = Config { speed: 20.0, ..Config::default() };
@@ -95,10 +95,10 @@ async fn attempt(
     }
     let output = tokio::time::timeout(timeout, client.output()).await;
     let did = match output {
-        Err(_) => format!("did not end within {} s", timeout.as_secs()),
+        Err(_) => format!("did not exit within {} s", timeout.as_secs()),
         Ok(Err(error)) => return Err(format!("{program} could not be started: {error}")),
         Ok(Ok(output)) => {
-            let end = output.status.code().map_or_else(|| output.status.to_string(), |code| format!("ended with {code}"));
+            let end = output.status.code().map_or_else(|| output.status.to_string(), |code| format!("exited with {code}"));
             let said = [output.stderr, output.stdout].concat();
             let last =
                 String::from_utf8_lossy(&said).lines().map(str::trim).rfind(|line| !line.is_empty()).map(str::to_owned);
@@ -121,7 +121,7 @@ async fn attempt(
     Ok(Row { fault, connection: connection.unwrap_or("none"), posts: log.iter().filter(is_charge).count(), charges, did })
 }
 
-/// The rule for every call that charges; each strikes once.
+/// The rule for each charging call, applied once.
 fn rules(rule: &Value) -> Value {
     let calls = ["submit", "preview", "preview_async", "render"];
     calls

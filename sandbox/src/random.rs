@@ -1,15 +1,15 @@
-//! Random numbers that depend on their seed alone, and one hash.
+//! Seeded random numbers, and a hash for fingerprints.
 
 use std::hash::Hasher as _;
 
 use uuid::Uuid;
 
-/// A `SplitMix64` stream. Two streams made from the same words give the same draws.
+/// A `SplitMix64` stream. Two streams with the same seed words give the same numbers.
 #[derive(Debug, Clone)]
 pub struct Random(u64);
 
 impl Random {
-    /// A stream that depends on every word, and on their order.
+    /// A stream seeded by `words`, whose order matters.
     pub fn new(words: &[u64]) -> Self {
         let mut stream = Self(0x5bd1_e995_9d1b_54a3);
         for word in words {
@@ -19,7 +19,7 @@ impl Random {
     }
 
     /// The next 64 bits.
-    #[allow(clippy::should_implement_trait)] // an endless stream is not an iterator that can end
+    #[allow(clippy::should_implement_trait)] // the stream never ends
     pub fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
@@ -56,9 +56,9 @@ pub fn fingerprint(bytes: &[u8]) -> u64 {
 mod tests {
     use super::*;
 
-    /// Files of `--data` hold fingerprints, so they must stay as they are.
+    /// Files of `--data` contain fingerprints, so the hash must not change.
     #[test]
-    fn fingerprints_are_those_of_the_published_test_vectors() {
+    fn fingerprints_match_the_published_test_vectors() {
         for (text, hash) in [("", 0xcbf2_9ce4_8422_2325), ("a", 0xaf63_dc4c_8601_ec8c), ("foobar", 0x8594_4171_f739_67e8)] {
             assert_eq!(fingerprint(text.as_bytes()), hash, "{text}");
         }

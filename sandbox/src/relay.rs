@@ -1,4 +1,4 @@
-//! Decides what the pages served with `--www` may reach: the seven upstream calls, with the server's own keys.
+//! The relay for pages served with `--www`: forwards the provider's seven calls and adds the keys.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use crate::connection::Connection;
 use crate::exchange::{answer, refuse, request};
 use crate::route::{Route, route};
 
-/// Forwards `/relay/api/...`, which is `target` without its first part. Keys that a page sends are not looked at.
+/// Forwards `/relay/api/...`; `target` is the path without `/relay`. Keys that the page sends are ignored.
 pub async fn forward(
     app: &Arc<App>,
     connection: &Connection,

@@ -1,6 +1,6 @@
-//! Decides which upstream call a method and a path mean.
+//! Routes of the provider's API.
 
-/// The seven upstream calls.
+/// The provider's seven calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Call {
     /// `POST /api/custom_template_jobs/`
@@ -23,7 +23,7 @@ impl Call {
     const ALL: [Self; 7] =
         [Self::Submit, Self::Preview, Self::PreviewAsync, Self::Render, Self::Get, Self::Templates, Self::Credits];
 
-    /// The name that fault rules and the request log use.
+    /// The name in fault rules and in the log of requests.
     pub fn name(self) -> &'static str {
         match self {
             Self::Submit => "submit",
@@ -36,13 +36,13 @@ impl Call {
         }
     }
 
-    /// The call of that name.
+    /// The call with this name.
     pub fn by_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|call| call.name() == name)
     }
 
-    /// The only method it takes (`GET` also answers `HEAD`).
-    // assumed: there is no list of jobs, and none can be changed or deleted; no page tells of such a call.
+    /// The method of the call. Calls with `GET` also accept `HEAD`.
+    // assumed: jobs cannot be listed, changed or deleted, since no such call is documented.
     pub fn method(self) -> &'static str {
         match self {
             Self::Submit | Self::Preview | Self::PreviewAsync | Self::Render => "POST",
@@ -50,24 +50,24 @@ impl Call {
         }
     }
 
-    /// Whether a job can be changed or read by it.
+    /// Whether the call creates, changes or reads a job.
     pub fn concerns_a_job(self) -> bool {
         !matches!(self, Self::Templates | Self::Credits)
     }
 }
 
-/// What a path means.
+/// The result of routing a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Route<'a> {
-    /// One of the calls, with the id in its path where it has one.
+    /// One of the calls, with the job id from its path if it has one.
     Call(Call, &'a str),
-    /// A path that lacks its trailing slash.
+    /// A call's path without the trailing slash.
     Slash,
-    /// Nothing that exists.
+    /// An unknown path.
     Unknown,
 }
 
-/// Reads a path without its query.
+/// Routes a path without its query.
 pub fn route(path: &str) -> Route<'_> {
     let Some(rest) = path.strip_prefix("/api/") else {
         return Route::Unknown;

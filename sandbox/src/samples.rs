@@ -1,10 +1,10 @@
-//! Decides which images the built-in templates use. They stand for images on the web, though this machine serves them.
+//! Sample images of the built-in templates. They count as public images although the sandbox serves them.
 
 use url::Url;
 
 use crate::addresses;
 
-/// Every sample, by the name in its address.
+/// The samples, by file name.
 pub const ALL: [(&str, &[u8]); 5] = [
     ("coffee.png", include_bytes!("../assets/samples/coffee.png")),
     ("garden.png", include_bytes!("../assets/samples/garden.png")),
@@ -13,12 +13,12 @@ pub const ALL: [(&str, &[u8]); 5] = [
     ("skyline.png", include_bytes!("../assets/samples/skyline.png")),
 ];
 
-/// The image of that name, as a PNG.
+/// The sample with this name, as a PNG.
 pub fn named(name: &str) -> Option<&'static [u8]> {
     ALL.iter().find(|(known, _)| *known == name).map(|(_, bytes)| *bytes)
 }
 
-/// The sample that a URL leads to, whatever the port: a job may outlive the sandbox that it was given to.
+/// The sample at a URL. Any port matches, since a restarted sandbox may listen on another one.
 pub fn at(url: &Url) -> Option<(&'static str, &'static [u8])> {
     addresses::loopback(url)?;
     let name = url.path().strip_prefix("/samples/")?;

@@ -1,4 +1,4 @@
-//! The sockets, the routes, the hosts that are answered, and CORS.
+//! The HTTP server: routes, the check of `Host`, and CORS.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -35,8 +35,8 @@ pub async fn serve(listener: TcpListener, app: Arc<App>) -> std::io::Result<()> 
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
             Err(error) => {
-                // Too many open files, or a client that was gone at once: the next may do better.
-                eprintln!("a connection was not accepted: {error}");
+                // Too many open files, or a client that disconnected at once: try the next one.
+                eprintln!("sandbox: a connection was not accepted: {error}");
                 tokio::time::sleep(Duration::from_millis(20)).await;
                 continue;
             }
@@ -60,8 +60,8 @@ fn router(app: Arc<App>) -> Router {
         .with_state(app)
 }
 
-/// Refuses host names that a page elsewhere may have rebound to this machine: such a page could make jobs, and their webhooks
-/// post to any loopback port. Browsers always send `Host`, so a request without it comes from a program.
+/// Refuses other host names. A web page could rebind its own name to this machine, make jobs, and send webhooks to any
+/// loopback port. Browsers always send `Host`, so a request without it comes from another program.
 async fn require_allowed_host(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     match request.headers().get(header::HOST) {
         Some(host) if !host.to_str().is_ok_and(|host| app.allows_host(host)) => refuse(
@@ -76,8 +76,7 @@ async fn require_allowed_host(State(app): State<Arc<App>>, request: Request, nex
 /// The provider's calls.
 fn api(app: &App) -> Router<Arc<App>> {
     let api = Router::new().route("/api", any(call)).route("/api/", any(call)).route("/api/{*path}", any(call));
-    // assumed: nothing is documented about CORS; without `--cors` no header is sent, so that a page that works here
-    // by accident does not fail at the provider.
+    // assumed: the provider sends no CORS headers, since none are documented. The sandbox sends them only with `--cors`.
     if app.cors.is_empty() { api } else { api.layer(cors(app)).layer(middleware::from_fn(preflight_without_content)) }
 }
 
@@ -157,8 +156,8 @@ async fn video(State(app): State<Arc<App>>, Path(file): Path<String>, headers: H
             response
         }
         Err(error) => {
-            eprintln!("the video {token} was not made: {error}");
-            (StatusCode::INTERNAL_SERVER_ERROR, "The video could not be made.").into_response()
+            eprintln!("sandbox: the video {token} could not be rendered: {error}");
+            (StatusCode::INTERNAL_SERVER_ERROR, "The video could not be rendered.").into_response()
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The files of `--www`, and ranges of bytes.
+//! Static files of `--www`, and byte ranges.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -15,9 +15,9 @@ use tower_http::services::fs::{Backend, TokioBackend};
 use crate::exchange::plain;
 use crate::message;
 
-/// Serves a file of the first directory that has it; a directory's own page is `index.html`.
+/// Serves a file from the first directory that has it. The page of a directory is its `index.html`.
 pub async fn serve(directories: &[PathBuf], method: &Method, target: &str, headers: &HeaderMap) -> Response {
-    // A redirect to `//name/` or `/\name/` would lead to another host.
+    // `ServeDir` would redirect to `//name/` or `/\name/`, which browsers read as another host.
     let path = target.split('?').next().unwrap_or_default();
     if path.contains("//") || path.contains('\\') {
         return plain(message::not_found());
@@ -41,7 +41,7 @@ fn with_headers(mut response: Response) -> Response {
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    // `ServeDir` names no encoding, and gives modules a type of old.
+    // `ServeDir` adds no charset, and gives modules an obsolete type.
     let mime = headers.get(header::CONTENT_TYPE).and_then(|mime| mime.to_str().ok()).map(|mime| match mime {
         "application/javascript" => "text/javascript".to_owned(),
         mime => mime.to_owned(),
@@ -54,14 +54,14 @@ fn with_headers(mut response: Response) -> Response {
     response
 }
 
-/// The files below a directory: none that a link names outside of it, and none that is hidden.
+/// A file backend for one directory. It refuses hidden files, and links to files outside the directory.
 #[derive(Debug, Clone)]
 struct Inside(PathBuf);
 
 type Answer<T> = Pin<Box<dyn Future<Output = io::Result<T>> + Send>>;
 
 impl Inside {
-    /// The file behind all links.
+    /// Resolves all links in a path.
     async fn resolve(self, path: PathBuf) -> io::Result<PathBuf> {
         let file = tokio::fs::canonicalize(path).await?;
         let inside = file.strip_prefix(&self.0).map_err(|_| io::ErrorKind::NotFound)?;
@@ -90,23 +90,23 @@ impl Backend for Inside {
     }
 }
 
-/// The whole of `content`, or the range that is asked for.
+/// The whole of `content`, or the requested range.
 pub fn ranged(content: &Bytes, mime: &'static str, headers: &HeaderMap) -> Response {
     let total = content.len();
     let tag = format!("\"{:016x}\"", crate::random::fingerprint(content));
-    let asked = crate::app::header(headers, header::RANGE);
-    // A range that was asked for on condition of another version is not answered in part.
+    let requested = crate::app::header(headers, header::RANGE);
+    // `If-Range` with another version asks for the whole.
     let same = crate::app::header(headers, header::IF_RANGE).is_none_or(|version| version == tag);
-    let mut response = match asked.filter(|_| same).map_or(Asked::Whole, |asked| range(asked, total)) {
-        Asked::Whole => Response::new(Body::from(content.clone())),
-        Asked::Nothing => {
+    let mut response = match requested.filter(|_| same).map_or(ByteRange::Whole, |requested| range(requested, total)) {
+        ByteRange::Whole => Response::new(Body::from(content.clone())),
+        ByteRange::Nothing => {
             let mut response = StatusCode::RANGE_NOT_SATISFIABLE.into_response();
             if let Ok(value) = HeaderValue::try_from(format!("bytes */{total}")) {
                 response.headers_mut().insert(header::CONTENT_RANGE, value);
             }
             return response;
         }
-        Asked::Part(first, last) => {
+        ByteRange::Part(first, last) => {
             let mut response = Response::new(Body::from(content.slice(first..=last)));
             *response.status_mut() = StatusCode::PARTIAL_CONTENT;
             if let Ok(value) = HeaderValue::try_from(format!("bytes {first}-{last}/{total}")) {
@@ -124,21 +124,21 @@ pub fn ranged(content: &Bytes, mime: &'static str, headers: &HeaderMap) -> Respo
     response
 }
 
-/// What a `Range` header asks for.
+/// A parsed `Range` header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Asked {
-    /// Everything, or something that is answered with everything.
+enum ByteRange {
+    /// Everything; also for a header that is not supported.
     Whole,
-    /// From the first to the last byte named.
+    /// From the first to the last of these bytes.
     Part(usize, usize),
     /// Bytes that do not exist.
     Nothing,
 }
 
-/// Reads a single byte range.
-fn range(asked: &str, total: usize) -> Asked {
-    let Some((first, last)) = asked.strip_prefix("bytes=").and_then(|range| range.trim().split_once('-')) else {
-        return Asked::Whole;
+/// Parses a single byte range.
+fn range(requested: &str, total: usize) -> ByteRange {
+    let Some((first, last)) = requested.strip_prefix("bytes=").and_then(|range| range.trim().split_once('-')) else {
+        return ByteRange::Whole;
     };
     let number = |digits: &str| digits.trim().parse::<usize>().ok();
     let end = total.saturating_sub(1);
@@ -146,18 +146,18 @@ fn range(asked: &str, total: usize) -> Asked {
         ("", count) => match number(count) {
             Some(0) => (total, end),
             Some(count) => (total.saturating_sub(count), end),
-            None => return Asked::Whole,
+            None => return ByteRange::Whole,
         },
         (first, "") => match number(first) {
             Some(first) => (first, end),
-            None => return Asked::Whole,
+            None => return ByteRange::Whole,
         },
         (first, last) => match (number(first), number(last)) {
             (Some(first), Some(last)) if first <= last => (first, last.min(end)),
-            _ => return Asked::Whole,
+            _ => return ByteRange::Whole,
         },
     };
-    if first < total { Asked::Part(first, last) } else { Asked::Nothing }
+    if first < total { ByteRange::Part(first, last) } else { ByteRange::Nothing }
 }
 
 #[cfg(test)]
@@ -165,20 +165,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ranges_are_read_as_http_writes_them() {
-        for (asked, wanted) in [
-            ("bytes=0-9", Asked::Part(0, 9)),
-            ("bytes=90-", Asked::Part(90, 99)),
-            ("bytes=-10", Asked::Part(90, 99)),
-            ("bytes=-500", Asked::Part(0, 99)),
-            ("bytes=50-500", Asked::Part(50, 99)),
-            ("bytes=100-", Asked::Nothing),
-            ("bytes=-0", Asked::Nothing),
-            ("bytes=9-0", Asked::Whole),
-            ("bytes=0-1,5-6", Asked::Whole),
-            ("items=0-1", Asked::Whole),
+    fn range_headers_are_parsed_as_http_defines_them() {
+        for (requested, wanted) in [
+            ("bytes=0-9", ByteRange::Part(0, 9)),
+            ("bytes=90-", ByteRange::Part(90, 99)),
+            ("bytes=-10", ByteRange::Part(90, 99)),
+            ("bytes=-500", ByteRange::Part(0, 99)),
+            ("bytes=50-500", ByteRange::Part(50, 99)),
+            ("bytes=100-", ByteRange::Nothing),
+            ("bytes=-0", ByteRange::Nothing),
+            ("bytes=9-0", ByteRange::Whole),
+            ("bytes=0-1,5-6", ByteRange::Whole),
+            ("items=0-1", ByteRange::Whole),
         ] {
-            assert_eq!(range(asked, 100), wanted, "{asked}");
+            assert_eq!(range(requested, 100), wanted, "{requested}");
         }
     }
 }

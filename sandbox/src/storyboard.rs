@@ -1,20 +1,23 @@
-//! Decides what a preview and a video of a job show, and when; how it is drawn is left to `pages` and `video`.
+//! The content of a preview or a video: its scenes and cards. `pages` and `video` draw it.
 
 use crate::engine::Showing;
 use crate::pictures::Outcome;
 
+/// The most scenes of a storyboard.
 const SCENES: usize = 16;
+/// The most cards of a storyboard.
 const CARDS: usize = 8;
+/// The most characters of a text.
 const TEXT: usize = 360;
 
-/// One text on the screen for a while.
+/// A text that is shown for some time.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Scene {
-    /// When it appears, in seconds.
+    /// The time when it appears, in seconds.
     pub start: f64,
-    /// When it goes.
+    /// The time when it disappears, in seconds.
     pub end: f64,
-    /// What the template calls the variable.
+    /// The label of the variable.
     pub label: String,
     /// The text; not empty.
     pub text: String,
@@ -23,19 +26,19 @@ pub struct Scene {
 /// A variable that is not text.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Card {
-    /// Its type, as the wire names it.
+    /// Its type, by its name in JSON.
     pub kind: String,
-    /// What the template calls it.
+    /// Its label.
     pub label: String,
-    /// A short form of its value: a file's name, or the start of an id.
+    /// A short form of its value: a file name, or the start of an id.
     pub value: String,
-    /// Its URL, where it has one.
+    /// Its URL, if it has one.
     pub url: Option<String>,
-    /// An image that was looked for, or why it is not drawn.
+    /// The image, or the reason why it is not drawn; `None` before the fetch and for other types.
     pub picture: Option<Outcome>,
 }
 
-/// All that is shown.
+/// The content of a preview or a video.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Storyboard {
     /// The template's name.
@@ -50,16 +53,16 @@ pub struct Storyboard {
     pub width: u32,
     /// Height in pixels.
     pub height: u32,
-    /// Background from, background to, accent: `0xRRGGBB`.
+    /// Start and end of the background gradient, and the accent: `0xRRGGBB`.
     pub colors: [u32; 3],
-    /// Its scenes, one after another, from 0 to the end; never empty.
+    /// The scenes, from 0 to the end without gaps; never empty.
     pub scenes: Vec<Scene>,
-    /// Its media and voices.
+    /// The media and voices.
     pub cards: Vec<Card>,
 }
 
 impl Storyboard {
-    /// The storyboard of a job: its text variables in the template's order, then those that the template does not know.
+    /// The storyboard of a job: its variables in the template's order, then variables that the template does not have.
     pub fn new(showing: &Showing) -> Self {
         let template = &showing.template;
         let known = template.variables.iter().map(|variable| (variable.name.as_str(), variable.label.as_str()));
@@ -70,7 +73,7 @@ impl Storyboard {
             .map(|name| (name.as_str(), name.as_str()));
         let mut texts = Vec::new();
         let mut cards = Vec::new();
-        // documented: a text variable that is not given is an empty string; there is nothing to show then.
+        // documented: a text variable without a value is an empty string. It is not shown.
         for (name, label) in known.chain(unknown) {
             let Some(value) = showing.variables.get(name) else { continue };
             let properties = &value["properties"];
@@ -125,7 +128,7 @@ impl Storyboard {
     }
 }
 
-/// Text without control characters, white space run together.
+/// Text without control characters, each run of white space replaced by one space.
 fn visible(text: &str) -> String {
     let words: Vec<&str> =
         text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty()).collect();
@@ -140,7 +143,7 @@ fn clip(text: &str, limit: usize) -> String {
     format!("{}…", start.trim_end())
 }
 
-/// The last part of a URL's path; of a `data:` URL its type.
+/// The last part of a URL's path; for a `data:` URL its media type.
 fn file_name(url: &str) -> &str {
     if url.starts_with("data:") {
         return url.split([';', ',']).next().unwrap_or_default();
@@ -149,7 +152,7 @@ fn file_name(url: &str) -> &str {
     path.trim_end_matches('/').rsplit('/').next().unwrap_or_default()
 }
 
-/// A type of variable as a person reads it.
+/// The displayed name of a variable type.
 pub fn kind_words(kind: &str) -> &str {
     match kind {
         "image" => "Image",
@@ -161,7 +164,7 @@ pub fn kind_words(kind: &str) -> &str {
     }
 }
 
-/// A text variable as a request has it.
+/// A text variable in the form of a request.
 #[cfg(test)]
 pub(crate) fn text_variable(content: &str) -> serde_json::Value {
     serde_json::json!({"type": "text", "properties": {"content": content}})
@@ -178,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn scenes_fill_the_whole_length_without_gaps() {
+    fn scenes_cover_the_whole_length_without_gaps() {
         for template in 0..built_in().len() {
             let board = Storyboard::new(&showing(template));
             assert!(board.scenes[0].start.abs() < 1e-9);
@@ -188,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn variables_of_any_shape_are_shown_or_skipped_but_never_trip() {
+    fn variables_of_any_shape_are_shown_or_skipped() {
         let mut showing = showing(0);
         showing.variables = serde_json::from_value(serde_json::json!({
             "headline": text_variable(&"long ".repeat(1000)),

@@ -1,4 +1,4 @@
-//! Decides which templates exist: the built-in ones, and those of a person's own file.
+//! Templates: the built-in ones, and the file of `--templates`.
 //!
 //! A file given with `--templates` is a JSON array (see [`from_json`] for every field):
 //!
@@ -21,11 +21,11 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-/// A type of variable, as the documentation names them.
+/// A variable type of the provider's documentation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum VariableType {
-    /// Text on the screen.
+    /// A text.
     Text,
     /// The URL of an image.
     Image,
@@ -40,7 +40,7 @@ pub enum VariableType {
 }
 
 impl VariableType {
-    /// The wire's name.
+    /// The name in JSON.
     pub fn name(self) -> &'static str {
         match self {
             Self::Text => "text",
@@ -53,7 +53,7 @@ impl VariableType {
     }
 
     /// The property that holds the value of this type.
-    // observed: the names of the properties in `variables`; three independent clients agree on them.
+    // observed: the names of the properties in `variables`, which three independent clients share.
     pub fn property(self) -> &'static str {
         match self {
             Self::Text => "content",
@@ -78,7 +78,7 @@ pub enum Behaviour {
 }
 
 impl Behaviour {
-    /// The name that `GET /__sandbox/templates` uses.
+    /// The name in `GET /__sandbox/templates`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Done => "done",
@@ -95,9 +95,9 @@ pub struct Variable {
     pub name: String,
     /// Its type.
     pub kind: VariableType,
-    /// What a form calls it.
+    /// Its label in a form.
     pub label: String,
-    /// A value that works: text, a URL or an id. `{origin}` stands for the sandbox's own address.
+    /// A valid value: text, a URL or an id. `{origin}` stands for the origin of the sandbox.
     pub default: String,
 }
 
@@ -110,26 +110,26 @@ pub struct Template {
     pub name: String,
     /// For instance `9:16`.
     pub aspect_ratio: String,
-    /// Width of its video in pixels, even.
+    /// Width of its video in pixels; even.
     pub width: u32,
-    /// Height of its video in pixels, even.
+    /// Height of its video in pixels; even.
     pub height: u32,
     /// Length of its video in seconds.
     pub seconds: f64,
-    /// How its jobs end.
+    /// The end of its jobs.
     pub behaviour: Behaviour,
-    /// Background from, background to, accent: `0xRRGGBB`.
+    /// Start and end of the background gradient, and the accent: `0xRRGGBB`.
     pub colors: [u32; 3],
-    /// When it was made.
+    /// The time of its creation.
     pub created_at: String,
-    /// When it was changed.
+    /// The time of its last change.
     pub updated_at: String,
-    /// What it lets a job fill in.
+    /// The variables that a job fills in.
     pub variables: Vec<Variable>,
 }
 
 impl Template {
-    /// An element of the public list, which leaks neither lengths nor variable names.
+    /// An element of `GET /api/custom_templates/`.
     // documented: a template in the list has exactly these six fields, all of them strings.
     pub fn public(&self, origin: &str) -> Value {
         json!({
@@ -142,7 +142,7 @@ impl Template {
         })
     }
 
-    /// An element of `GET /__sandbox/templates`: all that a form needs.
+    /// An element of `GET /__sandbox/templates`, with everything that a form needs.
     pub fn detail(&self, origin: &str) -> Value {
         let variables: Vec<Value> = self
             .variables
@@ -168,7 +168,7 @@ impl Template {
         })
     }
 
-    /// The defaults, in the shape that a job's `variables` has.
+    /// The defaults, in the form of a job's `variables`.
     pub fn defaults(&self, origin: &str) -> serde_json::Map<String, Value> {
         self.variables
             .iter()
@@ -211,24 +211,26 @@ struct VariableEntry {
     default: String,
 }
 
-/// Reads a file of templates.
+/// Parses a file of templates.
 ///
-/// Each has `template_id` (a UUID), `name`, `aspect_ratio` (`"9:16"`, `"16:9"`, `"1:1"` or another ratio),
-/// `duration_seconds` (up to 600) and `variables`; and if wanted `width` and `height` (pixels, even, 64 to 1920),
-/// `behaviour` (`"done"`, `"failed"` or `"rejected"`) and `colors` (background from, background to, accent, as `"#rrggbb"`).
-/// A variable has `name` and `type`, and if wanted `label` and `default`.
-/// The error says what is wrong, and with which template.
+/// Required are `template_id` (a UUID), `name`, `aspect_ratio` (two numbers such as `"9:16"`) and `duration_seconds` (up to
+/// 600). Optional are `variables`, `width` and `height` (pixels, even, 64 to 1920), `behaviour` (`"done"`, `"failed"` or
+/// `"rejected"`) and `colors` (start and end of the background gradient, and the accent, as `"#rrggbb"`). A variable
+/// requires `name` and `type`; `label` and `default` are optional.
+///
+/// # Errors
+/// If the file is invalid; the text names the template and the reason.
 pub fn from_json(text: &str) -> Result<Vec<Template>, String> {
     let entries: Vec<Value> =
-        serde_json::from_str(text).map_err(|error| format!("a JSON array of templates is wanted: {error}"))?;
+        serde_json::from_str(text).map_err(|error| format!("the file must be a JSON array of templates: {error}"))?;
     if entries.is_empty() {
-        return Err("the array holds no template".to_owned());
+        return Err("the array contains no template".to_owned());
     }
     let mut templates: Vec<Template> = Vec::with_capacity(entries.len());
     for (index, entry) in entries.into_iter().enumerate() {
         let template = from_entry(entry).map_err(|error| format!("template {index}: {error}"))?;
         if templates.iter().any(|other| other.id == template.id) {
-            return Err(format!("template {index}: the template_id {} is there twice", template.id));
+            return Err(format!("template {index}: the template_id {} is already used", template.id));
         }
         templates.push(template);
     }
@@ -244,7 +246,7 @@ fn from_entry(entry: Value) -> Result<Template, String> {
     let (width, height) = match (entry.width, entry.height) {
         (Some(width), Some(height)) => (width, height),
         (None, None) => size_of(&entry.aspect_ratio)?,
-        _ => return Err("width and height are given together, or neither".to_owned()),
+        _ => return Err("width and height must be given together".to_owned()),
     };
     for (name, pixels) in [("width", width), ("height", height)] {
         if !(64..=1920).contains(&pixels) || !pixels.is_multiple_of(2) {
@@ -305,7 +307,7 @@ fn palette_of(id: Uuid) -> [u32; 3] {
     PALETTES.get(pick as usize).copied().unwrap_or(INK)
 }
 
-/// `company_name` reads `Company name` in a form.
+/// The label of a variable without one: `company_name` becomes `Company name`.
 fn label_of(name: &str) -> String {
     let mut label = name.replace('_', " ");
     if let Some(first) = label.get_mut(..1) {
@@ -321,7 +323,7 @@ const OCEAN: [u32; 3] = [0x0006_2a4a, 0x001b_7f9e, 0x00ff_d6a5];
 const EMBER: [u32; 3] = [0x0039_1313, 0x00b3_4a2c, 0x00ff_e3b8];
 const SLATE: [u32; 3] = [0x001c_1f26, 0x0049_5061, 0x00ff_9b85];
 
-/// The templates that the sandbox has without a file.
+/// The built-in templates.
 pub fn built_in() -> Vec<Template> {
     use VariableType::{Audio, Avatar, Image, Text, Video, Voiceover};
     let make = |id: u128,
@@ -464,7 +466,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_public_list_leaks_neither_lengths_nor_variables() {
+    fn the_public_list_has_only_the_documented_fields() {
         for template in built_in() {
             let public = template.public("http://127.0.0.1:1");
             let keys: Vec<_> = public.as_object().unwrap().keys().cloned().collect();
@@ -474,7 +476,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_of_ones_own_needs_little() {
+    fn optional_fields_of_a_template_have_defaults() {
         let templates = from_json(
             r#"[{"template_id": "3c90c3cc-0d44-4b50-8888-8dd25736052a", "name": "Mine", "aspect_ratio": "9:16",
                  "duration_seconds": 15, "variables": [{"name": "company_name", "type": "text"}]}]"#,
@@ -485,7 +487,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_file_says_what_is_wrong_and_where() {
+    fn an_invalid_file_is_refused_with_the_template_and_the_reason() {
         let template = |extra: &str| {
             format!(
                 r#"[{{"template_id": "3c90c3cc-0d44-4b50-8888-8dd25736052a", "name": "A", "aspect_ratio": "9:16"{extra}}}]"#

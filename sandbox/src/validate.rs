@@ -1,4 +1,4 @@
-//! Decides whether a request body is acceptable, and answers in the shapes of Django REST Framework.
+//! Validation of request bodies, with errors in the form of Django REST Framework.
 
 use serde_json::{Map, Value, json};
 use url::Url;
@@ -6,13 +6,13 @@ use uuid::Uuid;
 
 use crate::{addresses, samples};
 
-// documented: the greatest lengths of `name` and of `webhook_url`.
+// documented: the maximum lengths of `name` and `webhook_url`.
 const NAME_LIMIT: usize = 255;
 const URL_LIMIT: usize = 200;
 const VARIABLES_LIMIT: usize = 1_000;
 const TEXT_LIMIT: usize = 100_000;
 
-// assumed: a wrong field is refused in the framework's own words; the documentation declares no 4xx answer.
+// assumed: an invalid field gets the framework's error text. The documentation declares no 4xx answer.
 const REQUIRED: &str = "This field is required.";
 const NOT_NULL: &str = "This field may not be null.";
 
@@ -29,7 +29,7 @@ pub enum ModelVersion {
 }
 
 impl ModelVersion {
-    /// The wire's name.
+    /// The name in JSON.
     pub fn name(self) -> &'static str {
         match self {
             Self::Standard => "standard",
@@ -43,35 +43,38 @@ impl ModelVersion {
     }
 }
 
-/// What a request body holds; a field is `None` where the body has none.
+/// The fields of a request body; `None` for a missing field.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Fields {
     /// The template to fill.
     pub template_id: Option<Uuid>,
-    /// The template's variables, untouched.
+    /// The variables, unchanged.
     pub variables: Option<Map<String, Value>>,
     /// The video's name; `Some(None)` for an explicit null.
     pub name: Option<Option<String>>,
-    /// Where status changes are sent; `Some(None)` for an explicit null.
+    /// The receiver of webhooks; `Some(None)` for an explicit null.
     pub webhook_url: Option<Option<String>>,
     /// The avatar model.
     pub model_version: Option<ModelVersion>,
-    /// Whether the job is hidden in the provider's own pages.
+    /// Whether the provider's website hides the job.
     pub is_hidden: Option<bool>,
 }
 
-/// Which fields a call insists on.
+/// The fields that a call requires.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Needs {
-    /// `template_id` and `variables`, as a new job does.
+    /// `template_id` and `variables`, for a new job.
     TemplateAndVariables,
-    /// Nothing: only what is given is checked.
+    /// No field. Fields that are present are validated.
     Nothing,
 }
 
-/// Reads a JSON body. The error is the body of a 400 answer.
+/// Parses and validates a JSON body.
+///
+/// # Errors
+/// The body of the 400 answer.
 pub fn read(body: &[u8], needs: Needs) -> Result<Fields, Value> {
-    // assumed: as the framework does, an empty body counts as an object without fields.
+    // assumed: an empty body counts as an object without fields, as in the framework.
     let value = if body.is_empty() { json!({}) } else { parse(body)? };
     let object = match value {
         Value::Object(object) => object,
@@ -178,9 +181,9 @@ fn too_long(limit: usize) -> String {
     format!("Ensure this field has no more than {limit} characters.")
 }
 
-/// What is too much in the variables of a job, in words.
-// assumed: the names, types and values of variables are not compared with the template; unknown and missing ones are taken.
-// assumed: variables are limited in number and length; every real template is far below them.
+/// The error for variables that exceed a limit.
+// assumed: variables are not checked against the template. Unknown, missing and mistyped ones are accepted.
+// assumed: the number and the length of variables are limited, far above every real template.
 fn too_much(variables: &Map<String, Value>) -> Option<String> {
     if variables.len() > VARIABLES_LIMIT {
         return Some(format!("Ensure this field has no more than {VARIABLES_LIMIT} elements."));
@@ -189,8 +192,9 @@ fn too_much(variables: &Map<String, Value>) -> Option<String> {
     long.then(|| format!("Ensure no text has more than {TEXT_LIMIT} characters."))
 }
 
-/// The first medium that the provider could not fetch, refused in words.
-// assumed: a medium at an address that only the caller's machine or network reaches is refused with 400, before anything is charged; nothing is said about it, and a job that fails is as likely.
+/// The error for the first media URL that the provider could not fetch.
+// assumed: a media URL at a private or loopback address gets a 400 before anything is charged. A job that fails later is as
+// likely.
 pub fn refuse_unreachable(variables: &Map<String, Value>) -> Option<Value> {
     let unreachable = |value: &Value| {
         let url = Url::parse(value["properties"]["url"].as_str()?).ok()?;
@@ -199,13 +203,13 @@ pub fn refuse_unreachable(variables: &Map<String, Value>) -> Option<Value> {
     let (name, url) = variables.iter().find_map(|(name, value)| Some((name, unreachable(value)?)))?;
     let place = url.host_str().map_or_else(|| format!("a {}: URL", url.scheme()), str::to_owned);
     let words = format!(
-        "The provider could not fetch \"{name}\" from {place}, which only this machine or its network reaches. \
-         The sandbox takes such URLs with --lenient-urls."
+        "The provider could not fetch \"{name}\" from {place}, which only this machine or its network can reach. \
+         The sandbox accepts such URLs with --lenient-urls."
     );
     Some(json!({"variables": [words]}))
 }
 
-/// Its depth is that of parsed JSON, which the parser limits.
+/// Whether a value contains a text above the limit. The JSON parser bounds the recursion.
 fn holds_long_text(value: &Value) -> bool {
     match value {
         Value::String(text) => text.len() > TEXT_LIMIT && text.chars().count() > TEXT_LIMIT,
@@ -227,7 +231,7 @@ fn python_type(value: &Value) -> &'static str {
     }
 }
 
-// assumed: as the framework does, a number is taken for text, and white space around a text is dropped.
+// assumed: a number is accepted as text, and surrounding white space is removed, as in the framework.
 fn text(value: &Value) -> Result<String, &'static str> {
     let text = match value {
         Value::String(text) => text.trim().to_owned(),
@@ -240,7 +244,7 @@ fn text(value: &Value) -> Result<String, &'static str> {
     Ok(text)
 }
 
-// assumed: as the framework does, 0, 1 and words such as `yes` are taken for a boolean.
+// assumed: 0, 1 and words such as `yes` are accepted as booleans, as in the framework.
 fn boolean(value: &Value) -> Option<bool> {
     match value {
         Value::Bool(flag) => Some(*flag),
@@ -258,7 +262,8 @@ fn boolean(value: &Value) -> Option<bool> {
     }
 }
 
-// assumed: the framework's idea of a URL; loopback addresses are taken, though a provider could not reach them.
+// assumed: webhook URLs are validated as in the framework. Loopback addresses are accepted, although the provider could not
+// reach them.
 fn is_url(address: &str) -> bool {
     if address.chars().any(char::is_whitespace) {
         return false;
@@ -293,13 +298,13 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_field_is_named_in_a_map() {
+    fn the_error_names_each_missing_field() {
         assert_eq!(refused("{}"), json!({"template_id": [REQUIRED], "variables": [REQUIRED]}));
         assert_eq!(refused(""), json!({"template_id": [REQUIRED], "variables": [REQUIRED]}));
     }
 
     #[test]
-    fn a_body_that_is_no_object_is_refused_with_its_type() {
+    fn a_body_that_is_not_an_object_is_refused_with_its_type() {
         for (body, kind) in [("[]", "list"), ("3", "int"), ("1.5", "float"), ("\"a\"", "str")] {
             let message = format!("Invalid data. Expected a dictionary, but got {kind}.");
             assert_eq!(refused(body), json!({"non_field_errors": [message]}));
@@ -308,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn broken_json_says_where() {
+    fn the_error_for_invalid_json_has_its_position() {
         assert_eq!(refused("{\"a\": }"), json!({"detail": "JSON parse error - Expecting value: line 1 column 7 (char 6)"}));
         let error = read(b"{\"a\": \"\xff\"}", Needs::Nothing).expect_err("not UTF-8");
         assert!(error["detail"].as_str().unwrap().contains("0xff"), "{error}");
@@ -342,7 +347,7 @@ mod tests {
     }
 
     #[test]
-    fn media_that_the_provider_could_not_fetch_are_refused_by_name_and_what_is_no_url_is_not() {
+    fn media_urls_that_the_provider_could_not_fetch_are_refused_by_name() {
         let refusal = |url: &str| {
             let variables = json!({"a": {"type": "text", "properties": {"content": url}}, "b": {"type": "image", "properties": {"url": url}}});
             refuse_unreachable(variables.as_object().unwrap()).map(|body| body["variables"][0].as_str().unwrap().to_owned())
@@ -361,7 +366,7 @@ mod tests {
     }
 
     #[test]
-    fn each_field_has_its_own_refusal() {
+    fn each_invalid_field_has_its_own_error() {
         let cases = [
             ("template_id", json!("nope"), "Must be a valid UUID."),
             ("template_id", json!(5), "Must be a valid UUID."),
@@ -382,7 +387,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_optional_may_be_null_or_absent() {
+    fn optional_fields_may_be_null_or_missing() {
         assert_eq!(with("name", json!(null)).unwrap().name, Some(None));
         assert_eq!(with("webhook_url", json!(null)).unwrap().webhook_url, Some(None));
         assert_eq!(with("is_hidden", json!("true")).unwrap().is_hidden, Some(true));

@@ -1,4 +1,4 @@
-//! Decides how the video of a job looks, and when it is made: ahead of its first reader, once, in the background.
+//! Videos of jobs: drawing, encoding, and a cache that renders each video once, in the background.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,16 +14,18 @@ use crate::canvas::{Area, Color, Face, background, fill, paste, slope};
 use crate::h264;
 use crate::storyboard::{Scene, Storyboard, kind_words};
 
-/// Frames a second: enough for a running time code, few enough that nobody waits for a file.
+/// Frames per second: enough for a running time code, and fast to render.
 const RATE: f64 = 10.0;
-/// Seconds between frames that a player can start at.
+/// Seconds between key frames.
 const SEEK: f64 = 5.0;
-/// Seconds in which a text appears.
+/// The duration of a text's entrance, in seconds.
 const ENTER: f64 = 0.5;
 
+/// The most cached videos.
 const CACHE_FILES: usize = 32;
+/// The most bytes of cached videos.
 const CACHE_BYTES: usize = 128 * 1024 * 1024;
-/// Videos that are made before anybody asks; beyond that a video waits for its first reader.
+/// The most videos that are rendered ahead at a time. Further videos are rendered on their first request.
 const AHEAD: usize = 4;
 
 const WHITE: u32 = 0x00ff_ffff;
@@ -31,12 +33,13 @@ const BLACK: u32 = 0;
 
 type Slot = Arc<OnceCell<Result<Bytes, String>>>;
 
-/// The videos that are kept, each made once however many ask for it.
+/// The cache of videos. Concurrent requests for a video share one rendering.
 #[derive(Debug)]
 pub struct Videos {
     slots: Mutex<VecDeque<(Uuid, Slot)>>,
-    /// One video at a time is made, so that a core is left for answers.
+    /// Limits rendering to one video at a time, which leaves a core for answers.
     turn: Arc<Semaphore>,
+    /// Limits the videos rendered ahead.
     ahead: Arc<Semaphore>,
 }
 
@@ -47,7 +50,7 @@ impl Default for Videos {
 }
 
 impl Videos {
-    /// Starts to make a video, if few others are being made.
+    /// Starts to render a video ahead, unless [`AHEAD`] others are in progress.
     pub fn prepare(&self, token: Uuid, board: impl Future<Output = Storyboard> + Send + 'static) {
         if let Ok(permit) = Arc::clone(&self.ahead).try_acquire_owned() {
             let task = self.task(token, board);
@@ -58,19 +61,19 @@ impl Videos {
         }
     }
 
-    /// The file of a video; waits until it is made.
+    /// The file of a video. Waits until it is rendered.
     pub async fn get(&self, token: Uuid, board: impl Future<Output = Storyboard> + Send + 'static) -> Result<Bytes, String> {
         let made = self.task(token, board).await.map_err(|error| error.to_string())?;
         self.trim();
         made
     }
 
-    /// Forgets all videos.
+    /// Empties the cache.
     pub fn clear(&self) {
         self.slots.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
-    // A task of its own, so that a reader who leaves does not stop the work that others wait for.
+    // A separate task, so that a client that disconnects does not cancel a rendering that others wait for.
     fn task(
         &self,
         token: Uuid,
@@ -111,7 +114,7 @@ impl Videos {
     }
 }
 
-/// Makes the MP4 (H.264, its index in front) of a storyboard.
+/// Renders a storyboard as an MP4: H.264, with the index in front.
 pub fn make(board: &Storyboard) -> Result<Vec<u8>, String> {
     let mut painter = Painter::new(board)?;
     let gop = (SEEK * RATE) as u32;
@@ -140,9 +143,9 @@ fn config(board: &Storyboard, gop: u32) -> EncoderConfig {
     config.framerate = RATE as f32;
     config.qp = 18;
     config.i_qp_offset = -4;
-    // One frame in, one out: a look ahead would buy little for pictures that stand still.
+    // No lookahead: it gains little for still pictures.
     config.mbtree = false;
-    // What these search for is motion and grain, at a fifth of the time; here most of a frame is the frame before.
+    // These search for motion and grain and cost a fifth of the time. Here most of a frame equals the previous one.
     config.me_wide = Some(false);
     config.tune_satd_q = 0.0;
     config.aq_strength = 0.0;
@@ -156,16 +159,16 @@ fn config(board: &Storyboard, gop: u32) -> EncoderConfig {
     config
 }
 
-/// Draws frames. What stands still is drawn once per scene.
+/// Draws frames. Still parts are drawn once per scene.
 struct Painter<'a> {
     board: &'a Storyboard,
     bold: Face,
     medium: Face,
-    /// A hundredth of the shorter side.
+    /// A hundredth of the shorter side, in pixels.
     unit: f32,
-    /// Everything that never moves.
+    /// The parts that are the same in every frame.
     still: YuvFrame,
-    /// The scene that `scene` and `settled` belong to.
+    /// The index of the scene in `scene` and `settled`.
     at: Option<usize>,
     /// The scene without its text.
     scene: YuvFrame,
@@ -175,14 +178,15 @@ struct Painter<'a> {
     frame: YuvFrame,
 }
 
-/// How the text of a scene is set.
+/// The layout of a scene's text.
 struct Lines {
     rows: Vec<String>,
     size: f32,
-    /// Baseline of the first line, and the distance between lines.
+    /// The baseline of the first line.
     first: f32,
+    /// The distance between lines.
     step: f32,
-    /// How much of its usual height a picture above has.
+    /// The height of the picture above the text, relative to its usual height.
     picture: f32,
 }
 
@@ -229,7 +233,7 @@ impl<'a> Painter<'a> {
         let (w, h) = self.size();
         let white = Color::new(WHITE);
         let mut still = std::mem::replace(&mut self.still, YuvFrame::black(2, 2));
-        // Above: the template, and what this video is.
+        // Top: the template, and the label "Sandbox".
         let size = 3.6 * unit;
         self.bold.draw(&mut still, &self.board.template, (7.0 * unit, 10.2 * unit), size, white, 1.0);
         let words = "Sandbox";
@@ -237,7 +241,7 @@ impl<'a> Painter<'a> {
         let pill = Area { x: w - 7.0 * unit - wide - 4.0 * unit, y: 6.2 * unit, w: wide + 4.0 * unit, h: 5.6 * unit };
         fill(&mut still, pill, 9.0 * unit, white, 0.16);
         self.medium.draw(&mut still, words, (pill.x + 2.0 * unit, pill.y + 3.85 * unit), 2.9 * unit, white, 0.95);
-        // Below: the job, and the track of the progress bar.
+        // Bottom: the job, and the track of the progress bar.
         if let Some(job) = &self.board.job {
             let line = format!("Job {job}");
             let room = w - 14.0 * unit - 25.0 * unit;
@@ -254,7 +258,7 @@ impl<'a> Painter<'a> {
         Area { x: 0.0, y: h - 1.6 * self.unit, w: w * part, h: 1.6 * self.unit }
     }
 
-    /// Media and voices by name, in one row above the footer.
+    /// Draws the names of media and voices in one row above the footer.
     fn draw_chips(&mut self, frame: &mut YuvFrame) {
         let unit = self.unit;
         let (w, h) = self.size();
@@ -278,7 +282,7 @@ impl<'a> Painter<'a> {
         }
     }
 
-    /// The place for the picture, beside the text or above it.
+    /// The area of the picture, beside or above the text.
     fn picture(&self) -> Area {
         let unit = self.unit;
         let (w, h) = self.size();
@@ -289,7 +293,7 @@ impl<'a> Painter<'a> {
         }
     }
 
-    /// The image of a scene on its card, or a stand-in that says why it is not there.
+    /// Draws the card of a scene: its image, or the reason why the image is not drawn.
     fn draw_picture(&mut self, frame: &mut YuvFrame, index: usize) {
         let board = self.board;
         let images = || board.cards.iter().filter(|card| card.kind == "image");
@@ -305,7 +309,7 @@ impl<'a> Painter<'a> {
         let foot = if drawn { 11.0 } else { 15.0 } * unit;
         let inner =
             Area { x: area.x + 3.0 * unit, y: area.y + 3.0 * unit, w: area.w - 6.0 * unit, h: area.h - 3.0 * unit - foot };
-        // A strip shows nothing, and its card has words.
+        // A narrow strip stays empty; the card has its text.
         if drawn || inner.h > 14.0 * unit {
             fill(frame, inner, 2.0 * unit, to.mix(white, 0.4), 1.0);
         }
@@ -332,7 +336,7 @@ impl<'a> Painter<'a> {
         }
     }
 
-    /// As much of a line as fits.
+    /// Draws a line, cut to `width`.
     fn draw_within(&mut self, frame: &mut YuvFrame, text: &str, place: (f32, f32), size: f32, width: f32) {
         let mut text = text.to_owned();
         while self.medium.width(&text, size) > width && text.pop().is_some() {
@@ -345,7 +349,7 @@ impl<'a> Painter<'a> {
         self.medium.draw(frame, &text, place, size, Color::new(WHITE), 0.9);
     }
 
-    /// A sun over two hills, in place of an image that is named but not drawn.
+    /// Draws a sun over two hills in place of an image.
     fn draw_landscape(&self, frame: &mut YuvFrame, inner: Area) {
         let [from, to, accent] = self.board.colors.map(Color::new);
         let sun = inner.h * 0.26;
@@ -361,7 +365,7 @@ impl<'a> Painter<'a> {
         slope(frame, end, inner.y + inner.h, inner.y + inner.h * 0.6, to.mix(from, 0.75));
     }
 
-    /// The largest type in which the text fits its place; a picture above it makes room for a long one.
+    /// Chooses the largest font size in which the text fits. A picture above the text shrinks for a long text.
     fn set_lines(&mut self, text: &str) {
         const SIZES: [f32; 11] = [14.0, 12.0, 10.5, 9.0, 7.8, 6.6, 5.6, 4.8, 4.2, 3.7, 3.2];
         let unit = self.unit;
@@ -371,7 +375,7 @@ impl<'a> Painter<'a> {
         let named = self.board.cards.iter().any(|card| card.kind != "image");
         let bottom = h - if named { 23.0 } else { 12.0 } * unit;
         let above = self.has_picture() && !self.wide();
-        // A sentence reads better in type that leaves it some air.
+        // Long texts are easier to read in a smaller size.
         let largest = if text.chars().count() > 48 { 9.0 } else { 14.0 };
         for (picture, smallest) in [(1.0, 6.6), (0.8, 5.6), (0.6, 0.0)] {
             self.lines.picture = picture;
@@ -407,7 +411,7 @@ impl<'a> Painter<'a> {
         self.lines.rows = lines;
     }
 
-    /// The frame at a moment.
+    /// The frame at a time.
     fn frame(&mut self, second: f64) -> &YuvFrame {
         let board = self.board;
         let index = board.scenes.iter().rposition(|scene| scene.start <= second + 1e-6).unwrap_or(0);
@@ -423,7 +427,7 @@ impl<'a> Painter<'a> {
                 self.settled = settled;
             }
             let part = ((second - scene.start + 1.0 / RATE) / ENTER).clamp(0.0, 1.0) as f32;
-            // The first frame is what a player shows before it plays: the first text is already there.
+            // Players show the first frame before they play, so the first text is in it.
             if part >= 1.0 || index == 0 {
                 self.frame.clone_from(&self.settled);
             } else {
@@ -449,7 +453,7 @@ impl<'a> Painter<'a> {
             let tenths = (second * 10.0).round() as u64;
             format!("{:02}:{:02}.{}", tenths / 600, tenths / 10 % 60, tenths % 10)
         };
-        // Digits stand in cells of one width, so that they do not dance.
+        // Digits have cells of equal width, so that the time code does not jitter.
         let size = 3.0 * unit;
         let cell = |c: char| if c.is_ascii_digit() { 2.0 * unit } else { 0.9 * unit };
         let text = clock(second);
@@ -477,7 +481,7 @@ mod tests {
     }
 
     #[test]
-    fn the_file_is_an_mp4_whose_index_comes_first() {
+    fn the_file_is_an_mp4_with_its_index_in_front() {
         let mut board = board(0);
         board.seconds = 1.0;
         let file = make(&board).unwrap();
@@ -488,7 +492,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_storyboard_gives_the_same_bytes_and_another_job_gives_others() {
+    fn the_bytes_of_a_video_depend_only_on_its_storyboard() {
         let mut board = board(3);
         board.seconds = 0.5;
         let first = make(&board).unwrap();
@@ -498,7 +502,7 @@ mod tests {
     }
 
     #[test]
-    fn an_image_is_drawn_on_its_card_and_one_that_is_not_leaves_another_frame() {
+    fn a_card_shows_its_image_or_the_reason_why_it_is_not_drawn() {
         let mut board = board(0);
         let at = |board: &Storyboard| {
             let mut painter = Painter::new(board).unwrap();
@@ -523,7 +527,7 @@ mod tests {
     }
 
     #[test]
-    fn odd_sizes_and_texts_are_drawn_without_a_trip() {
+    fn unusual_sizes_and_texts_do_not_fail() {
         for (width, height) in [(64, 64), (1920, 64), (64, 1920), (722, 406)] {
             let mut board = board(4);
             (board.width, board.height, board.seconds) = (width, height, 0.3);

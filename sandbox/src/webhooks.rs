@@ -1,4 +1,4 @@
-//! Decides where webhooks may go, in which order, and how often they are tried.
+//! Delivery of webhooks: allowed receivers, order and retries.
 
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -13,13 +13,14 @@ use crate::app::App;
 use crate::engine::WEBHOOK_LOG_LIMIT;
 use crate::job::rfc3339;
 
-// assumed: a webhook is JSON, is tried five times, and has 10 seconds for an answer; the documentation says nothing of it.
-/// Milliseconds of the sandbox's clock before each try after the first; `--speed` divides them.
+// assumed: a webhook is JSON. It is tried up to five times, each with a timeout of 10 seconds.
+/// The pause before each retry, in milliseconds of the sandbox's clock; `--speed` divides it.
 const PAUSES: [u64; 4] = [1_000, 2_000, 4_000, 8_000];
+/// The time limit of one try.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Sends a webhook after those of the same job that came before it.
-// assumed: one job's webhooks are sent one after another; nothing is said about their order.
+/// Starts to deliver a webhook, after the earlier webhooks of the same job.
+// assumed: the webhooks of a job are delivered in order, one after another.
 pub fn send(app: &Arc<App>, url: String, body: &Value, job: Uuid, number: u64) {
     let bytes = Bytes::from(body.to_string());
     let mut delivering = app.delivering.lock().unwrap_or_else(PoisonError::into_inner);
@@ -36,16 +37,16 @@ pub fn send(app: &Arc<App>, url: String, body: &Value, job: Uuid, number: u64) {
         while app.generation() == generation {
             let outcome = match tokio::time::timeout(TIMEOUT, deliver(&app, &url, bytes.clone())).await {
                 Ok(outcome) => outcome,
-                Err(_) => Err(Failure::Passing("no answer within 10 seconds".to_owned())),
+                Err(_) => Err(Failure::Temporary("no answer within 10 seconds".to_owned())),
             };
             let (ended, answer) = match outcome {
                 Ok(code) => ((200..300).contains(&code), json!(code)),
-                Err(Failure::Passing(words)) => (false, json!(words)),
-                Err(Failure::Lasting(words)) => (true, json!(format!("not sent: {words}"))),
+                Err(Failure::Temporary(reason)) => (false, json!(reason)),
+                Err(Failure::Permanent(reason)) => (true, json!(format!("not sent: {reason}"))),
             };
             let now = app.engine().time(app.now());
             if app.generation() == generation {
-                note(&app, number, json!({"at": rfc3339(now, 0), "answer": answer}));
+                log_attempt(&app, number, json!({"at": rfc3339(now, 0), "answer": answer}));
             }
             let Some(pause) = pauses.next().filter(|_| !ended) else { break };
             if !app.wait_until(now + (pause as f64 / app.speed) as u64, generation).await {
@@ -56,7 +57,7 @@ pub fn send(app: &Arc<App>, url: String, body: &Value, job: Uuid, number: u64) {
     delivering.insert(job, task);
 }
 
-fn note(app: &App, number: u64, attempt: Value) {
+fn log_attempt(app: &App, number: u64, attempt: Value) {
     let mut deliveries = app.deliveries.lock().unwrap_or_else(PoisonError::into_inner);
     deliveries.entry(number).or_default().push(attempt);
     while deliveries.len() > WEBHOOK_LOG_LIMIT {
@@ -67,35 +68,36 @@ fn note(app: &App, number: u64, attempt: Value) {
 }
 
 enum Failure {
-    /// Another try may do better.
-    Passing(String),
-    /// No try will.
-    Lasting(String),
+    /// A retry may succeed.
+    Temporary(String),
+    /// A retry cannot succeed.
+    Permanent(String),
 }
 
-/// Posts to a loopback address, or to a host of `--allow-webhooks-to`: a sandbox must not reach a real receiver unasked.
+/// Sends one request to a loopback address or a host of `--allow-webhooks-to`. Other hosts are refused, so that a test
+/// cannot reach a real receiver by accident.
 async fn deliver(app: &App, url: &str, body: Bytes) -> Result<u16, Failure> {
-    let lasting = |words: &str| Failure::Lasting(words.to_owned());
-    let passing = |error: &dyn std::fmt::Display| Failure::Passing(error.to_string());
-    let url = url::Url::parse(url).map_err(|_| lasting("this is not a URL"))?;
+    let permanent = |reason: &str| Failure::Permanent(reason.to_owned());
+    let temporary = |error: &dyn std::fmt::Display| Failure::Temporary(error.to_string());
+    let url = url::Url::parse(url).map_err(|_| permanent("this is not a URL"))?;
     let name = url.host_str().unwrap_or_default().trim_matches(['[', ']']).to_owned();
     let allowed = app.allow_webhooks_to.iter().any(|host| host == "*" || host.eq_ignore_ascii_case(&name));
     let addresses = match addresses::loopback(&url) {
         Some(addresses) => addresses,
         None if allowed => {
             let port = url.port_or_known_default().unwrap_or(80);
-            let found = tokio::net::lookup_host((name.as_str(), port)).await.map_err(|error| passing(&error))?;
+            let found = tokio::net::lookup_host((name.as_str(), port)).await.map_err(|error| temporary(&error))?;
             found.map(|address| address.ip()).collect()
         }
         None => {
-            let words = "the sandbox sends webhooks to loopback addresses only; start it with --allow-webhooks-to";
-            return Err(Failure::Lasting(format!("{words} {name}")));
+            let reason = "the sandbox sends webhooks only to loopback addresses; start it with --allow-webhooks-to";
+            return Err(Failure::Permanent(format!("{reason} {name}")));
         }
     };
     if url.scheme() != "http" {
-        return Err(lasting("the sandbox sends webhooks by http only"));
+        return Err(permanent("the sandbox sends webhooks by http only"));
     }
     let request = hyper::Request::post("/").header(header::CONTENT_TYPE, "application/json");
-    let response = addresses::send(&url, &addresses, request, body).await.map_err(Failure::Passing)?;
+    let response = addresses::send(&url, &addresses, request, body).await.map_err(Failure::Temporary)?;
     Ok(response.status().as_u16())
 }

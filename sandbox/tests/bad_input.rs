@@ -1,4 +1,4 @@
-//! What must be refused, while the sandbox goes on for everybody else.
+//! Tests of invalid input: it is refused, and the sandbox keeps serving other requests.
 
 mod common;
 
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use common::{Answer, JOBS, PREVIEW_ASYNC, Request, Sandbox};
 use serde_json::{Value, json};
 
-/// Sends a body as it is; nothing is charged, and the next call works.
+/// Sends a body unchanged, and checks that nothing is charged and that the next call works.
 fn refused(sandbox: &Sandbox, body: &[u8]) -> Answer {
     let mut request = Request::new("POST", JOBS).keys().json(&Value::Null);
     body.clone_into(&mut request.body);
@@ -25,7 +25,7 @@ fn with_variables(sandbox: &Sandbox, variables: Value) -> Vec<u8> {
     body.to_string().into_bytes()
 }
 
-/// The resident memory of a process at its greatest, in MB.
+/// The peak resident memory of the sandbox, in MB.
 #[cfg(target_os = "linux")]
 fn peak_memory(sandbox: &Sandbox) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", sandbox.pid())).unwrap();
@@ -34,7 +34,7 @@ fn peak_memory(sandbox: &Sandbox) -> u64 {
 }
 
 #[test]
-fn a_body_of_100_mb_is_refused_and_not_kept() {
+fn a_body_of_100_mb_is_refused_and_not_stored() {
     let sandbox = Sandbox::start(&[]);
     let answer = refused(&sandbox, &vec![b' '; 100_000_000]);
     assert_eq!((answer.status, answer.header("content-type")), (413, Some("text/html; charset=utf-8")));
@@ -46,7 +46,7 @@ fn a_body_of_100_mb_is_refused_and_not_kept() {
 }
 
 #[test]
-fn a_body_that_says_it_is_longer_than_it_is_holds_up_nobody_else() {
+fn a_body_shorter_than_its_content_length_blocks_no_other_request() {
     let sandbox = Sandbox::start(&[]);
     let mut wire = sandbox.connect();
     let head = format!("POST {JOBS} HTTP/1.1\r\nHost: {}\r\nContent-Length: 99999999999999\r\n\r\n{{", sandbox.host());
@@ -57,7 +57,7 @@ fn a_body_that_says_it_is_longer_than_it_is_holds_up_nobody_else() {
 }
 
 #[test]
-fn ten_thousand_variables_a_text_of_a_megabyte_deep_nesting_and_invalid_utf_8_are_refused_in_words() {
+fn too_many_variables_long_texts_deep_nesting_and_invalid_utf_8_are_refused_with_a_reason() {
     let sandbox = Sandbox::start(&[]);
     let many: serde_json::Map<String, Value> =
         (0..10_000).map(|n| (format!("v{n}"), json!({"type": "text", "properties": {"content": "a"}}))).collect();
@@ -73,14 +73,14 @@ fn ten_thousand_variables_a_text_of_a_megabyte_deep_nesting_and_invalid_utf_8_ar
         (b"\xef\xbb\xbf{}".to_vec(), "detail", "JSON parse error"),
         (b"{\"name\": 1e999}".to_vec(), "detail", "JSON parse error"),
     ];
-    for (body, field, words) in cases {
+    for (body, field, reason) in cases {
         let answer = refused(&sandbox, &body);
-        let said = answer.json()[field].to_string();
-        assert!(answer.status == 400 && said.contains(words), "{field}: {said} does not say {words:?}");
+        let error = answer.json()[field].to_string();
+        assert!(answer.status == 400 && error.contains(reason), "{field}: {error} does not contain {reason:?}");
     }
 }
 
-/// A PNG that says so of itself, with these bytes as its picture.
+/// A PNG file whose header has this size and whose image data are these bytes.
 fn png(width: u32, height: u32, packed: &[u8]) -> Vec<u8> {
     let mut file = Vec::new();
     let mut encoder = png::Encoder::new(&mut file, width, height);
@@ -92,16 +92,16 @@ fn png(width: u32, height: u32, packed: &[u8]) -> Vec<u8> {
     file
 }
 
-/// So many megabytes of nothing, packed as PNG packs.
+/// Zeros compressed with zlib, as in a PNG.
 fn packed(megabytes: usize) -> Vec<u8> {
-    let mut packer = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::fast());
+    let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::fast());
     for _ in 0..megabytes {
-        packer.write_all(&vec![0; 1 << 20]).unwrap();
+        encoder.write_all(&vec![0; 1 << 20]).unwrap();
     }
-    packer.finish().unwrap()
+    encoder.finish().unwrap()
 }
 
-/// Serves files by their path until the test ends; `/silent` says nothing, `/endless` does not end.
+/// Serves files by path until the test ends. `/silent` never answers; `/endless` never ends.
 fn serve_files(files: Vec<(&'static str, Vec<u8>)>) -> String {
     let server = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = server.local_addr().unwrap();
@@ -113,19 +113,19 @@ fn serve_files(files: Vec<(&'static str, Vec<u8>)>) -> String {
                 let length = stream.read(&mut head).unwrap_or(0);
                 let head = String::from_utf8_lossy(&head[..length]).into_owned();
                 let path = head.split(' ').nth(1).unwrap_or_default().to_owned();
-                let say =
+                let send =
                     |stream: &mut TcpStream, head: &str| stream.write_all(format!("HTTP/1.1 {head}\r\n\r\n").as_bytes());
                 match path.as_str() {
                     "/silent" => std::thread::sleep(Duration::from_secs(30)),
-                    "/redirect" => drop(say(&mut stream, "302 Found\r\nLocation: /good.png\r\nContent-Length: 0")),
+                    "/redirect" => drop(send(&mut stream, "302 Found\r\nLocation: /good.png\r\nContent-Length: 0")),
                     "/endless" => {
-                        let _ = say(&mut stream, "200 OK");
+                        let _ = send(&mut stream, "200 OK");
                         while stream.write_all(&[0; 8_192]).is_ok() {}
                     }
                     _ => {
                         let found = files.iter().find(|(name, _)| *name == path);
                         let (status, body) = found.map_or(("404 Not Found", &[][..]), |(_, body)| ("200 OK", body));
-                        let _ = say(&mut stream, &format!("{status}\r\nContent-Length: {}", body.len()));
+                        let _ = send(&mut stream, &format!("{status}\r\nContent-Length: {}", body.len()));
                         let _ = stream.write_all(body);
                     }
                 }
@@ -142,7 +142,7 @@ fn with_image(sandbox: &Sandbox, url: &str) -> Value {
 }
 
 #[test]
-fn images_that_the_provider_could_not_fetch_are_refused_in_words_and_those_elsewhere_are_a_card() {
+fn local_images_are_refused_and_images_on_other_hosts_become_cards() {
     let sandbox = Sandbox::start(&[]);
     for (url, place) in [("http://127.0.0.1:9/a.png", "127.0.0.1"), ("data:image/png;base64,AAAA", "a data: URL")] {
         let answer = refused(&sandbox, with_image(&sandbox, url).to_string().as_bytes());
@@ -152,13 +152,13 @@ fn images_that_the_provider_could_not_fetch_are_refused_in_words_and_those_elsew
     let url = "https://images.example.com/shoes/red.jpg";
     let job = sandbox.post(PREVIEW_ASYNC, &with_image(&sandbox, url)).json();
     sandbox.advance(30.0);
-    let page = sandbox.send(&Request::new("GET", &common::path(&sandbox.look(&job)["preview"]))).text();
+    let page = sandbox.send(&Request::new("GET", &common::path(&sandbox.read_job(&job)["preview"]))).text();
     assert!(page.contains("red.jpg") && page.contains("Not drawn") && !page.contains("images.example.com"), "{page}");
     assert_eq!(sandbox.control("GET", "images", &Value::Null)[0]["url"], url);
 }
 
 #[test]
-fn an_image_that_is_a_bomb_or_broken_or_never_comes_becomes_a_card_that_says_why_and_the_server_goes_on() {
+fn a_malicious_broken_or_missing_image_becomes_a_card_with_the_reason() {
     let mut good = std::io::Cursor::new(Vec::new());
     image::RgbImage::from_pixel(64, 48, image::Rgb([200, 30, 30])).write_to(&mut good, image::ImageFormat::Png).unwrap();
     let good = good.into_inner();
@@ -177,7 +177,7 @@ fn an_image_that_is_a_bomb_or_broken_or_never_comes_becomes_a_card_that_says_why
         let answer = sandbox.post(PREVIEW_ASYNC, &with_image(&sandbox, url));
         assert_eq!(answer.status, 201, "{url}");
         sandbox.advance(30.0);
-        let job = sandbox.look(&answer.json());
+        let job = sandbox.read_job(&answer.json());
         let page = sandbox.send(&Request::new("GET", &common::path(&job["preview"])));
         assert_eq!(page.status, 200, "{url}");
         (page.text(), job)
@@ -186,9 +186,9 @@ fn an_image_that_is_a_bomb_or_broken_or_never_comes_becomes_a_card_that_says_why
         ("/30000.png", "30000 x 30000 pixels are more than the sandbox draws"),
         ("/huge.gif", "65535 x 65535 pixels are more than the sandbox draws"),
         ("/short.png", "damaged or cut short"),
-        ("/page.png", "no PNG, JPEG, WebP or GIF"),
-        ("/picture.svg", "no PNG, JPEG, WebP or GIF"),
-        ("/nothing.png", "no PNG, JPEG, WebP or GIF"),
+        ("/page.png", "not a PNG, JPEG, WebP or GIF image"),
+        ("/picture.svg", "not a PNG, JPEG, WebP or GIF image"),
+        ("/nothing.png", "not a PNG, JPEG, WebP or GIF image"),
         ("/missing.png", "its server answered 404"),
         ("/redirect", "its server answered 302"),
         ("/endless", "larger than 8 MB"),
@@ -202,22 +202,22 @@ fn an_image_that_is_a_bomb_or_broken_or_never_comes_becomes_a_card_that_says_why
         let last = images.as_array().unwrap().last().unwrap();
         assert!(last["url"].as_str().unwrap().ends_with(path) && last["answer"].as_str().unwrap().contains(words), "{last}");
     }
-    assert!(page("http://127.0.0.1:1/a.png").0.contains("Not drawn"), "nobody listens");
-    assert!(page("data:image/png;base64,AAA").0.contains("Not drawn"), "base64 that is wrong");
-    // What it holds beyond its picture is not unpacked.
+    assert!(page("http://127.0.0.1:1/a.png").0.contains("Not drawn"), "no server listens there");
+    assert!(page("data:image/png;base64,AAA").0.contains("Not drawn"), "invalid base64");
+    // The data beyond the last row is not decompressed.
     page(&format!("{origin}/bomb.png"));
     let (shown, job) = page(&format!("{origin}/good.png"));
     assert!(shown.contains("<img src=\"data:image/jpeg;base64,"), "{shown}");
     assert_eq!(sandbox.post(&format!("{}render/", common::path_of(&job)), &json!({})).status, 200);
     sandbox.advance(90.0);
-    let video = common::path(&sandbox.look(&job)["video_output"]);
+    let video = common::path(&sandbox.read_job(&job)["video_output"]);
     assert_eq!(sandbox.send(&Request::new("GET", &video)).status, 200);
     #[cfg(target_os = "linux")]
     assert!(peak_memory(&sandbox) < 150, "{} MB", peak_memory(&sandbox));
 }
 
 #[test]
-fn a_fault_rule_with_unknown_fields_is_refused_and_the_old_rules_stay() {
+fn an_invalid_fault_rule_is_refused_and_the_old_rules_stay() {
     let sandbox = Sandbox::start(&[]);
     sandbox.faults(&json!([{"on": "get", "kind": "html"}]));
     for (rule, words) in [
@@ -227,19 +227,19 @@ fn a_fault_rule_with_unknown_fields_is_refused_and_the_old_rules_stay() {
     ] {
         let rules = json!([{"on": "submit", "kind": "stuck"}, rule]);
         let answer = sandbox.send(&Request::new("PUT", "/__sandbox/faults").json(&rules));
-        let said = answer.json()["detail"].as_str().unwrap().to_owned();
-        assert!(answer.status == 400 && said.contains(words), "{said}");
+        let error = answer.json()["detail"].as_str().unwrap().to_owned();
+        assert!(answer.status == 400 && error.contains(words), "{error}");
     }
     assert_eq!(sandbox.control("GET", "faults", &Value::Null)[0]["kind"], "html");
 }
 
 #[test]
-fn what_is_no_http_ends_its_own_connection_alone() {
+fn bytes_that_are_not_http_end_only_their_own_connection() {
     let sandbox = Sandbox::start(&[]);
     let long = format!("GET /{} HTTP/1.1\r\n", "a".repeat(1_000_000));
     for noise in [b"\x16\x03\x01\x02\x00\x01\x00".as_slice(), b"GET / HTTP/9.9\r\n\r\n", long.as_bytes()] {
         let mut wire = sandbox.connect();
-        // It may be cut off before all is sent.
+        // The sandbox may close the connection before everything is sent.
         let _ = wire.stream.write_all(noise);
         if let Ok(answer) = wire.receive(false) {
             assert!((400..500).contains(&answer.status), "{}", answer.status);

@@ -1,4 +1,4 @@
-//! The control interface as its README describes it.
+//! Tests of the control interface against the examples of its README.
 
 mod common;
 
@@ -7,13 +7,13 @@ use serde_json::{Value, json};
 
 const README: &str = include_str!("../README.md");
 
-/// The fenced blocks of that language, in order.
+/// The fenced blocks of one language, in order.
 fn blocks(language: &str) -> Vec<&str> {
     let fence = format!("```{language}\n");
     README.split(fence.as_str()).skip(1).map(|rest| rest.split("\n```").next().unwrap()).collect()
 }
 
-/// Whether an answer has the form of the example: the same fields everywhere, and the same values where they are not `...`.
+/// Whether an answer matches an example: it has the same fields and values. `...` and numbers match any value.
 fn fits(answer: &Value, example: &Value) -> bool {
     match (answer, example) {
         (_, Value::String(text)) if text == "..." => !answer.is_object() && !answer.is_array(),
@@ -29,7 +29,7 @@ fn fits(answer: &Value, example: &Value) -> bool {
 }
 
 #[test]
-fn each_example_of_the_readme_is_answered_as_it_says() {
+fn each_example_of_the_readme_returns_its_answer() {
     let sandbox = Sandbox::start(&[]);
     let template = sandbox.body("Product teaser")["template_id"].clone();
     let body = json!({"template_id": template, "variables": {}, "webhook_url": "http://192.0.2.1/hook"});
@@ -54,7 +54,7 @@ fn each_example_of_the_readme_is_answered_as_it_says() {
 }
 
 #[test]
-fn each_kind_of_fault_has_an_example_that_is_taken_and_every_kind_is_there() {
+fn each_kind_of_fault_has_a_valid_example_and_is_in_the_console() {
     let sandbox = Sandbox::start(&[]);
     let rows = README.lines().filter(|line| line.contains("\"kind\"") && line.starts_with("| `"));
     let mut kinds = Vec::new();
@@ -73,7 +73,7 @@ fn each_kind_of_fault_has_an_example_that_is_taken_and_every_kind_is_there() {
     wanted.sort();
     assert!(wanted.len() > 15 && kinds == wanted, "{kinds:?} {wanted:?}");
     let console = sandbox.send(&Request::new("GET", "/__sandbox/console.js")).text();
-    assert!(wanted.iter().all(|kind| console.contains(&format!("\"{kind}\""))), "the console offers every kind");
+    assert!(wanted.iter().all(|kind| console.contains(&format!("\"{kind}\""))), "a kind is missing in the console");
 }
 
 #[test]

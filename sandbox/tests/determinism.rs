@@ -1,4 +1,4 @@
-//! The same seed and the same requests: the same log, byte for byte.
+//! Tests of determinism: the same seed and requests give the same log, byte for byte.
 
 mod common;
 
@@ -21,7 +21,7 @@ fn rules() -> Value {
     ])
 }
 
-/// A long script, drawn from `script`, against the engine: everything that it answers and writes down.
+/// Sends 300 random requests to the engine. Returns all replies, effects and logs as text. `script` seeds the requests.
 fn engine_log(seed: u64, script: u64) -> String {
     let mut engine = Engine::new(Config { seed, ..Config::default() });
     let templates: Vec<String> = engine.templates().iter().map(|template| template.id.to_string()).collect();
@@ -59,7 +59,7 @@ fn engine_log(seed: u64, script: u64) -> String {
 }
 
 #[test]
-fn a_hundred_runs_of_the_engine_give_the_same_log_byte_for_byte() {
+fn a_hundred_runs_of_the_engine_give_the_same_log() {
     let first = engine_log(7, 1);
     assert!(first.contains("webhook_reordered") && first.contains("drop_after_commit") && first.contains("fail_job"));
     for run in 1..100 {
@@ -69,7 +69,7 @@ fn a_hundred_runs_of_the_engine_give_the_same_log_byte_for_byte() {
     assert_ne!(engine_log(7, 2), first, "another script");
 }
 
-/// A script over sockets, against a sandbox whose clock stands still.
+/// Sends requests to a sandbox with a still clock. Returns its logs as text.
 fn server_log() -> String {
     let sandbox = Sandbox::start(&["--still-clock", "--seed", "7"]);
     sandbox.faults(&rules());
@@ -89,7 +89,7 @@ fn server_log() -> String {
 }
 
 #[test]
-fn a_hundred_sandboxes_with_a_clock_that_stands_still_give_the_same_log_byte_for_byte() {
+fn a_hundred_sandboxes_with_a_still_clock_give_the_same_log() {
     let first = server_log();
     assert!(first.contains("2026-01-01T00:00:"));
     for run in 1..100 {

@@ -1,4 +1,4 @@
-//! Many jobs at once.
+//! Test of many simultaneous jobs.
 
 mod common;
 
@@ -11,7 +11,7 @@ const JOBS: usize = 1_000;
 const CONNECTIONS: usize = 250;
 
 #[test]
-fn a_thousand_jobs_are_polled_at_once_to_their_end_without_an_error() {
+fn a_thousand_simultaneous_jobs_are_polled_to_their_end_without_an_error() {
     let sandbox = Sandbox::start(&["--credits", "5000", "--speed", "2"]);
     let body = sandbox.body("Product teaser");
     let mut wire = sandbox.connect();

@@ -1,4 +1,4 @@
-//! The served document beside the provider's.
+//! Tests of the served `OpenAPI` document against the provider's.
 
 mod common;
 
@@ -19,9 +19,9 @@ fn operations(document: &Value) -> Vec<(String, String, &Value)> {
     all.collect()
 }
 
-/// With `BLESS=1` the copy is rewritten.
+/// `BLESS=1` rewrites the copy.
 #[test]
-fn the_copy_of_the_providers_document_is_true() {
+fn the_copy_of_the_providers_document_is_current() {
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/assets/provider.openapi.json");
     if std::env::var_os("BLESS").is_some() {
         std::fs::write(file, serde_json::to_string_pretty(&provider()).unwrap() + "\n").unwrap();
@@ -31,7 +31,7 @@ fn the_copy_of_the_providers_document_is_true() {
 }
 
 #[test]
-fn the_served_document_has_the_providers_calls_and_no_other_and_takes_and_gives_what_they_do() {
+fn the_served_document_has_exactly_the_calls_and_schemas_of_the_provider() {
     let sandbox = Sandbox::start(&[]);
     let (served, provider) = (sandbox.control("GET", "openapi.json", &Value::Null), provider());
     assert_eq!(served["servers"][0]["url"], format!("http://{}", sandbox.host()));
@@ -61,7 +61,7 @@ fn the_served_document_has_the_providers_calls_and_no_other_and_takes_and_gives_
     required.extend([json!("template_id"), json!("variables")]);
     required.sort_by_key(Value::to_string);
     assert_eq!(render["required"], provider["components"]["schemas"]["CustomTemplateJob"]["required"]);
-    // The one difference: half a credit is no integer.
+    // The only difference: `credits_used` may be 5.5.
     schemas["CustomTemplateJob"]["properties"]["credits_used"]["type"] = json!("integer");
     for (name, schema) in provider["components"]["schemas"].as_object().unwrap() {
         assert_eq!(&schemas[name], schema, "{name}");

@@ -1,4 +1,4 @@
-//! `sandbox prove` with two clients: one that sends again, and one that does not.
+//! Tests of `sandbox prove` with two clients: one that retries a charging call, and one that does not.
 
 mod common;
 
@@ -10,7 +10,7 @@ use std::time::Duration;
 use common::{JOBS, Request, Wire};
 use serde_json::json;
 
-/// Runs one of the clients below, which is this program again.
+/// Runs one of the clients below. The client is an ignored test of this program.
 fn prove(client: &str) -> Output {
     let this = std::env::current_exe().unwrap();
     let client = [this.to_str().unwrap(), "--ignored", "--exact", client, "--nocapture"];
@@ -27,7 +27,7 @@ fn rows(output: &Output) -> Vec<(String, String, usize)> {
     .collect()
 }
 
-/// One charging call, sent up to `tries` times until it is answered with a 2xx.
+/// Makes one charging call and sends it up to `tries` times, until the answer is a 201.
 fn charge(tries: usize) {
     let host = std::env::var("SANDBOX_URL").unwrap().replace("http://", "");
     let connect = || {
@@ -51,19 +51,19 @@ fn charge(tries: usize) {
 }
 
 #[test]
-#[ignore = "it is the client of another test"]
+#[ignore = "a client for other tests"]
 fn a_client_that_sends_once() {
     charge(1);
 }
 
 #[test]
-#[ignore = "it is the client of another test"]
-fn a_client_that_sends_again() {
+#[ignore = "a client for other tests"]
+fn a_client_that_retries() {
     charge(3);
 }
 
 #[test]
-fn a_client_that_sends_once_is_charged_once_at_most_and_passes() {
+fn a_client_that_sends_once_passes() {
     let output = prove("a_client_that_sends_once");
     let rows = rows(&output);
     assert!(output.status.success() && rows.len() == 30, "{output:?}");
@@ -74,8 +74,8 @@ fn a_client_that_sends_once_is_charged_once_at_most_and_passes() {
 }
 
 #[test]
-fn a_client_that_sends_again_is_found_out() {
-    let output = prove("a_client_that_sends_again");
+fn a_client_that_retries_fails() {
+    let output = prove("a_client_that_retries");
     assert!(!output.status.success());
     for (fault, _, charges) in rows(&output) {
         let wanted = if fault == "nothing" || fault.contains("before") { 1 } else { 2 };
@@ -84,7 +84,7 @@ fn a_client_that_sends_again_is_found_out() {
 }
 
 #[test]
-fn a_command_that_is_none_is_said() {
+fn a_missing_command_is_reported() {
     let output = Command::new(env!("CARGO_BIN_EXE_sandbox")).args(["prove", "--", "/nonexistent/client"]).output().unwrap();
     let words = String::from_utf8(output.stderr).unwrap();
     assert!(!output.status.success() && words.contains("/nonexistent/client could not be started"), "{words}");

@@ -1,4 +1,4 @@
-//! What only real sockets can show.
+//! Tests over real sockets: flags, faults of the connection, CORS, hosts, the relay and static files.
 
 mod common;
 
@@ -11,7 +11,7 @@ use common::{Broken, JOBS, PREVIEW, PREVIEW_ASYNC, Request, Sandbox, path, path_
 use serde_json::{Value, json};
 
 #[test]
-fn a_port_in_use_is_refused_with_a_word_about_the_flag() {
+fn a_port_in_use_is_reported_with_the_flag() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port().to_string();
     let output = Command::new(env!("CARGO_BIN_EXE_sandbox")).args(["--port", &port]).output().unwrap();
@@ -21,7 +21,7 @@ fn a_port_in_use_is_refused_with_a_word_about_the_flag() {
 }
 
 #[test]
-fn wrong_flags_are_refused_with_their_name() {
+fn invalid_flags_are_refused_by_name() {
     for (flags, word) in [
         (["--speed", "0"], "--speed"),
         (["--key", "nocolon"], "--key"),
@@ -35,7 +35,7 @@ fn wrong_flags_are_refused_with_their_name() {
 }
 
 #[test]
-fn refusals_reach_the_client_in_their_documented_and_assumed_forms() {
+fn errors_have_their_documented_and_assumed_forms() {
     let sandbox = Sandbox::start(&[]);
     let missing = sandbox.send(&Request::new("GET", "/api/remaining_credits/"));
     assert_eq!(missing.status, 401);
@@ -54,11 +54,11 @@ fn refusals_reach_the_client_in_their_documented_and_assumed_forms() {
         })
     );
     let relay = sandbox.get("/relay/api/remaining_credits/");
-    assert_eq!(relay.status, 404, "there is no relay without --www");
+    assert_eq!(relay.status, 404, "the relay needs --www");
 }
 
 #[test]
-fn a_body_of_ten_megabytes_is_answered_and_the_server_goes_on() {
+fn a_body_of_ten_megabytes_gets_a_413() {
     let sandbox = Sandbox::start(&[]);
     let mut request = Request::new("POST", JOBS).keys().json(&Value::Null);
     request.body = vec![b' '; 10_000_000];
@@ -71,12 +71,12 @@ fn a_body_of_ten_megabytes_is_answered_and_the_server_goes_on() {
 }
 
 #[test]
-fn the_whole_way_from_preview_to_a_video_that_can_be_read_in_ranges() {
+fn a_job_goes_from_preview_to_a_video_that_supports_ranges() {
     let sandbox = Sandbox::start(&[]);
     let job = sandbox.make(PREVIEW_ASYNC, "Product teaser");
     assert_eq!(job["status"], "pending");
     sandbox.advance(30.0);
-    let ready = sandbox.look(&job);
+    let ready = sandbox.read_job(&job);
     let page = sandbox.send(&Request::new("GET", &path(&ready["preview"])));
     assert_eq!(page.status, 200);
     assert!(page.text().contains("Mornings, made simple"));
@@ -85,7 +85,7 @@ fn the_whole_way_from_preview_to_a_video_that_can_be_read_in_ranges() {
     let render = sandbox.send(&Request::new("POST", &format!("{}render/", path_of(&job))).keys());
     assert_eq!(render.status, 200);
     sandbox.advance(60.0);
-    let done = sandbox.look(&job);
+    let done = sandbox.read_job(&job);
     assert_eq!((&done["status"], &done["credits_used"]), (&json!("done"), &json!(5)));
 
     let video = path(&done["video_output"]);
@@ -119,7 +119,7 @@ fn the_blocking_preview_waits_for_the_virtual_clock() {
 }
 
 #[test]
-fn a_client_that_leaves_the_blocking_preview_has_paid_all_the_same() {
+fn a_client_that_leaves_the_blocking_preview_is_charged() {
     let sandbox = Sandbox::start(&["--speed", "0.01"]);
     let request = Request::new("POST", PREVIEW).keys().json(&sandbox.body("Product teaser"));
     let mut wire = sandbox.connect();
@@ -132,13 +132,13 @@ fn a_client_that_leaves_the_blocking_preview_has_paid_all_the_same() {
 }
 
 #[test]
-fn faults_of_the_connection_are_real() {
+fn connection_faults_close_reset_stall_or_delay_real_connections() {
     let sandbox = Sandbox::start(&[]);
     let body = sandbox.body("Product teaser");
     let submit = |rule: Value| {
         sandbox.faults(&json!([rule]));
         let mut wire = sandbox.connect();
-        // The first answer makes the connection a reused one.
+        // After this answer the connection is a reused one.
         assert_eq!(wire.send(&Request::new("GET", "/api/remaining_credits/").keys()).unwrap().status, 200);
         wire.stream.set_read_timeout(Some(Duration::from_millis(700))).unwrap();
         let before = sandbox.charges();
@@ -170,7 +170,7 @@ fn faults_of_the_connection_are_real() {
 }
 
 #[test]
-fn a_reset_ends_answers_that_wait() {
+fn a_reset_ends_waiting_answers() {
     let sandbox = Sandbox::start(&["--speed", "0.01"]);
     let mut wire = sandbox.connect();
     let request = Request::new("POST", PREVIEW).keys().json(&sandbox.body("Product teaser"));
@@ -199,7 +199,7 @@ fn the_control_interface_refuses_pages_of_other_origins_and_rebound_names() {
 }
 
 #[test]
-fn wrong_control_bodies_are_refused_and_say_why() {
+fn invalid_control_bodies_are_refused_with_a_reason() {
     let sandbox = Sandbox::start(&[]);
     for (method, path, body, words) in [
         ("POST", "clock", json!({}), "advance_seconds"),
@@ -212,7 +212,7 @@ fn wrong_control_bodies_are_refused_and_say_why() {
         let answer = sandbox.send(&Request::new(method, &format!("/__sandbox/{path}")).json(&body));
         assert_eq!(answer.status, 400, "{method} {path} {body}");
         let detail = answer.json()["detail"].as_str().unwrap().to_owned();
-        assert!(detail.contains(words), "{detail:?} does not say {words:?}");
+        assert!(detail.contains(words), "{detail:?} does not contain {words:?}");
     }
     assert_eq!(sandbox.send(&Request::new("GET", "/__sandbox/nothing")).status, 404);
     assert_eq!(sandbox.send(&Request::new("GET", "/__sandbox/reset")).status, 405);
@@ -221,7 +221,7 @@ fn wrong_control_bodies_are_refused_and_say_why() {
 }
 
 #[test]
-fn pages_reach_the_seven_calls_through_the_relay_and_never_hold_a_key() {
+fn the_relay_forwards_the_seven_calls_for_pages_without_a_key() {
     let directory = www();
     let sandbox = Sandbox::start(&["--www", directory.to_str().unwrap(), "--key", "real:secret"]);
     let own = format!("http://{}", sandbox.host());
@@ -229,7 +229,7 @@ fn pages_reach_the_seven_calls_through_the_relay_and_never_hold_a_key() {
     let credits = sandbox.send(&relayed("GET", "/api/remaining_credits/").header("Origin", &own));
     assert_eq!((credits.status, credits.json()), (200, json!({"remaining_credits": 500.0})));
     let keyed = relayed("GET", "/api/remaining_credits/").header("X-API-KEY", "wrong");
-    assert_eq!(sandbox.send(&keyed).status, 200, "keys of a page are not looked at");
+    assert_eq!(sandbox.send(&keyed).status, 200, "the relay ignores the keys of a page");
     for request in [
         relayed("GET", "/api/remaining_credits/").header("Origin", "https://evil.example"),
         relayed("POST", "/api/custom_template_jobs/").header("Origin", "null"),
@@ -245,7 +245,7 @@ fn pages_reach_the_seven_calls_through_the_relay_and_never_hold_a_key() {
     let submit = || relayed("POST", JOBS).json(&body).header("Idempotency-Key", "op-1").header("Origin", &own);
     let first = sandbox.send(&submit());
     assert_eq!(first.status, 201);
-    assert_eq!(sandbox.send(&submit()).json(), first.json(), "the relay drops a replay");
+    assert_eq!(sandbox.send(&submit()).json(), first.json(), "the relay deduplicates a replay");
     assert_eq!(sandbox.charges(), 1);
     let log = sandbox.control("GET", "requests", &Value::Null);
     assert!(!log.to_string().contains("secret"));
@@ -347,9 +347,9 @@ fn no_path_redirects_to_another_host() {
     std::fs::remove_dir_all(directory).unwrap();
 }
 
-/// A page whose name was rebound to this machine could make jobs, and their webhooks post to any loopback port.
+/// A page that rebinds its own name to this machine could otherwise make jobs, and send webhooks to any loopback port.
 #[test]
-fn the_api_answers_only_hosts_that_are_local_or_listed() {
+fn only_requests_to_local_or_listed_hosts_are_answered() {
     let sandbox = Sandbox::start(&["--allow-host", "sandbox.test"]);
     let with_host = |path: &str, host: &str| sandbox.send(&Request::new("GET", path).keys().header("Host", host)).status;
     let port = sandbox.port;

@@ -1,4 +1,4 @@
-//! Webhooks as a receiver sees them.
+//! Tests of webhooks, from the side of a receiver.
 
 mod common;
 
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use common::{JOBS, PREVIEW_ASYNC, Sandbox, path_of};
 use serde_json::{Value, json};
 
-/// Something that webhooks are sent to.
+/// A server that receives webhooks.
 struct Receiver {
     listener: TcpListener,
     url: String,
@@ -22,7 +22,7 @@ impl Receiver {
         Self { listener, url }
     }
 
-    /// The next webhook: its head and its body. It is answered with this status line, or dropped for none.
+    /// Receives the next webhook and returns its head and body. `answer` is the status line; `None` closes the connection.
     fn take(&self, answer: Option<&str>) -> (String, Value) {
         let (mut stream, _) = self.listener.accept().unwrap();
         let text = read_request(&mut stream);
@@ -60,15 +60,15 @@ fn submit(sandbox: &Sandbox, path: &str, url: &str) -> Value {
     answer.json()
 }
 
-/// The log of webhooks, once it shows what is waited for.
-fn log(sandbox: &Sandbox, shows: impl Fn(&[Value]) -> bool) -> Vec<Value> {
-    let patience = Instant::now() + Duration::from_secs(20);
+/// Waits until the log of webhooks meets a condition, and returns the log.
+fn log(sandbox: &Sandbox, condition: impl Fn(&[Value]) -> bool) -> Vec<Value> {
+    let deadline = Instant::now() + Duration::from_secs(20);
     loop {
         let log = sandbox.control("GET", "webhooks", &Value::Null).as_array().unwrap().clone();
-        if shows(&log) {
+        if condition(&log) {
             return log;
         }
-        assert!(Instant::now() < patience, "{log:?}");
+        assert!(Instant::now() < deadline, "{log:?}");
     }
 }
 
@@ -77,7 +77,7 @@ fn all_tried(log: &[Value]) -> bool {
 }
 
 #[test]
-fn webhooks_come_in_order_with_the_documented_fields_and_stand_in_the_log() {
+fn webhooks_arrive_in_order_with_the_documented_fields_and_are_logged() {
     let receiver = Receiver::new("127.0.0.1");
     let sandbox = Sandbox::start(&[]);
     let job = submit(&sandbox, PREVIEW_ASYNC, &receiver.url);
@@ -101,7 +101,7 @@ fn webhooks_come_in_order_with_the_documented_fields_and_stand_in_the_log() {
 }
 
 #[test]
-fn a_webhook_that_is_refused_is_tried_again_until_it_is_taken() {
+fn a_refused_webhook_is_retried_until_it_is_accepted() {
     let receiver = Receiver::new("localhost");
     let sandbox = Sandbox::start(&["--speed", "50"]);
     submit(&sandbox, PREVIEW_ASYNC, &receiver.url);
@@ -109,7 +109,7 @@ fn a_webhook_that_is_refused_is_tried_again_until_it_is_taken() {
     receiver.take(None);
     let mut statuses = vec![receiver.take(Some("200 OK")).1["status"].clone()];
     statuses.extend(receiver.statuses(2).into_iter().map(Value::String));
-    assert_eq!(statuses, ["in_queue", "running", "done"], "those that follow wait for it");
+    assert_eq!(statuses, ["in_queue", "running", "done"], "later webhooks wait for it");
     let log = log(&sandbox, all_tried);
     let tries = log[0]["tries"].as_array().unwrap();
     assert_eq!((tries.len(), &tries[0]["answer"], &tries[2]["answer"]), (3, &json!(500), &json!(200)));
@@ -117,7 +117,7 @@ fn a_webhook_that_is_refused_is_tried_again_until_it_is_taken() {
 }
 
 #[test]
-fn a_dead_receiver_is_given_up_after_five_tries_which_the_virtual_clock_brings_on() {
+fn delivery_stops_after_five_tries_on_the_virtual_clock() {
     let sandbox = Sandbox::start(&[]);
     let started = Instant::now();
     submit(&sandbox, JOBS, "http://127.0.0.1:1/hook");
@@ -132,7 +132,7 @@ fn a_dead_receiver_is_given_up_after_five_tries_which_the_virtual_clock_brings_o
 }
 
 #[test]
-fn nothing_beside_loopback_is_reached_unless_a_flag_names_it() {
+fn only_loopback_and_listed_hosts_receive_webhooks() {
     let receiver = Receiver::new("0.0.0.0");
     let closed = Sandbox::start(&[]);
     submit(&closed, JOBS, &receiver.url);
@@ -142,10 +142,7 @@ fn nothing_beside_loopback_is_reached_unless_a_flag_names_it() {
     let words: Vec<&str> = refused.iter().map(|entry| entry["tries"][0]["answer"].as_str().unwrap()).collect();
     assert_eq!(words.iter().filter(|words| words.contains("--allow-webhooks-to 0.0.0.0")).count(), 3, "{words:?}");
     assert_eq!(words.iter().filter(|words| words.contains("by http only")).count(), 3, "{words:?}");
-    assert!(
-        refused.iter().all(|entry| entry["tries"].as_array().unwrap().len() == 1),
-        "what cannot work is not tried again"
-    );
+    assert!(refused.iter().all(|entry| entry["tries"].as_array().unwrap().len() == 1), "a permanent failure is not retried");
 
     let open = Sandbox::start(&["--allow-webhooks-to", "0.0.0.0"]);
     submit(&open, JOBS, &receiver.url);
@@ -154,7 +151,7 @@ fn nothing_beside_loopback_is_reached_unless_a_flag_names_it() {
 }
 
 #[test]
-fn webhooks_are_lost_doubled_reordered_and_early_by_rule() {
+fn rules_drop_duplicate_reorder_and_advance_webhooks() {
     let receiver = Receiver::new("127.0.0.1");
     let sandbox = Sandbox::start(&[]);
     let under = |rule: Value, count| {
@@ -171,11 +168,11 @@ fn webhooks_are_lost_doubled_reordered_and_early_by_rule() {
     sandbox.faults(&json!([{"on": "*", "kind": "webhook_early", "value": "done"}]));
     let job = submit(&sandbox, PREVIEW_ASYNC, &receiver.url);
     assert_eq!(receiver.statuses(1), ["done"]);
-    assert_ne!(sandbox.look(&job)["status"], "done");
+    assert_ne!(sandbox.read_job(&job)["status"], "done");
 }
 
 #[test]
-fn a_reset_ends_the_tries_of_what_was_before() {
+fn a_reset_cancels_the_retries_of_earlier_webhooks() {
     let receiver = Receiver::new("127.0.0.1");
     let sandbox = Sandbox::start(&[]);
     submit(&sandbox, JOBS, &receiver.url);

@@ -36,7 +36,7 @@ impl Engine {
             return (reply, None);
         }
         let body = fingerprint(&request.body);
-        // assumed: the upstream ignores `Idempotency-Key`; nothing is documented.
+        // assumed: the provider ignores `Idempotency-Key`, which its documentation does not mention.
         let key = request
             .idempotency_key
             .clone()
@@ -78,7 +78,7 @@ impl Engine {
         let refused = |body: &Value| Reply::of_json(400, body);
         let fields = validate::read(&request.body, Needs::TemplateAndVariables).map_err(|error| refused(&error))?;
         let template_id = fields.template_id.unwrap_or_default();
-        // assumed: an id of no template is refused with a bare array, as siblings answer for what they cannot find.
+        // assumed: an unknown template id gets a 400 whose body is a bare array, as from sibling endpoints.
         let template = self
             .config
             .templates
@@ -93,7 +93,7 @@ impl Engine {
         let step = if call == Call::Submit { Step::Submit } else { Step::Preview };
         let model = fields.model_version.unwrap_or_default();
         let number = self.jobs.len() as u64;
-        // The time is part of the ids, so that a sandbox that starts anew does not give an old id to a new job.
+        // The time is part of the ids, so that a restarted sandbox does not reuse the id of an old job.
         let mut ids = Random::new(&[self.config.seed, number, now]);
         let mut job = Job {
             id: ids.uuid(),
@@ -115,21 +115,21 @@ impl Engine {
         let (phase, charge) = self.charge(now, request, call, &job, step, fault)?;
         let end = phase.end;
         job.phases.push(phase.clone());
-        let index = self.jobs.len();
+        let job_index = self.jobs.len();
         let id = job.id;
-        self.by_id.insert(id, index);
-        self.by_token.insert(job.preview_token, index);
-        self.by_token.insert(job.video_token, index);
+        self.by_id.insert(id, job_index);
+        self.by_token.insert(job.preview_token, job_index);
+        self.by_token.insert(job.video_token, job_index);
         self.jobs.push(job);
-        self.begin(index, 0, &phase, charge, &request.origin, effects);
+        self.begin(job_index, 0, &phase, charge, &request.origin, effects);
         let (status, moment) = match call {
-            // documented: the blocking preview waits until it is ready and answers the finished job.
-            // assumed: it answers 200, also where the job fails.
+            // documented: the blocking preview waits until the preview is ready and returns the finished job.
+            // assumed: the blocking preview returns 200 even if the job fails.
             Call::Preview => (200, end),
-            // documented: submit and the asynchronous preview answer 201.
+            // documented: submit and the asynchronous preview return 201.
             _ => (201, now),
         };
-        let body = self.jobs.get(index).map(|job| self.view(moment, job, &request.origin, None));
+        let body = self.jobs.get(job_index).map(|job| self.view(moment, job, &request.origin, None));
         let mut reply = Reply::of_json(status, &body.unwrap_or_default());
         reply.ready_at = moment;
         Ok((reply, id))
@@ -143,11 +143,11 @@ impl Engine {
         fault: Option<&Rule>,
         effects: &mut Vec<Effect>,
     ) -> Result<(Reply, Uuid), Reply> {
-        let index = self.find(id)?;
-        // assumed: the body of render is optional, what is given is checked, and only a webhook URL is taken from it.
+        let job_index = self.find(id)?;
+        // assumed: the body of render is optional. Its fields are validated, and only `webhook_url` is used.
         let fields = validate::read(&request.body, Needs::Nothing).map_err(|error| Reply::of_json(400, &error))?;
-        let job = self.jobs.get(index).ok_or_else(no_such_job)?.clone();
-        // assumed: a job that cannot be rendered is refused with a bare array, as siblings answer for a wrong state.
+        let job = self.jobs.get(job_index).ok_or_else(no_such_job)?.clone();
+        // assumed: a job that cannot be rendered gets a 400 whose body is a bare array, as from sibling endpoints.
         let refused = |words: &str| Reply::of_json(400, &json!([words]));
         let previewed = job.phases.iter().any(|phase| phase.step == Step::Preview && phase.is_done(now));
         if !previewed {
@@ -161,23 +161,23 @@ impl Engine {
                 _ => "The preview is not ready. Wait until the job is done before rendering.",
             }));
         }
-        // assumed: nothing keeps a second render from being charged again; the ledger calls it a duplicate.
+        // assumed: a second render is charged again; the ledger lists it as a duplicate.
         let (phase, charge) = self.charge(now, request, Call::Render, &job, Step::Render, fault)?;
-        let place = job.phases.len();
-        if let Some(job) = self.jobs.get_mut(index) {
+        let phase_index = job.phases.len();
+        if let Some(job) = self.jobs.get_mut(job_index) {
             if let Some(url) = fields.webhook_url {
                 job.webhook_url = url.filter(|url| !url.is_empty());
             }
-            // assumed: a job that is rendered goes back to `pending` and keeps its preview.
+            // assumed: render sets the job back to `pending` and keeps its preview.
             job.phases.push(phase.clone());
         }
-        self.begin(index, place, &phase, charge, &request.origin, effects);
-        let body = self.jobs.get(index).map(|job| self.view(now, job, &request.origin, None));
-        // assumed: render answers 200, the framework's default for an action on one object.
+        self.begin(job_index, phase_index, &phase, charge, &request.origin, effects);
+        let body = self.jobs.get(job_index).map(|job| self.view(now, job, &request.origin, None));
+        // assumed: render returns 200, the framework's default for an action on one object.
         Ok((Reply::of_json(200, &body.unwrap_or_default()), job.id))
     }
 
-    /// Draws the schedule of a step and its charge, or refuses it for want of credits. Nothing is changed yet.
+    /// Draws the schedule of a step and its charge, or refuses the step if the credits do not suffice. Changes no state.
     fn charge(
         &self,
         now: u64,
@@ -193,7 +193,8 @@ impl Engine {
         let credits = self.config.prices.of(step, job.model, template.seconds);
         let available = self.ledger.available();
         if credits > available {
-            // documented: creation answers an "insufficient credits error". assumed: its status is 400, its body a bare array.
+            // documented: creation returns an "insufficient credits error". assumed: that insufficient credits error has
+            // status 400 and a bare array as its body.
             let words = format!(
                 "Insufficient credits: this call needs {}, and {} are left.",
                 number_words(credits),
@@ -227,21 +228,29 @@ impl Engine {
         Ok((phase, charge))
     }
 
-    fn begin(&mut self, index: usize, place: usize, phase: &Phase, charge: Charge, origin: &str, effects: &mut Vec<Effect>) {
+    fn begin(
+        &mut self,
+        job_index: usize,
+        phase_index: usize,
+        phase: &Phase,
+        charge: Charge,
+        origin: &str,
+        effects: &mut Vec<Effect>,
+    ) {
         let (call, now) = (charge.call, charge.at);
         let entry = self.ledger.charge(charge);
         let mut token = None;
-        if let Some(job) = self.jobs.get_mut(index) {
+        if let Some(job) = self.jobs.get_mut(job_index) {
             token = Some(job.video_token);
             origin.clone_into(&mut job.origin);
-            if let Some(phase) = job.phases.get_mut(place) {
+            if let Some(phase) = job.phases.get_mut(phase_index) {
                 phase.charge = entry;
             }
         }
         for transition in [Transition::Queued, Transition::Running, Transition::Ended] {
-            self.enter(changes_at(phase, transition), index, place, Event::Change(transition));
+            self.enter(changes_at(phase, transition), job_index, phase_index, Event::Change(transition));
         }
-        self.send_early_webhooks(index, place, call, now, effects);
+        self.send_early_webhooks(job_index, phase_index, call, now, effects);
         if phase.step != Step::Preview
             && phase.ending == Ending::Done
             && let Some(token) = token

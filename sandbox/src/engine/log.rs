@@ -6,7 +6,7 @@ use uuid::Uuid;
 use crate::job::rfc3339;
 use crate::route::Call;
 
-/// A request in the log. It is written out when somebody reads it: far more requests come than are read about.
+/// A request in the log. It becomes JSON only when it is read, since most entries never are.
 #[derive(Debug, Clone)]
 pub(super) struct Line {
     pub(super) number: u64,

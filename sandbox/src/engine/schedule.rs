@@ -18,44 +18,44 @@ pub(super) enum Transition {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Event {
-    /// The status changes.
+    /// A status change.
     Change(Transition),
-    /// The webhook of a change goes before it: which, and when the status will change.
+    /// The webhook of a status change, sent early: the change, and its time.
     Early(Transition, u64),
-    /// The webhook that was held back has waited long enough.
+    /// The end of the delay of a webhook that is held back, by its number.
     Release(u64),
 }
 
-/// What is due: time, order of arrival, job, phase, event.
+/// An entry of the schedule: time, order of arrival, job, phase, event.
 pub(super) type Due = Reverse<(u64, u64, usize, usize, Event)>;
 
 impl Engine {
     pub(super) fn run_due(&mut self, now: u64, effects: &mut Vec<Effect>) {
-        while let Some(Reverse((moment, _, index, place, event))) = self.due.peek().copied() {
+        while let Some(Reverse((moment, _, job_index, phase_index, event))) = self.due.peek().copied() {
             if moment > now {
                 break;
             }
             self.due.pop();
-            let Some(job) = self.jobs.get(index) else {
+            let Some(job) = self.jobs.get(job_index) else {
                 continue;
             };
-            let Some(phase) = job.phases.get(place) else {
+            let Some(phase) = job.phases.get(phase_index) else {
                 continue;
             };
             let (transition, changes) = match event {
                 Event::Change(transition) => (transition, moment),
                 Event::Early(transition, changes) => (transition, changes),
                 Event::Release(number) => {
-                    self.release(index, Some(number), effects);
+                    self.release(job_index, Some(number), effects);
                     continue;
                 }
             };
-            // A fault may have moved the end after it was entered here.
+            // A fault may have moved the end since this entry was made.
             if changes_at(phase, transition) != changes {
                 continue;
             }
             if changes != moment {
-                self.send_webhook(index, place, changes, Some(moment), effects);
+                self.send_webhook(job_index, phase_index, changes, Some(moment), effects);
                 continue;
             }
             match transition {
@@ -63,28 +63,35 @@ impl Engine {
                 Transition::Ended if phase.is_lost(moment) => self.ledger.refund(phase.charge, moment),
                 Transition::Queued | Transition::Ended => {}
             }
-            if place + 1 == job.phases.len()
+            if phase_index + 1 == job.phases.len()
                 && !is_skipped(phase, transition)
-                && !self.sent_early.remove(&(index, place, transition, moment))
+                && !self.sent_early.remove(&(job_index, phase_index, transition, moment))
             {
-                self.send_webhook(index, place, moment, None, effects);
+                self.send_webhook(job_index, phase_index, moment, None, effects);
             }
         }
     }
 
-    /// Sends the webhook of the change at `changes`, as far as the fault rules let it; `early` is the moment of a webhook
-    /// that goes before its change.
-    // documented: a webhook is sent when the task succeeds or fails, and "multiple requests for status changes" may be.
-    // assumed: one webhook for each change that time brings; none for `pending`, which the caller brings about by a call.
-    fn send_webhook(&mut self, index: usize, place: usize, changes: u64, early: Option<u64>, effects: &mut Vec<Effect>) {
-        let Some(job) = self.jobs.get(index) else { return };
-        let (Some(url), Some(phase)) = (&job.webhook_url, job.phases.get(place)) else { return };
+    /// Sends the webhook of the status change at `changes`, subject to the fault rules. `early` is the time of a webhook
+    /// that is sent before its change.
+    // documented: a webhook is sent when the task succeeds or fails; "multiple requests for status changes" are possible.
+    // assumed: each later status change sends one webhook. The first status, `pending`, sends none.
+    fn send_webhook(
+        &mut self,
+        job_index: usize,
+        phase_index: usize,
+        changes: u64,
+        early: Option<u64>,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some(job) = self.jobs.get(job_index) else { return };
+        let (Some(url), Some(phase)) = (&job.webhook_url, job.phases.get(phase_index)) else { return };
         let Some(call) = self.ledger.charges().get(phase.charge).map(|charge| charge.call) else { return };
         let at = early.unwrap_or(changes);
         let status = job.status(changes).name();
         let body = job.webhook(changes);
-        // What is held back goes after this one, so this one goes.
-        let waits = self.held.contains_key(&index);
+        // A webhook that is held back is sent after the next one, so the next one is always sent.
+        let waits = self.held.contains_key(&job_index);
         let rule = if waits { None } else { self.faults.strike_webhook(call, status, at) };
         let kind = rule.as_ref().map(|rule| rule.kind);
         let faults: Vec<&str> = early.map(|_| Kind::WebhookEarly).into_iter().chain(kind).map(Kind::name).collect();
@@ -107,48 +114,48 @@ impl Engine {
             Some(Kind::WebhookLost) => {}
             Some(Kind::WebhookReordered) => {
                 let ms = rule.and_then(|rule| rule.ms).unwrap_or(5000);
-                self.held.insert(index, (number, effect));
-                self.enter(at.saturating_add(ms), index, place, Event::Release(number));
+                self.held.insert(job_index, (number, effect));
+                self.enter(at.saturating_add(ms), job_index, phase_index, Event::Release(number));
                 return;
             }
             Some(Kind::WebhookDuplicated) => effects.extend([effect.clone(), effect]),
             _ => effects.push(effect),
         }
-        self.release(index, None, effects);
+        self.release(job_index, None, effects);
     }
 
-    /// Lets the webhook go that is held back for a job; with a number, only that one.
-    fn release(&mut self, index: usize, number: Option<u64>, effects: &mut Vec<Effect>) {
-        if self.held.get(&index).is_some_and(|(held, _)| number.is_none_or(|number| number == *held))
-            && let Some((_, effect)) = self.held.remove(&index)
+    /// Sends the webhook that a job holds back; if `number` is given, only the webhook with that number.
+    fn release(&mut self, job_index: usize, number: Option<u64>, effects: &mut Vec<Effect>) {
+        if self.held.get(&job_index).is_some_and(|(held, _)| number.is_none_or(|number| number == *held))
+            && let Some((_, effect)) = self.held.remove(&job_index)
         {
             effects.push(effect);
         }
     }
 
-    /// Decides which webhooks of a step that begins go before their change, and sends those that go at once.
+    /// Applies the rules about early webhooks to a step that begins, and sends those that are due at once.
     pub(super) fn send_early_webhooks(
         &mut self,
-        index: usize,
-        place: usize,
+        job_index: usize,
+        phase_index: usize,
         call: Call,
         now: u64,
         effects: &mut Vec<Effect>,
     ) {
         for transition in [Transition::Queued, Transition::Running, Transition::Ended] {
-            let Some(job) = self.jobs.get(index).filter(|job| job.webhook_url.is_some()) else { return };
-            let Some(phase) = job.phases.get(place) else { return };
+            let Some(job) = self.jobs.get(job_index).filter(|job| job.webhook_url.is_some()) else { return };
+            let Some(phase) = job.phases.get(phase_index) else { return };
             let changes = changes_at(phase, transition);
             if changes == u64::MAX || is_skipped(phase, transition) {
                 continue;
             }
             let Some(rule) = self.faults.strike_early(call, job.status(changes).name(), now) else { continue };
-            self.sent_early.insert((index, place, transition, changes));
+            self.sent_early.insert((job_index, phase_index, transition, changes));
             let at = rule.ms.map_or(now, |ms| changes.saturating_sub(ms).max(now));
             if at == now {
-                self.send_webhook(index, place, changes, Some(now), effects);
+                self.send_webhook(job_index, phase_index, changes, Some(now), effects);
             } else if at < changes {
-                self.enter(at, index, place, Event::Early(transition, changes));
+                self.enter(at, job_index, phase_index, Event::Early(transition, changes));
             }
         }
     }
@@ -161,7 +168,7 @@ impl Engine {
     }
 }
 
-/// When a step comes to this transition; `u64::MAX` for never.
+/// The time of a transition; `u64::MAX` for never.
 pub(super) fn changes_at(phase: &Phase, transition: Transition) -> u64 {
     match transition {
         Transition::Queued => phase.queued,
@@ -170,7 +177,7 @@ pub(super) fn changes_at(phase: &Phase, transition: Transition) -> u64 {
     }
 }
 
-/// A step that ends as it starts to run has one change of status there, not two.
+/// Whether a transition does not happen: a step that ends at the moment when it would run never shows `running`.
 fn is_skipped(phase: &Phase, transition: Transition) -> bool {
     transition == Transition::Running && phase.end == phase.running
 }

@@ -1,4 +1,4 @@
-//! Starts a sandbox and speaks to it over plain sockets, so that a test sees every byte.
+//! A sandbox process, and an HTTP client over plain sockets that shows every byte.
 #![allow(dead_code, reason = "each test file uses its own part")]
 
 use std::io::{BufRead as _, BufReader, ErrorKind, Read as _, Write as _};
@@ -12,7 +12,7 @@ pub const JOBS: &str = "/api/custom_template_jobs/";
 pub const PREVIEW: &str = "/api/custom_template_jobs/preview/";
 pub const PREVIEW_ASYNC: &str = "/api/custom_template_jobs/preview_async/";
 
-/// A running sandbox; it ends with the test.
+/// A running sandbox, killed at the end of the test.
 pub struct Sandbox {
     child: Child,
     pub port: u16,
@@ -30,7 +30,10 @@ impl Sandbox {
         Self::try_start(flags).unwrap_or_else(|words| panic!("{words}"))
     }
 
-    /// The one line that it says instead, if it does not start.
+    /// Starts a sandbox.
+    ///
+    /// # Errors
+    /// The single line on standard error, if it does not start.
     pub fn try_start(flags: &[&str]) -> Result<Self, String> {
         let mut child = Command::new(env!("CARGO_BIN_EXE_sandbox"))
             .args(["--port", "0"])
@@ -97,7 +100,7 @@ impl Sandbox {
         self.control("GET", "ledger", &Value::Null)["charges"].as_array().expect("a list").len()
     }
 
-    /// A body for the template of that name, with its defaults.
+    /// A request body for a template, with its defaults.
     pub fn body(&self, template: &str) -> Value {
         let templates = self.control("GET", "templates", &Value::Null);
         let template =
@@ -116,14 +119,14 @@ impl Sandbox {
         json!({"template_id": template["template_id"], "variables": variables})
     }
 
-    /// A job by that call, as the answer gives it.
+    /// Creates a job. Returns the job of the answer.
     pub fn make(&self, path: &str, template: &str) -> Value {
         let answer = self.post(path, &self.body(template));
         assert!(answer.status == 200 || answer.status == 201, "{}", answer.text());
         answer.json()
     }
 
-    pub fn look(&self, job: &Value) -> Value {
+    pub fn read_job(&self, job: &Value) -> Value {
         self.get(&path_of(job)).json()
     }
 }
@@ -132,7 +135,7 @@ pub fn path_of(job: &Value) -> String {
     format!("{JOBS}{}/", job["id"].as_str().expect("an id"))
 }
 
-/// The path of a URL of the sandbox.
+/// The path of a URL.
 pub fn path(url: &Value) -> String {
     let url = url.as_str().expect("a URL");
     let rest = url.strip_prefix("http://").expect("http");
@@ -202,14 +205,14 @@ impl Answer {
     }
 }
 
-/// Why no whole answer came.
+/// The reason why an answer is incomplete.
 #[derive(Debug, PartialEq)]
 pub enum Broken {
-    /// The connection ended before a whole head.
+    /// The connection closed before the end of the head.
     Closed { received: usize },
     /// The connection was reset.
     Reset,
-    /// Nothing more came in time.
+    /// The read timed out.
     Silent { received: usize },
     /// The body ended early.
     Short { head: Answer },
