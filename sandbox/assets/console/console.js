@@ -1,4 +1,5 @@
-// Decides how the console shows what it is told. Text goes in as text, never as markup; what has the focus is never made anew.
+// The console: renders each digest of the event stream. Data is inserted as text, never as markup. Elements are updated in
+// place, so that they keep the focus.
 
 const find = (id) => document.getElementById(id);
 
@@ -22,24 +23,24 @@ function setTone(node, tone) {
   else delete node.dataset.tone;
 }
 
-/** The last of a time, as far as a person needs it. */
+/** The time of day in an RFC 3339 time. */
 const hour = (time) => time.slice(11, 23);
 const count = (number, word) => `${number} ${word}${number === 1 ? "" : "s"}`;
 
-/** Asks the control interface; the error says what it said. */
-async function ask(method, path, body) {
+/** Calls the control interface. Rejects with the `detail` of an error answer. */
+async function callControl(method, path, body) {
   const response = await fetch(path, { method, body: body && JSON.stringify(body) });
   const answer = await response.json().catch(() => ({}));
   if (!response.ok) throw new Error(answer.detail ?? `The sandbox answered ${response.status}.`);
   return answer;
 }
 
-// What is told
+// The digest
 
-let told;
+let latest;
 
 function show(state) {
-  told = state;
+  latest = state;
   showFigures(state);
   showClock(state.clock);
   showJobs(state.jobs);
@@ -61,14 +62,14 @@ function showFigures({ credits, counts, duplicates }) {
   setTone(find("duplicates-figure"), duplicates.length > 0 && "bad");
 }
 
-// The clock goes on by itself between two messages.
+// The displayed clock advances between two digests.
 let clock;
-let heard;
+let receivedAt;
 
 function showClock(next) {
   clock = next;
-  heard = performance.now();
-  const facts = [clock.still ? "it stands still" : `speed ${clock.speed}`];
+  receivedAt = performance.now();
+  const facts = [clock.still ? "still" : `speed ${clock.speed}`];
   if (clock.offset_seconds > 0) facts.push(`${clock.offset_seconds} s ahead`);
   setText(find("clock-facts"), facts.join(", "));
   tick();
@@ -76,7 +77,7 @@ function showClock(next) {
 
 function tick() {
   if (!clock) return;
-  const moment = new Date(Date.parse(clock.now) + (clock.still ? 0 : performance.now() - heard));
+  const moment = new Date(Date.parse(clock.now) + (clock.still ? 0 : performance.now() - receivedAt));
   setText(find("now"), `${moment.toISOString().slice(0, 19).replace("T", " ")} UTC`);
 }
 setInterval(tick, 250);
@@ -95,7 +96,7 @@ function showJobs(jobs) {
     card.node.remove();
     cards.delete(id);
   }
-  // The newest come first, and those that are there stay where they are.
+  // New jobs are added in front. Existing cards stay in place.
   for (const job of jobs.toReversed()) {
     if (!cards.has(job.id)) {
       cards.set(job.id, newCard(job));
@@ -143,7 +144,7 @@ function showJob(card, job) {
   card.buttons.video.hidden = !job.video;
 }
 
-/** Shows a job's preview or its video, or puts it away. */
+/** Shows or hides a job's preview or video. */
 function play(card, what) {
   const open = card.buttons[what].getAttribute("aria-pressed") === "true";
   for (const [name, button] of Object.entries(card.buttons)) button.setAttribute("aria-pressed", String(!open && name === what));
@@ -153,7 +154,7 @@ function play(card, what) {
   else card.stage.replaceChildren(el("video", { src: card.job.video, controls: true, playsinline: true, "aria-label": title }));
 }
 
-/** Rows by key, the newest first: what is there stays, so that a selection does too. */
+/** Updates the rows of a table by key, newest first. Existing rows stay, so that a text selection survives. */
 function showTable(body, entries, keyOf, row) {
   const empty = body.childElementCount === 0;
   const rows = new Map([...body.children].map((node) => [node.dataset.key, node]));
@@ -220,20 +221,20 @@ const KINDS = [
   "stuck", "unknown_status", "fail_job", "reject_job", "webhook_lost", "webhook_duplicated", "webhook_reordered", "webhook_early",
 ];
 const SWITCHES = [
-  { words: "Lose the answer to a charge", hint: "Submit takes effect, the connection closes without an answer.", rule: { on: "submit", kind: "drop_after_commit" } },
-  { words: "A gateway error after a charge", hint: "Submit takes effect, the answer is 502.", rule: { on: "submit", kind: "status_after_commit" } },
-  { words: "Too many requests", hint: "Looks at jobs are answered 429 with Retry-After: 5.", rule: { on: "get", kind: "status_before_commit", status: 429, headers: { "Retry-After": "5" } } },
-  { words: "A page in place of answers", hint: "As a captive portal sends it.", rule: { on: "*", kind: "html" } },
-  { words: "Slow answers", hint: "Everything comes two seconds later.", rule: { on: "*", kind: "delay", ms: 2000 } },
-  { words: "Jobs fail", hint: "Whatever is submitted or rendered ends as failed.", rule: { on: "*", kind: "fail_job" } },
-  { words: "Webhooks are lost", hint: "None is sent.", rule: { on: "*", kind: "webhook_lost" } },
+  { words: "Lose the answer to a charge", hint: "Submit takes effect; the connection closes without an answer.", rule: { on: "submit", kind: "drop_after_commit" } },
+  { words: "Gateway error after a charge", hint: "Submit takes effect; the answer is 502.", rule: { on: "submit", kind: "status_after_commit" } },
+  { words: "Too many requests", hint: "Polls get a 429 with Retry-After: 5.", rule: { on: "get", kind: "status_before_commit", status: 429, headers: { "Retry-After": "5" } } },
+  { words: "HTML instead of answers", hint: "As from a captive portal.", rule: { on: "*", kind: "html" } },
+  { words: "Slow answers", hint: "Every answer is sent two seconds later.", rule: { on: "*", kind: "delay", ms: 2000 } },
+  { words: "Jobs fail", hint: "Every new job or render ends as failed.", rule: { on: "*", kind: "fail_job" } },
+  { words: "Webhooks are lost", hint: "No webhook is sent.", rule: { on: "*", kind: "webhook_lost" } },
 ];
 
 const sorted = (value) => (value && typeof value === "object" && !Array.isArray(value)
   ? Object.fromEntries(Object.keys(value).sort().map((key) => [key, sorted(value[key])])) : value);
 const same = (a, b) => JSON.stringify(sorted(a)) === JSON.stringify(sorted(b));
 const bare = ({ seen, struck, ...rule }) => rule;
-const rules = () => (told?.faults ?? []).map(bare);
+const rules = () => (latest?.faults ?? []).map(bare);
 
 const switches = SWITCHES.map(({ words, hint, rule }) => {
   const input = el("input", { type: "checkbox", role: "switch", change: () => {
@@ -246,21 +247,21 @@ const switches = SWITCHES.map(({ words, hint, rule }) => {
 find("fault-on").append(...CALLS.map((call) => el("option", { value: call }, call === "*" ? "every call" : call)));
 find("fault-kind").append(...KINDS.map((kind) => el("option", { value: kind }, kind.replaceAll("_", " "))));
 
-/** Replaces the rules; what is refused is said beside the form. */
+/** Replaces the rules. Shows an error beside the form. */
 async function setFaults(list) {
   try {
     setText(find("fault-error"), "");
-    showRules(await ask("PUT", "faults", list));
+    showRules(await callControl("PUT", "faults", list));
     return true;
   } catch (error) {
     setText(find("fault-error"), error.message);
-    showRules(told?.faults ?? []);
+    showRules(latest?.faults ?? []);
     return false;
   }
 }
 
 function showRules(list) {
-  if (told) told.faults = list;
+  if (latest) latest.faults = list;
   for (const { input, rule } of switches) input.checked = list.some((other) => same(bare(other), rule));
   find("faults-empty").hidden = list.length > 0;
   const place = find("rule-list");
@@ -303,40 +304,40 @@ find("fault-form").addEventListener("submit", async (event) => {
 
 // The clock's buttons
 
-const move = (seconds) => ask("POST", "clock", { advance_seconds: seconds }).then(
-  () => say(`The clock was moved by ${seconds} s`, "good"), (error) => say(error.message, "bad"));
+const move = (seconds) => callControl("POST", "clock", { advance_seconds: seconds }).then(
+  () => showStatus(`The clock was moved by ${seconds} s`, "good"), (error) => showStatus(error.message, "bad"));
 for (const button of document.querySelectorAll("[data-advance]")) button.addEventListener("click", () => move(Number(button.dataset.advance)));
 find("clock-form").addEventListener("submit", (event) => {
   event.preventDefault();
   move(Number(find("advance").value));
 });
 find("reset").addEventListener("click", () => {
-  if (!confirm("Forget every job, charge and fault, and set the clock right?")) return;
-  ask("POST", "reset").then(() => say("Everything is new", "good"), (error) => say(error.message, "bad"));
+  if (!confirm("Remove all jobs, charges and faults, and reset the clock?")) return;
+  callControl("POST", "reset").then(() => showStatus("The sandbox was reset", "good"), (error) => showStatus(error.message, "bad"));
 });
 
-// The line to the sandbox
+// The event stream
 
-let saying;
+let statusTimer;
 
-function say(words, tone) {
-  clearTimeout(saying);
-  setText(find("live"), words);
+function showStatus(text, tone) {
+  clearTimeout(statusTimer);
+  setText(find("live"), text);
   setTone(find("live"), tone);
-  if (words !== "Live") saying = setTimeout(() => connected && say("Live", "good"), 4000);
+  if (text !== "Live") statusTimer = setTimeout(() => connected && showStatus("Live", "good"), 4000);
 }
 
 let connected = false;
 const events = new EventSource("events");
 events.onmessage = ({ data }) => {
   show(JSON.parse(data));
-  if (!connected) say("Live", "good");
+  if (!connected) showStatus("Live", "good");
   connected = true;
 };
-// The browser connects again by itself.
+// The browser reconnects by itself.
 events.onerror = () => {
   connected = false;
-  say("The sandbox does not answer", "bad");
+  showStatus("The sandbox does not answer", "bad");
 };
 
 setText(find("base"), `${location.origin}/api/custom_template_jobs/`);
