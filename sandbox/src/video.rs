@@ -523,7 +523,7 @@ mod tests {
         assert_ne!(at(&board), drawn);
         let words = make(&Storyboard { seconds: 0.1, ..board.clone() }).unwrap();
         board.cards[0].picture = Some(Err("its server answered 404".to_owned()));
-        assert_ne!(make(&Storyboard { seconds: 0.1, ..board }).unwrap(), words, "the card says why");
+        assert_ne!(make(&Storyboard { seconds: 0.1, ..board }).unwrap(), words, "the card shows the reason");
     }
 
     #[test]

@@ -68,9 +68,9 @@ fn jobs_credits_ledger_clock_and_faults_survive_a_restart() {
     assert_eq!(again.read_job(&preview)["credits_used"], 5);
     again.control("POST", "reset", &json!({"credits": 7}));
     drop(again);
-    let anew = Sandbox::start(&flags);
-    assert_eq!(anew.get("/api/remaining_credits/").json(), json!({"remaining_credits": 7.0}));
-    assert_eq!(anew.control("GET", "jobs", &Value::Null), json!([]));
+    let fresh = Sandbox::start(&flags);
+    assert_eq!(fresh.get("/api/remaining_credits/").json(), json!({"remaining_credits": 7.0}));
+    assert_eq!(fresh.control("GET", "jobs", &Value::Null), json!([]));
 }
 
 #[test]

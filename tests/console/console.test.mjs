@@ -76,7 +76,7 @@ test("duplicate charges are told, in figures, in words and in their rows", () =>
   assert.equal(await figure(page, "Duplicate charges").innerText(), "0");
   await call("", {});
   await shows(figure(page, "Duplicate charges"), "1");
-  await page.getByText("the same body was sent again by submit, 2 charges where one was meant, 5 credits too many.").waitFor();
+  await page.getByText("the same body was sent again to submit, 2 charges for one request, 5 credits too many.").waitFor();
   assert.equal(await page.locator("#charges tr", { hasText: "duplicate" }).count(), 1);
 }));
 
@@ -85,7 +85,7 @@ test("a fault is switched on and off, and a rule of one's own is added, counted 
   await lost.check();
   await page.locator("#rule-list li", { hasText: "every call: fail job" }).waitFor();
   await call("", { name: "Doomed" });
-  await page.getByText("struck 1 of 1").waitFor();
+  await page.getByText("matched 1, applied 1").waitFor();
   await page.getByRole("button", { name: "+1 min" }).click();
   const card = job(page, "Doomed");
   await shows(card.locator(".status"), "Failed");

@@ -202,7 +202,7 @@ function imageRow({ at, label, url, answer }) {
   return el("tr", null, cell(hour(at)), cell(label), code(url.length > 80 ? `${url.slice(0, 79)}…` : url), cell(answer, answer === "drawn" ? "good" : "warn", true));
 }
 
-const REASONS = { same_step: "one job was charged again for its", identical_body: "the same body was sent again by" };
+const REASONS = { same_step: "one job was charged again for its", identical_body: "the same body was sent again to" };
 
 function showDuplicates(duplicates) {
   const text = JSON.stringify(duplicates);
@@ -210,7 +210,7 @@ function showDuplicates(duplicates) {
   if (place.dataset.shown === text) return;
   place.dataset.shown = text;
   place.replaceChildren(...duplicates.slice(-10).toReversed().map(({ reason, step, charges, excess_credits: excess }) => el("p", { class: "notice" },
-    el("strong", null, "Duplicate charge"), `: ${REASONS[reason] ?? reason} ${step}, ${charges.length} charges where one was meant, ${count(excess, "credit")} too many.`)));
+    el("strong", null, "Duplicate charge"), `: ${REASONS[reason] ?? reason} ${step}, ${charges.length} charges for one request, ${count(excess, "credit")} too many.`)));
 }
 
 // Faults
@@ -276,7 +276,7 @@ function showRules(list) {
         el("button", { type: "button", class: "button", "aria-label": `Remove ${kind} on ${on}`, click: () => remove(at) }, "Remove"));
     }));
   }
-  list.forEach(({ seen, struck }, at) => setText(place.children[at].querySelector(".soft"), `struck ${struck} of ${seen}`));
+  list.forEach(({ seen, struck }, at) => setText(place.children[at].querySelector(".soft"), `matched ${seen}, applied ${struck}`));
 }
 
 async function remove(at) {
