@@ -224,7 +224,7 @@ const SWITCHES = [
   { words: "Lose the answer to a charge", hint: "Submit takes effect; the connection closes without an answer.", rule: { on: "submit", kind: "drop_after_commit" } },
   { words: "Gateway error after a charge", hint: "Submit takes effect; the answer is 502.", rule: { on: "submit", kind: "status_after_commit" } },
   { words: "Too many requests", hint: "Polls get a 429 with Retry-After: 5.", rule: { on: "get", kind: "status_before_commit", status: 429, headers: { "Retry-After": "5" } } },
-  { words: "HTML instead of answers", hint: "As from a captive portal.", rule: { on: "*", kind: "html" } },
+  { words: "HTML instead of answers", hint: "A captive portal answers like this.", rule: { on: "*", kind: "html" } },
   { words: "Slow answers", hint: "Every answer is sent two seconds later.", rule: { on: "*", kind: "delay", ms: 2000 } },
   { words: "Jobs fail", hint: "Every new job or render ends as failed.", rule: { on: "*", kind: "fail_job" } },
   { words: "Webhooks are lost", hint: "No webhook is sent.", rule: { on: "*", kind: "webhook_lost" } },
