@@ -934,3 +934,36 @@ fn a_webhook_of_a_job_that_is_not_the_accounts_or_of_a_broken_journal_fails() {
         assert_eq!(failure.name(), "JournalError");
     }
 }
+
+#[test]
+fn a_webhook_ends_an_operation_that_another_process_charged_for() {
+    for candidates in [&["op"][..], &[]] {
+        let (client, world) = client_of(|sent| match sent.endpoint {
+            Endpoint::Get => (1.0, answer(200, &rendered().replace(ID, sent.job_id()))),
+            _ => (1.0, answer(201, &job("pending", ""))),
+        });
+        world.run(client.submit(&request(), named("op"))).expect("sent");
+        let worker = world.process().client(config());
+        assert_eq!(handle(&world, &worker, candidates).1.expect("its operation").state, State::Ended);
+        assert_eq!(states(&world), ["ended"], "written before the call resolves");
+    }
+}
+
+#[test]
+fn a_webhook_without_an_operation_settles_the_operation_whose_url_the_job_has() {
+    for address in ["https://me.test/first", "https://me.test/second"] {
+        let (client, world) = client_of(move |sent| {
+            if sent.charges() {
+                return (1.0, failed("ECONNRESET"));
+            }
+            (1.0, answer_of(200, json!({ "id": ID, "status": "done", "video_output": "https://v", "webhook_url": address })))
+        });
+        let request = request_with(r#","webhook_url":"https://me.test/{operation}""#);
+        for operation in ["first", "second"] {
+            world.run(client.submit(&request, named(operation))).expect_err("lost");
+            world.pass(1_000.0);
+        }
+        let operation = handle(&world, &client, &[]).1.expect("its operation").operation;
+        assert!(address.ends_with(&operation), "{operation} is not that of {address}");
+    }
+}
