@@ -1,5 +1,5 @@
-//! What goes wrong, and how often. Each seed draws which kinds it has and how hot it is, so that rare meetings of two
-//! faults are not drowned by the others.
+//! The kinds of faults and their probabilities. Each seed draws which kinds occur and how often, so that rare
+//! combinations of two faults are not drowned by frequent ones.
 
 use sandbox::random::Random;
 
@@ -7,83 +7,83 @@ use sandbox::random::Random;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(usize)]
 pub enum Fault {
-    /// The runtime proves that nothing left.
+    /// The connection is refused, which proves that nothing was sent.
     NotSent,
-    /// The function for headers throws: the request is never made.
+    /// The `headers` function throws, so the request is never made.
     Unusable,
-    /// The function for headers takes its time, or for ever.
+    /// The `headers` function is slow, or never returns.
     SlowHeaders,
-    /// The connection breaks before the request is carried out; no code tells.
+    /// The connection breaks before the server commits the request. The error has no code that proves it.
     LostBefore,
-    /// It breaks after.
+    /// The connection breaks after the server has committed the request.
     LostAfter,
-    /// The request arrives after the client gave up, and is carried out then.
+    /// The request arrives and is committed after the client has given up.
     LateCommit,
-    /// The answer comes late, or too late.
+    /// The answer is late; it may come after the timeout.
     Delay,
-    /// Headers, then silence.
+    /// The headers arrive, the body never does.
     Stall,
-    /// The body ends early.
+    /// The body is cut off.
     Truncate,
-    /// A captive portal's page with status 200; carried out or not.
+    /// A captive portal answers with an HTML page and status 200. The request may have been committed.
     Html,
-    /// A redirect; carried out or not.
+    /// A redirect. The request may have been committed.
     Redirect,
-    /// A 4xx or 5xx, and nothing was carried out.
+    /// A 4xx or 5xx; the request was not committed.
     StatusBefore,
-    /// A 408, 409, 425 or 5xx, and it was carried out.
+    /// A 408, 409, 425 or 5xx; the request was committed.
     StatusAfter,
-    /// 429 with every kind of `Retry-After`; nothing was carried out.
+    /// A 429 with any kind of `Retry-After`; the request was not committed.
     TooMany,
-    /// The body is that of another job: a cache, a proxy, or a mock.
+    /// The body is that of another job, as from a faulty cache, proxy or mock.
     Crossed,
     /// The transport sends a POST twice.
     Replay,
-    /// A job runs for ever.
+    /// A job never ends.
     Stuck,
-    /// A status that no document knows.
+    /// A job status that is not documented.
     UnknownStatus,
     /// A job fails.
     FailJob,
     /// A job is rejected.
     RejectJob,
-    /// The journal takes its time.
+    /// The journal is slow.
     JournalSlow,
-    /// It fails and did nothing.
+    /// A journal call fails and had no effect.
     JournalFails,
-    /// It fails and did it all the same.
+    /// A journal call fails although it took effect.
     JournalFailsAfter,
-    /// It answers when nobody waits any more, and may have done what was asked long before, or does it then.
+    /// A journal call returns only after its timeout. It may take effect early or late.
     JournalHangs,
-    /// Somebody sets the clock.
+    /// The system clock is set.
     ClockJump,
-    /// The laptop sleeps.
+    /// The machine sleeps.
     Sleep,
-    /// The machine has no network for a while.
+    /// The machine is offline for a while.
     Offline,
     /// The page is hidden for a while.
     Hidden,
-    /// A tab crashes and starts anew.
+    /// A tab crashes and is reloaded.
     Crash,
-    /// A caller leaves.
+    /// A caller aborts.
     Leave,
-    /// A caller has little time.
+    /// A caller passes a short timeout.
     ShortTime,
-    /// Somebody clicks again: the same operation, in this tab or the other.
+    /// The same operation is called again, in this tab or another.
     Again,
-    /// Another request under an operation id that is taken.
+    /// A different request is sent under an operation id that is taken.
     Conflict,
-    /// Somebody discards an operation whose outcome is unknown, rightly or not.
+    /// A user discards an operation whose outcome is unknown; it may have been charged.
     Discard,
-    /// A webhook does not come.
+    /// A webhook is not delivered.
     WebhookLost,
-    /// Somebody makes up a webhook, with the id of another job.
+    /// A forged webhook names another job.
     WebhookForged,
-    /// The list lacks what is new, or fails.
+    /// `listJobs` omits the newest jobs, or fails.
     ListFails,
 }
 
-/// Name and chance of each, in the order of the enum. A chance is per opportunity, in a seed of middle heat.
+/// Name and probability of each kind, in the order of the enum: per opportunity, in a seed of average intensity.
 pub const FAULTS: [(&str, f64); 37] = [
     ("not sent", 0.04),
     ("unusable headers", 0.01),
@@ -131,14 +131,14 @@ pub const KINDS: usize = FAULTS.len();
 #[derive(Debug)]
 pub struct Faults {
     chances: [f64; KINDS],
-    /// How often each struck.
+    /// How often each kind occurred.
     pub struck: [u64; KINDS],
-    /// Nothing goes wrong any more.
+    /// Whether faults have been stopped.
     pub calm: bool,
 }
 
 impl Faults {
-    /// Draws which kinds there are, and how often they strike.
+    /// Draws which kinds occur, and how often.
     pub fn draw(random: &mut Random) -> Self {
         let heat = random.between(0.2, 2.5);
         let mut chances = [0.0; KINDS];
@@ -150,7 +150,7 @@ impl Faults {
         Self { chances, struck: [0; KINDS], calm: false }
     }
 
-    /// Whether a fault strikes now.
+    /// Whether a fault occurs now.
     pub fn strikes(&mut self, fault: Fault, random: &mut Random) -> bool {
         let strikes = random.fraction() < self.chances[fault as usize] && !self.calm;
         self.struck[fault as usize] += u64::from(strikes);

@@ -1,4 +1,4 @@
-//! Runs many seeds, on every core that it is given: `simulation [--seeds FROM..TO] [--operations N] [--threads N] [--trace]`.
+//! The command that runs many seeds on several threads: `simulation [--seeds FROM..TO] [--operations N] [--threads N] [--trace]`.
 
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -25,7 +25,7 @@ fn arguments() -> Result<Arguments, String> {
             continue;
         }
         let value = words.next().ok_or_else(|| format!("{word} needs a value"))?;
-        let number = |text: &str| text.parse::<u64>().map_err(|_| format!("{word}: {text} is no number"));
+        let number = |text: &str| text.parse::<u64>().map_err(|_| format!("{word}: {text} is not a number"));
         match word.as_str() {
             "--seeds" => {
                 let (first, last) = value.split_once("..").unwrap_or((&value, ""));
@@ -34,13 +34,13 @@ fn arguments() -> Result<Arguments, String> {
             }
             "--operations" => given.operations = number(&value)?,
             "--threads" => given.threads = number(&value)?.max(1) as usize,
-            other => return Err(format!("there is no argument {other}")),
+            other => return Err(format!("unknown argument {other}")),
         }
     }
     Ok(given)
 }
 
-/// Runs one seed; every 100th twice, and the same must happen.
+/// Runs one seed. Every 100th seed runs twice and must give the same result.
 fn checked(seed: u64, options: Options) -> Result<Report, Broken> {
     let report = run(seed, options)?;
     if seed.is_multiple_of(100) && run(seed, options)?.hash != report.hash {

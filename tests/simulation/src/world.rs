@@ -1,4 +1,4 @@
-//! The world around the clients: processes that crash, the network with its faults, the journal, and the sandbox's engine.
+//! The environment of the clients: processes that crash, the network with its faults, the journal, and the sandbox's engine.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,13 +14,13 @@ use serde_json::{Value, json};
 use test_host::journal::Call;
 use test_host::{Given, Plan, Reply, Sent, TestHost, World, failed};
 
+use crate::checker::{Checker, FetchId, find, may_be_rendering, shows_render};
 use crate::faults::{Fault, Faults};
-use crate::truth::{FetchId, Truth, find, may_be_rendering, shows_render};
 use crate::users::Users;
 
-/// Where the API is.
+/// The base URL of the API.
 const BASE_URL: &str = "https://api.test";
-/// So many clients there are at a time: the first and the last share a process.
+/// The number of clients at a time. The first and the last share a process.
 pub const SLOTS: usize = 3;
 
 /// A client, from its start to its crash.
@@ -29,21 +29,21 @@ pub struct Tab {
     pub client: Client<TestHost>,
     process: usize,
     pub alive: bool,
-    /// When it last read a job that may be rendered, by the id, for the first time and once more.
+    /// For each job that may be rendered: when this client last read it, for a first and for another render.
     reads: BTreeMap<String, [f64; 2]>,
 }
 
-/// Everything that changes.
-#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
+/// The mutable state of a seed.
+#[expect(clippy::struct_excessive_bools, reason = "the facts are independent")]
 pub struct State {
     pub random: Random,
     pub faults: Faults,
     pub engine: Engine,
-    /// Whether the engine has rules.
+    /// Whether the engine has fault rules.
     armed: bool,
-    pub truth: Truth,
+    pub checker: Checker,
     pub users: Users,
-    /// By the number of their hosts.
+    /// By host number.
     pub tabs: Vec<Tab>,
     pub slots: [usize; SLOTS],
     processes: usize,
@@ -56,11 +56,11 @@ pub struct State {
     slept: u32,
     pub requests: u64,
     pub hash: u64,
-    /// What happened, where somebody wants to read it.
+    /// The trace, if one is recorded.
     pub trace: Option<Vec<String>>,
 }
 
-/// One seed's world.
+/// The world of one seed.
 pub struct Sim {
     pub world: World,
     pub state: RefCell<State>,
@@ -98,7 +98,7 @@ impl Sim {
             faults,
             engine: Engine::new(config),
             armed: false,
-            truth: Truth { keys, namespace: config_of_all.namespace, patience, ..Truth::default() },
+            checker: Checker { keys, namespace: config_of_all.namespace, patience, ..Checker::default() },
             tabs: Vec::new(),
             slots: [0; SLOTS],
             processes: 0,
@@ -123,7 +123,7 @@ impl Sim {
         journal.witness(move |call, old, reply| {
             let state = &mut *watching.state.borrow_mut();
             state.note(watching.world.now(), || format!("  journal: {call:?} -> {reply:?}"));
-            state.truth.journaled(watching.world.now(), call, old, &reply, &state.engine);
+            state.checker.journaled(watching.world.now(), call, old, &reply, &state.engine);
             reply
         });
         sim.open_process();
@@ -131,7 +131,7 @@ impl Sim {
         sim
     }
 
-    /// Ends the world: its parts hold one another.
+    /// Ends the world, whose parts refer to each other.
     pub fn close(&self) {
         self.world.journal().calm();
         self.world.close();
@@ -151,14 +151,14 @@ impl Sim {
     }
 
     pub fn violated(&self, rule: impl FnOnce() -> String) {
-        self.state.borrow_mut().truth.violated(rule);
+        self.state.borrow_mut().checker.violated(rule);
     }
 
     fn engine_now(&self) -> u64 {
         self.world.true_wall() as u64
     }
 
-    /// A client in a process of its own.
+    /// Opens a client in a process of its own.
     fn open(self: &Rc<Self>, slot: usize) -> TestHost {
         let host = self.world.process();
         self.state.borrow_mut().processes += 1;
@@ -166,7 +166,7 @@ impl Sim {
         host
     }
 
-    /// The process of two clients.
+    /// Opens the process that two clients share.
     fn open_process(self: &Rc<Self>) {
         let host = self.open(0);
         self.open_on(SLOTS - 1, &host.sibling());
@@ -186,13 +186,13 @@ impl Sim {
             budget_key: state.budget_key.clone(),
             ..Config::new(BASE_URL, "sandbox", "")
         };
-        assert_eq!(state.tabs.len(), host.number(), "hosts are numbered as clients");
+        assert_eq!(state.tabs.len(), host.number(), "host numbers equal client numbers");
         state.slots[slot] = state.tabs.len();
         let client = host.client(config);
         state.tabs.push(Tab { client, process: state.processes, alive: true, reads: BTreeMap::new() });
     }
 
-    /// The process of a client crashes, and another takes its place. What it sent arrives, or not.
+    /// Crashes the process of a client and starts another in its place. A request in flight may arrive or not.
     pub fn crash(self: &Rc<Self>, slot: usize) {
         let host = {
             let state = &mut *self.state.borrow_mut();
@@ -201,7 +201,7 @@ impl Sim {
             for (number, tab) in state.tabs.iter_mut().enumerate().filter(|(_, tab)| tab.process == process) {
                 tab.alive = false;
                 state.users.crashed(number);
-                state.truth.crashed(number);
+                state.checker.crashed(number);
             }
             state.tabs[state.slots[slot]].client.host().clone()
         };
@@ -213,7 +213,7 @@ impl Sim {
         }
     }
 
-    // What the caller gives
+    // Functions of the caller
 
     fn headers(&self) -> Given<Result<(), Unusable<Value>>> {
         if self.strikes(Fault::Unusable) {
@@ -246,9 +246,9 @@ impl Sim {
             .into_iter()
             .find(|fault| state.strikes(now, *fault));
         if fault.is_some()
-            && let Some(id) = state.truth.operation_of(&call.key).map(str::to_owned)
+            && let Some(id) = state.checker.operation_of(&call.key).map(str::to_owned)
         {
-            state.truth.operations.entry(id).or_default().journal_failed = true;
+            state.checker.operations.entry(id).or_default().journal_failed = true;
         }
         match fault {
             Some(Fault::JournalHangs) => {
@@ -276,21 +276,21 @@ impl Sim {
         if !sent.charges() {
             return None;
         }
-        let id = state.truth.sent(sent, self.world.journal());
+        let id = state.checker.sent(sent, self.world.journal());
         let Some(call) = state.users.charging(&id.0, sent.host) else {
-            state.truth.violated(|| format!("host {} sends {}, and its caller has left", sent.host, id.0));
+            state.checker.violated(|| format!("host {} sends {}although its caller has aborted", sent.host, id.0));
             return Some(id);
         };
-        // Before a render its client must have read that the job is neither rendered nor being rendered; for another render
-        // of its own, that none is in progress.
+        // Before a render its client must have read that the job is neither rendered nor rendering; before another render by the
+        // same client, that none is in progress.
         let read = state.tabs[sent.host].reads.get(sent.job_id()).copied().unwrap_or([f64::NEG_INFINITY; 2]);
         if sent.path.ends_with("/render/") && read[usize::from(call.renders_anew)] < call.begun {
-            state.truth.violated(|| format!("host {} renders {} without having read it", sent.host, sent.job_id()));
+            state.checker.violated(|| format!("host {} renders {} without having read it", sent.host, sent.job_id()));
         }
         Some(id)
     }
 
-    /// A request on its way, its reply, and the way back.
+    /// Carries a request to the server and its reply back.
     async fn carry(self: Rc<Self>, sent: Sent, id: Option<FetchId>) -> Reply {
         let (ms, lost) = {
             let state = &mut *self.state.borrow_mut();
@@ -298,14 +298,14 @@ impl Sim {
             let there = state.random.between(5.0, 300.0);
             if state.strikes(now, Fault::NotSent) {
                 if let Some(id) = &id {
-                    state.truth.not_sent(id);
+                    state.checker.not_sent(id);
                 }
                 let codes = ["ECONNREFUSED", "ENOTFOUND", "EAI_AGAIN", "UND_ERR_CONNECT_TIMEOUT", "ConnectionRefused"];
                 (there, Some(codes[state.random.next() as usize % codes.len()]))
             } else if !state.online || state.strikes(now, Fault::LostBefore) {
                 (there, Some(if state.random.fraction() < 0.5 { "ECONNRESET" } else { "" }))
             } else if state.strikes(now, Fault::LateCommit) {
-                let timeout = if id.is_some() { state.truth.patience } else { 30_000.0 };
+                let timeout = if id.is_some() { state.checker.patience } else { 30_000.0 };
                 (timeout * state.random.between(0.8, 2.0), None)
             } else {
                 (there, None)
@@ -317,7 +317,7 @@ impl Sim {
         }
         let mut replays = id.is_some() && self.strikes(Fault::Replay);
         if replays && let Some(id) = &id {
-            self.state.borrow_mut().truth.replayed(id);
+            self.state.borrow_mut().checker.replayed(id);
         }
         let slept = self.state.borrow().slept;
         self.world.sleep(ms).await;
@@ -330,7 +330,7 @@ impl Sim {
             if !std::mem::take(&mut replays) {
                 break reply;
             }
-            // The answer to the first is lost with its connection.
+            // The answer to the first copy is lost with its connection.
             self.world.sleep(self.between(5.0, 300.0)).await;
         };
         let Some((ms, mut reply)) = reply else { return pending().await };
@@ -341,18 +341,18 @@ impl Sim {
         let state = &mut *self.state.borrow_mut();
         state.note(self.world.now(), || format!("  host {} receives {reply:.300?}", sent.host));
         if let Some(id) = &id {
-            state.truth.answered(id, self.world.now(), &reply);
+            state.checker.answered(id, self.world.now(), &reply);
         }
         reply
     }
 
-    /// The server carries out a request: the reply, and how long it takes. `None` where there is never one.
+    /// Passes a request to the engine. Returns the reply and its delay, or `None` if there is never a reply.
     fn arrives(self: &Rc<Self>, sent: &Sent, id: Option<&FetchId>) -> Option<(f64, Reply)> {
         let (now, time) = (self.engine_now(), self.world.now());
         let state = &mut *self.state.borrow_mut();
         let charges = sent.charges();
         let rules = state.rules(time, charges);
-        // An odd status may mean anything: a render in progress cannot be seen behind it.
+        // An undocumented status may hide a render in progress.
         let odd = rules.iter().any(|rule| rule["kind"] == "unknown_status");
         if !rules.is_empty() || state.armed {
             let rules = sandbox::faults::parse(&Value::Array(rules)).unwrap_or_default();
@@ -379,12 +379,12 @@ impl Sim {
         }
         for charge in before..state.engine.ledger().charges().len() {
             let Some(id) = id else { continue };
-            state.truth.charged(id, charge);
+            state.checker.charged(id, charge);
             let Some(limit) = state.max_credits else { continue };
             let same = |tab: &Tab| state.budget_key.is_some() || tab.process == state.tabs[sent.host].process;
             let hosts: BTreeSet<usize> = (0..state.tabs.len()).filter(|host| same(&state.tabs[*host])).collect();
-            if state.truth.spent(&hosts, &state.engine) > limit {
-                state.truth.violated(|| format!("{} exceeds the budget of {limit}", id.0));
+            if state.checker.spent(&hosts, &state.engine) > limit {
+                state.checker.violated(|| format!("{} exceeds the budget of {limit}", id.0));
             }
         }
         state.note(time, || format!("  server: {} -> {} {:?}", sent.line(), reply.status, reply.wire));
@@ -394,7 +394,7 @@ impl Sim {
             let own = serde_json::from_slice::<Value>(&reply.body).is_ok_and(|body| body["id"] == other.as_str());
             if !own && sent.job_id() != other {
                 if let Some(id) = id {
-                    state.truth.crossed(id);
+                    state.checker.crossed(id);
                 }
                 let get = engine::Request::get(&format!("/api/custom_template_jobs/{other}/")).keys("sandbox", "sandbox");
                 state.engine.handle(now, Command::SetFaults(Vec::new()));
@@ -406,7 +406,7 @@ impl Sim {
         Some((back, reply_of(&reply, &mut state.random)?))
     }
 
-    /// Webhooks bring the id of a job by the operation in their URL.
+    /// Delivers webhooks: each names a job, and the operation in its URL.
     fn take_effects(self: &Rc<Self>, state: &mut State, effects: Vec<Effect>) {
         for effect in effects {
             let Effect::Webhook { url, job, .. } = effect else { continue };
@@ -415,7 +415,7 @@ impl Sim {
                 continue;
             }
             let job = job.to_string();
-            if let Some(known) = state.truth.operations.get_mut(operation) {
+            if let Some(known) = state.checker.operations.get_mut(operation) {
                 known.webhook = Some(job.clone());
             }
             if !state.faults.calm && state.random.fraction() < 0.1 {
@@ -425,7 +425,7 @@ impl Sim {
         }
     }
 
-    /// Lets the server do what is due.
+    /// Lets the engine do what is due.
     pub fn tick(self: &Rc<Self>) {
         let now = self.engine_now();
         let state = &mut *self.state.borrow_mut();
@@ -433,7 +433,7 @@ impl Sim {
         self.take_effects(state, effects);
     }
 
-    /// From now on nothing goes wrong, and every job ends.
+    /// Stops all faults and lets every job end.
     pub fn calm(self: &Rc<Self>) {
         self.state.borrow_mut().faults.calm = true;
         self.world.jump(86_400_000.0);
@@ -442,8 +442,8 @@ impl Sim {
         self.tick();
     }
 
-    /// A random moment of trouble for the machine as a whole.
-    pub fn trouble(self: &Rc<Self>) {
+    /// Draws faults of the machine as a whole.
+    pub fn machine_faults(self: &Rc<Self>) {
         if self.strikes(Fault::ClockJump) {
             self.world.set_wall_error(self.between(-86_400_000.0, 86_400_000.0));
         }
@@ -483,14 +483,14 @@ impl State {
         strikes
     }
 
-    /// For whoever reads a failing seed.
+    /// Adds a line to the trace.
     pub fn note(&mut self, now: f64, line: impl FnOnce() -> String) {
         if let Some(trace) = &mut self.trace {
             trace.push(format!("{:>12.3} {}", now / 1000.0, line()));
         }
     }
 
-    /// What the sandbox's own rules do to the request that arrives now.
+    /// Draws the sandbox's fault rules for the request that arrives now.
     fn rules(&mut self, now: f64, post: bool) -> Vec<Value> {
         let mut rules = Vec::new();
         let mut draw = |fault, rule: &dyn Fn(&mut Random) -> Value| {
@@ -532,7 +532,7 @@ impl State {
     }
 }
 
-/// What a host makes of a reply; `None` for silence.
+/// The reply as a host receives it; `None` if it never arrives.
 fn reply_of(reply: &engine::Reply, random: &mut Random) -> Option<Reply> {
     let (bytes, cut) = match reply.wire {
         _ if reply.ready_at == u64::MAX => return None,
@@ -541,7 +541,7 @@ fn reply_of(reply: &engine::Reply, random: &mut Random) -> Option<Reply> {
         Wire::Deliver | Wire::Drip { .. } => (reply.body.as_slice(), false),
         Wire::Truncate { bytes, .. } => (reply.body.get(..bytes).unwrap_or_default(), true),
     };
-    // A browser hides where a redirect leads, and that it is one.
+    // A browser hides redirects and their targets.
     if (300..400).contains(&reply.status) && random.fraction() < 0.5 {
         return Some(test_host::text(0, ""));
     }

@@ -1,14 +1,14 @@
-//! What every change must pass: 10,000 operations, and a crash at every single moment of a few.
+//! The simulation's tests for every change: 10,000 operations, and a crash after every event of a few seeds.
 
 use simulation::{Options, Report, run};
 
-/// `SIMULATION_SEED` chooses one, and then what happened is printed.
+/// The seed in `SIMULATION_SEED`, which runs alone and prints a trace if it fails.
 fn chosen() -> Option<u64> {
     std::env::var("SIMULATION_SEED").ok()?.parse().ok()
 }
 
 #[test]
-fn ten_thousand_operations_are_never_paid_twice_and_never_lost() {
+fn ten_thousand_operations_are_charged_at_most_once_and_none_is_lost() {
     let mut sum = Report::default();
     for seed in chosen().map_or(20_000..20_100, |seed| seed..seed + 1) {
         let options = Options { operations: 100, trace: chosen().is_some(), ..Options::default() };
@@ -20,15 +20,15 @@ fn ten_thousand_operations_are_never_paid_twice_and_never_lost() {
     if chosen().is_some() {
         return;
     }
-    // A few people end before they have had all their wishes.
+    // A few seeds end before they have made all their calls.
     assert!(sum.operations >= 9_900, "{} operations", sum.operations);
     assert!(sum.charges > 1_000, "{} charges", sum.charges);
-    assert!(sum.open[1] < sum.open[0], "what can be settled is settled: {:?}", sum.open);
-    assert!(sum.struck.iter().all(|struck| *struck > 0), "every fault strikes: {:?}", sum.struck);
+    assert!(sum.open[1] < sum.open[0], "settling leaves fewer operations open: {:?}", sum.open);
+    assert!(sum.struck.iter().all(|struck| *struck > 0), "every fault occurs: {:?}", sum.struck);
 }
 
 #[test]
-fn the_same_seed_does_the_same() {
+fn one_seed_always_gives_the_same_result() {
     for seed in 0..5 {
         let options = Options { operations: 100, ..Options::default() };
         let [first, second] = [run(seed, options), run(seed, options)].map(|report| report.map(|report| report.hash).ok());
@@ -39,7 +39,7 @@ fn the_same_seed_does_the_same() {
 }
 
 #[test]
-fn a_crash_at_any_moment_loses_no_job_and_pays_for_none_again() {
+fn a_crash_after_any_event_neither_loses_a_job_nor_charges_twice() {
     for seed in 0..5 {
         let options = Options { operations: 12, ..Options::default() };
         let events = run(seed, options).map_or(0, |report| report.events);
