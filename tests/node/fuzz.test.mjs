@@ -6,7 +6,7 @@ import { spawnSync } from "node:child_process";
 import { join } from "node:path";
 import { test } from "node:test";
 import { pathToFileURL } from "node:url";
-import { IDS, NEVER_SENT, Source } from "../fuzz/made-up.mjs";
+import { IDS, NEVER_SENT, Source } from "../fuzz/inputs.mjs";
 import { answer, load, rejection, settles } from "./harness.mjs";
 
 const { TemplateJobs, isTemplateJobsError, parseWebhook } = await load();

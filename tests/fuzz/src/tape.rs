@@ -1,33 +1,33 @@
-//! The data of a seed, for all the functions of a world that draw from it.
+//! The random data of a seed, shared by all functions of a world.
 
 use std::cell::RefCell;
 use std::rc::Rc;
 
 use crate::{Drawn, Source};
 
-/// The data that is left. Clones draw from the same.
+/// The data that is left. Clones draw from the same data.
 #[derive(Clone, Debug)]
 pub struct Tape(Rc<RefCell<(Vec<u8>, usize)>>);
 
 impl Tape {
-    /// All that a source has left.
+    /// Takes all data that a source has left.
     pub fn new(source: &mut Source<'_>) -> Drawn<Self> {
         let bytes = source.bytes(source.len())?.to_vec();
         Ok(Self(Rc::new(RefCell::new((bytes, 0)))))
     }
 
-    /// Whether all is drawn. From then on everything is plain.
+    /// Whether all data is drawn. From then on every draw gives the plainest value.
     pub fn is_empty(&self) -> bool {
         let (bytes, at) = &*self.0.borrow();
         *at >= bytes.len()
     }
 
-    /// Draws something; a default where the data does not suffice.
+    /// Draws a value; the default if too little data is left.
     pub fn draw<T: Default>(&self, draw: impl FnOnce(&mut Source<'_>) -> Drawn<T>) -> T {
         self.try_draw(draw).unwrap_or_default()
     }
 
-    /// Draws something; `None` where the data does not suffice.
+    /// Draws a value; `None` if too little data is left.
     pub fn try_draw<T>(&self, draw: impl FnOnce(&mut Source<'_>) -> Drawn<T>) -> Option<T> {
         let (bytes, at) = &mut *self.0.borrow_mut();
         let mut source = Source::new(bytes.get(*at..).unwrap_or_default());
@@ -36,12 +36,12 @@ impl Tape {
         drawn.ok()
     }
 
-    /// One of so many.
+    /// A number below `sides`.
     pub fn below(&self, sides: usize) -> usize {
         self.draw(|source| source.int_in_range(0..=sides - 1))
     }
 
-    /// Whether it happens, in one of so many cases; never where nothing is left.
+    /// True in one of `cases` cases; never once no data is left.
     pub fn one_in(&self, cases: usize) -> bool {
         self.below(cases) == cases - 1
     }

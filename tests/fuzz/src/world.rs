@@ -1,16 +1,16 @@
-//! A server and a journal that answer with whatever was made up, in any order, and the books: what breaks a rule panics.
+//! A fuzzed world: a server and a journal that answer with made-up inputs in any order. A broken rule panics.
 //!
-//! The rules, whatever comes from outside:
-//! - a charge is sent only where the journal has its operation as sending, and again only where the former request was
+//! The rules:
+//! - a charge is sent only if the journal has its operation as `sending`, and again only if the former request was
 //!   refused, proven unsent or discarded;
-//! - the verdict on a request is that of the README: a 2xx is bound where it names the job, else unknown;
-//! - what cannot be read in the journal is never written over and never deleted, nor is a charge that is not known to be
-//!   free, nor the entry of another attempt;
-//! - no duration is written down that is impossible;
-//! - every call settles, in time, and leaves no task behind;
-//! - a failure has a name of the contract and a message, and what it asks to wait is from 1 to 60 seconds;
-//! - no timer is given a time that it cannot take (the host asserts it);
-//! - a budget that clients share is not exceeded by the least that their charges are known to cost.
+//! - the verdict on a request is that of the README: a 2xx that names the job is bound, other 2xx are unknown;
+//! - a journal entry that cannot be read is never overwritten or deleted, nor is the entry of another attempt, nor one
+//!   that may have been charged;
+//! - no impossible duration is stored;
+//! - every call settles in time and leaves no task behind;
+//! - a failure has a name of the contract and a message, and a `retryAfterMs` of 1 to 60 seconds;
+//! - no timer gets a time that it cannot take (the host asserts it);
+//! - a shared budget is not exceeded by the least that its charges are known to cost.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,32 +26,32 @@ use custom_template_jobs::error::ErrorKind;
 use custom_template_jobs::host::{Body, Env, Host as _, JournalReply, Unusable, Update};
 use futures_channel::oneshot;
 use serde_json::{Value, json};
-use test_host::cases::Failure;
+use test_host::fixtures::Failure;
 use test_host::journal::Call as JournalCall;
 use test_host::json::member_of;
 use test_host::{Event, Given, Method, Plan, Reply, Sent, TestHost};
 
-use crate::made_up::{self, IDS, OPERATIONS};
+use crate::inputs::{self, IDS, OPERATIONS};
 use crate::tape::Tape;
 use crate::{Drawn, Source};
 
-/// The longest time that a timer can be given, in milliseconds.
+/// The longest time that a timer accepts, in milliseconds.
 const LONGEST: f64 = 2_147_483_647.0;
-/// How many steps there may be after the data has ended. Waits for jobs are left before.
+/// The most steps after the end of the data. Polls are aborted before.
 const PATIENCE: u32 = 200_000;
-/// What proves that a request was never sent, by the README.
+/// The error codes that prove that a request was never sent, as the README lists them.
 const NEVER_SENT: [&str; 3] = ["ECONNREFUSED", "ENOTFOUND", "ConnectionRefused"];
 
-/// What a world is made with.
+/// The options of a world.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
-    /// How many calls there are at most.
+    /// The most calls that are made.
     pub calls: u32,
-    /// Whether the journal holds what others wrote, or nobody.
+    /// Whether the journal holds entries that this client did not write.
     pub foreign: bool,
-    /// Whether the journal fails and lies; but never so that an operation seems to be new which is not.
+    /// Whether the journal fails and returns wrong results, but none that make a known operation seem new.
     pub lies: bool,
-    /// What clients with one budget may spend together, in credits.
+    /// The credits that clients with one budget may spend together.
     pub budget: Option<f64>,
 }
 
@@ -61,7 +61,7 @@ struct Call {
     name: String,
     run: usize,
     is_poll: bool,
-    /// When it must have settled.
+    /// The time at which it must have settled.
     deadline: f64,
     leave: Option<oneshot::Sender<()>>,
     settled: bool,
@@ -80,11 +80,11 @@ struct Post {
 
 impl Post {
     fn is_free(&self) -> bool {
-        self.discarded || matches!(self.deserved(), Some(("rejected" | "not_sent", _)))
+        self.discarded || matches!(self.expected(), Some(("rejected" | "not_sent", _)))
     }
 
-    /// The verdict that it deserves, by the README, with the job that it is bound to; `None` while there is no reply.
-    fn deserved(&self) -> Option<(&'static str, Option<String>)> {
+    /// The verdict that the reply calls for by the README, with the job; `None` while there is no reply.
+    fn expected(&self) -> Option<(&'static str, Option<String>)> {
         let answer = match self.reply.as_ref()? {
             Reply::Unusable(_) => return Some(("rejected", None)),
             Reply::Failed { code, .. } => {
@@ -116,28 +116,28 @@ impl Post {
     }
 }
 
-/// Everything that is written down.
+/// The record of what happened.
 #[derive(Debug, Default)]
-struct Books {
+struct Record {
     calls: Vec<Call>,
     posts: BTreeMap<String, Vec<Post>>,
-    /// The least that a job was said to have used, in credits.
+    /// The least `credits_used` that was reported for a job.
     used: BTreeMap<String, f64>,
-    /// How many calls discard at the moment, or may yet.
+    /// How many discards are in flight or may still happen.
     discarding: u32,
     listed: Option<Vec<Operation>>,
-    /// The data has ended: all is plain from here on.
+    /// No data is left: from now on all answers are plain.
     calm: bool,
 }
 
-/// A client, and all that is around it.
+/// A client and its environment.
 #[derive(Debug)]
-#[expect(clippy::struct_field_names, reason = "it is a world")]
+#[expect(clippy::struct_field_names, reason = "it wraps the test host's world")]
 pub struct World {
     world: test_host::World,
     options: Options,
     tape: Tape,
-    books: Rc<RefCell<Books>>,
+    record: Rc<RefCell<Record>>,
     config: Config,
     client: Client<TestHost>,
     run: usize,
@@ -146,7 +146,7 @@ pub struct World {
 }
 
 impl World {
-    /// With what the journal holds from the start.
+    /// A new world; the journal may hold entries from the start.
     pub fn new(options: Options, source: &mut Source<'_>) -> Drawn<Self> {
         let budget_key = options.budget.map(|_| "november".to_owned());
         let config = Config { max_credits: options.budget, budget_key, ..Config::new("https://api.test", "me", "") };
@@ -156,22 +156,22 @@ impl World {
             let render = format!("render:{}", IDS[0]);
             for id in OPERATIONS.into_iter().chain([render.as_str(), ""]) {
                 if source.arbitrary()? {
-                    world.journal().put(&format!("{namespace}/{id}"), &made_up::entry(source)?);
+                    world.journal().put(&format!("{namespace}/{id}"), &inputs::entry(source)?);
                 }
                 if source.arbitrary()? {
-                    world.journal().put(&format!("{namespace}:open/{id}"), &made_up::text(source)?);
+                    world.journal().put(&format!("{namespace}:open/{id}"), &inputs::text(source)?);
                 }
             }
             for rest in [":budget/all/november/op=1", ":budget/all/november/x", ":ended/1/submit", ":ended/1/render:x/op"] {
                 if source.arbitrary()? {
-                    world.journal().put(&format!("{namespace}{rest}"), &made_up::text(source)?);
+                    world.journal().put(&format!("{namespace}{rest}"), &inputs::text(source)?);
                 }
             }
             for number in 0..1_000 {
                 if source.is_empty() {
                     break;
                 }
-                world.journal().put(&format!("{namespace}:took/{number}"), &made_up::duration(source)?);
+                world.journal().put(&format!("{namespace}:took/{number}"), &inputs::duration(source)?);
                 if source.ratio(3, 4)? {
                     break;
                 }
@@ -182,16 +182,16 @@ impl World {
         }
         let (shares, lists) = (source.ratio(3, 4)?, source.arbitrary()?);
         let tape = Tape::new(source)?;
-        let books = Rc::new(RefCell::new(Books::default()));
+        let record = Rc::new(RefCell::new(Record::default()));
         let client = world.process().client(config.clone());
-        let world = Self { world, options, tape, books, config, client, run: 0, shares, lists };
+        let world = Self { world, options, tape, record, config, client, run: 0, shares, lists };
         world.serve();
         world.watch_journal();
         world.prepare();
         Ok(world)
     }
 
-    /// Lets happen what the data says, then all that is left, and looks at the books.
+    /// Makes the calls and faults that the data asks for, then runs to the end and checks the rules.
     pub fn run(mut self) {
         let mut begun = 0;
         while !self.tape.is_empty() {
@@ -219,7 +219,7 @@ impl World {
         self.world.close();
     }
 
-    /// Some steps. Whether something happened.
+    /// Runs some steps, and returns whether anything happened.
     fn step(&self, steps: u32) -> bool {
         let mut happened = false;
         for _ in 0..steps {
@@ -228,40 +228,40 @@ impl World {
         happened
     }
 
-    /// From here on the answers are plain and the journal is honest: every call comes to its end.
+    /// Runs to the end with plain answers and a correct journal, so that every call settles.
     fn settle_down(&mut self) {
-        self.books.borrow_mut().calm = true;
+        self.record.borrow_mut().calm = true;
         self.client.host().set_env(Env { visible: true, online: true });
         let is_poll = |call: &mut Call| if call.is_poll { call.leave.take() } else { None };
-        let polls: Vec<_> = self.books.borrow_mut().calls.iter_mut().filter_map(is_poll).collect();
+        let polls: Vec<_> = self.record.borrow_mut().calls.iter_mut().filter_map(is_poll).collect();
         for leave in polls {
             _ = leave.send(());
         }
         self.finish();
-        for call in self.books.borrow().calls.iter().filter(|call| call.run == self.run) {
+        for call in self.record.borrow().calls.iter().filter(|call| call.run == self.run) {
             assert!(call.settled, "{} never settles", call.name);
         }
-        assert_eq!(self.client.host().tasks(), 0, "tasks of calls that have ended");
-        assert!(!self.client.host().is_listening(), "a listener that nobody needs");
+        assert_eq!(self.client.host().tasks(), 0, "tasks left by settled calls");
+        assert!(!self.client.host().is_listening(), "a listener left by settled calls");
         self.check_verdicts();
-        // Whoever comes later finds every operation that is open.
+        // A later process finds every open operation.
         self.restart();
-        self.call("pending", f64::INFINITY, |client, books| async move {
+        self.call("pending", f64::INFINITY, |client, record| async move {
             let listed = client.pending().await?;
-            books.borrow_mut().listed = Some(listed);
+            record.borrow_mut().listed = Some(listed);
             Ok(None)
         });
         self.finish();
-        let books = self.books.borrow();
-        let listed: BTreeSet<&str> = books.listed.iter().flatten().map(|operation| operation.operation.as_str()).collect();
-        assert!(books.listed.is_some(), "pending() fails");
+        let record = self.record.borrow();
+        let listed: BTreeSet<&str> = record.listed.iter().flatten().map(|operation| operation.operation.as_str()).collect();
+        assert!(record.listed.is_some(), "pending() fails");
         let entry = |id: &str| decode(&self.world.journal().get(&self.key(id))?);
         for id in &listed {
             assert!(entry(id).is_some_and(|entry| entry.state != State::Ended), "pending() lists {id:?}");
         }
-        for (id, posts) in books.posts.iter().filter(|(_, posts)| !posts.iter().all(Post::is_free)) {
+        for (id, posts) in record.posts.iter().filter(|(_, posts)| !posts.iter().all(Post::is_free)) {
             let entry = entry(id).unwrap_or_else(|| panic!("{id:?} is lost: {posts:?}"));
-            // A journal that says that an entry is missing loses its marker.
+            // If the journal reports an entry as missing, its marker is deleted.
             let lies = self.options.lies;
             assert!(
                 lies || entry.state == State::Ended || listed.contains(id.as_str()),
@@ -274,7 +274,7 @@ impl World {
         let mut steps = 0;
         while self.world.step() {
             steps += 1;
-            assert!(steps < PATIENCE, "it never ends");
+            assert!(steps < PATIENCE, "the world never comes to an end");
         }
     }
 
@@ -282,7 +282,7 @@ impl World {
         format!("{}/{operation}", self.config.namespace)
     }
 
-    /// The process crashes, and another comes: the journal is there, and nothing else.
+    /// Crashes the process and starts another, which has only the journal.
     fn restart(&mut self) {
         self.client.host().crash();
         self.run += 1;
@@ -290,13 +290,13 @@ impl World {
         self.prepare();
     }
 
-    /// What the caller gives to a client.
+    /// Sets the functions that the caller passes to a client.
     fn prepare(&self) {
         let host = self.client.host();
         host.set_shares(self.shares);
-        let (tape, books) = (self.tape.clone(), Rc::clone(&self.books));
+        let (tape, record) = (self.tape.clone(), Rc::clone(&self.record));
         host.on_headers(move || {
-            if books.borrow().calm || !tape.one_in(16) {
+            if record.borrow().calm || !tape.one_in(16) {
                 return Given::now(Ok(()));
             }
             let answer =
@@ -306,9 +306,9 @@ impl World {
         if self.lists {
             let tape = self.tape.clone();
             host.on_list_jobs(move |since| {
-                assert!(!since.is_nan(), "since when?");
+                assert!(!since.is_nan(), "`since` is NaN");
                 let jobs: Vec<Value> =
-                    (0..tape.below(4)).map(|at| tape.draw(|source| made_up::job(source, IDS[at % IDS.len()]))).collect();
+                    (0..tape.below(4)).map(|at| tape.draw(|source| inputs::job(source, IDS[at % IDS.len()]))).collect();
                 let answer = if tape.one_in(4) { Err(jobs.into()) } else { Ok(jobs.into()) };
                 Given::after(tape.below(250) as f64, answer)
             });
@@ -317,9 +317,9 @@ impl World {
 
     fn begin(&self) {
         let id = IDS[self.tape.below(IDS.len())];
-        // One below 0 is refused, so it is drawn seldom.
+        // A negative time is refused, so it is drawn rarely.
         let sign = |ms: f64| if self.tape.one_in(8) { ms } else { ms.abs() };
-        let timeout = |one_in| self.tape.one_in(one_in).then(|| sign(self.tape.draw(made_up::number)));
+        let timeout = |one_in| self.tape.one_in(one_in).then(|| sign(self.tape.draw(inputs::number)));
         match self.tape.below(13) {
             0 => self.call(
                 "templates()",
@@ -332,7 +332,7 @@ impl World {
                 Ok(None)
             }),
             2 => self.call("pending()", f64::INFINITY, |client, _| async move {
-                // Where the journal lies, it may fail.
+                // It may fail if the journal returns wrong results.
                 client.pending().await.map(|_| None)
             }),
             3 => {
@@ -345,18 +345,18 @@ impl World {
             }
             4 => {
                 let operation = OPERATIONS[self.tape.below(OPERATIONS.len())];
-                // It may still happen where its caller has left, or its process has crashed.
-                self.books.borrow_mut().discarding += 1;
-                self.call(&format!("discard({operation:?})"), f64::INFINITY, move |client, books| async move {
+                // The discard may still happen after its caller aborted or its process crashed.
+                self.record.borrow_mut().discarding += 1;
+                self.call(&format!("discard({operation:?})"), f64::INFINITY, move |client, record| async move {
                     let outcome = client.discard(operation).await;
                     if !matches!(&outcome, Err(failure) if *failure.kind() == ErrorKind::Journal) {
-                        books.borrow_mut().discarding -= 1;
+                        record.borrow_mut().discarding -= 1;
                     }
                     outcome.map(|()| None)
                 });
             }
             5 | 6 => {
-                let job = self.tape.one_in(2).then(|| self.tape.draw(|source| made_up::job(source, id)));
+                let job = self.tape.one_in(2).then(|| self.tape.draw(|source| inputs::job(source, id)));
                 let until = [None, Some(Goal::Preview), Some(Goal::Video), Some(Goal::Done), Some(Goal::Settled)];
                 let options = PollOptions {
                     until: until[self.tape.below(until.len())],
@@ -373,7 +373,7 @@ impl World {
                         assert!(remaining_ms.is_none_or(|ms| 0.0 < ms && ms <= 100.0 * LONGEST), "{update:?}");
                         assert!(next_poll_ms.is_none_or(|ms| (0.0..=100.0 * LONGEST).contains(&ms)), "{update:?}");
                         assert!(progress.is_none_or(|progress| (0.0..=1.0).contains(&progress)), "{update:?}");
-                        assert!(progress >= shown.replace(progress), "it fell: {update:?}");
+                        assert!(progress >= shown.replace(progress), "the progress fell: {update:?}");
                     };
                     client.poll(id, job, options, Some(Box::new(on_update))).await.map(Some)
                 });
@@ -401,7 +401,7 @@ impl World {
             Endpoint::Render => format!("render:{id}"),
             _ => self.client.host().token(),
         };
-        // The time in which a render waits for the job's preview is not the caller's.
+        // `timeout` does not limit a render's wait for the preview.
         let limit = match timeout.filter(|ms| *ms >= 0.0) {
             _ if endpoint == Endpoint::Render => f64::INFINITY,
             Some(ms) => ms.min(LONGEST),
@@ -421,25 +421,25 @@ impl World {
         });
     }
 
-    /// Begins a call. A deadline that is no number is that of a wait, which somebody leaves at the end.
-    fn call<F>(&self, name: &str, deadline: f64, call: impl FnOnce(Client<TestHost>, Rc<RefCell<Books>>) -> F)
+    /// Starts a call. A NaN deadline marks a poll, which is aborted at the end.
+    fn call<F>(&self, name: &str, deadline: f64, call: impl FnOnce(Client<TestHost>, Rc<RefCell<Record>>) -> F)
     where
         F: Future<Output = Result<Option<Value>, Failure>> + 'static,
     {
         self.print(|| format!("call: {name}"));
         let (leave, left) = oneshot::channel();
         let number = {
-            let calls = &mut self.books.borrow_mut().calls;
+            let calls = &mut self.record.borrow_mut().calls;
             let (name, is_poll) = (name.to_owned(), deadline.is_nan());
             calls.push(Call { name, run: self.run, is_poll, deadline, leave: Some(leave), settled: false });
             calls.len() - 1
         };
-        let work = call(self.client.clone(), Rc::clone(&self.books));
-        let (books, world) = (Rc::clone(&self.books), self.world.clone());
+        let work = call(self.client.clone(), Rc::clone(&self.record));
+        let (record, world) = (Rc::clone(&self.record), self.world.clone());
         self.client.host().spawn(async move {
             let outcome = unless(left, work).await;
             let now = world.now();
-            let call = &mut books.borrow_mut().calls[number];
+            let call = &mut record.borrow_mut().calls[number];
             call.settled = true;
             if crate::chosen_seed().is_some() {
                 println!("{now:>16.1} {} settles: {outcome:.300?}", call.name);
@@ -451,7 +451,7 @@ impl World {
                     match outcome {
                         Ok(job) => assert!(
                             job.is_none_or(|job| job["id"].as_str().is_some_and(is_uuid)),
-                            "{} returns no job",
+                            "{} returns a value that is not a job",
                             call.name
                         ),
                         Err(failure) => check_failure(&call.name, &failure),
@@ -464,8 +464,8 @@ impl World {
     fn leave(&self) {
         let mut waiting: Vec<oneshot::Sender<()>> = Vec::new();
         {
-            let books = &mut *self.books.borrow_mut();
-            let mut calls: Vec<&mut Call> = books
+            let record = &mut *self.record.borrow_mut();
+            let mut calls: Vec<&mut Call> = record
                 .calls
                 .iter_mut()
                 .filter(|call| call.run == self.run && !call.settled && call.leave.is_some())
@@ -489,35 +489,35 @@ impl World {
     // The server
 
     fn serve(&self) {
-        let (tape, books, world) = (self.tape.clone(), Rc::clone(&self.books), self.world.clone());
+        let (tape, record, world) = (self.tape.clone(), Rc::clone(&self.record), self.world.clone());
         let (options, namespace) = (self.options, self.config.namespace.clone());
         self.world.serve(move |sent: Sent| {
-            let place = if sent.charges() { Some(post(&books, &world, options, &namespace, &sent)) } else { None };
-            let calm = books.borrow().calm;
+            let place = if sent.charges() { Some(post(&record, &world, options, &namespace, &sent)) } else { None };
+            let calm = record.borrow().calm;
             let ms = match tape.below(16) {
                 _ if calm => 0.0,
                 15 => f64::from(tape.draw(|source| source.int_in_range(0..=700_000_u32))),
                 _ => tape.below(251) as f64,
             };
-            let (tape, books, world) = (tape.clone(), Rc::clone(&books), world.clone());
+            let (tape, record, world) = (tape.clone(), Rc::clone(&record), world.clone());
             async move {
                 world.sleep(ms).await;
                 let id = IDS.into_iter().find(|id| sent.path.contains(id)).unwrap_or(IDS[1]);
-                let reply = tape.try_draw(|source| made_up::reply(source, id)).unwrap_or_else(|| test_host::failed(""));
+                let reply = tape.try_draw(|source| inputs::reply(source, id)).unwrap_or_else(|| test_host::failed(""));
                 if crate::chosen_seed().is_some() {
                     println!("{:>16.1}   {} -> {reply:.300?}", world.now(), sent.line());
                 }
-                let books = &mut *books.borrow_mut();
+                let record = &mut *record.borrow_mut();
                 if let Reply::Answer(answer) = &reply
                     && let Body::Json(job) = &answer.body
                     && let Some(used) = member_of(job.get("credits_used")).number().filter(|used| *used > 0.0)
                 {
                     let id = job["id"].as_str().unwrap_or_default().to_ascii_lowercase();
-                    let least = books.used.entry(id).or_insert(f64::INFINITY);
+                    let least = record.used.entry(id).or_insert(f64::INFINITY);
                     *least = least.min(used);
                 }
                 if let (Some(place), Some(operation)) = (place, &sent.operation)
-                    && let Some(posts) = books.posts.get_mut(operation)
+                    && let Some(posts) = record.posts.get_mut(operation)
                 {
                     posts[place].reply = Some(reply.clone());
                 }
@@ -526,16 +526,16 @@ impl World {
         });
     }
 
-    /// Each charging request has had the verdict that its reply deserves.
+    /// Every charging request got the verdict that its reply calls for.
     fn check_verdicts(&self) {
-        let books = self.books.borrow();
+        let record = self.record.borrow();
         let mut sent: BTreeMap<&str, usize> = BTreeMap::new();
         let log = self.world.log();
         for logged in &log {
             match &logged.event {
                 Event::Request { operation: Some(operation), .. } => *sent.entry(operation).or_default() += 1,
                 Event::Verdict { operation, verdict, job_id } => {
-                    let posts = &books.posts[operation];
+                    let posts = &record.posts[operation];
                     let count = sent.get(operation.as_str()).copied().unwrap_or_default();
                     // After a discard two attempts may be in flight at once.
                     let Some(post) = posts[..count].iter().rfind(|post| post.host == logged.host) else {
@@ -544,10 +544,10 @@ impl World {
                     if posts[..count].iter().filter(|post| post.host == logged.host && post.discarded).count() > 0 {
                         continue;
                     }
-                    // Where no answer came in time, nobody knows.
-                    if let Some(deserved) = post.deserved() {
+                    // If no answer came in time, the verdict is unknown.
+                    if let Some(expected) = post.expected() {
                         let late = (*verdict, job_id) == ("unknown", &None);
-                        assert!((*verdict, job_id.clone()) == deserved || late, "{verdict} {job_id:?} for {post:?}");
+                        assert!((*verdict, job_id.clone()) == expected || late, "{verdict} {job_id:?} for {post:?}");
                     }
                 }
                 _ => {}
@@ -558,9 +558,9 @@ impl World {
     // The journal
 
     fn watch_journal(&self) {
-        let (tape, books, lies) = (self.tape.clone(), Rc::clone(&self.books), self.options.lies);
+        let (tape, record, lies) = (self.tape.clone(), Rc::clone(&self.record), self.options.lies);
         self.world.journal().plan(move |call| {
-            if books.borrow().calm {
+            if record.borrow().calm {
                 return Plan::USUAL;
             }
             match tape.below(12) {
@@ -571,24 +571,24 @@ impl World {
                 _ => Plan::USUAL,
             }
         });
-        let (tape, books, options) = (self.tape.clone(), Rc::clone(&self.books), self.options);
+        let (tape, record, options) = (self.tape.clone(), Rc::clone(&self.record), self.options);
         let (namespace, world) = (self.config.namespace.clone(), self.world.clone());
         self.world.journal().witness(move |call, old, reply| {
             if crate::chosen_seed().is_some() {
                 println!("{:>16.1}   journal: {call:.400?} -> {reply:.300?}", world.now());
             }
-            check_call(&mut books.borrow_mut(), options, &namespace, call, old, &reply);
-            if !options.lies || books.borrow().calm || !tape.one_in(10) {
+            check_call(&mut record.borrow_mut(), options, &namespace, call, old, &reply);
+            if !options.lies || record.borrow().calm || !tape.one_in(10) {
                 return reply;
             }
             match (call.method, reply) {
-                // What is said to have ended may be forgotten.
+                // An entry that is reported as ended may be deleted, so `ended` is never made up.
                 (Method::Read, _) => {
-                    let lie = tape.draw(made_up::entry);
+                    let lie = tape.draw(inputs::entry);
                     JournalReply::Entry((!lie.contains("ended") && !tape.one_in(3)).then_some(lie))
                 }
-                (Method::List, _) => JournalReply::Keys((0..tape.below(4)).map(|_| tape.draw(made_up::text)).collect()),
-                // What is said to be new may be sent, and what is said to be deleted is free.
+                (Method::List, _) => JournalReply::Keys((0..tape.below(4)).map(|_| tape.draw(inputs::text)).collect()),
+                // An id that is reported as new may be sent, and one that is reported as deleted is free.
                 (Method::Create, _) => JournalReply::Done(false),
                 (Method::Replace | Method::Delete, JournalReply::Done(_)) => JournalReply::Done(tape.one_in(2)),
                 (_, reply) => reply,
@@ -597,46 +597,46 @@ impl World {
     }
 }
 
-/// A charge leaves.
-fn post(books: &Rc<RefCell<Books>>, world: &test_host::World, options: Options, namespace: &str, sent: &Sent) -> usize {
+/// Records a charging request, checks that it may be sent, and returns its index.
+fn post(record: &Rc<RefCell<Record>>, world: &test_host::World, options: Options, namespace: &str, sent: &Sent) -> usize {
     let id = sent.operation.clone().unwrap_or_default();
-    assert!(!id.is_empty(), "a charge without an operation");
-    let books = &mut *books.borrow_mut();
+    assert!(!id.is_empty(), "a charge has no operation");
+    let record = &mut *record.borrow_mut();
     let entry = world.journal().get(&format!("{namespace}/{id}")).as_deref().and_then(decode);
-    let discarded = books.discarding > 0 && entry.is_none();
+    let discarded = record.discarding > 0 && entry.is_none();
     let sending = entry
         .as_ref()
         .is_some_and(|entry| entry.state == State::Sending || entry.step == custom_template_jobs::api::Step::Render);
-    assert!(discarded || sending, "{id:?} is sent before it is written down: {entry:?}");
+    assert!(discarded || sending, "{id:?} is sent before its entry is written: {entry:?}");
     let estimate = match sent.endpoint {
         Endpoint::Submit => 5.0,
         Endpoint::Render => 4.0,
         _ => 1.0,
     };
     if let Some(budget) = options.budget.filter(|_| !options.lies && !options.foreign) {
-        let unfree = books.posts.values().flatten().filter(|post| !post.is_free());
-        let sum: f64 = unfree.map(|post| least(post, &books.used)).sum();
+        let unfree = record.posts.values().flatten().filter(|post| !post.is_free());
+        let sum: f64 = unfree.map(|post| least(post, &record.used)).sum();
         assert!(sum + estimate <= budget, "{id:?} takes {estimate} of {budget} credits, of which {sum} are spent");
     }
-    let posts = books.posts.entry(id.clone()).or_default();
-    assert!(posts.iter().all(Post::is_free), "{id:?} is sent again: {posts:?}");
+    let posts = record.posts.entry(id.clone()).or_default();
+    assert!(posts.iter().all(Post::is_free), "{id:?} is sent a second time: {posts:?}");
     let render = sent.path.ends_with("/render/").then(|| sent.job_id().to_owned());
     let owner = entry.map(|entry| entry.owner).unwrap_or_default();
     posts.push(Post { host: sent.host, owner, estimate, render, reply: None, discarded });
     posts.len() - 1
 }
 
-/// What a request costs at least.
+/// The least that a request costs.
 fn least(post: &Post, used: &BTreeMap<String, f64>) -> f64 {
-    let job = post.deserved().and_then(|(_, job)| job);
-    let told = job.and_then(|job| used.get(&job)).copied().unwrap_or(f64::INFINITY);
-    // What is next to nothing may be rounded to it.
-    if told < 0.001 { 0.0 } else { told.min(post.estimate) }
+    let job = post.expected().and_then(|(_, job)| job);
+    let reported = job.and_then(|job| used.get(&job)).copied().unwrap_or(f64::INFINITY);
+    // Less than a thousandth may be rounded to 0.
+    if reported < 0.001 { 0.0 } else { reported.min(post.estimate) }
 }
 
-/// What the journal is asked for must be allowed.
+/// Checks that a journal call is allowed.
 fn check_call(
-    books: &mut Books,
+    record: &mut Record,
     options: Options,
     namespace: &str,
     call: &JournalCall,
@@ -644,7 +644,7 @@ fn check_call(
     reply: &JournalReply,
 ) {
     let Some(rest) = call.key.strip_prefix(namespace) else {
-        assert!(options.lies, "{:?} is somebody else's", call.key);
+        assert!(options.lies, "{:?} is outside of the namespace", call.key);
         return;
     };
     if let Some(place) = rest.strip_prefix(":took/").filter(|_| call.method == Method::Write) {
@@ -655,35 +655,39 @@ fn check_call(
     }
     let Some(id) = rest.strip_prefix('/') else {
         let kinds = [":took/", ":open/", ":ended/", ":budget/"];
-        assert!(options.lies || kinds.iter().any(|kind| rest.starts_with(kind)), "{:?} is no key of ours", call.key);
+        assert!(
+            options.lies || kinds.iter().any(|kind| rest.starts_with(kind)),
+            "{:?} is not a key of this version",
+            call.key
+        );
         return;
     };
-    assert!(call.method != Method::Write, "{id:?} is written over, whatever it was");
+    assert!(call.method != Method::Write, "{id:?} is overwritten without a compare-and-set");
     if *reply != JournalReply::Done(true) {
         return;
     }
     let was = old.and_then(decode);
     match call.method {
         Method::Replace => {
-            let written = call.new.as_deref().and_then(decode).unwrap_or_else(|| panic!("{call:?} is no entry"));
-            let Some(was) = was else { panic!("what cannot be read is written over: {old:?}") };
-            assert!(matches!(written.state, State::Bound | State::Ended), "{id:?} is taken back: {call:?}");
-            assert!(written.owner == was.owner, "{id:?} is taken from another attempt: {call:?}");
+            let written = call.new.as_deref().and_then(decode).unwrap_or_else(|| panic!("{call:?} writes no entry"));
+            let Some(was) = was else { panic!("an unreadable entry is overwritten: {old:?}") };
+            assert!(matches!(written.state, State::Bound | State::Ended), "{id:?} goes back to an earlier state: {call:?}");
+            assert!(written.owner == was.owner, "{id:?} is changed by another attempt: {call:?}");
             assert!(was.state == State::Sending || was.state == State::Unknown || was.job == written.job, "{call:?}");
         }
         Method::Delete => {
-            let Some(was) = was else { panic!("what cannot be read is deleted: {old:?}") };
+            let Some(was) = was else { panic!("an unreadable entry is deleted: {old:?}") };
             if was.state == State::Ended {
-                books.posts.remove(id);
+                record.posts.remove(id);
                 return;
             }
-            let discarding = books.discarding > 0;
-            let mut own = books.posts.get_mut(id).into_iter().flatten().filter(|post| post.owner == was.owner).peekable();
-            // An entry without a request was not sent, unless it was here before.
+            let discarding = record.discarding > 0;
+            let mut own = record.posts.get_mut(id).into_iter().flatten().filter(|post| post.owner == was.owner).peekable();
+            // An entry without a request was never sent, unless it is from another process.
             let free = own.peek().is_some() || !options.foreign || was.owner.len() == 32;
-            assert!(free || discarding || options.lies, "{id:?} is forgotten: {was:?}");
+            assert!(free || discarding || options.lies, "{id:?} is deleted: {was:?}");
             for post in own.filter(|post| !post.is_free()) {
-                assert!(discarding, "{id:?} is forgotten: {post:?}");
+                assert!(discarding, "{id:?} is deleted: {post:?}");
                 post.discarded = true;
             }
         }
@@ -701,20 +705,20 @@ fn check_failure(name: &str, failure: &Failure) {
     }
 }
 
-/// An entry that can be read.
+/// The entry in a text, if it can be read.
 pub fn decode(text: &str) -> Option<Entry> {
     let value: Value = serde_json::from_str(text).ok()?;
     Entry::decode(Entry::NAMES.map(|name| member_of(value.get(name))))
 }
 
-/// The output of a future, or `None` where its caller leaves before.
+/// The output of a future, or `None` if its caller aborts first.
 async fn unless<T>(left: oneshot::Receiver<()>, work: impl Future<Output = T>) -> Option<T> {
     let (mut left, mut work) = (pin!(left), pin!(work));
     poll_fn(|context| match work.as_mut().poll(context) {
         Poll::Ready(output) => Poll::Ready(Some(output)),
         Poll::Pending => match left.as_mut().poll(context) {
             Poll::Ready(Ok(())) => Poll::Ready(None),
-            // Nobody can leave any more.
+            // The sender is gone, so no abort can come.
             _ => Poll::Pending,
         },
     })

@@ -1,4 +1,4 @@
-//! What must hold whatever comes from outside. A short run for every change; `cargo xtask test fuzz` is the long one.
+//! Fuzz targets: the properties that hold for any input. Each runs briefly here; `cargo xtask test fuzz` runs longer.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -9,11 +9,11 @@ use custom_template_jobs::error::ErrorKind;
 use custom_template_jobs::job::JobFacts;
 use custom_template_jobs::poll::{self, Memory};
 use custom_template_jobs::retry;
-use fuzz::made_up::{self, IDS};
+use fuzz::inputs::{self, IDS};
 use fuzz::world::{Options, World, decode};
-use fuzz::{fuzz, made_up::number};
+use fuzz::{fuzz, inputs::number};
 use serde_json::json;
-use test_host::cases::{client_of, named, request_with};
+use test_host::fixtures::{client_of, named, request_with};
 use test_host::json::job_fields;
 
 const PLAIN: Options = Options { calls: 12, foreign: false, lies: false, budget: None };
@@ -26,32 +26,32 @@ fn explore(options: Options) {
 }
 
 #[test]
-fn whatever_is_answered_every_call_settles_and_no_charge_is_sent_twice() {
+fn any_answers_settle_every_call_and_send_no_second_charge() {
     explore(PLAIN);
 }
 
 #[test]
-fn whatever_the_journal_holds_it_leads_to_no_second_charge_and_is_not_destroyed() {
+fn any_journal_content_causes_no_second_charge_and_is_kept() {
     explore(Options { foreign: true, ..PLAIN });
 }
 
 #[test]
-fn a_journal_that_fails_and_lies_leads_to_no_second_charge() {
+fn a_faulty_journal_causes_no_second_charge() {
     explore(Options { foreign: true, lies: true, ..PLAIN });
 }
 
 #[test]
-fn whatever_jobs_are_said_to_have_used_a_shared_budget_is_not_exceeded() {
+fn any_reported_usage_leaves_a_shared_budget_unexceeded() {
     explore(Options { budget: Some(17.0), ..PLAIN });
 }
 
 #[test]
-fn whatever_a_job_says_its_facts_are_numbers_and_the_next_poll_is_in_range() {
+fn any_job_gives_finite_facts_and_a_next_poll_in_range() {
     fuzz(5_000, |source| {
         let mut now = 0.0;
         let mut memory = Memory::new(0.0, source.arbitrary::<bool>()?.then_some(number(source)?));
         for _ in 0..source.int_in_range(1..=20)? {
-            let job = made_up::job(source, IDS[0])?;
+            let job = inputs::job(source, IDS[0])?;
             let Some(facts) = JobFacts::read(job_fields(&job)) else { continue };
             for fact in [facts.progress, facts.credits_used, facts.duration].into_iter().flatten() {
                 assert!(fact.is_finite() && fact >= 0.0, "{facts:?} of {job}");
@@ -70,26 +70,26 @@ fn whatever_a_job_says_its_facts_are_numbers_and_the_next_poll_is_in_range() {
 }
 
 #[test]
-fn whatever_a_server_asks_a_read_waits_at_most_68_seconds() {
+fn any_retry_after_delays_a_read_by_at_most_68_seconds() {
     fuzz(5_000, |source| {
         let asked = if source.ratio(1, 8)? { None } else { Some(number(source)?) };
         let chance = f64::from(source.arbitrary::<u16>()?) / 65_536.0;
         let wait = retry::backoff(source.arbitrary()?, chance, asked);
         let least = if asked.is_none() { 0.0 } else { 1_000.0 };
-        assert!((least..=68_000.0).contains(&wait), "{wait} ms where {asked:?} are asked for");
+        assert!((least..=68_000.0).contains(&wait), "{wait} ms for a requested {asked:?}");
         Ok(())
     });
 }
 
 #[test]
-fn whatever_is_cut_off_an_id_is_salvaged_only_where_it_is_the_jobs() {
+fn only_the_jobs_own_id_is_salvaged_from_a_cut_off_answer() {
     fuzz(5_000, |source| {
         let text = if source.arbitrary()? {
-            let whole = made_up::job(source, IDS[0])?.to_string();
+            let whole = inputs::job(source, IDS[0])?.to_string();
             let end = source.int_in_range(0..=whole.len())?;
             String::from_utf8_lossy(&whole.as_bytes()[..end]).into_owned()
         } else {
-            made_up::text(source)?
+            inputs::text(source)?
         };
         let id = charge::salvage(&text);
         if let Some(id) = &id {
@@ -106,13 +106,13 @@ fn whatever_is_cut_off_an_id_is_salvaged_only_where_it_is_the_jobs() {
 }
 
 #[test]
-fn whatever_an_entry_holds_it_is_read_back_as_it_was_written_or_not_at_all() {
+fn any_entry_is_decoded_without_loss_or_not_at_all() {
     fuzz(5_000, |source| {
-        let found = made_up::entry(source)?;
+        let found = inputs::entry(source)?;
         let entry: Option<Entry> = decode(&found);
         if let Some(known) = &entry {
             let version = serde_json::from_str::<serde_json::Value>(&found).map(|found| found["version"].as_f64());
-            assert_eq!(version.ok(), Some(Some(2.0)), "of a version that nobody knows: {found}");
+            assert_eq!(version.ok(), Some(Some(2.0)), "an unknown version was decoded: {found}");
             assert_eq!(decode(&known.encode()), entry, "{found}");
         }
         let claim = charge::claim(entry.as_ref(), Step::Submit, source.arbitrary()?);
@@ -122,22 +122,22 @@ fn whatever_an_entry_holds_it_is_read_back_as_it_was_written_or_not_at_all() {
 }
 
 #[test]
-fn whatever_is_requested_it_is_refused_with_a_path_or_sent_as_it_is_and_once() {
+fn any_request_is_refused_with_a_path_or_sent_once_unchanged() {
     fuzz(1_500, |source| {
         let mut request = if source.ratio(1, 3)? {
-            made_up::json(source, 0)?
+            inputs::json(source, 0)?
         } else {
             serde_json::from_str(&request_with("")).unwrap_or_default()
         };
         for _ in 0..source.int_in_range(0..=2)? {
             let keys = ["template_id", "variables", "webhook_url", "model_version", "name", "is_hidden", "voice_id"];
-            let (key, value) = (*source.choose(&keys)?, made_up::json(source, 1)?);
+            let (key, value) = (*source.choose(&keys)?, inputs::json(source, 1)?);
             if request.is_object() {
                 request[key] = value;
             }
         }
-        let text = if source.ratio(1, 20)? { made_up::text(source)? } else { request.to_string() };
-        let operation = if source.arbitrary()? { made_up::text(source)? } else { "op".to_owned() };
+        let text = if source.ratio(1, 20)? { inputs::text(source)? } else { request.to_string() };
+        let operation = if source.arbitrary()? { inputs::text(source)? } else { "op".to_owned() };
         let bodies = Rc::new(RefCell::new(Vec::new()));
         let log = Rc::clone(&bodies);
         let (client, world) = client_of(move |sent| {

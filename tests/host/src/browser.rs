@@ -1,4 +1,4 @@
-//! What the hosts of one browser share: locks, and the polls of its tabs.
+//! Locks and shared polls of the hosts of one browser.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use futures_channel::oneshot;
 
-/// Locks by name, each with those that wait for it, first come, first served. A name that is there is held.
+/// Locks by name, each with its waiters in order of arrival. A name in the map is held.
 #[derive(Default)]
 pub struct Locks(RefCell<BTreeMap<String, VecDeque<oneshot::Sender<Lock>>>>);
 
@@ -17,7 +17,7 @@ impl fmt::Debug for Locks {
     }
 }
 
-/// A lock; dropping it passes it on.
+/// A held lock. Dropping it passes it to the next waiter.
 #[derive(Debug)]
 pub struct Lock {
     name: String,
@@ -40,7 +40,7 @@ impl Locks {
         };
         match waiting {
             None => Lock { name: name.into(), locks: Some(Rc::clone(self)) },
-            // The senders live until it is their turn.
+            // The senders are kept until their turn comes.
             Some(receiver) => match receiver.await {
                 Ok(lock) => lock,
                 Err(oneshot::Canceled) => std::future::pending().await,
@@ -48,7 +48,7 @@ impl Locks {
         }
     }
 
-    /// The names that are held.
+    /// The names of the held locks.
     pub fn held(&self) -> Vec<String> {
         self.0.borrow().keys().cloned().collect()
     }
@@ -69,7 +69,7 @@ impl Drop for Lock {
             let Some(next) = next else { return };
             match next.send(Self { name: self.name.clone(), locks: Some(Rc::clone(&locks)) }) {
                 Ok(()) => return,
-                // It does not wait any more.
+                // The waiter has given up.
                 Err(mut lock) => lock.locks = None,
             }
         }

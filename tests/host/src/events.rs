@@ -1,4 +1,4 @@
-//! Events, kept as owned values.
+//! A client's events, as owned values.
 
 use custom_template_jobs::host;
 
@@ -7,7 +7,7 @@ use custom_template_jobs::host;
 pub enum Event {
     /// A request was sent.
     Request { method: &'static str, path: String, operation: Option<String> },
-    /// An answer came.
+    /// An answer arrived.
     Response {
         method: &'static str,
         path: String,
@@ -25,7 +25,7 @@ pub enum Event {
     Verdict { operation: String, verdict: &'static str, job_id: Option<String> },
     /// A journal entry cannot be read.
     Skipped { key: String },
-    /// Something that deserves attention.
+    /// A warning.
     Warning { code: &'static str, message: String, operation: Option<String>, job_id: Option<String> },
 }
 

@@ -1,7 +1,7 @@
 //! A deterministic single-threaded executor on virtual time.
 //!
-//! Time stands still while a task is ready. When none is, it goes on to the next timer. Which ready task runs next is
-//! chosen by a function of the test, so that a seed explores the races and replays them.
+//! The clock stands still while a task is ready; otherwise it advances to the next timer. A function of the test chooses
+//! which ready task runs next, so that a seed explores races and replays them.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
@@ -13,15 +13,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 
-/// How often tasks may run before time goes on: more is a task that wakes itself for ever.
+/// The most task runs without an advance of the clock: more means a task that wakes itself for ever.
 const STEPS_AT_ONCE: u32 = 1_000_000;
 
 type Ready = Arc<Mutex<VecDeque<u64>>>;
 
-/// Picks one of so many ready tasks.
+/// Picks one of several ready tasks.
 type Choose = Box<dyn FnMut(usize) -> usize>;
 
-/// What runs for whom: the tasks of a process end together when it crashes.
+/// The owner of tasks: the tasks of a process end together when it crashes.
 pub type Scope = u64;
 
 struct Task {
@@ -45,19 +45,19 @@ impl Wake for TaskWaker {
     }
 }
 
-/// Nothing that exists can wake the future that a test waits for.
+/// The error of a future that nothing can wake.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Hang {
-    /// When, in milliseconds.
+    /// The time, in milliseconds.
     pub at: f64,
-    /// How many tasks wait.
+    /// The number of tasks that wait.
     pub tasks: usize,
 }
 
 impl fmt::Display for Hang {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { at, tasks } = self;
-        write!(formatter, "a future hangs: nothing can wake it after {at} ms; {tasks} tasks wait")
+        write!(formatter, "a future hangs: nothing can wake it at {at} ms; {tasks} tasks wait")
     }
 }
 
@@ -67,7 +67,7 @@ pub struct Executor {
     last: Cell<u64>,
     ready: Ready,
     tasks: RefCell<BTreeMap<u64, Task>>,
-    /// By the time at which they are due, in milliseconds as ordered bits, and in the order of their making.
+    /// By due time (milliseconds as ordered bits), then in order of creation.
     timers: RefCell<BTreeMap<(u64, u64), Waker>>,
     choose: RefCell<Choose>,
 }
@@ -79,7 +79,7 @@ impl fmt::Debug for Executor {
 }
 
 impl Executor {
-    /// An executor that runs ready tasks in the order in which they were woken.
+    /// An executor that runs tasks in the order in which they were woken.
     pub fn new() -> Rc<Self> {
         Rc::new(Self {
             now: Cell::new(0.0),
@@ -91,7 +91,7 @@ impl Executor {
         })
     }
 
-    /// Picks the next ready task with this function: it gets their number, and returns the place of one.
+    /// Sets the function that picks the next ready task: it gets their number and returns an index.
     pub fn choose_by(&self, choose: impl FnMut(usize) -> usize + 'static) {
         *self.choose.borrow_mut() = Box::new(choose);
     }
@@ -101,7 +101,7 @@ impl Executor {
         self.now.get()
     }
 
-    /// Puts the clock forward, as where a machine slept: what is due meanwhile runs now.
+    /// Advances the clock as if the machine had slept: due timers fire now.
     pub fn jump(&self, ms: f64) {
         self.now.set(self.now.get() + ms);
     }
@@ -115,7 +115,7 @@ impl Executor {
         Arc::new(TaskWaker { number, queued: AtomicBool::new(false), ready: Arc::clone(&self.ready) })
     }
 
-    /// Runs a task to its end, in a scope.
+    /// Spawns a task in a scope.
     pub fn spawn(&self, scope: Scope, task: impl Future<Output = ()> + 'static) {
         let number = self.number();
         let waker = self.waker(number);
@@ -145,12 +145,12 @@ impl Executor {
         }
     }
 
-    /// How many tasks there are in a scope.
+    /// The number of unfinished tasks in a scope.
     pub fn tasks(&self, scope: Scope) -> usize {
         self.tasks.borrow().values().filter(|task| task.scope == scope).count()
     }
 
-    /// How many timers somebody waits for.
+    /// The number of timers that are waited for.
     pub fn timers(&self) -> usize {
         self.timers.borrow().len()
     }
@@ -160,7 +160,7 @@ impl Executor {
         self.timers.borrow().keys().next().map(|(due, _)| f64::from_bits(*due))
     }
 
-    /// Waits so many milliseconds, at least until every ready task has had its turn. For ever where that is infinite.
+    /// Waits some milliseconds, and at least until all ready tasks have run. Waits for ever if infinite.
     pub fn sleep(self: &Rc<Self>, ms: f64) -> Sleep {
         Sleep { executor: Rc::clone(self), due: self.now.get() + ms.max(0.0), timer: None }
     }
@@ -192,7 +192,7 @@ impl Executor {
         drop(future);
     }
 
-    /// Lets time go on to the next timer. Whether there was one.
+    /// Advances the clock to the next timer. Returns whether there was one.
     fn advance(&self) -> bool {
         let due: Vec<Waker> = {
             let mut timers = self.timers.borrow_mut();
@@ -205,7 +205,7 @@ impl Executor {
         true
     }
 
-    /// Runs one ready task, or lets time go on to the next timer. False where nothing will happen any more.
+    /// Runs one ready task, or advances the clock to the next timer. False if nothing is left.
     pub fn step(&self) -> bool {
         match self.next_ready() {
             Some(number) => {
@@ -216,7 +216,7 @@ impl Executor {
         }
     }
 
-    /// Runs what is ready, and whatever that makes ready, without letting time go on.
+    /// Runs ready tasks, and those that they make ready, without advancing the clock.
     pub fn settle(&self) {
         let mut steps = 0;
         while let Some(number) = self.next_ready() {
@@ -226,10 +226,10 @@ impl Executor {
         }
     }
 
-    /// Runs a future to its end. What it spawned goes on later.
+    /// Runs a future to its end. Tasks that it spawned go on later.
     ///
     /// # Errors
-    /// Where nothing can wake it any more.
+    /// If nothing can wake it any more.
     pub fn run<T>(&self, future: impl Future<Output = T>) -> Result<T, Hang> {
         let mut future = pin!(future);
         let number = self.number();
@@ -255,7 +255,7 @@ impl Executor {
     }
 }
 
-/// A wait; dropping it ends it.
+/// A sleep. Dropping it removes its timer.
 #[derive(Debug)]
 pub struct Sleep {
     executor: Rc<Executor>,
@@ -270,7 +270,7 @@ impl Future for Sleep {
         if let Some(timer) = self.timer {
             let mut timers = self.executor.timers.borrow_mut();
             match timers.get_mut(&timer) {
-                // It fired.
+                // The timer fired.
                 None => return Poll::Ready(()),
                 Some(waker) => waker.clone_from(context.waker()),
             }

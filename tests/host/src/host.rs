@@ -1,4 +1,4 @@
-//! The host of one client.
+//! The test host of one client.
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -22,22 +22,22 @@ use crate::json;
 use crate::network::{Reply, Sent};
 use crate::world::{Logged, OUTSIDE, Shared, World};
 
-/// What a function of the caller's does.
+/// What a function of the caller's returns, and when.
 #[derive(Clone, Debug)]
 pub struct Given<T> {
-    /// Milliseconds until it answers; infinite where it never does.
+    /// Milliseconds until it returns; infinite if it never does.
     pub after_ms: f64,
-    /// Its answer.
+    /// Its result.
     pub answer: T,
 }
 
 impl<T> Given<T> {
-    /// It answers at once.
+    /// Returns at once.
     pub const fn now(answer: T) -> Self {
         Self { after_ms: 0.0, answer }
     }
 
-    /// It answers after so many milliseconds.
+    /// Returns after some milliseconds.
     pub const fn after(after_ms: f64, answer: T) -> Self {
         Self { after_ms, answer }
     }
@@ -110,7 +110,7 @@ impl TestHost {
         host
     }
 
-    /// Another host in the same process, for a second client.
+    /// Another host in the same process, for a second client there.
     #[must_use]
     pub fn sibling(&self) -> Self {
         Self::new(&self.0.world, self.0.scope, Rc::clone(&self.0.alive), Rc::clone(&self.0.memory))
@@ -126,7 +126,7 @@ impl TestHost {
         client
     }
 
-    /// The process crashes: its tasks end where they are. Journals stay, and what was sent was sent.
+    /// Crashes the process: its tasks stop where they are. Journals and sent requests remain.
     pub fn crash(&self) {
         self.0.alive.set(false);
         self.0.world.executor.kill(self.0.scope);
@@ -157,32 +157,32 @@ impl TestHost {
         *self.0.journal.borrow_mut() = Rc::clone(journal);
     }
 
-    /// How many tasks of this process go on.
+    /// The number of unfinished tasks of this process.
     pub fn tasks(&self) -> usize {
         self.0.world.executor.tasks(self.0.scope)
     }
 
-    /// Whether the client wants to know of changes of the environment.
+    /// Whether the client listens for changes of the environment.
     pub fn is_listening(&self) -> bool {
         self.0.listening.get()
     }
 
-    /// From now on, the functions for headers and keys do this.
+    /// Sets the function for headers and keys.
     pub fn on_headers(&self, make: impl FnMut() -> Given<Result<(), Unusable<Value>>> + 'static) {
         *self.0.make_headers.borrow_mut() = Box::new(make);
     }
 
-    /// From now on, the caller's list of jobs does this; it gets the time since when, in milliseconds since 1970.
+    /// Sets the caller's `listJobs`; it gets `since` in milliseconds since 1970.
     pub fn on_list_jobs(&self, list: impl FnMut(f64) -> Given<Result<Value, Value>> + 'static) {
         *self.0.list_jobs.borrow_mut() = Some(Box::new(list));
     }
 
-    /// Calls a listener with each event, after the client's call of its host is over.
+    /// Sets a listener, which is called with each event after the host call that emitted it.
     pub fn on_event(&self, listener: impl Fn(&Event) + 'static) {
         *self.0.on_event.borrow_mut() = Some(Rc::new(listener));
     }
 
-    /// The environment changes.
+    /// Changes the environment and notifies the client.
     pub fn set_env(&self, env: Env) {
         self.0.env.set(env);
         let client = self.0.client.borrow().as_ref().and_then(WeakClient::upgrade);
@@ -196,12 +196,12 @@ impl TestHost {
         self.0.shares.set(shares);
     }
 
-    /// How many polls the client may have in flight, from its making on.
+    /// Sets how many polls the client may have in flight; takes effect for clients made later.
     pub fn set_polls_at_once(&self, polls: usize) {
         self.0.polls_at_once.set(polls);
     }
 
-    /// A process that has crashed does nothing any more.
+    /// Waits for ever if the process has crashed.
     async fn alive(&self) {
         if !self.0.alive.get() {
             pending::<()>().await;
@@ -229,7 +229,7 @@ pub struct Turn {
     _lock: Option<Lock>,
 }
 
-/// How long a tab waits for the turn that another has, in milliseconds: that one may be frozen.
+/// How long a tab waits for a lock that another tab holds, in milliseconds; the other may be frozen.
 const MOMENT: f64 = 900.0;
 
 impl Host for TestHost {
@@ -312,7 +312,7 @@ impl Host for TestHost {
         let executor = &self.0.world.executor;
         let act = move || if plan.works { Some(journal.apply(&call)) } else { None };
         let done = if plan.before_ms > 0.0 {
-            // It acts, whoever waits.
+            // The call takes effect even if its caller has given up.
             let (sender, receiver) = oneshot::channel();
             let wait = executor.sleep(plan.before_ms);
             executor.spawn(OUTSIDE, async move {
@@ -369,7 +369,7 @@ impl Host for TestHost {
     }
 
     async fn sleep(&self, ms: f64) {
-        assert!((0.0..=2_147_483_647.0).contains(&ms), "a timer cannot be given {ms} ms");
+        assert!((0.0..=2_147_483_647.0).contains(&ms), "a timer does not accept {ms} ms");
         self.0.world.executor.sleep(ms).await;
     }
 

@@ -1,4 +1,4 @@
-//! A journal in memory, with faults.
+//! A journal in memory, with planned faults.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -32,16 +32,16 @@ pub struct Call {
     pub method: Method,
     /// The key, or the prefix of a list.
     pub key: String,
-    /// The entry that is written, or that must be there.
+    /// The entry to write, or the entry expected to be there.
     pub entry: Option<String>,
-    /// What replaces it.
+    /// The new entry of a replace.
     pub new: Option<String>,
     /// The number of the host that calls.
     pub host: usize,
 }
 
 impl Call {
-    /// The call of a host.
+    /// A journal call of a host.
     pub fn new(call: JournalCall<'_>, host: usize) -> Self {
         let (method, key, entry, new) = match call {
             JournalCall::Create(key, entry) => (Method::Create, key, Some(entry), None),
@@ -55,37 +55,37 @@ impl Call {
     }
 }
 
-/// What a journal does with a call.
+/// The behaviour of one journal call.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
-    /// Milliseconds until it acts; infinite where it never does.
+    /// Milliseconds until it takes effect; infinite if it never does.
     pub before_ms: f64,
-    /// Whether it does what was asked.
+    /// Whether it takes effect.
     pub works: bool,
-    /// Whether it throws then.
+    /// Whether it throws afterwards.
     pub throws: bool,
-    /// Milliseconds from then on until it answers; infinite where it never does.
+    /// Milliseconds from then until it returns; infinite if it never does.
     pub after_ms: f64,
 }
 
 impl Plan {
-    /// It does what was asked at once, and says so.
+    /// Takes effect and returns at once.
     pub const USUAL: Self = Self { before_ms: 0.0, works: true, throws: false, after_ms: 0.0 };
-    /// It does nothing and throws.
+    /// Has no effect and throws.
     pub const THROWS: Self = Self { works: false, throws: true, ..Self::USUAL };
-    /// It does nothing and never answers.
+    /// Has no effect and never returns.
     pub const HANGS: Self = Self { before_ms: f64::INFINITY, ..Self::USUAL };
-    /// It does what was asked and throws.
+    /// Takes effect and throws.
     pub const WORKS_AND_THROWS: Self = Self { throws: true, ..Self::USUAL };
-    /// It does what was asked and never answers: the acknowledgement is lost.
+    /// Takes effect and never returns: the acknowledgement is lost.
     pub const WORKS_AND_HANGS: Self = Self { after_ms: f64::INFINITY, ..Self::USUAL };
 
-    /// It does what was asked at once, and answers after so many milliseconds.
+    /// Takes effect at once and returns after some milliseconds.
     pub const fn answers_after(ms: f64) -> Self {
         Self { after_ms: ms, ..Self::USUAL }
     }
 
-    /// It does what was asked after so many milliseconds, and says so then.
+    /// Takes effect and returns after some milliseconds.
     pub const fn works_after(ms: f64) -> Self {
         Self { before_ms: ms, ..Self::USUAL }
     }
@@ -102,7 +102,7 @@ enum Order {
 
 /// A journal. It outlives the processes that use it.
 pub struct Journal {
-    /// Entries, with the number of their writing.
+    /// Entries, each with the number of its write.
     entries: RefCell<BTreeMap<String, (u64, String)>>,
     order: Order,
     planner: RefCell<Planner>,
@@ -127,27 +127,27 @@ impl Journal {
         })
     }
 
-    /// An empty journal that lists its keys in their own order, as `IndexedDB` does.
+    /// An empty journal that lists its keys in sorted order, as `IndexedDB` does.
     pub fn new() -> Rc<Self> {
         Self::of(Order::OfKeys)
     }
 
-    /// An empty journal that lists its keys in the order of their writing, as the memory of a process does.
+    /// An empty journal that lists its keys in order of writing, as the memory journal does.
     pub fn in_memory() -> Rc<Self> {
         Self::of(Order::OfWriting)
     }
 
-    /// From now on, a function decides what becomes of each call.
+    /// Plans each call by a function.
     pub fn plan(&self, planner: impl FnMut(&Call) -> Plan + 'static) {
         *self.planner.borrow_mut() = Rc::new(RefCell::new(planner));
     }
 
-    /// From now on, the same becomes of every call.
+    /// Plans all calls alike.
     pub fn plan_all(&self, plan: Plan) {
         self.plan(move |_| plan.clone());
     }
 
-    /// From now on, this becomes of the calls of a method, and the others are as usual.
+    /// Plans the calls of one method; the others work.
     pub fn plan_method(&self, method: Method, plan: Plan) {
         self.plan(move |call| if call.method == method { plan.clone() } else { Plan::USUAL });
     }
@@ -159,13 +159,12 @@ impl Journal {
         planner(call)
     }
 
-    /// From now on, a function sees each call that was carried out, with the entry that was there before, and may answer
-    /// something else in place of the truth.
+    /// Sets a function that sees each call that took effect, with the former entry, and may replace its result.
     pub fn witness(&self, witness: impl FnMut(&Call, Option<&str>, JournalReply) -> JournalReply + 'static) {
         *self.witness.borrow_mut() = Some(Rc::new(RefCell::new(witness)));
     }
 
-    /// From now on, every call works, and nobody sees it.
+    /// Removes the plan and the witness, so that every call works.
     pub fn calm(&self) {
         self.plan_all(Plan::USUAL);
         self.witness.take();
@@ -180,7 +179,7 @@ impl Journal {
         }
     }
 
-    /// Does what a call asks for.
+    /// Carries out a call.
     fn carry_out(&self, call: &Call) -> JournalReply {
         let mut entries = self.entries.borrow_mut();
         let found = entries.get(&call.key).cloned();
@@ -230,27 +229,27 @@ impl Journal {
         JournalReply::Done(done)
     }
 
-    /// What it throws.
+    /// The value that a faulty call throws.
     pub fn thrown() -> Value {
         "the journal is broken".into()
     }
 
-    /// The calls so far.
+    /// The log of calls.
     pub fn calls(&self) -> Vec<Call> {
         self.calls.borrow().clone()
     }
 
-    /// How often it was called.
+    /// The number of calls.
     pub fn call_count(&self) -> usize {
         self.calls.borrow().len()
     }
 
-    /// Its keys and entries, by key.
+    /// All keys and entries, by key.
     pub fn entries(&self) -> Vec<(String, String)> {
         self.entries.borrow().iter().map(|(key, (_, entry))| (key.clone(), entry.clone())).collect()
     }
 
-    /// The entries of operations, by their ids, whatever the namespace.
+    /// The entries of operations by their ids, in any namespace.
     pub fn operations(&self) -> Vec<(String, Value)> {
         let of = |key: &str| {
             let (namespace, operation) = key.split_once('/')?;
@@ -271,18 +270,18 @@ impl Journal {
         self.entries.borrow().get(key).map(|(_, entry)| entry.clone())
     }
 
-    /// Somebody else writes an entry.
+    /// Writes an entry from outside of the client.
     pub fn put(&self, key: &str, entry: &str) {
         let order = self.calls.borrow().len() as u64;
         self.entries.borrow_mut().insert(key.into(), (order, entry.into()));
     }
 
-    /// Somebody else deletes an entry.
+    /// Deletes an entry from outside of the client.
     pub fn remove(&self, key: &str) {
         self.entries.borrow_mut().remove(key);
     }
 
-    /// Whether it holds nothing.
+    /// Whether it is empty.
     pub fn is_empty(&self) -> bool {
         self.entries.borrow().is_empty()
     }

@@ -1,16 +1,16 @@
-//! JSON as the core reads it, over `serde_json`.
+//! The host's reading of JSON, over `serde_json`.
 
 use custom_template_jobs::job::JobFields;
 use custom_template_jobs::member::Member;
 use serde_json::Value;
 
-/// How deep an error's body is searched for a text.
+/// How deep an error body is searched for a message.
 const DEPTH: u32 = 16;
 
-/// A JSON text as a value.
+/// Parses a JSON text.
 ///
 /// # Panics
-/// Where the text is no JSON.
+/// If the text is not JSON.
 pub fn json(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
 }
@@ -27,7 +27,7 @@ pub fn member_of(value: Option<&Value>) -> Member {
     }
 }
 
-/// The fields of a job.
+/// The fields of a job that the core reads.
 pub fn job_fields(job: &Value) -> JobFields {
     let member = |name| member_of(job.get(name));
     let is_filled = |name| job.get(name).and_then(Value::as_str).is_some_and(|text| !text.is_empty());
@@ -43,7 +43,7 @@ pub fn job_fields(job: &Value) -> JobFields {
     }
 }
 
-/// The first text in the body of an error: its `detail`, or that of a field, then with the path of that.
+/// The first message in an error body: its `detail`, or that of a field with the field's path.
 pub fn reason(body: &Value) -> Option<String> {
     let detail = body.get("detail").and_then(Value::as_str);
     detail.map(Into::into).or_else(|| first_text(body, "", DEPTH))
@@ -68,14 +68,14 @@ fn first_text(body: &Value, path: &str, depth: u32) -> Option<String> {
     }
 }
 
-/// The JSON text of a request with another `webhook_url`.
+/// The JSON text of a request with its `webhook_url` replaced.
 pub fn with_webhook_url(request: &str, url: &str) -> String {
     let mut request = json(request);
     request["webhook_url"] = url.into();
     request.to_string()
 }
 
-/// Whether a job has all the values that a request gives, of those that make a video what it is.
+/// Whether a job has all values of a request that determine the video.
 pub fn covers(request: &str, job: &Value) -> bool {
     let request = json(request);
     ["variables", "model_version"].into_iter().all(|name| {
@@ -84,7 +84,7 @@ pub fn covers(request: &str, job: &Value) -> bool {
     })
 }
 
-/// Whether a value has all that another one gives. Members that it adds are ignored.
+/// Whether a value contains another one. Additional members are ignored.
 fn has(found: &Value, given: &Value) -> bool {
     match (given, found) {
         (Value::Object(given), Value::Object(found)) => {
@@ -97,7 +97,7 @@ fn has(found: &Value, given: &Value) -> bool {
     }
 }
 
-/// Milliseconds since 1970 of a time as the provider writes it, `2026-02-03T10:24:11.482913Z`.
+/// Parses a time of the provider, `2026-02-03T10:24:11.482913Z`, to milliseconds since 1970.
 pub fn parse_time(text: &str) -> Option<f64> {
     let (date, time) = text.split_once('T')?;
     let numbers = |text: &str, separator| text.split(separator).map(str::parse::<f64>).collect::<Result<Vec<_>, _>>().ok();
@@ -113,10 +113,10 @@ pub fn parse_time(text: &str) -> Option<f64> {
     Some((((days * 24.0 + hours) * 60.0 + minutes) * 60.0 + seconds) * 1_000.0)
 }
 
-/// A time as the provider writes it, of milliseconds since 1970.
+/// Formats milliseconds since 1970 as the provider writes times.
 pub fn format_time(ms: f64) -> String {
     let (days, rest) = ((ms / 86_400_000.0).floor(), ms.rem_euclid(86_400_000.0));
-    // The reverse of the above.
+    // The reverse of the above function.
     let days = days + 719_468.0;
     let era = (days / 146_097.0).floor();
     let of_era = days - era * 146_097.0;

@@ -1,8 +1,8 @@
-//! The core's test host: everything that a client needs from its environment, on virtual time and one thread.
+//! A host for native tests of the core: its whole environment on virtual time and one thread.
 //!
 //! A [`World`] has one clock, one network and one journal. [`World::process`] makes a process with a [`TestHost`], and
-//! [`TestHost::client`] a client on it. Tabs and processes of one world share its journal, locks and server; two clients of
-//! one process ([`TestHost::sibling`]) share its memory too. [`TestHost::crash`] ends a process where it is.
+//! [`TestHost::client`] a client on it. Tabs and processes of one world share its journal, locks and server. Two clients of
+//! one process ([`TestHost::sibling`]) also share its memory. [`TestHost::crash`] stops a process where it is.
 //!
 //! ```
 //! use custom_template_jobs::client::{ChargeOptions, Config};
@@ -20,26 +20,26 @@
 //! assert_eq!(provider.charges().len(), 1);
 //! ```
 //!
-//! | part | what it can do |
+//! | module | holds |
 //! | --- | --- |
-//! | [`executor`] | time goes on when no task is ready; a seed chooses among ready tasks; a hang is an error, not a wait |
-//! | [`network`] | `World::script` and `World::serve`: any reply, late, cut off, failed or never; a log of every request |
-//! | [`provider`] | jobs that queue and run, faults of single requests, the books of what was charged |
-//! | [`journal`] | `Journal::plan`: throws, hangs, acts late, or acts and loses the acknowledgement; a log of every call |
-//! | [`host`] | headers that take time, fail or never answer; lists of jobs; the environment; `shares`; crashes |
-//! | [`browser`] | locks among hosts; `World::have_tabs` for polls that tabs share |
-//! | [`cases`] | requests, jobs, clients and questions that most tests begin with |
+//! | [`executor`] | the clock, which advances when no task is ready; a seed chooses among ready tasks; a hang is an error |
+//! | [`network`] | `World::script` and `World::serve`: any reply, late, cut off, failed or missing; a log of requests |
+//! | [`provider`] | jobs that queue and run, faults of single requests, a record of charges |
+//! | [`journal`] | `Journal::plan`: a call throws, hangs, is late or loses its acknowledgement; a log of calls |
+//! | [`host`] | headers that are slow, fail or never come; lists of jobs; the environment; `shares`; crashes |
+//! | [`browser`] | locks between hosts; `World::have_tabs` for polls shared by tabs |
+//! | [`fixtures`] | ids, requests, jobs and clients of most tests |
 //! | [`events`] | the events as owned values; `World::events`, `World::warnings` |
 //!
-//! A future that nobody can wake any more makes [`World::run`] panic, and [`World::try_run`] return [`executor::Hang`].
+//! If nothing can wake a future any more, [`World::run`] panics and [`World::try_run`] returns [`executor::Hang`].
 
-// Tests read best where what is expected is said so, and what cannot be panics.
+// Test helpers panic on unexpected values.
 #![allow(clippy::missing_panics_doc)]
 
 pub mod browser;
-pub mod cases;
 pub mod events;
 pub mod executor;
+pub mod fixtures;
 pub mod host;
 pub mod journal;
 pub mod json;

@@ -1,4 +1,4 @@
-//! The network: a server that a test writes, and a log of every request.
+//! The network: a server defined by the test, and a log of every request.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -15,10 +15,10 @@ use crate::json::json;
 /// The outcome of a request.
 pub type Reply = host::Reply<Value>;
 
-/// A request that was sent.
+/// A sent request.
 #[derive(Clone, Debug)]
 pub struct Sent {
-    /// When, in milliseconds.
+    /// The time, in milliseconds.
     pub at: f64,
     /// The number of the host that sent it.
     pub host: usize,
@@ -49,12 +49,12 @@ impl Sent {
         }
     }
 
-    /// The id of the job in the path; empty where there is none.
+    /// The id of the job in the path; empty if it has none.
     pub fn job_id(&self) -> &str {
         self.path.split('/').find(|part| part.len() == 36).unwrap_or_default()
     }
 
-    /// Whether the request may charge.
+    /// Whether the request is a charging one.
     pub const fn charges(&self) -> bool {
         self.endpoint.charges().is_some()
     }
@@ -92,34 +92,34 @@ impl Network {
         *self.server.borrow_mut() = server;
     }
 
-    /// Hands a request to the server. What that does goes on, whoever waits for the reply.
+    /// Passes a request to the server, which goes on even if its caller gives up.
     pub(crate) fn send(&self, sent: &Sent) -> Serving {
         self.log.borrow_mut().push(sent.clone());
         let server = Rc::clone(&self.server.borrow());
         server(sent.clone())
     }
 
-    /// The requests so far.
+    /// All requests so far.
     pub fn log(&self) -> Vec<Sent> {
         self.log.borrow().clone()
     }
 
-    /// The requests so far: `POST /api/custom_template_jobs/`.
+    /// Method and path of all requests so far, as in `POST /api/custom_template_jobs/`.
     pub fn requests(&self) -> Vec<String> {
         self.log.borrow().iter().map(Sent::line).collect()
     }
 
-    /// When they were sent, in milliseconds.
+    /// The times of all requests, in milliseconds.
     pub fn times(&self) -> Vec<f64> {
         self.log.borrow().iter().map(|sent| sent.at).collect()
     }
 
-    /// How many there were.
+    /// The number of requests.
     pub fn count(&self) -> usize {
         self.log.borrow().len()
     }
 
-    /// How many of them may charge.
+    /// The number of charging requests.
     pub fn charges(&self) -> usize {
         self.log.borrow().iter().filter(|sent| sent.charges()).count()
     }
@@ -130,7 +130,7 @@ pub fn answer(status: u16, body: &str) -> Reply {
     answer_of(status, json(body))
 }
 
-/// An answer with this JSON.
+/// An answer with a JSON value.
 pub const fn answer_of(status: u16, body: Value) -> Reply {
     Reply::Answer(Answer { status, retry_after_ms: None, request_id: None, body: Body::Json(body) })
 }
@@ -140,17 +140,17 @@ pub fn text(status: u16, body: &str) -> Reply {
     Reply::Answer(Answer { status, retry_after_ms: None, request_id: None, body: Body::Text(body.into()) })
 }
 
-/// An answer whose body was cut off after this.
+/// An answer whose body was cut off after `text`.
 pub fn cut(status: u16, body: &str) -> Reply {
     Reply::Answer(Answer { status, retry_after_ms: None, request_id: None, body: Body::Cut(body.into()) })
 }
 
-/// An answer that asks to wait so many milliseconds.
+/// An answer with a `Retry-After` of some milliseconds.
 pub fn busy(status: u16, retry_after_ms: f64) -> Reply {
     Reply::Answer(Answer { status, retry_after_ms: Some(retry_after_ms), request_id: None, body: Body::Json(json("{}")) })
 }
 
-/// A connection that failed, with the runtime's code; an empty one is none.
+/// A failed connection with the runtime's error code; an empty code means none.
 pub fn failed(code: &str) -> Reply {
     let cause = Some(Value::from("fetch failed"));
     Reply::Failed { code: Some(code).filter(|code| !code.is_empty()).map(Into::into), cause }

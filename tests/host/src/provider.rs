@@ -11,11 +11,11 @@ use crate::json::format_time;
 use crate::network::{Reply, Sent, answer_of, cut, failed};
 use crate::world::{EPOCH, World};
 
-/// How the provider behaves. It may be changed at any time.
+/// The provider's behaviour, which may be changed at any time.
 #[derive(Clone, Debug, PartialEq)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
+#[expect(clippy::struct_excessive_bools, reason = "the switches are independent")]
 pub struct Manner {
-    /// Milliseconds for one request.
+    /// Milliseconds until a request is answered.
     pub latency_ms: f64,
     /// Milliseconds in the queue.
     pub queue_ms: f64,
@@ -23,13 +23,13 @@ pub struct Manner {
     pub preview_ms: f64,
     /// Milliseconds for a video.
     pub render_ms: f64,
-    /// Whether a running job says how far it is.
+    /// Whether a running job reports progress.
     pub progress: bool,
-    /// Whether a preview's URL is there in the middle of the work, and not only at its end.
+    /// Whether the preview URL appears before the preview is done.
     pub early_preview: bool,
-    /// Whether ids are answered in upper case.
+    /// Whether ids in answers are in upper case.
     pub upper_case: bool,
-    /// Whether steps that begin now will fail.
+    /// Whether steps that start now will fail.
     pub fails: bool,
     /// The account's credits.
     pub credits: f64,
@@ -51,35 +51,35 @@ impl Default for Manner {
     }
 }
 
-/// What goes wrong with a request.
+/// The fault of a request.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Fault {
-    /// Nothing.
+    /// No fault.
     None,
-    /// It is refused with this status and body, and not carried out.
+    /// Refused with this status and body; not committed.
     Refused(u16, Value),
-    /// It fails with this code, and is not carried out.
+    /// Failed with this code; not committed.
     Unsent(&'static str),
-    /// It is carried out, and the connection breaks.
+    /// Committed, then the connection breaks.
     Lost,
-    /// It is carried out, and there is never an answer.
+    /// Committed, but never answered.
     Silent,
-    /// It is carried out, and the answer takes so many milliseconds more.
+    /// Committed; the answer is late by some milliseconds.
     Late(f64),
-    /// It is carried out, and the answer is cut off after so many bytes.
+    /// Committed; the answer is cut off after some bytes.
     Cut(usize),
 }
 
 /// A charge.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Charge {
-    /// When, in milliseconds.
+    /// The time, in milliseconds.
     pub at: f64,
     /// The id of the job.
     pub job: String,
     /// The step.
     pub step: Step,
-    /// The operation that asked for it.
+    /// The operation of the request.
     pub operation: Option<String>,
 }
 
@@ -103,7 +103,7 @@ struct State {
     fault: Box<dyn FnMut(&Sent) -> Fault>,
 }
 
-/// The provider: it makes jobs, which take their time, and keeps the books of what it charged for.
+/// The provider: it runs jobs and records charges.
 #[derive(Clone)]
 pub struct Provider {
     world: World,
@@ -117,7 +117,7 @@ impl fmt::Debug for Provider {
 }
 
 impl Provider {
-    /// The provider of a world.
+    /// Makes the provider the server of a world.
     pub fn new(world: &World) -> Self {
         let state =
             State { manner: Manner::default(), jobs: Vec::new(), charges: Vec::new(), fault: Box::new(|_| Fault::None) };
@@ -127,17 +127,17 @@ impl Provider {
         provider
     }
 
-    /// Changes how it behaves.
+    /// Changes its behaviour.
     pub fn set(&self, change: impl FnOnce(&mut Manner)) {
         change(&mut self.state.borrow_mut().manner);
     }
 
-    /// From now on, a function decides what goes wrong.
+    /// Plans the fault of each request by a function.
     pub fn fault(&self, fault: impl FnMut(&Sent) -> Fault + 'static) {
         self.state.borrow_mut().fault = Box::new(fault);
     }
 
-    /// What it charged for.
+    /// The charges so far.
     pub fn charges(&self) -> Vec<Charge> {
         self.state.borrow().charges.clone()
     }

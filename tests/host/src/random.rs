@@ -1,11 +1,11 @@
-//! Chance that is the same in every run.
+//! A seeded random number generator.
 
 /// `SplitMix64`.
 #[derive(Clone, Debug)]
 pub struct Random(u64);
 
 impl Random {
-    /// Of this seed.
+    /// A generator with this seed.
     pub const fn new(seed: u64) -> Self {
         Self(seed)
     }
@@ -18,12 +18,12 @@ impl Random {
         mixed ^ (mixed >> 31)
     }
 
-    /// From 0 to below 1.
+    /// A number from 0 to below 1.
     pub const fn fraction(&mut self) -> f64 {
         (self.bits() >> 11) as f64 / 9_007_199_254_740_992.0
     }
 
-    /// From 0 to below `sides`, which is not 0.
+    /// A number from 0 to below `sides`, which must not be 0.
     pub const fn below(&mut self, sides: usize) -> usize {
         (self.bits() % sides as u64) as usize
     }

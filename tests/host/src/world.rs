@@ -1,4 +1,4 @@
-//! The world: one clock, one network and one journal, for any number of hosts.
+//! A world: one clock, one network and one journal, for any number of hosts.
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -15,15 +15,15 @@ use crate::journal::Journal;
 use crate::network::{Network, Reply, Sent};
 use crate::random::Random;
 
-/// When the world begins, in milliseconds since 1970.
+/// The time at the start of a world, in milliseconds since 1970.
 pub const EPOCH: f64 = 1_795_000_000_000.0;
-/// The scope of what belongs to no process: the server, and the test itself.
+/// The scope of tasks that belong to no process: those of the server and of the test.
 pub const OUTSIDE: Scope = 0;
 
 /// An event, with its time and the number of the host that emitted it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Logged {
-    /// When, in milliseconds.
+    /// The time, in milliseconds.
     pub at: f64,
     /// The number of the host.
     pub host: usize,
@@ -41,9 +41,9 @@ pub(crate) struct Shared {
     pub random: RefCell<Random>,
     pub events: RefCell<Vec<Logged>>,
     pub hosts: RefCell<Vec<Rc<HostState>>>,
-    /// By how much the wall clock is wrong, in milliseconds.
+    /// The error of the wall clock, in milliseconds.
     pub wall_error: Cell<f64>,
-    /// The number of the last process.
+    /// The number of the latest process.
     pub processes: Cell<Scope>,
 }
 
@@ -64,7 +64,7 @@ impl Default for World {
 }
 
 impl World {
-    /// A world in which ready tasks run in the order in which they were woken.
+    /// A world in which tasks run in the order in which they were woken.
     pub fn new() -> Self {
         Self(Rc::new(Shared {
             executor: Executor::new(),
@@ -81,7 +81,7 @@ impl World {
         }))
     }
 
-    /// A world in which a seed decides which of the ready tasks runs next, and all other chance.
+    /// A world in which a seed decides which ready task runs next, and all other random choices.
     pub fn seeded(seed: u64) -> Self {
         let world = Self::new();
         *world.0.random.borrow_mut() = Random::new(seed);
@@ -90,12 +90,12 @@ impl World {
         world
     }
 
-    /// A new process: a host with a memory of its own.
+    /// A new process: a host with memory of its own.
     pub fn process(&self) -> TestHost {
         TestHost::in_new_process(self)
     }
 
-    /// Ends everything: tasks hold their hosts, and hosts the world.
+    /// Drops all tasks, which breaks the cycle of tasks, hosts and the world.
     pub fn close(&self) {
         self.0.executor.clear();
         self.0.hosts.take();
@@ -114,7 +114,7 @@ impl World {
         &self.0.network
     }
 
-    /// The journal that every process uses.
+    /// The journal that all processes share.
     pub fn journal(&self) -> &Rc<Journal> {
         &self.0.journal
     }
@@ -124,17 +124,17 @@ impl World {
         &self.0.locks
     }
 
-    /// Chance.
+    /// The random number generator.
     pub fn random<T>(&self, draw: impl FnOnce(&mut Random) -> T) -> T {
         draw(&mut self.0.random.borrow_mut())
     }
 
-    /// From now on the hosts exclude one another by locks, as the tabs of a browser do.
+    /// Gives the hosts locks, as the tabs of a browser have.
     pub fn have_locks(&self) {
         self.0.has_locks.set(true);
     }
 
-    /// From now on the hosts share their polls, as the tabs of a browser do.
+    /// Lets the hosts share polls, as the tabs of a browser do.
     pub fn have_tabs(&self) {
         self.0.has_tabs.set(true);
     }
@@ -157,7 +157,7 @@ impl World {
 
     // The server
 
-    /// A server that is a function of the request, and takes its time. What it began goes on when nobody waits for it.
+    /// Sets a server that is an async function of the request. It runs on if the client gives up.
     pub fn serve<F>(&self, server: impl Fn(Sent) -> F + 'static)
     where
         F: Future<Output = Reply> + 'static,
@@ -165,7 +165,7 @@ impl World {
         self.0.network.set(Rc::new(move |sent| Box::pin(server(sent))));
     }
 
-    /// A server that replies after so many milliseconds; infinite where it never does.
+    /// Sets a server that replies after some milliseconds; never if infinite.
     pub fn script(&self, script: impl FnMut(&Sent) -> (f64, Reply) + 'static) {
         let (script, executor) = (RefCell::new(script), Rc::clone(&self.0.executor));
         self.serve(move |sent| {
@@ -178,10 +178,10 @@ impl World {
         });
     }
 
-    /// A server that gives these replies in order, each after so many milliseconds; the last one again and again.
+    /// Sets a server that gives these replies in order, each after some milliseconds, and then repeats the last one.
     ///
     /// # Panics
-    /// Where there are none.
+    /// If there are no replies.
     pub fn replies(&self, replies: Vec<(f64, Reply)>) {
         let mut replies = replies.into_iter();
         let mut last = replies.next().expect("a reply");
@@ -203,32 +203,32 @@ impl World {
         self.0.executor.now()
     }
 
-    /// Milliseconds since 1970, as the machine believes.
+    /// The wall clock as the machine shows it, in milliseconds since 1970.
     pub fn wall(&self) -> f64 {
         EPOCH + self.now() + self.0.wall_error.get()
     }
 
-    /// Milliseconds since 1970, as they are.
+    /// The true time, in milliseconds since 1970.
     pub fn true_wall(&self) -> f64 {
         EPOCH + self.now()
     }
 
-    /// Sets the wall clock wrong by so many milliseconds.
+    /// Sets the error of the wall clock, in milliseconds.
     pub fn set_wall_error(&self, ms: f64) {
         self.0.wall_error.set(ms);
     }
 
-    /// The machine sleeps: what is due meanwhile happens when it wakes up.
+    /// Advances the clock as if the machine had slept: due timers fire now.
     pub fn jump(&self, ms: f64) {
         self.0.executor.jump(ms);
     }
 
-    /// Waits so many milliseconds.
+    /// Waits some milliseconds.
     pub fn sleep(&self, ms: f64) -> impl Future<Output = ()> + use<> {
         self.0.executor.sleep(ms)
     }
 
-    /// Does something after so many milliseconds.
+    /// Runs a function after some milliseconds.
     pub fn after(&self, ms: f64, act: impl FnOnce() + 'static) {
         let wait = self.sleep(ms);
         self.spawn(async move {
@@ -237,12 +237,12 @@ impl World {
         });
     }
 
-    /// Runs a future beside the others, whatever crashes.
+    /// Spawns a future that no crash stops.
     pub fn spawn(&self, task: impl Future<Output = ()> + 'static) {
         self.0.executor.spawn(OUTSIDE, task);
     }
 
-    /// Runs a future beside the others; its output appears in the cell.
+    /// Spawns a future; the cell receives its output.
     pub fn start<T: 'static>(&self, future: impl Future<Output = T> + 'static) -> Started<T> {
         let output = Rc::new(RefCell::new(None));
         let slot = Rc::clone(&output);
@@ -253,23 +253,23 @@ impl World {
         Started(output)
     }
 
-    /// Runs a future to its end. What it spawned goes on later.
+    /// Runs a future to its end. Tasks that it spawned go on later.
     ///
     /// # Panics
-    /// Where it hangs.
+    /// If nothing can wake it any more.
     pub fn run<T>(&self, future: impl Future<Output = T>) -> T {
         self.try_run(future).unwrap_or_else(|hang| panic!("{hang}"))
     }
 
-    /// Runs a future to its end. What it spawned goes on later.
+    /// Runs a future to its end. Tasks that it spawned go on later.
     ///
     /// # Errors
-    /// Where nothing can wake it any more.
+    /// If nothing can wake it any more.
     pub fn try_run<T>(&self, future: impl Future<Output = T>) -> Result<T, Hang> {
         self.0.executor.run(future)
     }
 
-    /// The output of the future, or `None` where that takes longer than `ms`: then it is dropped.
+    /// The output of a future, or `None` if it takes longer than `ms`; then it is dropped.
     pub fn run_for<T>(&self, ms: f64, future: impl Future<Output = T>) -> Option<T> {
         let (mut timer, mut future) = (pin!(self.sleep(ms)), pin!(future));
         self.run(std::future::poll_fn(move |context| {
@@ -280,24 +280,24 @@ impl World {
         }))
     }
 
-    /// Runs everything for so many milliseconds.
+    /// Runs all tasks for some milliseconds.
     pub fn pass(&self, ms: f64) {
         self.run(self.sleep(ms));
         self.0.executor.settle();
     }
 
-    /// Runs one ready task, or lets time go on to the next timer. False where nothing will happen any more.
+    /// Runs one ready task, or advances the clock to the next timer. False if nothing is left.
     pub fn step(&self) -> bool {
         self.0.executor.step()
     }
 
-    /// Runs everything to its end.
+    /// Runs until nothing is left.
     pub fn finish(&self) {
         while self.step() {}
     }
 }
 
-/// A future that runs beside the others.
+/// A spawned future.
 #[derive(Debug)]
 pub struct Started<T>(Rc<RefCell<Option<T>>>);
 

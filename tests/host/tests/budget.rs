@@ -6,7 +6,7 @@ use std::rc::Rc;
 use custom_template_jobs::api::Endpoint;
 use custom_template_jobs::client::{ChargeOptions, Client, Config, PollOptions};
 use custom_template_jobs::credits::{Price, PriceTable};
-use test_host::cases::*;
+use test_host::fixtures::*;
 use test_host::random::Random;
 use test_host::{Method, Plan, Reply, Sent, TestHost, World, answer, failed};
 

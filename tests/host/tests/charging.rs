@@ -9,7 +9,7 @@ use custom_template_jobs::client::{ChargeOptions, Client, Config, PollOptions};
 use custom_template_jobs::error::{Charged, ErrorKind};
 use custom_template_jobs::host::{Env, Unusable};
 use serde_json::Value;
-use test_host::cases::*;
+use test_host::fixtures::*;
 use test_host::provider::Charge;
 use test_host::{
     Event, Fault, Given, Method, Plan, Provider, Reply, Sent, TestHost, World, answer, cut, failed, json, text,

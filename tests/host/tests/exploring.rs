@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use custom_template_jobs::api::Step;
 use custom_template_jobs::client::{ChargeOptions, Client, PollOptions};
-use test_host::cases::*;
+use test_host::fixtures::*;
 use test_host::random::Random;
 use test_host::{Fault, Given, Plan, Provider, TestHost, World, json};
 

@@ -4,7 +4,7 @@
 use custom_template_jobs::client::{ChargeOptions, Config};
 use custom_template_jobs::credits::{BudgetPeriod, Price, PriceTable};
 use serde_json::json as value;
-use test_host::cases::*;
+use test_host::fixtures::*;
 use test_host::{World, answer, json};
 
 const DAY: f64 = 86_400_000.0;

@@ -7,7 +7,7 @@ use custom_template_jobs::api::Endpoint;
 use custom_template_jobs::client::{ChargeOptions, Client, PollOptions};
 use custom_template_jobs::host::Update;
 use serde_json::Value;
-use test_host::cases::*;
+use test_host::fixtures::*;
 use test_host::{Plan, TestHost, World, answer, json};
 
 const AURORA: &str = r#","model_version":"aurora_v1""#;

@@ -9,7 +9,7 @@ use custom_template_jobs::client::{ChargeOptions, Client, Config, Operation, Pol
 use custom_template_jobs::error::Charged;
 use custom_template_jobs::host::Host as _;
 use serde_json::{Value, json};
-use test_host::cases::*;
+use test_host::fixtures::*;
 use test_host::json::format_time;
 use test_host::{Event, Fault, Given, Method, Plan, Provider, Reply, Sent, TestHost, World, answer, answer_of, failed};
 

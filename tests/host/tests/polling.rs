@@ -10,7 +10,7 @@ use custom_template_jobs::error::ApiKind;
 use custom_template_jobs::host::{Answer, Body, Env, OnUpdate, Update};
 use custom_template_jobs::poll::FLOOR;
 use serde_json::Value;
-use test_host::cases::*;
+use test_host::fixtures::*;
 use test_host::random::Random;
 use test_host::{Given, Plan, Reply, Sent, TestHost, World, answer, busy, failed, json};
 

@@ -8,7 +8,7 @@ use custom_template_jobs::client::{ChargeOptions, Config, PollOptions};
 use custom_template_jobs::error::ErrorKind;
 use custom_template_jobs::host::{Answer, Body, Unusable};
 use serde_json::Value;
-use test_host::cases::*;
+use test_host::fixtures::*;
 use test_host::{Event, Given, Reply, World, answer, busy, cut, failed, json, text};
 
 #[test]

@@ -9,7 +9,7 @@ use sandbox::engine::Engine;
 use sandbox::job::Job;
 use sandbox::prices::Step as Phase;
 use serde_json::Value;
-use test_host::cases::Failure;
+use test_host::fixtures::Failure;
 use test_host::journal::Call;
 use test_host::world::Logged;
 use test_host::{Event, Journal, Method, Reply, Sent};

@@ -12,7 +12,7 @@ use custom_template_jobs::error::ErrorKind;
 use sandbox::random::Random;
 use serde_json::{Value, json};
 use test_host::TestHost;
-use test_host::cases::Failure;
+use test_host::fixtures::Failure;
 
 use crate::checker::Checker;
 use crate::faults::Fault;

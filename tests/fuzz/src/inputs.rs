@@ -1,4 +1,4 @@
-//! What may come from outside: JSON of every shape, and jobs, error bodies, answers and journal entries that are nearly right.
+//! Inputs from outside: JSON of every shape, and nearly valid jobs, error bodies, answers and journal entries.
 
 use custom_template_jobs::hash;
 use custom_template_jobs::host::{Answer, Body, Unusable};
@@ -14,11 +14,11 @@ pub const IDS: [&str; 3] =
 /// Operation ids that callers choose.
 pub const OPERATIONS: [&str; 6] = ["op", "order/7", "__proto__", "a=5", "two\nlines", "{operation}"];
 
-/// The codes of runtimes where no answer came; only the first three prove that nothing was sent.
+/// The error codes of runtimes; only the first three prove that nothing was sent.
 const CODES: [&str; 8] =
     ["ECONNREFUSED", "ENOTFOUND", "ConnectionRefused", "ECONNRESET", "", "UND_ERR_SOCKET", "econnrefused", "ECONNREFUSED "];
 
-/// Words that mean something somewhere.
+/// Strings that have a meaning in some field.
 const WORDS: [&str; 22] = [
     "",
     "done",
@@ -67,7 +67,7 @@ const KEYS: [&str; 20] = [
     "",
 ];
 
-/// A number: most are ordinary, the others are what JSON can spell and nobody means.
+/// A number: usually ordinary, sometimes an extreme that JSON allows.
 pub fn number(source: &mut Source<'_>) -> Drawn<f64> {
     Ok(match source.int_in_range(0..=11)? {
         0 => 0.0,
@@ -113,13 +113,13 @@ pub fn json(source: &mut Source<'_>, depth: u32) -> Drawn<Value> {
             }
             object
         }
-        // A list in a list, and so on, as deep as it can be parsed.
+        // Nested lists, as deep as can be parsed.
         _ => (0..source.int_in_range(0..=100)?).fold(Value::Null, |deep, _| json!([deep])),
     })
 }
 
 thread_local! {
-    /// The corpus that all readers of jobs are held to.
+    /// The corpus that all readers of jobs are tested with.
     static CORPUS: Vec<Value> = {
         let cases: Value = serde_json::from_str(include_str!("../../corpus/jobs.json")).unwrap_or_default();
         let bodies = cases.as_array().into_iter().flatten().filter_map(|case| case["body"].as_str());
@@ -127,7 +127,7 @@ thread_local! {
     };
 }
 
-/// A job of that id, with as many odd fields as the data has.
+/// A job with this id and some odd fields.
 pub fn job(source: &mut Source<'_>, id: &str) -> Drawn<Value> {
     let mut job = if source.ratio(1, 4)? {
         CORPUS.with(|corpus| source.choose(corpus).cloned())?
@@ -164,7 +164,7 @@ fn error_body(source: &mut Source<'_>) -> Drawn<Value> {
     })
 }
 
-/// A status, in the range of HTTP or not.
+/// A status, mostly one that HTTP has.
 fn status(source: &mut Source<'_>) -> Drawn<u16> {
     const STATUSES: [u16; 25] = [
         200, 201, 202, 204, 299, 0, 100, 301, 302, 304, 400, 401, 402, 403, 404, 406, 408, 409, 413, 422, 425, 429, 500,
@@ -173,7 +173,7 @@ fn status(source: &mut Source<'_>) -> Drawn<u16> {
     if source.ratio(9, 10)? { Ok(*source.choose(&STATUSES)?) } else { source.arbitrary() }
 }
 
-/// The reply to a request for the job of that id: what a host may return, and odd within that.
+/// The reply to a request for a job: anything that a host may return.
 pub fn reply(source: &mut Source<'_>, id: &str) -> Drawn<Reply> {
     let answer = |status, body| Reply::Answer(Answer { status, retry_after_ms: None, request_id: None, body });
     let asked = |source: &mut Source<'_>| if source.ratio(1, 4)? { number(source).map(Some) } else { Ok(None) };
@@ -199,7 +199,7 @@ pub fn reply(source: &mut Source<'_>, id: &str) -> Drawn<Reply> {
     })
 }
 
-/// What a journal may hold: an entry, nearly one, or anything.
+/// A journal entry, nearly one, or anything else.
 pub fn entry(source: &mut Source<'_>) -> Drawn<String> {
     if source.ratio(1, 5)? {
         return if source.arbitrary()? { text(source) } else { Ok(json(source, 0)?.to_string()) };
@@ -221,7 +221,7 @@ pub fn entry(source: &mut Source<'_>) -> Drawn<String> {
     Ok(entry.to_string())
 }
 
-/// What a journal may hold of how long jobs of a kind took: nearly that, or anything.
+/// The journal's record of a job duration, nearly one, or anything else.
 pub fn duration(source: &mut Source<'_>) -> Drawn<String> {
     if source.ratio(1, 5)? {
         return Ok(json(source, 0)?.to_string());

@@ -1,4 +1,4 @@
-// What may come from outside, made up from a seed: JSON of every shape, nearly right, and then damaged as bytes.
+// Fuzzing inputs for the packed client, made from a seed: JSON of every shape, nearly valid objects, and damaged bytes.
 
 export const IDS = ["11111111-2222-4333-8444-555555555555", "99999999-2222-4333-8444-555555555555", "abcdefab-2222-4333-8444-abcdefabcdef"];
 
@@ -16,7 +16,7 @@ const RETRY_AFTER = [
   "0", "5", "1.5", "-3", "1e3", "1.2.3", "...", "31536000", "9".repeat(400), "Infinity", "NaN", "soon", "0x10", "5, 7",
   "Wed, 21 Oct 2099 07:28:00 GMT", "Wed, 21 Oct 1999 07:28:00 GMT", "Wed, 99 Xyz 2099", "+275761-01-01", "x".repeat(5_000),
 ];
-// The first three prove that nothing was sent; the library says so of no other.
+// Only the first three prove that nothing was sent.
 export const NEVER_SENT = ["ECONNREFUSED", "ENOTFOUND", "ConnectionRefused"];
 const CODES = [...NEVER_SENT, "ECONNRESET", "UND_ERR_SOCKET", "econnrefused", "ECONNREFUSED ECONNREFUSED", "", 7, null, ["ECONNREFUSED"], { toString: null }];
 
@@ -35,7 +35,7 @@ export class Source {
 
   below = (end) => this.next() % end;
   one = (list) => list[this.below(list.length)];
-  /** True once in so many times. */
+  /** True in one of `times` cases. */
   once = (times) => this.below(times) === 0;
 
   number() {
@@ -47,7 +47,7 @@ export class Source {
     return this.once(3) ? this.one(WORDS) + this.one(WORDS) : this.one(WORDS);
   }
 
-  /** JSON as a text, for not all that a text can say can be a value: `1e999`, the same key twice, a thousand lists in one another. */
+  /** JSON as text, since not every JSON text is a JavaScript value: `1e999`, duplicate keys, a thousand nested lists. */
   json(depth = 0) {
     switch (this.below(depth > 4 ? 6 : 10)) {
       case 0: return "null";
@@ -69,7 +69,7 @@ export class Source {
     return Array.from({ length: this.below(4) }, make).join();
   }
 
-  /** An object with these fields, JSON each, and whatever else. */
+  /** An object with the given fields (values as JSON text), of which some may be changed, and other fields. */
   object(fields, depth = 0) {
     const all = [...fields];
     for (let more = this.below(3); more > 0; more--) all.push([this.one(KEYS), this.json(depth + 1)]);
@@ -88,7 +88,7 @@ export class Source {
     return this.object(fields);
   }
 
-  /** What is damaged on its way: a text as bytes, most often whole. */
+  /** The bytes of a text, some of the time damaged. */
   damaged(text) {
     let bytes = new TextEncoder().encode(text);
     if (!this.once(4)) return bytes;
@@ -105,7 +105,7 @@ export class Source {
     return bytes;
   }
 
-  /** What `fetch` comes to for the job of that id: `{ status, code }` say what it was, for the books. */
+  /** An outcome of `fetch` for a job id. `status`, `code` and `body` describe it for the checks. */
   fetched(id) {
     if (this.once(12)) {
       const thrown = this.one([undefined, null, "bare", 7, new TypeError("fetch failed"), Object.create(null), { message: { toString: null } }, Symbol("thrown")]);
@@ -120,7 +120,7 @@ export class Source {
     if (this.once(4)) headers["content-type"] = this.one(["text/html", "application/json; charset=utf-16", "x", ""]);
     const status = this.once(2) ? this.one([200, 201]) : this.one(STATUSES);
     if (this.once(20)) {
-      // Not a Response: what somebody's own `fetch` may give.
+      // Not a real Response, as an injected `fetch` may return.
       const odd = { status: this.once(2) ? status : this.one([0, -1, 1e9, 200.5, "200", null, Infinity]), headers: this.one([undefined, {}, new Headers(headers)]) };
       odd.text = this.one([async () => text, async () => undefined, async () => ({}), () => Promise.reject(new TypeError("terminated")), undefined]);
       return { status: odd.status, body: text, answer: async () => odd };
@@ -140,7 +140,7 @@ export class Source {
     return { status, body: arrived, answer: async () => new Response(stream(), { status, headers }) };
   }
 
-  /** What a journal may hold: an entry, nearly one, or anything, as the text that it was written as or not. */
+  /** A value found in a journal: an entry, nearly one, or anything else. */
   entry() {
     const text = JSON.stringify;
     if (this.once(6)) return this.one([7, true, {}, [], null, "", "null", "undefined", "{", Symbol("entry"), Object.create(null)]);
@@ -152,7 +152,7 @@ export class Source {
     return new TextDecoder().decode(this.damaged(this.object(fields)));
   }
 
-  /** What a journal may hold of how long jobs took, where it had this; or nearly that, or anything. */
+  /** A job duration found in a journal, of the kind of `known` if given; or nearly one, or anything else. */
   duration(known) {
     if (this.once(6)) return this.entry();
     const { kind } = /"kind":(?<kind>\d+)/.exec(known)?.groups ?? { kind: String(this.next()) };
