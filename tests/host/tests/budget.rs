@@ -1,4 +1,4 @@
-//! Budgets: what may be spent, whoever spends it.
+//! Tests of budgets: `maxCredits`, prices, and credits reserved in the journal.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -15,7 +15,7 @@ fn priced(operation: &str) -> ChargeOptions {
     ChargeOptions { seconds: Some(30.0), ..named(operation) }
 }
 
-/// Charges make jobs of their own, which are done.
+/// A server that answers every charge with a new job, and every read with a done one.
 fn accepting() -> impl FnMut(&Sent) -> (f64, Reply) {
     let made = Cell::new(0);
     move |sent| match sent.endpoint {
@@ -28,7 +28,7 @@ fn accepting() -> impl FnMut(&Sent) -> (f64, Reply) {
     }
 }
 
-/// How often a client can submit under those operation ids, one after the other.
+/// How many submits succeed under these operation ids, one after the other.
 fn submits(world: &World, clients: &[Client<TestHost>]) -> usize {
     let before = world.network().charges();
     for (number, client) in clients.iter().cycle().take(10).enumerate() {
@@ -47,7 +47,7 @@ fn client_with_limit(config: Config) -> (Client<TestHost>, World) {
 }
 
 #[test]
-fn calls_in_parallel_cannot_pass_the_budget_together() {
+fn parallel_calls_never_exceed_the_budget_together() {
     for seed in 0..50 {
         let world = World::seeded(seed);
         world.script(accepting());
@@ -69,7 +69,7 @@ fn calls_in_parallel_cannot_pass_the_budget_together() {
 }
 
 #[test]
-fn a_limit_needs_the_length_of_the_video() {
+fn a_limit_requires_the_length_of_the_video() {
     let (client, world) = client_with_limit(limited(9.0, None));
     let failure = world.run(client.submit(&request(), named("op"))).expect_err("no length");
     assert_eq!(field(&failure), Some("seconds"));
@@ -83,7 +83,7 @@ fn a_limit_needs_the_length_of_the_video() {
 }
 
 #[test]
-fn a_length_that_was_learned_from_a_template_is_one() {
+fn a_length_learned_from_a_template_suffices() {
     let world = World::new();
     world.script(|sent| match sent.endpoint {
         Endpoint::Get => (1.0, answer(200, &job("done", &format!(r#"{VIDEO},"duration":31"#)))),
@@ -93,27 +93,27 @@ fn a_length_that_was_learned_from_a_template_is_one() {
     world.run(client.submit(&request(), priced("first"))).expect("sent");
     world.run(client.poll(ID, None, PollOptions::default(), None)).expect("done");
     world.finish();
-    world.run(client.submit(&request(), named("second"))).expect("31 seconds are two blocks of 5");
+    world.run(client.submit(&request(), named("second"))).expect("31 seconds cost two blocks of 5");
     let failure = world.run(client.submit(&request(), ChargeOptions { seconds: Some(100.0), ..named("third") }));
     assert_eq!(budget(&failure.expect_err("four blocks")), Some((20.0, 15.0)));
 }
 
 #[test]
-fn a_limit_of_nothing_allows_nothing_but_what_is_free() {
+fn a_limit_of_zero_allows_only_free_charges() {
     let (client, world) = client_with_limit(limited(0.0, None));
     let failure = world.run(client.submit(&request(), priced("op"))).expect_err("5 of 0");
     assert_eq!(budget(&failure), Some((5.0, 0.0)));
     let free = PriceTable { submit: Price { credits: 0.0, seconds: 30.0 }, ..PriceTable::PER_BLOCK };
     let (client, world) = client_with_limit(Config { prices: free, ..limited(0.0, None) });
     for operation in ["one", "two"] {
-        world.run(client.submit(&request(), priced(operation))).expect("a price of 0 is a price");
+        world.run(client.submit(&request(), priced(operation))).expect("a price of 0 is allowed");
     }
     let failure = world.run(client.preview_async(&request(), priced("preview"))).expect_err("1 of 0");
     assert_eq!(budget(&failure), Some((1.0, 0.0)));
 }
 
 #[test]
-fn a_budget_is_of_the_process_where_it_has_no_key_and_of_the_journal_where_it_has_one() {
+fn a_budget_without_a_key_is_per_process_and_with_a_key_per_journal() {
     for (key, expected) in [(None, 2), (Some("november"), 1)] {
         let world = World::new();
         world.script(accepting());
@@ -126,7 +126,7 @@ fn a_budget_is_of_the_process_where_it_has_no_key_and_of_the_journal_where_it_ha
 }
 
 #[test]
-fn a_budget_is_of_an_account() {
+fn each_account_has_its_own_budget() {
     let world = World::new();
     world.script(accepting());
     let host = world.process();
@@ -136,7 +136,7 @@ fn a_budget_is_of_an_account() {
 }
 
 #[test]
-fn budget_keys_that_are_the_beginning_of_one_another_are_counted_apart() {
+fn budget_keys_with_a_common_prefix_are_separate_budgets() {
     for (one, other) in [("nov", "november"), ("a", "a/b"), ("a", "a/"), ("a=1", "a"), ("", "a"), ("%", "%25")] {
         let world = World::new();
         world.script(accepting());
@@ -146,7 +146,7 @@ fn budget_keys_that_are_the_beginning_of_one_another_are_counted_apart() {
 }
 
 #[test]
-fn clients_with_one_budget_key_never_pass_it_together() {
+fn clients_with_one_budget_key_never_exceed_it_together() {
     for seed in 0..50 {
         for (first, second) in [(0.0, 0.0), (0.0, 1.0), (0.0, 400.0), (3.0, 0.0)] {
             let world = World::seeded(seed);
@@ -163,14 +163,14 @@ fn clients_with_one_budget_key_never_pass_it_together() {
             assert!(world.network().charges() <= 1, "{first} {second}: 5 credits each, and 9 in all");
             let [_, result] = calls.map(|call| call.take().expect("over"));
             if second > 300.0 {
-                assert_eq!(budget(&result.expect_err("the other one spent it")), Some((5.0, 4.0)));
+                assert_eq!(budget(&result.expect_err("the other client spent it")), Some((5.0, 4.0)));
             }
         }
     }
 }
 
 #[test]
-fn a_budget_gets_back_what_was_refused_and_counts_what_was_used() {
+fn a_refused_charge_is_released_and_the_credits_used_are_counted() {
     for key in [None, Some("november")] {
         let asked = Cell::new(0);
         let world = World::new();
@@ -197,7 +197,7 @@ fn a_budget_gets_back_what_was_refused_and_counts_what_was_used() {
 }
 
 #[test]
-fn what_was_proven_unsent_or_given_up_before_it_was_sent_is_given_back() {
+fn an_unsent_charge_is_released() {
     for key in [None, Some("november")] {
         let world = World::new();
         world.replies(vec![(1.0, failed("ECONNREFUSED"))]);
@@ -214,12 +214,12 @@ fn what_was_proven_unsent_or_given_up_before_it_was_sent_is_given_back() {
         assert!(world.run_for(moment, client.submit(&request(), priced("op"))).is_none());
         world.finish();
         assert_idle(&client);
-        assert!(world.journal().is_empty(), "left at {moment}: {:?}", world.journal());
+        assert!(world.journal().is_empty(), "dropped at {moment}: {:?}", world.journal());
     }
 }
 
 #[test]
-fn what_may_have_been_charged_stays_set_aside() {
+fn an_unknown_charge_stays_reserved() {
     let world = World::new();
     world.replies(vec![(1.0, failed("ECONNRESET"))]);
     let client = world.process().client(limited(9.0, Some("november")));
@@ -230,7 +230,7 @@ fn what_may_have_been_charged_stays_set_aside() {
 }
 
 #[test]
-fn a_render_that_failed_is_not_given_back() {
+fn a_failed_render_stays_counted() {
     let sent_at = Cell::new(0);
     let world = World::new();
     world.script(move |sent| {
@@ -250,14 +250,14 @@ fn a_render_that_failed_is_not_given_back() {
 }
 
 #[test]
-fn a_render_that_is_not_needed_costs_nothing() {
+fn a_render_that_is_not_sent_costs_nothing() {
     let (client, world) = client_with_limit(limited(0.0, None));
     world.run(client.render(ID, None, priced("op"))).expect("rendered already");
     assert_eq!(world.network().charges(), 0);
 }
 
 #[test]
-fn two_tabs_that_race_for_one_operation_leave_its_credits_set_aside() {
+fn two_tabs_that_race_for_one_operation_keep_its_credits_reserved() {
     for key in [None, Some("november")] {
         for second in (0..40).map(|step| f64::from(step) * 2.5) {
             let world = World::new();
@@ -285,7 +285,7 @@ fn two_tabs_that_race_for_one_operation_leave_its_credits_set_aside() {
 }
 
 #[test]
-fn attempts_of_one_operation_set_aside_exactly_what_was_charged() {
+fn attempts_of_one_operation_reserve_exactly_what_was_charged() {
     for seed in 0..400 {
         for key in [None, Some("november")] {
             let world = World::seeded(seed);
@@ -324,7 +324,7 @@ fn attempts_of_one_operation_set_aside_exactly_what_was_charged() {
 }
 
 #[test]
-fn a_budget_whose_journal_fails_or_hangs_sends_nothing_and_sets_nothing_aside() {
+fn a_budget_whose_journal_fails_or_hangs_sends_and_reserves_nothing() {
     for plan in [Plan::THROWS, Plan::HANGS, Plan::WORKS_AND_THROWS] {
         for method in [Method::Create, Method::List] {
             let world = World::new();
@@ -349,7 +349,7 @@ fn a_budget_whose_journal_fails_or_hangs_sends_nothing_and_sets_nothing_aside() 
 }
 
 #[test]
-fn pending_leaves_alone_what_a_budget_keeps_in_the_journal() {
+fn pending_does_not_touch_a_budgets_journal_entries() {
     let (client, world) = client_with_limit(limited(9.0, Some("november")));
     world.run(client.submit(&request(), priced("op"))).expect("sent");
     assert_eq!(world.run(client.pending()).expect("listed").len(), 1);
@@ -358,7 +358,7 @@ fn pending_leaves_alone_what_a_budget_keeps_in_the_journal() {
     assert!(!world.events().iter().any(|event| matches!(event, test_host::Event::Skipped { .. })));
 }
 
-/// How often a client of a budget of 9 can submit for 5 under those operation ids, where its jobs end like this.
+/// How many of two submits for 5 credits succeed with a budget of 9, if jobs end with these members.
 fn submits_of(more: &'static str, operations: [&str; 2]) -> usize {
     let world = World::new();
     world.script(move |sent| match sent.endpoint {
@@ -376,7 +376,7 @@ fn submits_of(more: &'static str, operations: [&str; 2]) -> usize {
 }
 
 #[test]
-fn an_operation_id_of_any_characters_counts() {
+fn an_operation_id_of_any_characters_counts_towards_the_budget() {
     let video = r#","video_output":"https://v","credits_used":5"#;
     for operation in ["one", "two\nlines", "two\rlines", "two\u{2028}lines", "a=b", "a/b", "a=1", "=", "ü", "%2F"] {
         assert_eq!(submits_of(video, [operation, "other"]), 1, "{operation:?}");
@@ -385,7 +385,7 @@ fn an_operation_id_of_any_characters_counts() {
 }
 
 #[test]
-fn credits_that_no_job_can_have_used_leave_the_estimate() {
+fn impossible_credits_used_leave_the_estimate() {
     for more in [
         r#","video_output":"https://v","credits_used":1e15"#,
         r#","video_output":"https://v","credits_used":1e300"#,
@@ -405,7 +405,7 @@ fn many_small_charges_add_up_exactly() {
 }
 
 #[test]
-fn a_crash_between_setting_aside_and_sending_is_closed_by_a_discard() {
+fn a_discard_releases_credits_reserved_before_a_crash() {
     let log = Rc::new(RefCell::new(Vec::new()));
     for moment in (0..20).map(|step| f64::from(step) * 5.0) {
         let world = World::new();
@@ -420,7 +420,7 @@ fn a_crash_between_setting_aside_and_sending_is_closed_by_a_discard() {
         if world.run(client.discard("op")).is_ok() {
             log.borrow_mut().push(moment);
             assert!(world.journal().is_empty(), "crashed at {moment}: {:?}", world.journal());
-            world.run(client.submit(&request(), priced("other"))).expect("nothing is set aside any more");
+            world.run(client.submit(&request(), priced("other"))).expect("the credits are released");
         }
     }
     assert!(!log.borrow().is_empty());

@@ -1,4 +1,4 @@
-//! Charges: at most one request that can charge, whatever happens to it.
+//! Tests of charges: one charging call sends at most one request that can charge.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -16,7 +16,7 @@ use test_host::{
 };
 
 #[test]
-fn whatever_happens_to_a_charge_it_is_sent_once() {
+fn a_charge_is_sent_once_whatever_its_outcome() {
     let cases = [
         ("reset", failed("ECONNRESET"), "ChargeUnknownError", 1),
         ("opaque", failed(""), "ChargeUnknownError", 1),
@@ -39,11 +39,11 @@ fn whatever_happens_to_a_charge_it_is_sent_once() {
         assert_eq!(failure.operation(), Some("op"), "{case}");
         assert!(!failure.message().contains("  "), "{}", failure.message());
         assert_eq!(world.network().charges(), 1, "{case}");
-        assert_eq!(world.journal().operations().len(), entries, "{case}: only what may have been charged is kept");
+        assert_eq!(world.journal().operations().len(), entries, "{case}: entries in the journal");
         world.finish();
         assert_idle(&client);
     }
-    // No answer at all.
+    // No answer.
     let (client, world) = client_with(vec![(f64::INFINITY, failed(""))]);
     let failure = world.run(client.submit(&request(), named("op"))).expect_err("silence");
     assert_eq!((failure.name(), world.now()), ("ChargeUnknownError", 30_000.0));
@@ -58,17 +58,17 @@ fn an_unknown_charge_is_refused_until_it_is_settled() {
     assert_eq!(again.name(), "ChargeUnknownError");
     assert_eq!(world.network().charges(), 1);
 
-    let settled = world.run(client.settle("op", None)).expect("no id is known");
+    let settled = world.run(client.settle("op", None)).expect("an unknown operation");
     assert_eq!(settled.state, State::Unknown);
     let settled = world.run(client.settle("op", Some(ID))).expect("settled");
     assert_eq!((settled.state, settled.job_id.as_deref()), (State::Bound, Some(ID)));
-    let job = world.run(client.submit(&request(), named("op"))).expect("the job that it is bound to");
+    let job = world.run(client.submit(&request(), named("op"))).expect("the bound job");
     assert_eq!(job["id"], ID);
     assert_eq!(world.network().charges(), 1);
 }
 
 #[test]
-fn a_request_that_was_proven_unsent_is_sent_at_most_twice_more() {
+fn a_request_proven_unsent_is_retried_at_most_twice() {
     let (client, world) = client_with(vec![(1.0, failed("ECONNREFUSED"))]);
     let failure = world.run(client.submit(&request(), named("op"))).expect_err("refused");
     assert!(is_unsent(&failure), "{failure:?}");
@@ -78,12 +78,12 @@ fn a_request_that_was_proven_unsent_is_sent_at_most_twice_more() {
 
     let replies = vec![(1.0, failed("ECONNREFUSED")), (1.0, answer(201, &job("pending", "")))];
     let (client, world) = client_with(replies);
-    world.run(client.submit(&request(), named("op"))).expect("the second try is answered");
+    world.run(client.submit(&request(), named("op"))).expect("the second attempt is answered");
     assert_eq!(world.network().charges(), 2);
 }
 
 #[test]
-fn a_resend_after_an_unsent_try_stops_at_the_first_doubt() {
+fn retries_after_an_unsent_attempt_stop_at_an_unknown_outcome() {
     let (client, world) = client_with(vec![(1.0, failed("ENOTFOUND")), (1.0, failed("ECONNRESET"))]);
     let failure = world.run(client.submit(&request(), named("op"))).expect_err("reset");
     assert_eq!(failure.name(), "ChargeUnknownError");
@@ -148,7 +148,7 @@ fn an_answer_with_the_id_of_a_known_job_binds_with_a_warning() {
 }
 
 #[test]
-fn a_refused_operation_may_be_tried_again_under_its_id() {
+fn a_refused_operation_may_be_retried_under_its_id() {
     let refusal = answer(400, r#"["Template is not ready."]"#);
     let (client, world) = client_with(vec![(1.0, refusal), (1.0, answer(201, &job("pending", "")))]);
     world.run(client.submit(&request(), named("op"))).expect_err("refused");
@@ -157,8 +157,8 @@ fn a_refused_operation_may_be_tried_again_under_its_id() {
 }
 
 #[test]
-fn a_caller_that_stops_waiting_does_not_stop_the_charge() {
-    // By its timeout,
+fn a_timeout_or_an_abort_does_not_stop_a_sent_charge() {
+    // A timeout,
     let (client, world) = client_with(vec![(60_000.0, answer(201, &job("pending", "")))]);
     let options = ChargeOptions { timeout: Some(1_000.0), ..named("op") };
     let failure = world.run(client.submit(&request(), options)).expect_err("too slow");
@@ -168,7 +168,7 @@ fn a_caller_that_stops_waiting_does_not_stop_the_charge() {
     assert_eq!(pending.len(), 1);
     assert_eq!((pending[0].state, pending[0].job_id.as_deref()), (State::Bound, Some(ID)));
 
-    // and by dropping the call.
+    // and a dropped call.
     let (client, world) = client_with(vec![(60_000.0, answer(201, &job("pending", "")))]);
     assert!(world.run_for(5.0, client.submit(&request(), named("op"))).is_none());
     world.finish();
@@ -178,7 +178,7 @@ fn a_caller_that_stops_waiting_does_not_stop_the_charge() {
 }
 
 #[test]
-fn a_crash_in_the_middle_of_a_charge_leaves_an_operation_that_is_never_sent_again() {
+fn an_operation_whose_process_crashed_is_never_sent_again() {
     let (client, world) = client_with(vec![(60_000.0, answer(201, &job("pending", "")))]);
     assert!(world.run_for(5.0, client.submit(&request(), named("op"))).is_none());
     client.host().crash();
@@ -191,8 +191,8 @@ fn a_crash_in_the_middle_of_a_charge_leaves_an_operation_that_is_never_sent_agai
 }
 
 #[test]
-fn a_caller_that_leaves_before_the_request_leaves_no_charge_and_no_operation() {
-    // While the operation is being written down,
+fn an_abort_before_the_request_leaves_no_charge_and_no_operation() {
+    // While the entry is being written,
     let (client, world) = client_of(|_| panic!("sent"));
     world.journal().plan_all(Plan::answers_after(100.0));
     assert!(world.run_for(50.0, client.submit(&request(), named("op"))).is_none());
@@ -200,7 +200,7 @@ fn a_caller_that_leaves_before_the_request_leaves_no_charge_and_no_operation() {
     assert!(world.journal().is_empty(), "{:?}", world.journal());
     assert_idle(&client);
 
-    // and while a render looks at its job.
+    // and while a render reads its job.
     let (client, world) = client_of(|sent| {
         assert_eq!(sent.endpoint, Endpoint::Get);
         (100.0, answer(200, &previewed("done", "")))
@@ -213,7 +213,7 @@ fn a_caller_that_leaves_before_the_request_leaves_no_charge_and_no_operation() {
 }
 
 #[test]
-fn another_account_does_not_see_the_operations() {
+fn another_account_does_not_list_the_operations() {
     let (client, world) = client_with(vec![(1.0, answer(201, &job("pending", "")))]);
     world.run(client.submit(&request(), named("op"))).expect("sent");
     let other = world.process().client(config_of("somebody else"));
@@ -223,18 +223,18 @@ fn another_account_does_not_see_the_operations() {
 }
 
 #[test]
-fn nothing_is_sent_that_cannot_be_written_down() {
+fn nothing_is_sent_if_its_entry_cannot_be_written() {
     let (client, world) = client_of(|_| panic!("sent"));
     world.journal().plan_all(Plan::THROWS);
     for options in [named("op"), unnamed(&client)] {
         let failure = world.run(client.submit(&request(), options)).expect_err("no journal");
         assert_eq!(failure.name(), "JournalError");
-        assert!(failure.cause().is_some(), "what it threw");
+        assert!(failure.cause().is_some(), "the thrown value");
     }
 }
 
 #[test]
-fn nothing_is_sent_whose_marker_cannot_be_written() {
+fn nothing_is_sent_if_its_marker_cannot_be_written() {
     let (client, world) = client_of(|_| panic!("sent"));
     world.journal().plan_method(Method::Write, Plan::THROWS);
     let failure = world.run(client.submit(&request(), unnamed(&client))).expect_err("no marker");
@@ -243,7 +243,7 @@ fn nothing_is_sent_whose_marker_cannot_be_written() {
 }
 
 #[test]
-fn a_verdict_that_cannot_be_written_does_not_take_the_answer_away() {
+fn a_verdict_that_cannot_be_written_does_not_lose_the_answer() {
     let (client, world) = client_with(vec![(1_000.0, answer(201, &job("pending", "")))]);
     let journal = Rc::clone(world.journal());
     world.after(500.0, move || journal.plan_all(Plan::THROWS));
@@ -252,18 +252,18 @@ fn a_verdict_that_cannot_be_written_does_not_take_the_answer_away() {
 }
 
 #[test]
-fn a_machine_that_believes_to_be_offline_is_refused_nothing() {
+fn a_charge_is_sent_while_the_browser_reports_offline() {
     let (client, world) = client_with(vec![(1.0, answer(201, &job("pending", "")))]);
     client.host().set_env(Env { visible: true, online: false });
-    world.run(client.submit(&request(), named("op"))).expect("sent all the same");
+    world.run(client.submit(&request(), named("op"))).expect("sent although offline");
     assert_eq!(world.network().charges(), 1);
 }
 
 #[test]
-fn a_job_that_is_rendered_is_not_paid_for_again() {
+fn a_rendered_job_is_not_charged_again() {
     let (client, world) = client_with(vec![(1.0, answer(200, &rendered()))]);
     for options in [of_render(ID), named("op")] {
-        world.run(client.render(ID, None, options)).expect("the job as it is");
+        world.run(client.render(ID, None, options)).expect("the rendered job");
     }
     assert_eq!(world.network().charges(), 0);
     world.finish();
@@ -271,7 +271,7 @@ fn a_job_that_is_rendered_is_not_paid_for_again() {
 }
 
 #[test]
-fn a_job_that_this_journal_is_rendering_is_not_paid_for_again() {
+fn a_job_that_this_journal_is_rendering_is_not_charged_again() {
     for another_process in [false, true] {
         let world = World::new();
         let provider = Provider::new(&world);
@@ -288,8 +288,8 @@ fn a_job_that_this_journal_is_rendering_is_not_paid_for_again() {
 }
 
 #[test]
-fn a_render_beside_another_client_is_not_told_as_uncharged_where_the_journal_fails() {
-    // Another client renders the job under the same operation while this one looks at it.
+fn a_render_in_flight_elsewhere_is_not_reported_as_uncharged_if_the_journal_fails() {
+    // Another client renders the job under the same operation while this client reads it.
     let charged = Cell::new(false);
     let ([one, other], world) = tabs(
         move |sent| match sent.endpoint {
@@ -313,7 +313,7 @@ fn a_render_beside_another_client_is_not_told_as_uncharged_where_the_journal_fai
     world.pass(10.0);
     world.run(one.render(ID, None, of_render(ID))).expect("sent");
     world.finish();
-    assert_eq!(call.take().expect("over").expect("it is being rendered")["id"], ID);
+    assert_eq!(call.take().expect("settled").expect("it is being rendered")["id"], ID);
     let failure = world.run(other.poll(ID, None, PollOptions::default(), None)).expect_err("it fails");
     let operation = format!("render:{ID}");
     assert_eq!((failure.name(), failure.operation()), ("JobFailedError", Some(operation.as_str())));
@@ -345,7 +345,7 @@ fn a_preview_that_stays_in_progress_leaves_the_render_uncharged_and_its_operatio
     });
     let failure = world.run(client.render(ID, None, named("op"))).expect_err("in progress");
     assert_eq!((failure.name(), failure.operation(), failure.job_id()), ("PollTimeoutError", Some("op"), Some(ID)));
-    assert!((300_000.0..302_000.0).contains(&world.now()), "previewTimeout and no other: {}", world.now());
+    assert!((300_000.0..302_000.0).contains(&world.now()), "previewTimeout applies: {}", world.now());
     assert!(world.journal().is_empty(), "{:?}", world.journal());
     world.finish();
     assert_idle(&client);
@@ -381,7 +381,7 @@ fn spellings_of_one_base_url_with_a_slash_or_without_are_one_namespace() {
 }
 
 #[test]
-fn a_render_is_sent_once_and_its_lost_answer_is_looked_up() {
+fn a_render_is_sent_once_and_a_lost_answer_is_settled_by_a_read() {
     let sent_once = Cell::new(false);
     let (client, world) = client_of(move |sent| match sent.endpoint {
         Endpoint::Render => {
@@ -391,7 +391,7 @@ fn a_render_is_sent_once_and_its_lost_answer_is_looked_up() {
         _ if sent_once.get() => (1.0, answer(200, &previewed("pending", ""))),
         _ => (1.0, answer(200, &previewed("done", ""))),
     });
-    world.run(client.render(ID, None, of_render(ID))).expect("it is being rendered");
+    world.run(client.render(ID, None, of_render(ID))).expect("the job is rendering");
     assert_eq!(world.network().charges(), 1);
     let pending = world.run(client.pending()).expect("the journal");
     assert_eq!(pending[0].operation, format!("render:{ID}"));
@@ -399,7 +399,7 @@ fn a_render_is_sent_once_and_its_lost_answer_is_looked_up() {
 }
 
 #[test]
-fn a_render_whose_outcome_stays_in_doubt_is_not_sent_again() {
+fn a_render_whose_outcome_stays_unknown_is_not_sent_again() {
     let (client, world) = client_of(|sent| match sent.endpoint {
         Endpoint::Render => (1.0, answer(502, "{}")),
         _ => (1.0, answer(200, &previewed("done", ""))),
@@ -407,13 +407,13 @@ fn a_render_whose_outcome_stays_in_doubt_is_not_sent_again() {
     for _ in 0..3 {
         let failure = world.run(client.render(ID, None, of_render(ID))).expect_err("unknown");
         assert_eq!((failure.name(), failure.job_id()), ("ChargeUnknownError", Some(ID)));
-        assert!(failure.job().is_some(), "as last seen");
+        assert!(failure.job().is_some(), "the last known job");
     }
     assert_eq!(world.network().charges(), 1);
 }
 
 #[test]
-fn redelivery_of_one_operation_charges_once_though_its_render_failed() {
+fn redelivery_of_an_operation_whose_render_failed_charges_once() {
     let world = World::new();
     let provider = Provider::new(&world);
     let client = world.process().client(config());
@@ -422,7 +422,7 @@ fn redelivery_of_one_operation_charges_once_though_its_render_failed() {
     provider.set(|manner| manner.fails = true);
     let renders = || provider.charges().iter().filter(|charge| charge.operation.as_deref() == Some("op")).count();
     for delivery in 0..11 {
-        // Each delivery is another process of a queue.
+        // Each delivery is to another process of a queue.
         let client = world.process().client(config());
         let job = world.run(client.render(id, None, named("op"))).expect("the job");
         let failure = world.run(client.poll(id, Some(job), PollOptions::default(), None)).expect_err("it fails");
@@ -430,7 +430,7 @@ fn redelivery_of_one_operation_charges_once_though_its_render_failed() {
         world.pass(60_000.0);
         assert_eq!(renders(), 1, "delivery {delivery}");
     }
-    // To pay again takes an operation of its own.
+    // Another charge needs a new operation.
     provider.set(|manner| manner.fails = false);
     let job = world.run(client.render(id, None, named("another"))).expect("sent");
     world.run(client.poll(id, Some(job), PollOptions::default(), None)).expect("the video");
@@ -438,7 +438,7 @@ fn redelivery_of_one_operation_charges_once_though_its_render_failed() {
 }
 
 #[test]
-fn a_rendered_job_is_rendered_again_only_for_other_values_under_an_operation_of_its_own() {
+fn a_rendered_job_is_rendered_again_only_for_other_values_under_a_new_operation() {
     let world = World::new();
     let provider = Provider::new(&world);
     let client = world.process().client(config());
@@ -452,8 +452,8 @@ fn a_rendered_job_is_rendered_again_only_for_other_values_under_an_operation_of_
         provider.charges().len()
     };
     assert_eq!(render(None, named("first")), 2, "the preview and the render");
-    assert_eq!(render(Some(other), of_render(id)), 2, "without an operation of its own");
-    assert_eq!(render(Some(same), named("same")), 2, "with the values that it has");
+    assert_eq!(render(Some(other), of_render(id)), 2, "without a new operation");
+    assert_eq!(render(Some(same), named("same")), 2, "with the values of the job");
     assert_eq!(render(Some(other), named("other")), 3);
     assert_eq!(render(Some(other), named("again")), 3);
 }
@@ -473,7 +473,7 @@ fn a_webhook_url_carries_the_operation_id_encoded() {
     }
     let (client, world) = client_of(|_| panic!("sent"));
     let request = request_with(r#","webhook_url":"https://me.test/hook?x={operation}""#);
-    let failure = world.run(client.submit(&request, named(&"ä".repeat(100)))).expect_err("too long once it is filled in");
+    let failure = world.run(client.submit(&request, named(&"ä".repeat(100)))).expect_err("too long with the id filled in");
     assert_eq!((field(&failure), failure.operation().is_some()), (Some("webhook_url"), true));
 }
 
@@ -484,7 +484,7 @@ fn unusable() -> Result<(), Unusable<Value>> {
 }
 
 #[test]
-fn a_caller_that_leaves_while_headers_are_made_sends_nothing() {
+fn an_abort_while_headers_are_made_sends_nothing() {
     for timeout in [None, Some(100.0)] {
         let (client, world) = client_of(|_| panic!("sent"));
         client.host().on_headers(|| Given::after(1_000.0, Ok(())));
@@ -496,13 +496,13 @@ fn a_caller_that_leaves_while_headers_are_made_sends_nothing() {
         }
         world.finish();
         assert_eq!(world.network().count(), 0);
-        assert!(world.journal().is_empty(), "a slow token never touches the journal: {:?}", world.journal());
+        assert!(world.journal().is_empty(), "nothing is written before the headers: {:?}", world.journal());
         assert_idle(&client);
     }
 }
 
 #[test]
-fn headers_that_never_come_are_not_sent_and_leave_the_operation_free() {
+fn a_timeout_of_the_headers_sends_nothing_and_frees_the_operation() {
     let (client, world) = client_with(vec![(1.0, answer(201, &job("pending", "")))]);
     client.host().on_headers(|| Given::after(f64::INFINITY, Ok(())));
     let failure = world.run(client.submit(&request(), named("op"))).expect_err("never");
@@ -513,7 +513,7 @@ fn headers_that_never_come_are_not_sent_and_leave_the_operation_free() {
 }
 
 #[test]
-fn headers_that_cannot_be_made_are_the_fault_of_an_option() {
+fn headers_that_fail_reject_with_an_error_about_the_option() {
     let (client, world) = client_of(|_| panic!("sent"));
     client.host().on_headers(|| Given::now(unusable()));
     let failure = world.run(client.submit(&request(), named("op"))).expect_err("unusable");
@@ -523,19 +523,19 @@ fn headers_that_cannot_be_made_are_the_fault_of_an_option() {
 }
 
 #[test]
-fn a_create_whose_acknowledgement_was_lost_recognises_its_own() {
+fn a_create_whose_acknowledgement_was_lost_recognises_its_own_entry() {
     for plan in [Plan::WORKS_AND_THROWS, Plan::WORKS_AND_HANGS] {
         let (client, world) = client_with(vec![(1.0, answer(201, &job("pending", "")))]);
         world.journal().plan_method(Method::Create, plan.clone());
         let options = ChargeOptions { timeout: Some(100_000.0), ..named("op") };
-        let job = world.run(client.submit(&request(), options)).expect("it is its own entry");
+        let job = world.run(client.submit(&request(), options)).expect("the entry is its own");
         assert_eq!(job["id"], ID, "{plan:?}");
         assert_eq!((world.network().charges(), states(&world)), (1, vec!["bound".to_owned()]), "{plan:?}");
     }
 }
 
 #[test]
-fn a_create_that_succeeds_after_it_was_given_up_is_deleted_by_its_owner() {
+fn a_create_that_succeeds_after_its_timeout_is_deleted_by_its_owner() {
     for timeout in [None, Some(100_000.0)] {
         for again in [false, true] {
             let (client, world) = client_with(vec![(1.0, answer(201, &job("pending", "")))]);
@@ -555,8 +555,8 @@ fn a_create_that_succeeds_after_it_was_given_up_is_deleted_by_its_owner() {
 }
 
 #[test]
-fn a_create_that_is_acknowledged_after_it_was_given_up_keeps_the_entry_of_its_charge() {
-    // It wrote at once, so the charge goes on; the acknowledgement comes while it is in flight.
+fn a_create_acknowledged_after_its_timeout_keeps_the_entry_of_its_charge() {
+    // The entry was written at once, so the charge goes on; the acknowledgement comes while it is in flight.
     let ([one, other], world) = tabs(|_| (60_000.0, answer(201, &job("pending", ""))), &config());
     world.journal().plan(|call| {
         if call.host == 0 && call.method == Method::Create { Plan::answers_after(40_000.0) } else { Plan::USUAL }
@@ -568,7 +568,7 @@ fn a_create_that_is_acknowledged_after_it_was_given_up_keeps_the_entry_of_its_ch
     let failure = world.run(other.submit(&request(), named("op"))).expect_err("it is in flight");
     assert_eq!(failure.name(), "ChargeUnknownError");
     world.finish();
-    assert_eq!(call.take().expect("over").expect("its job")["id"], ID);
+    assert_eq!(call.take().expect("settled").expect("its job")["id"], ID);
     assert_eq!((world.network().charges(), states(&world)), (1, vec!["bound".to_owned()]));
 }
 
@@ -588,7 +588,7 @@ fn a_journal_that_hangs_ends_a_charge_within_its_timeout_and_leaves_the_operatio
 }
 
 #[test]
-fn a_journal_that_hangs_does_not_keep_the_answer_from_a_caller_whose_time_is_over() {
+fn a_journal_that_hangs_does_not_withhold_the_answer_past_the_timeout() {
     let (client, world) = client_with(vec![(10.0, answer(201, &job("pending", "")))]);
     world.journal().plan_method(Method::Replace, Plan::HANGS);
     let options = ChargeOptions { timeout: Some(600.0), ..named("op") };
@@ -597,31 +597,31 @@ fn a_journal_that_hangs_does_not_keep_the_answer_from_a_caller_whose_time_is_ove
 }
 
 #[test]
-fn a_caller_whose_time_is_over_before_anything_was_sent_is_told_so() {
+fn a_timeout_before_the_request_rejects_with_sent_false() {
     let soon = || ChargeOptions { timeout: Some(50.0), ..named("op") };
-    // While a render looks at its job,
+    // While a render reads its job,
     let (client, world) = client_of(|_| (1_000.0, answer(200, &previewed("done", ""))));
     assert!(is_unsent(&world.run(client.render(ID, None, soon())).expect_err("late")));
     world.finish();
     assert_eq!(world.network().charges(), 0);
 
-    // while the operation is being written down,
+    // while the entry is being written,
     let (client, world) = client_of(|_| panic!("sent"));
     world.journal().plan_all(Plan::answers_after(1_000.0));
     assert!(is_unsent(&world.run(client.submit(&request(), soon())).expect_err("late")));
     world.finish();
 
-    // and between two tries of which the first was proven unsent.
+    // and between two attempts of which the first was proven unsent.
     let (client, world) = client_with(vec![(45.0, failed("ECONNREFUSED")), (1.0, answer(201, &job("pending", "")))]);
     assert!(is_unsent(&world.run(client.submit(&request(), soon())).expect_err("late")));
     world.finish();
-    assert_eq!(world.network().charges(), 1, "nobody waits for another try");
+    assert_eq!(world.network().charges(), 1, "no second attempt after the timeout");
 }
 
 #[test]
-fn only_a_preview_that_blocks_is_waited_for_longer_than_a_request() {
+fn only_a_blocking_preview_waits_longer_than_the_request_timeout() {
     let (client, world) = client_with(vec![(60_000.0, answer(201, &previewed("done", "")))]);
-    world.run(client.preview_sync(&request(), unnamed(&client))).expect("it blocks for a minute");
+    world.run(client.preview_sync(&request(), unnamed(&client))).expect("an answer after a minute");
     for step in [Endpoint::Submit, Endpoint::PreviewAsync] {
         let begun = world.now();
         let call = async {
@@ -642,7 +642,7 @@ fn only_the_id_of_the_outermost_object_of_a_cut_off_answer_is_salvaged() {
     let cut_after = |text: &str| cut(201, text);
     for (reply, bound) in [
         (cut_after(&format!(r#"{{"id":"{ID}","sta"#)), true),
-        // Without a length, nothing says that it was cut off.
+        // Without a Content-Length, nothing shows that the body was cut off.
         (text(201, &format!(r#"{{"id":"{ID}","sta"#)), true),
         (text(201, &format!(r#"{{"variables":{{"id":"{ID}"}},"sta"#)), false),
         (cut_after(&format!(r#"{{"status":"pending","variables":{{"id":"{OTHER}"}},"id":"{ID}""#)), true),
@@ -669,7 +669,7 @@ fn only_the_id_of_the_outermost_object_of_a_cut_off_answer_is_salvaged() {
 }
 
 #[test]
-fn a_render_that_is_answered_by_a_page_or_by_another_job_is_not_taken_for_paid() {
+fn a_render_answered_by_a_page_or_another_job_is_unknown() {
     for reply in [text(200, "<h1>Sign in</h1>"), answer(200, &previewed("pending", "").replace(ID, OTHER))] {
         let (client, world) = client_of(move |sent| match sent.endpoint {
             Endpoint::Render => (1.0, reply.clone()),
@@ -682,7 +682,7 @@ fn a_render_that_is_answered_by_a_page_or_by_another_job_is_not_taken_for_paid()
 }
 
 #[test]
-fn a_render_that_is_answered_with_nothing_or_with_other_json_is_paid_for() {
+fn a_render_answered_with_an_empty_body_or_other_json_is_bound() {
     for reply in [text(200, ""), answer(200, "{}"), answer(201, r#"{"message":"ok"}"#), answer(202, "null")] {
         let case = format!("{reply:?}");
         let asked = Cell::new(false);
@@ -712,13 +712,13 @@ fn a_preview_that_ends_meanwhile_does_not_prove_a_render() {
 }
 
 #[test]
-fn a_job_that_another_client_has_settled_is_returned_where_the_answer_is_lost_and_is_not_forgotten() {
+fn a_job_settled_by_another_client_is_kept_and_returned_if_the_answer_is_lost() {
     let (client, world) = client_of(|sent| match sent.endpoint {
         Endpoint::Submit => (1_000.0, failed("ECONNRESET")),
         _ => (1.0, answer(200, &job("running", ""))),
     });
     let other = world.process().client(config());
-    // A webhook comes before the answer, which is lost.
+    // The webhook comes before the answer, which is lost.
     let clock = world.clone();
     world.spawn(async move {
         clock.sleep(500.0).await;
@@ -731,7 +731,7 @@ fn a_job_that_another_client_has_settled_is_returned_where_the_answer_is_lost_an
 }
 
 #[test]
-fn a_job_that_a_webhook_brought_first_is_still_the_answer_of_its_own_charge() {
+fn a_charge_returns_its_job_even_if_a_webhook_settled_it_first() {
     let (client, world) =
         client_with(vec![(5_000.0, answer(200, &previewed("done", ""))), (1.0, answer(200, &previewed("done", "")))]);
     let (same, other, clock) = (client.clone(), world.process().client(config()), world.clone());
@@ -745,7 +745,7 @@ fn a_job_that_a_webhook_brought_first_is_still_the_answer_of_its_own_charge() {
 }
 
 #[test]
-fn a_job_that_was_rendered_before_its_preview_was_answered_is_still_that_answer() {
+fn a_preview_returns_its_job_even_if_it_was_rendered_first() {
     let (client, world) = client_of(move |sent| match sent.endpoint {
         Endpoint::PreviewSync => (5_000.0, answer(200, &previewed("done", ""))),
         Endpoint::Render => (1.0, answer(200, &rendered())),
@@ -761,21 +761,21 @@ fn a_job_that_was_rendered_before_its_preview_was_answered_is_still_that_answer(
 }
 
 #[test]
-fn an_operation_that_is_taken_back_while_another_client_looks_at_it_is_that_clients() {
+fn an_operation_taken_by_another_client_in_the_meantime_is_unknown() {
     let replies = RefCell::new(vec![(1.0, answer(201, &job("pending", ""))), (100.0, answer(400, r#"["No."]"#))]);
     let ([one, other], world) = tabs(move |_| replies.borrow_mut().pop().expect("two requests"), &config());
     world.journal().plan_all(Plan::answers_after(10.0));
     world.spawn(async move {
         one.submit(&request(), named("op")).await.expect_err("refused");
     });
-    // Free when it reads, taken when it creates, or gone when it asks by whom.
+    // Depending on the moment, its entry is not written yet, is there, or is deleted between `create` and `read`.
     let clock = world.clone();
     let second = world.run(async {
         clock.sleep(125.0).await;
         other.submit(&request(), named("op")).await
     });
     if let Err(failure) = &second {
-        assert_eq!(failure.name(), "ChargeUnknownError", "the other one was still sending");
+        assert_eq!(failure.name(), "ChargeUnknownError", "the other attempt was in flight");
     }
     assert!(world.network().charges() <= 2);
 }
@@ -783,7 +783,7 @@ fn an_operation_that_is_taken_back_while_another_client_looks_at_it_is_that_clie
 // Tabs
 
 #[test]
-fn a_tab_waits_for_another_that_charges_the_same_operation_and_gets_its_job() {
+fn a_tab_waits_for_another_that_charges_the_same_operation_and_returns_its_job() {
     let ([one, other], world) = tabs(
         |sent| match sent.endpoint {
             Endpoint::Submit => (500.0, answer(201, &job("pending", ""))),
@@ -822,7 +822,7 @@ fn a_tab_that_stops_waiting_for_another_leaves_it_its_lock() {
 }
 
 #[test]
-fn a_job_that_the_journal_knows_is_returned_while_a_tab_that_stalls_holds_the_lock() {
+fn a_bound_job_is_returned_while_a_stalled_tab_holds_the_lock() {
     let charged = Cell::new(false);
     let ([one, other], world) = tabs(
         move |sent| match sent.endpoint {
@@ -841,45 +841,45 @@ fn a_job_that_the_journal_knows_is_returned_while_a_tab_that_stalls_holds_the_lo
     let settled = world.run(other.settle("click", None)).expect("the job shows its render");
     assert_eq!(settled.state, State::Bound);
     let begun = world.now();
-    let job = world.run(other.render(ID, None, named("click"))).expect("the job is known");
+    let job = world.run(other.render(ID, None, named("click"))).expect("the bound job");
     assert_eq!((job["id"].as_str(), world.now() - begun), (Some(ID), 10.0), "one read of the job");
     assert_eq!(world.network().charges(), 1);
 }
 
 #[test]
-fn a_lock_that_another_tab_never_lets_go_is_waited_for_no_longer_than_the_call() {
+fn a_lock_that_is_never_released_is_waited_for_until_the_timeout() {
     let ([one, other], world) = tabs(|_| (f64::INFINITY, failed("")), &config());
     world.have_locks();
     let forever = ChargeOptions { timeout: Some(200_000.0), ..named("click") };
     let _first = world.start(async move { one.submit(&request(), forever).await });
     world.pass(10.0);
-    let failure = world.run(other.submit(&request(), named("click"))).expect_err("the other may have sent it");
+    let failure = world.run(other.submit(&request(), named("click"))).expect_err("the other tab may have sent it");
     assert_eq!((failure.name(), world.now()), ("ChargeUnknownError", 30_010.0));
 }
 
-// Every moment
+// Aborts, timeouts and crashes at every moment
 
-/// Milliseconds that the journal, a look and a charge take below.
+/// How long a journal call, a read and a charge take below, in milliseconds.
 const JOURNAL: f64 = 3.0;
-const LOOK: f64 = 5.0;
+const READ: f64 = 5.0;
 const CHARGE: f64 = 7.0;
 
-/// What happens to a charging request.
+/// The outcome of a charging request.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Fate {
-    /// Charged, and answered with the job.
+enum Outcome {
+    /// Charged and answered with the job.
     Accepted,
-    /// Charged, and the answer is cut off after the id.
+    /// Charged, with an answer that is cut off after the id.
     Cut,
-    /// Charged, and the answer is lost.
+    /// Charged, with an answer that is lost.
     Lost,
-    /// Refused, and not charged.
+    /// Refused and not charged.
     Refused,
-    /// Proven not to have left.
+    /// Proven unsent.
     Unsent,
 }
 
-/// An upstream that counts what it was sent and what it charged for.
+/// A server that counts charging requests and charges.
 #[derive(Clone, Default)]
 struct Upstream {
     sent: Rc<Cell<usize>>,
@@ -887,76 +887,76 @@ struct Upstream {
 }
 
 impl Upstream {
-    /// Charging requests have these fates, and after the last one that one.
-    fn script(&self, fates: &'static [Fate]) -> impl FnMut(&Sent) -> (f64, Reply) + 'static {
+    /// Gives charging requests these outcomes in order, and then repeats the last one.
+    fn script(&self, outcomes: &'static [Outcome]) -> impl FnMut(&Sent) -> (f64, Reply) + 'static {
         let Self { sent, charged } = self.clone();
         move |request| {
             if !request.charges() {
                 let status = if charged.get() > 0 { "running" } else { "done" };
-                return (LOOK, answer(200, &previewed(status, "")));
+                return (READ, answer(200, &previewed(status, "")));
             }
-            let fate = fates[sent.get().min(fates.len() - 1)];
+            let outcome = outcomes[sent.get().min(outcomes.len() - 1)];
             sent.set(sent.get() + 1);
-            if !matches!(fate, Fate::Refused | Fate::Unsent) {
+            if !matches!(outcome, Outcome::Refused | Outcome::Unsent) {
                 charged.set(charged.get() + 1);
             }
-            let reply = match fate {
-                Fate::Accepted => answer(201, &previewed("pending", "")),
-                Fate::Cut => cut(201, &format!(r#"{{"id":"{ID}","sta"#)),
-                Fate::Lost => failed("ECONNRESET"),
-                Fate::Refused => answer(400, r#"["No."]"#),
-                Fate::Unsent => failed("ECONNREFUSED"),
+            let reply = match outcome {
+                Outcome::Accepted => answer(201, &previewed("pending", "")),
+                Outcome::Cut => cut(201, &format!(r#"{{"id":"{ID}","sta"#)),
+                Outcome::Lost => failed("ECONNRESET"),
+                Outcome::Refused => answer(400, r#"["No."]"#),
+                Outcome::Unsent => failed("ECONNREFUSED"),
             };
             (CHARGE, reply)
         }
     }
 }
 
-const FATES: [&[Fate]; 7] = [
-    &[Fate::Accepted],
-    &[Fate::Cut],
-    &[Fate::Lost],
-    &[Fate::Refused],
-    &[Fate::Unsent],
-    &[Fate::Unsent, Fate::Accepted],
-    &[Fate::Unsent, Fate::Lost],
+const OUTCOMES: [&[Outcome]; 7] = [
+    &[Outcome::Accepted],
+    &[Outcome::Cut],
+    &[Outcome::Lost],
+    &[Outcome::Refused],
+    &[Outcome::Unsent],
+    &[Outcome::Unsent, Outcome::Accepted],
+    &[Outcome::Unsent, Outcome::Lost],
 ];
 
-/// A charge with an operation id of its own: a `submit` or a `render`.
+/// A charge with an explicit operation id: a `submit` or a `render`.
 async fn charging(client: Client<TestHost>, render: bool, timeout: Option<f64>) -> Result<Value, Failure> {
     let options = ChargeOptions { timeout, ..named("op") };
     if render { client.render(ID, None, options).await } else { client.submit(&request(), options).await }
 }
 
-/// What the journal holds must be what the upstream did.
-fn assert_true(world: &World, upstream: &Upstream, fates: &[Fate], render: bool, case: &str) {
+/// Asserts that the journal agrees with what the server did.
+fn assert_consistent(world: &World, upstream: &Upstream, outcomes: &[Outcome], render: bool, case: &str) {
     let operations = world.journal().operations();
     if upstream.charged.get() == 0 {
         assert!(world.journal().is_empty(), "{case}: {:?}", world.journal());
         return;
     }
-    // The id of a render is known, and a look shows that it was carried out.
-    let bound = render || fates.last() != Some(&Fate::Lost);
+    // A render knows its job id, and a read shows that it was accepted.
+    let bound = render || outcomes.last() != Some(&Outcome::Lost);
     let state = if bound { "bound" } else { "sending" };
     assert_eq!(operations.len(), 1, "{case}: {operations:?}");
     assert_eq!((operations[0].1["state"].as_str(), operations[0].1["job"].is_string()), (Some(state), bound), "{case}");
     assert_eq!(world.journal().marks("open").len(), 1, "{case}: {:?}", world.journal());
 }
 
-/// A client and its world.
-type Cast = (Client<TestHost>, World, Upstream);
+/// A client, its world and its server.
+type Setup = (Client<TestHost>, World, Upstream);
 
-/// For every fate, for both kinds of charge, and for every moment until the charge would have ended.
-fn at_any_moment(test: impl Fn(&Cast, f64, bool, &'static [Fate], &str)) {
-    for fates in FATES {
+/// Runs a test for every outcome, for both kinds of charge, and for every moment until the charge settles.
+fn at_any_moment(test: impl Fn(&Setup, f64, bool, &'static [Outcome], &str)) {
+    for outcomes in OUTCOMES {
         for render in [false, true] {
             let begin = || {
                 let upstream = Upstream::default();
-                let (client, world) = client_of(upstream.script(fates));
+                let (client, world) = client_of(upstream.script(outcomes));
                 world.journal().plan_all(Plan::answers_after(JOURNAL));
                 (client, world, upstream)
             };
-            // Just before, at and just after everything that happens.
+            // Just before, at and just after every event.
             let (client, world, _) = begin();
             let _call = world.start(charging(client.clone(), render, None));
             let mut moments = Vec::new();
@@ -967,66 +967,67 @@ fn at_any_moment(test: impl Fn(&Cast, f64, bool, &'static [Fate], &str)) {
             moments.retain(|moment| *moment >= 0.0);
             moments.dedup();
             for moment in moments {
-                let cast = begin();
-                let name = format!("{fates:?}, render: {render}, at {moment}");
-                test(&cast, moment, render, fates, &name);
-                assert!(cast.2.charged.get() <= 1, "{name}");
+                let setup = begin();
+                let name = format!("{outcomes:?}, render: {render}, at {moment}");
+                test(&setup, moment, render, outcomes, &name);
+                assert!(setup.2.charged.get() <= 1, "{name}");
             }
         }
     }
 }
 
 #[test]
-fn a_caller_that_leaves_at_any_moment_is_charged_once_and_leaves_nothing_behind() {
-    at_any_moment(|(client, world, upstream), moment, render, fates, case| {
+fn an_abort_at_any_moment_charges_at_most_once_and_leaves_nothing_behind() {
+    at_any_moment(|(client, world, upstream), moment, render, outcomes, case| {
         world.run_for(moment, charging(client.clone(), render, None));
         world.finish();
         assert_idle(client);
-        assert!(world.now() <= moment + 8.0 * JOURNAL + LOOK + CHARGE, "{case}: it is tried again for nobody");
-        assert_true(world, upstream, fates, render, case);
+        assert!(world.now() <= moment + 8.0 * JOURNAL + READ + CHARGE, "{case}: an attempt after the abort");
+        assert_consistent(world, upstream, outcomes, render, case);
         let before = upstream.charged.get();
         let again = world.run(charging(client.clone(), render, None));
-        let known = matches!(fates.last(), Some(Fate::Accepted | Fate::Cut)) || upstream.charged.get() > 0 && render;
+        let known =
+            matches!(outcomes.last(), Some(Outcome::Accepted | Outcome::Cut)) || upstream.charged.get() > 0 && render;
         assert_eq!(again.is_ok(), known, "{case}");
-        assert!(before == 0 || upstream.sent.get() <= fates.len(), "{case}");
+        assert!(before == 0 || upstream.sent.get() <= outcomes.len(), "{case}");
         world.finish();
         assert_idle(client);
-        assert_true(world, upstream, fates, render, case);
+        assert_consistent(world, upstream, outcomes, render, case);
     });
 }
 
 #[test]
-fn a_second_call_beside_one_that_was_left_at_any_moment_is_charged_once() {
-    at_any_moment(|(client, world, upstream), moment, render, fates, case| {
+fn a_second_call_after_an_abort_at_any_moment_charges_once() {
+    at_any_moment(|(client, world, upstream), moment, render, outcomes, case| {
         world.run_for(moment, charging(client.clone(), render, None));
         let _ = world.run(charging(client.clone(), render, None));
         world.finish();
         assert_idle(client);
-        assert_true(world, upstream, fates, render, case);
+        assert_consistent(world, upstream, outcomes, render, case);
     });
 }
 
 #[test]
-fn another_client_of_the_same_journal_is_not_charged_beside_one_that_was_left() {
-    at_any_moment(|(client, world, upstream), moment, render, fates, case| {
+fn another_client_does_not_charge_again_after_an_abort() {
+    at_any_moment(|(client, world, upstream), moment, render, outcomes, case| {
         world.run_for(moment, charging(client.clone(), render, None));
         let other = world.process().client(config());
         let _ = world.run(charging(other.clone(), render, None));
         world.finish();
-        assert_true(world, upstream, fates, render, case);
+        assert_consistent(world, upstream, outcomes, render, case);
         assert_idle(client);
         assert_idle(&other);
     });
 }
 
 #[test]
-fn a_caller_whose_time_is_over_at_any_moment_learns_whether_it_may_be_charged() {
-    at_any_moment(|(client, world, upstream), moment, render, fates, case| {
+fn a_timeout_at_any_moment_reports_whether_it_may_be_charged() {
+    at_any_moment(|(client, world, upstream), moment, render, outcomes, case| {
         let result = world.run(charging(client.clone(), render, Some(moment)));
         assert!(world.now() <= moment + 1e-6, "{case}: {}", world.now());
         world.finish();
         assert_idle(client);
-        assert_true(world, upstream, fates, render, case);
+        assert_consistent(world, upstream, outcomes, render, case);
         let Err(failure) = result else { return };
         assert_eq!(failure.operation(), Some("op"), "{case}");
         let known = *failure.kind() == ErrorKind::Connection { sent: true };
@@ -1034,7 +1035,7 @@ fn a_caller_whose_time_is_over_at_any_moment_learns_whether_it_may_be_charged() 
         if is_unsent(&failure) || failure.name() == "ApiError" {
             assert_eq!(upstream.charged.get(), 0, "{case}");
         } else if known {
-            assert_eq!(upstream.charged.get(), 1, "{case}: its job is known");
+            assert_eq!(upstream.charged.get(), 1, "{case}: the answer named its job");
         } else {
             assert_eq!(failure.name(), "ChargeUnknownError", "{case}");
         }
@@ -1043,16 +1044,16 @@ fn a_caller_whose_time_is_over_at_any_moment_learns_whether_it_may_be_charged() 
 
 #[test]
 fn a_crash_at_any_step_of_a_charge_never_leads_to_a_second_one() {
-    for fates in FATES {
+    for outcomes in OUTCOMES {
         for render in [false, true] {
             let mut more = true;
             for steps in 0.. {
                 if !more {
                     break;
                 }
-                let case = format!("{fates:?}, render: {render}, after {steps} steps");
+                let case = format!("{outcomes:?}, render: {render}, after {steps} steps");
                 let upstream = Upstream::default();
-                let (client, world) = client_of(upstream.script(fates));
+                let (client, world) = client_of(upstream.script(outcomes));
                 world.journal().plan_all(Plan::answers_after(JOURNAL));
                 let _call = world.start(charging(client.clone(), render, None));
                 for _ in 0..steps {
@@ -1063,12 +1064,12 @@ fn a_crash_at_any_step_of_a_charge_never_leads_to_a_second_one() {
                 let pending = world.run(client.pending()).expect("the journal survives");
                 let was_sent = upstream.sent.get() > 0;
                 if upstream.charged.get() > 0 {
-                    assert_eq!(pending.len(), 1, "{case}: what was paid for is listed");
+                    assert_eq!(pending.len(), 1, "{case}: the charged operation is listed");
                     assert_eq!(pending[0].operation, "op", "{case}");
                 }
                 let again = world.run(charging(client.clone(), render, None));
                 assert!(upstream.charged.get() <= 1, "{case}");
-                if was_sent && !fates.iter().any(|fate| matches!(fate, Fate::Refused | Fate::Unsent)) {
+                if was_sent && !outcomes.iter().any(|outcome| matches!(outcome, Outcome::Refused | Outcome::Unsent)) {
                     assert_eq!(upstream.sent.get(), 1, "{case}");
                 }
                 if let Err(failure) = &again {
@@ -1085,7 +1086,7 @@ fn a_crash_at_any_step_of_a_charge_never_leads_to_a_second_one() {
 }
 
 #[test]
-fn a_charge_with_any_faults_in_any_order_is_charged_at_most_once_an_operation() {
+fn any_faults_in_any_order_charge_an_operation_at_most_once() {
     for seed in 0..400 {
         let world = World::seeded(seed);
         world.have_locks();

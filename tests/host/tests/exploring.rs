@@ -1,4 +1,4 @@
-//! People, tabs, crashes and faults in any order: what was charged is known, and nothing is charged twice.
+//! Random calls of two tabs with crashes and faults: every charge is known, and nothing is charged twice.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -12,10 +12,10 @@ use test_host::{Fault, Given, Plan, Provider, TestHost, World, json};
 
 const OPERATIONS: [&str; 4] = ["one", "two", "three", "four"];
 
-/// Credits that the tabs may spend together.
+/// The credits that the tabs may spend together.
 const LIMIT: f64 = 13.0;
 
-/// How often somebody discarded an operation, or tried to.
+/// How often each operation was discarded; failed attempts count too.
 type Discards = Rc<RefCell<BTreeMap<&'static str, usize>>>;
 
 fn faults(world: &World, provider: &Provider, seed: u64) {
@@ -41,7 +41,7 @@ fn faults(world: &World, provider: &Provider, seed: u64) {
     });
 }
 
-/// One thing that somebody does.
+/// Makes one random call.
 async fn act(world: World, client: Client<TestHost>, discards: Discards, draw: [usize; 4]) {
     let [what, operation, job, patience] = draw;
     let operation = OPERATIONS[operation % OPERATIONS.len()];
@@ -77,7 +77,7 @@ async fn act(world: World, client: Client<TestHost>, discards: Discards, draw: [
                 let _ = client.settle(operation, None).await;
             }
             7 => {
-                // Where the journal fails it may be discarded all the same.
+                // Even if the journal call fails, the discard may take effect.
                 *discards.borrow_mut().entry(operation).or_default() += 1;
                 let _ = client.discard(operation).await;
             }
@@ -87,7 +87,7 @@ async fn act(world: World, client: Client<TestHost>, discards: Discards, draw: [
         }
     };
     if patience % 4 == 0 {
-        // Somebody who leaves.
+        // The caller aborts.
         let mut call = std::pin::pin!(call);
         let mut wait = std::pin::pin!(world.sleep((patience * 37 % 5_000) as f64));
         std::future::poll_fn(|context| match call.as_mut().poll(context) {
@@ -135,10 +135,10 @@ fn explore(seed: u64) {
     }
     world.finish();
     for (host, call) in &calls {
-        // What a crashed process asked for is nobody's.
+        // Calls of a crashed process never settle.
         assert!(call.is_done() || host.is_dead(), "seed {seed}: a call never settles");
     }
-    // From here on nothing goes wrong.
+    // No faults from here on.
     provider.fault(|_| Fault::None);
     world.journal().plan_all(Plan::USUAL);
     let client = tab();
@@ -148,7 +148,7 @@ fn explore(seed: u64) {
     let operations = world.journal().operations();
     for (operation, entry) in &operations {
         let is_open = open.iter().any(|open| open.operation == *operation);
-        // An entry without its marker was never sent, or its process ended between the two writes.
+        // An entry without a marker was never sent, or its process crashed between the two writes.
         assert!(!is_open || entry["state"] != "ended", "seed {seed}: {operation}");
     }
     let charges = provider.charges();
@@ -171,7 +171,7 @@ fn explore(seed: u64) {
             let (_, entry) = entry.unwrap_or_else(|| panic!("seed {seed}: {operation} was charged and is lost"));
             assert!(is_open || entry["state"] == "ended", "seed {seed}: {operation} was charged and is not listed");
             let aside = world.journal().marks("budget").iter().any(|(key, _)| key.contains(&format!("/{operation}=")));
-            assert!(aside, "seed {seed}: {operation} was charged and its credits are not set aside");
+            assert!(aside, "seed {seed}: {operation} was charged and its credits are not reserved");
         }
     }
     if discards.borrow().is_empty() {
@@ -184,13 +184,13 @@ fn explore(seed: u64) {
     world.close();
 }
 
-/// A number of the environment: `SEED` replays one seed and prints what happened, `SEEDS` says how many are tried.
+/// A number from the environment: `SEED` replays one seed and prints its events, `SEEDS` sets how many run.
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
 }
 
 #[test]
-fn whatever_happens_what_was_charged_is_known_and_nothing_is_charged_twice() {
+fn any_order_of_faults_keeps_every_charge_known_and_charges_nothing_twice() {
     let seeds = number("SEED").map_or(0..number("SEEDS").unwrap_or(300), |seed| seed..seed + 1);
     for seed in seeds {
         explore(seed);

@@ -1,4 +1,4 @@
-//! The test host itself.
+//! Tests of the test host.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -7,7 +7,7 @@ use custom_template_jobs::host::{Host, JournalCall, JournalReply, Store};
 use test_host::{Hang, Method, Plan, World};
 
 #[test]
-fn time_goes_on_only_when_nothing_is_ready() {
+fn the_clock_advances_only_when_no_task_is_ready() {
     let world = World::new();
     let log = Rc::new(RefCell::new(Vec::new()));
     for ms in [30.0, 10.0, 20.0] {
@@ -24,7 +24,7 @@ fn time_goes_on_only_when_nothing_is_ready() {
 }
 
 #[test]
-fn a_future_that_nobody_can_wake_is_a_hang() {
+fn a_future_that_nothing_can_wake_is_a_hang() {
     let world = World::new();
     let host = world.process();
     world.journal().plan_method(Method::Read, Plan::HANGS);
@@ -49,7 +49,7 @@ fn a_seed_explores_the_order_of_ready_tasks_and_replays_it() {
 }
 
 #[test]
-fn a_crash_ends_the_tasks_of_a_process_and_lets_go_of_its_locks() {
+fn a_crash_ends_the_tasks_of_a_process_and_releases_its_locks() {
     let world = World::new();
     world.have_locks();
     let (one, other) = (world.process(), world.process());
@@ -69,7 +69,7 @@ fn a_crash_ends_the_tasks_of_a_process_and_lets_go_of_its_locks() {
 }
 
 #[test]
-fn a_journal_can_work_late_and_lose_its_acknowledgement() {
+fn a_journal_call_can_be_late_and_lose_its_acknowledgement() {
     let world = World::new();
     let host = world.process();
     let create = |key| host.journal(Store::Configured, JournalCall::Create(key, "entry"));
@@ -77,7 +77,7 @@ fn a_journal_can_work_late_and_lose_its_acknowledgement() {
     assert!(world.run_for(50.0, create("late")).is_none());
     assert!(world.journal().is_empty());
     world.finish();
-    assert_eq!(world.journal().get("late").as_deref(), Some("entry"), "it works, whoever waits");
+    assert_eq!(world.journal().get("late").as_deref(), Some("entry"), "it takes effect although its caller gave up");
     world.journal().plan_all(Plan::WORKS_AND_THROWS);
     assert!(world.run(create("lost")).is_err());
     assert_eq!(world.journal().get("lost").as_deref(), Some("entry"));

@@ -1,5 +1,4 @@
-//! What a charge is given besides its request: fields that this version does not know, data of the caller's own, an id of the
-//! caller's own, and a budget that begins anew.
+//! Tests of a charge's options: `extra`, `metadata`, explicit operation ids and budget periods.
 
 use custom_template_jobs::client::{ChargeOptions, Config};
 use custom_template_jobs::credits::{BudgetPeriod, Price, PriceTable};
@@ -38,7 +37,7 @@ fn a_render_without_changes_is_sent_with_its_extra_fields() {
 }
 
 #[test]
-fn a_render_that_changes_nothing_is_one_operation_however_that_is_given() {
+fn all_spellings_of_a_render_without_changes_are_one_operation() {
     let (client, world) = client_with(vec![(1.0, answer(200, &previewed("done", "")))]);
     for changes in [None, Some("{}"), None] {
         world.run(client.render(ID, changes, of_render(ID))).expect("a job");
@@ -47,7 +46,7 @@ fn a_render_that_changes_nothing_is_one_operation_however_that_is_given() {
 }
 
 #[test]
-fn extra_fields_never_stand_in_for_those_of_the_request() {
+fn extra_fields_never_replace_fields_of_the_request() {
     let (client, world) = client_of(|_| panic!("sent"));
     for (extra, expected) in [
         (r#"{"template_id":"x"}"#, "extra.template_id"),
@@ -74,7 +73,7 @@ fn extra_fields_never_stand_in_for_those_of_the_request() {
 }
 
 #[test]
-fn extra_fields_are_part_of_what_one_operation_is() {
+fn extra_fields_are_part_of_an_operations_fingerprint() {
     let (client, world) = client_with(vec![(1.0, answer(201, &job("pending", "")))]);
     world.run(client.submit(&request(), with_extra("op", r#"{"fps":60}"#))).expect("sent");
     world.replies(vec![(1.0, answer(200, &job("pending", "")))]);
@@ -106,7 +105,7 @@ fn a_new_model_is_charged_under_a_limit_only_where_it_has_a_price() {
 }
 
 #[test]
-fn the_data_of_a_charge_is_in_pending_and_is_not_sent() {
+fn metadata_is_listed_by_pending_and_not_sent() {
     let (client, world) = client_with(vec![(1.0, answer(201, &job("pending", "")))]);
     let metadata = Some(r#"{"row":7,"name":"\"ü\""}"#.to_owned());
     let options = ChargeOptions { metadata: metadata.clone(), ..named("op") };
@@ -116,7 +115,7 @@ fn the_data_of_a_charge_is_in_pending_and_is_not_sent() {
         let pending = world.run(client.pending()).expect("the journal");
         assert_eq!(pending.iter().map(|open| &open.metadata).collect::<Vec<_>>(), [&metadata]);
     }
-    // It is no part of what one operation is.
+    // It is not part of the fingerprint.
     world.replies(vec![(1.0, answer(200, &job("pending", "")))]);
     world.run(client_again(&world).submit(&request(), named("op"))).expect("the same");
     assert_eq!(world.network().charges(), 1);
@@ -127,7 +126,7 @@ fn client_again(world: &World) -> custom_template_jobs::client::Client<test_host
 }
 
 #[test]
-fn data_of_more_than_a_kilobyte_is_refused() {
+fn metadata_of_more_than_a_kilobyte_is_refused() {
     let (client, world) = client_with(vec![(1.0, answer(201, &job("pending", "")))]);
     let of = |bytes: usize| Some(format!("\"{}\"", "x".repeat(bytes - 2)));
     let failure = world.run(client.submit(&request(), ChargeOptions { metadata: of(1_025), ..named("op") }));
@@ -137,7 +136,7 @@ fn data_of_more_than_a_kilobyte_is_refused() {
 }
 
 #[test]
-fn an_id_of_the_callers_own_is_refused_where_another_process_would_charge_it_again() {
+fn an_explicit_operation_with_the_default_memory_journal_is_refused() {
     let (client, world) = client_with(vec![(1.0, answer(201, &job("pending", "")))]);
     drop(client);
     let client = world.process().client(Config { journal_in_memory: true, journal_by_default: true, ..config() });
@@ -185,7 +184,7 @@ fn budgets_of_past_periods_are_deleted_after_two_months_and_others_never() {
 }
 
 #[test]
-fn a_budget_begins_anew_with_each_period() {
+fn a_budget_starts_again_with_each_period() {
     for (period, days) in [(BudgetPeriod::Day, 1.0), (BudgetPeriod::Month, 31.0)] {
         for key in [None, Some("campaign")] {
             let world = World::new();

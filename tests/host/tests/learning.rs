@@ -1,4 +1,4 @@
-//! How long jobs took: learned, kept in the journal, and believed within bounds.
+//! Tests of learned durations: how they are learned, stored in the journal and checked.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -13,7 +13,7 @@ use test_host::{Plan, TestHost, World, answer, json};
 const AURORA: &str = r#","model_version":"aurora_v1""#;
 const DAY: f64 = 86_400_000.0;
 
-/// A client whose jobs take that many milliseconds, each with an id of its own, and do not report their progress.
+/// A client whose jobs take `ms`, have ids of their own and do not report progress.
 fn taking(ms: f64) -> (Client<TestHost>, World) {
     let begun: RefCell<Vec<(f64, bool)>> = RefCell::default();
     client_of(move |sent| {
@@ -37,12 +37,12 @@ fn taking(ms: f64) -> (Client<TestHost>, World) {
     })
 }
 
-/// A request for the template of that number.
+/// A request for a template chosen by number.
 fn request_of(template: usize, more: &str) -> String {
     format!(r#"{{"template_id":"{template:08}-0d44-4b50-8888-8dd25736052a","variables":{{}}{more}}}"#)
 }
 
-/// Under an id that no other charge has.
+/// Options with an operation id that no other charge has.
 fn anew(world: &World) -> ChargeOptions {
     named(&world.network().count().to_string())
 }
@@ -51,7 +51,7 @@ fn submit(client: &Client<TestHost>, world: &World, request: &str) -> Value {
     world.run(client.submit(request, anew(world))).expect("sent")
 }
 
-/// When a job was polled, in milliseconds after its wait began.
+/// The times of the polls of a job, in milliseconds since its charge was answered.
 fn polls_at(client: &Client<TestHost>, world: &World, request: &str, options: PollOptions) -> Vec<f64> {
     let pending = submit(client, world, request);
     polls_of(client, world, &pending, options)
@@ -79,14 +79,14 @@ fn usual() -> PollOptions {
 }
 
 #[test]
-fn what_a_step_took_is_learned_for_the_next_job_of_the_template() {
+fn the_duration_of_a_step_is_learned_for_the_next_job_of_the_template() {
     let (client, world) = taking(13_000.0);
     let lags = [0, 1].map(|_| polls_at(&client, &world, &request(), usual()).last().expect("a poll") - 13_000.0);
-    assert!(lags[1] < lags[0], "the second wait ends sooner after the job: {lags:?}");
+    assert!(lags[1] < lags[0], "the second poll returns sooner after the end: {lags:?}");
 }
 
 #[test]
-fn what_one_client_learned_another_one_of_its_journal_polls_by() {
+fn clients_of_one_journal_share_learned_durations() {
     for ms in [25_000.0, 90_000.0] {
         let (client, world) = taking(ms);
         let blind = polls_at(&client, &world, &request(), usual());
@@ -95,7 +95,7 @@ fn what_one_client_learned_another_one_of_its_journal_polls_by() {
 
         let (client, world) = taking(ms);
         polls_at(&client, &world, &request(), usual());
-        // It reads the journal first, which puts no poll off.
+        // It reads the journal first, which delays no poll.
         let read = polls_at(&another(&world), &world, &request(), usual());
         assert!(read[0] <= learned[0] && read != blind, "{ms}: {read:?}, {learned:?}, {blind:?}");
         let lag = |polls: &[f64]| polls.last().expect("a poll") - ms;
@@ -104,7 +104,7 @@ fn what_one_client_learned_another_one_of_its_journal_polls_by() {
 }
 
 #[test]
-fn a_job_that_is_waited_for_after_a_reload_is_expected_when_it_was_before() {
+fn a_poll_after_a_reload_expects_the_same_end() {
     let (client, world) = taking(90_000.0);
     polls_at(&client, &world, &request(), usual());
     let pending = submit(&client, &world, &request());
@@ -114,16 +114,16 @@ fn a_job_that_is_waited_for_after_a_reload_is_expected_when_it_was_before() {
     let reloaded = another(&world);
     assert_eq!(world.run(reloaded.pending()).expect("listed").len(), 1);
     let left = Rc::new(Cell::new(0.0));
-    let told = Rc::clone(&left);
-    let on_update = move |update: Update<'_, Value>| told.set(update.remaining_ms.unwrap_or(-1.0));
+    let reported = Rc::clone(&left);
+    let on_update = move |update: Update<'_, Value>| reported.set(update.remaining_ms.unwrap_or(-1.0));
     assert!(world.run_for(10.0, reloaded.poll(id, None, usual(), Some(Box::new(on_update)))).is_none());
-    let (_, entry) = durations(&world).pop().expect("what was learned");
+    let (_, entry) = durations(&world).pop().expect("a learned duration");
     let learned = json(&entry)["ms"].as_f64().expect("milliseconds");
     assert!((left.get() - (begun + learned - world.now())).abs() < 1_000.0, "{} of {learned}", left.get());
 }
 
 #[test]
-fn a_job_of_an_earlier_run_teaches_nothing_and_leaves_what_was_learned_as_old_as_it_is() {
+fn a_job_of_an_earlier_process_does_not_change_learned_durations() {
     let (client, world) = taking(20_000.0);
     for learned in [0, 1] {
         let pending = submit(&client, &world, &request());
@@ -138,21 +138,21 @@ fn a_job_of_an_earlier_run_teaches_nothing_and_leaves_what_was_learned_as_old_as
 }
 
 #[test]
-fn a_duration_from_the_journal_moves_the_first_poll_and_no_poll_to_later_than_it_was_planned() {
+fn a_duration_from_the_journal_moves_the_first_poll_and_delays_no_poll() {
     let (client, world) = taking(4_000.0);
     assert_eq!(polls_at(&client, &world, &request(), usual()), [4_400.0]);
-    let (key, entry) = durations(&world).pop().expect("what was learned");
+    let (key, entry) = durations(&world).pop().expect("a learned duration");
     let polls = polls_at(&another(&world), &world, &request(), usual());
-    assert_eq!(polls[0], 2_200.0, "half of what it took");
+    assert_eq!(polls[0], 2_200.0, "half of the learned duration");
 
-    // It comes late, and the poll is early all the same;
+    // If the duration arrives late, the poll is still early;
     let slow = |ms| world.journal().plan_all(Plan::answers_after(ms));
     world.journal().put(&key, &entry);
     let client = another(&world);
     let pending = submit(&client, &world, &request());
     slow(400.0);
     assert_eq!(polls_of(&client, &world, &pending, usual())[0], polls[0]);
-    // or it comes too late, and nobody waits for it.
+    // if it arrives too late, it is not waited for.
     slow(0.0);
     world.journal().put(&key, &entry);
     let client = another(&world);
@@ -160,7 +160,7 @@ fn a_duration_from_the_journal_moves_the_first_poll_and_no_poll_to_later_than_it
     slow(3_600_000.0);
     assert_eq!(polls_of(&client, &world, &pending, usual()), [4_400.0]);
 
-    // Somebody who watches is served as soon as without it.
+    // An attentive poll is as early as without the journal.
     slow(0.0);
     let ms = json(&entry)["ms"].to_string();
     world.journal().put(&key, &entry.replace(&format!("\"ms\":{ms}"), "\"ms\":90000"));
@@ -172,7 +172,7 @@ fn a_duration_from_the_journal_moves_the_first_poll_and_no_poll_to_later_than_it
 }
 
 #[test]
-fn a_journal_that_fails_or_hangs_takes_what_was_learned_and_no_wait() {
+fn a_journal_that_fails_or_hangs_delays_no_poll() {
     for plan in [Plan::THROWS, Plan::HANGS] {
         let (client, world) = taking(20_000.0);
         let blind = polls_at(&client, &world, &request(), usual());
@@ -184,7 +184,7 @@ fn a_journal_that_fails_or_hangs_takes_what_was_learned_and_no_wait() {
 }
 
 #[test]
-fn neither_another_template_nor_step_nor_model_nor_account_uses_what_was_learned_of_one() {
+fn learned_durations_are_separate_by_template_step_model_and_account() {
     let (client, world) = taking(20_000.0);
     let blind = polls_at(&client, &world, &request(), usual());
     let other_account = world.process().client(config_of("somebody else"));
@@ -203,7 +203,7 @@ fn neither_another_template_nor_step_nor_model_nor_account_uses_what_was_learned
 }
 
 #[test]
-fn a_render_that_names_no_model_is_learned_of_with_that_of_its_preview() {
+fn a_render_without_a_model_is_learned_under_the_model_of_its_preview() {
     let (client, world) = taking(2_000.0);
     for body in [None, Some(request_of(7, AURORA))] {
         let pending = world.run(client.preview_async(&request_of(7, AURORA), anew(&world))).expect("sent");
@@ -216,19 +216,19 @@ fn a_render_that_names_no_model_is_learned_of_with_that_of_its_preview() {
 }
 
 #[test]
-fn what_the_caller_expects_goes_before_what_was_learned() {
+fn expected_ms_takes_precedence_over_learned_durations() {
     let expecting = PollOptions { expected_ms: Some(60_000.0), ..usual() };
     let (client, world) = taking(20_000.0);
-    let told = polls_at(&client, &world, &request(), expecting);
-    assert_eq!(polls_at(&another(&world), &world, &request(), expecting), told);
-    assert_ne!(polls_at(&another(&world), &world, &request(), usual()), told);
+    let reported = polls_at(&client, &world, &request(), expecting);
+    assert_eq!(polls_at(&another(&world), &world, &request(), expecting), reported);
+    assert_ne!(polls_at(&another(&world), &world, &request(), usual()), reported);
 }
 
 #[test]
-fn what_is_no_duration_is_not_believed_and_gives_way() {
+fn an_invalid_duration_is_ignored_and_replaced() {
     let (client, world) = taking(20_000.0);
     let blind = polls_at(&client, &world, &request(), usual());
-    let (key, good) = durations(&world).pop().expect("what was learned");
+    let (key, good) = durations(&world).pop().expect("a learned duration");
     let with = |field: &str, text: &str| {
         let mut bad = json(&good);
         bad[field] = json(text);
@@ -253,8 +253,8 @@ fn what_is_no_duration_is_not_believed_and_gives_way() {
         world.journal().put(&key, &entry);
         let polls = polls_at(&another(&world), &world, &request(), usual());
         assert_eq!(polls, blind, "{entry:.100}");
-        let told = json(&durations(&world).pop().expect("it is learned anew").1);
-        assert_eq!((&told["ms"], &told["kind"]), (&json(&good)["ms"], &json(&good)["kind"]), "{entry:.100}");
+        let reported = json(&durations(&world).pop().expect("learned again").1);
+        assert_eq!((&reported["ms"], &reported["kind"]), (&json(&good)["ms"], &json(&good)["kind"]), "{entry:.100}");
     }
     for entry in [&at(0.9), &at(-29.9)] {
         world.journal().put(&key, entry);
@@ -263,7 +263,7 @@ fn what_is_no_duration_is_not_believed_and_gives_way() {
 }
 
 #[test]
-fn two_clients_that_learn_at_once_keep_each_others_templates() {
+fn two_clients_that_learn_at_the_same_time_keep_both_templates() {
     let (client, world) = taking(20_000.0);
     let other = another(&world);
     for (client, template) in [(client, 1), (other, 2)] {
@@ -286,7 +286,7 @@ fn two_clients_that_learn_at_once_keep_each_others_templates() {
 }
 
 #[test]
-fn the_journal_has_durations_in_no_more_than_a_thousand_places() {
+fn the_journal_has_at_most_a_thousand_durations() {
     let (_, world) = taking(1_000.0);
     for begin in [0, 750] {
         let client = another(&world);
@@ -299,7 +299,7 @@ fn the_journal_has_durations_in_no_more_than_a_thousand_places() {
 }
 
 #[test]
-fn nothing_is_learned_of_a_job_that_failed_and_pending_does_not_see_what_is() {
+fn a_failed_job_teaches_nothing_and_pending_ignores_durations() {
     let (client, world) = client_of(|sent| match sent.endpoint {
         Endpoint::Submit => (1.0, answer(201, &job("pending", ""))),
         _ => (1.0, answer(200, &job("failed", ""))),

@@ -1,4 +1,4 @@
-//! Operations of the journal: listing, settling, discarding and forgetting them.
+//! Tests of the operations in the journal: listing, settling, discarding, resuming, webhooks and expiry.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -15,7 +15,7 @@ use test_host::{Event, Fault, Given, Method, Plan, Provider, Reply, Sent, TestHo
 
 const DAY: f64 = 86_400_000.0;
 
-/// Charges are answered with a job, and jobs are done.
+/// A server that answers charges with a pending job, and reads with a finished one.
 fn at_once(sent: &Sent) -> (f64, Reply) {
     match sent.endpoint {
         Endpoint::Get => (1.0, answer(200, &rendered().replace(ID, sent.job_id()))),
@@ -27,7 +27,7 @@ fn pending(world: &World, client: &Client<TestHost>) -> Vec<Operation> {
     world.run(client.pending()).expect("the journal")
 }
 
-/// A submit whose answer is lost, and jobs as they are given.
+/// A client with a submit whose answer was lost; `job` makes the answers to reads.
 fn lost_submit(job: impl Fn(&str) -> Value + 'static) -> (Client<TestHost>, World) {
     let (client, world) = client_of(move |sent| match sent.endpoint {
         Endpoint::Submit => (1.0, failed("ECONNRESET")),
@@ -42,7 +42,7 @@ fn pending_job(id: &str) -> Value {
 }
 
 #[test]
-fn an_ended_job_is_not_pending_any_more_and_its_operation_still_brings_it() {
+fn an_ended_job_is_no_longer_pending_but_its_operation_still_returns_it() {
     let (client, world) = client_of(at_once);
     world.run(client.submit(&request(), named("op"))).expect("sent");
     let open = pending(&world, &client);
@@ -51,26 +51,26 @@ fn an_ended_job_is_not_pending_any_more_and_its_operation_still_brings_it() {
     world.finish();
     assert!(pending(&world, &client).is_empty());
     for client in [client, world.process().client(config())] {
-        let job = world.run(client.submit(&request(), named("op"))).expect("the same operation is the same job");
+        let job = world.run(client.submit(&request(), named("op"))).expect("the job of the operation");
         assert!(job["video_output"].is_string());
     }
     assert_eq!(world.network().charges(), 1);
 }
 
 #[test]
-fn a_job_of_an_earlier_run_is_waited_for_as_its_step_wants_and_then_ends() {
+fn a_job_of_an_earlier_process_is_polled_to_the_goal_of_its_step_and_ends() {
     let (client, world) = client_of(at_once);
     world.run(client.submit(&request(), named("op"))).expect("sent");
     client.host().crash();
     let client = world.process().client(config());
-    let id = pending(&world, &client)[0].job_id.clone().expect("the job is known");
+    let id = pending(&world, &client)[0].job_id.clone().expect("a bound job");
     world.run(client.poll(&id, None, PollOptions::default(), None)).expect("the video");
     world.finish();
     assert!(pending(&world, &client).is_empty());
 }
 
 #[test]
-fn a_job_that_is_gone_or_failed_is_not_pending_any_more() {
+fn a_missing_or_failed_job_is_no_longer_pending() {
     for reply in [answer(404, r#"{"detail":"Not found."}"#), answer(200, &job("failed", ""))] {
         let (client, world) = client_of(move |sent| match sent.endpoint {
             Endpoint::Submit => (1.0, answer(201, &job("pending", ""))),
@@ -84,7 +84,7 @@ fn a_job_that_is_gone_or_failed_is_not_pending_any_more() {
 }
 
 #[test]
-fn pending_lists_what_another_client_is_sending_as_unknown_and_what_this_one_is_sending_as_sending() {
+fn pending_lists_own_attempts_as_sending_and_those_of_other_clients_as_unknown() {
     let ([one, other], world) = tabs(|_| (1_000.0, answer(201, &job("pending", ""))), &config());
     let client = one.clone();
     let _call = world.start(async move { client.submit(&request(), named("op")).await });
@@ -94,7 +94,7 @@ fn pending_lists_what_another_client_is_sending_as_unknown_and_what_this_one_is_
 }
 
 #[test]
-fn pending_says_which_entries_it_cannot_read_and_leaves_them() {
+fn pending_reports_unreadable_entries_and_keeps_them() {
     let (client, world) = client_of(at_once);
     world.run(client.submit(&request(), named("op"))).expect("sent");
     let key = world.journal().entries().into_iter().find(|(key, _)| key.ends_with("/op") && !key.contains(':'));
@@ -104,14 +104,14 @@ fn pending_says_which_entries_it_cannot_read_and_leaves_them() {
         assert!(pending(&world, &client).is_empty(), "{bad}");
         assert_eq!(world.events().last(), Some(&Event::Skipped { key: key.clone() }), "{bad}");
         assert_eq!(world.journal().get(&key).as_deref(), Some(bad));
-        // It belongs to somebody: nothing is sent under it.
+        // The entry may belong to a charge: nothing is sent under its id.
         let failure = world.run(client.submit(&request(), named("op"))).expect_err("taken");
         assert_eq!(failure.name(), "OperationConflictError", "{bad}");
     }
 }
 
 #[test]
-fn pending_reads_only_what_is_open() {
+fn pending_reads_only_open_operations() {
     let (client, world) = client_of(at_once);
     for number in 0..50 {
         world.run(client.submit(&request(), named(&format!("ended {number}")))).expect("sent");
@@ -127,9 +127,9 @@ fn pending_reads_only_what_is_open() {
     assert!(world.journal().call_count() - before <= 3, "{}", world.journal().call_count() - before);
 }
 
-// Forgetting
+// Expiry
 
-/// A client under whose operations so many jobs ended.
+/// A client with `count` operations whose jobs have ended.
 fn with_ended(count: usize, config: Config, explicit: bool) -> (Client<TestHost>, World) {
     let made = Cell::new(0);
     let world = World::new();
@@ -153,7 +153,7 @@ fn with_ended(count: usize, config: Config, explicit: bool) -> (Client<TestHost>
 }
 
 #[test]
-fn six_hundred_ended_operations_stay_known_for_thirty_days() {
+fn six_hundred_ended_operations_are_kept_for_thirty_days() {
     let (client, world) = with_ended(600, config(), true);
     world.pass(29.9 * DAY);
     for client in [client, world.process().client(config())] {
@@ -167,7 +167,7 @@ fn six_hundred_ended_operations_stay_known_for_thirty_days() {
 }
 
 #[test]
-fn operations_that_ended_long_ago_are_forgotten_and_open_ones_are_not() {
+fn old_ended_operations_are_deleted_and_open_ones_are_kept() {
     let (client, world) = with_ended(3, config(), true);
     assert_eq!(world.journal().operations().len(), 3);
     world.pass(61.0 * DAY);
@@ -188,7 +188,7 @@ fn operations_that_ended_long_ago_are_forgotten_and_open_ones_are_not() {
 }
 
 #[test]
-fn in_the_memory_of_a_process_only_the_ids_that_were_made_for_a_call_are_forgotten_after_an_hour() {
+fn the_memory_journal_drops_only_generated_ids_after_an_hour() {
     for (explicit, kept) in [(false, 0), (true, 3)] {
         let (client, world) = with_ended(3, Config { journal_in_memory: true, ..config() }, explicit);
         let memory = Rc::clone(client.host().memory());
@@ -201,12 +201,12 @@ fn in_the_memory_of_a_process_only_the_ids_that_were_made_for_a_call_are_forgott
         world.run(client.poll(&id, Some(job), PollOptions::default(), None)).expect("done");
         world.finish();
         assert_eq!(memory.operations().len(), kept + 1, "explicit: {explicit}: {memory:?}");
-        assert!(world.journal().is_empty(), "the other journal is not used");
+        assert!(world.journal().is_empty(), "the world's journal is not used");
     }
 }
 
-/// Two clients list an operation that has expired, which the first then charges anew; how often it was sent.
-fn listed_while_it_is_charged_anew(listing: [usize; 2], begin: f64) -> usize {
+/// How often an expired operation is sent if it is charged again while two clients list it.
+fn charges_while_listed(listing: [usize; 2], begin: f64) -> usize {
     let ended = Rc::new(Cell::new(true));
     let over = Rc::clone(&ended);
     let script = move |sent: &Sent| match sent.endpoint {
@@ -229,7 +229,7 @@ fn listed_while_it_is_charged_anew(listing: [usize; 2], begin: f64) -> usize {
         });
     }
     world.pass(begin);
-    // It is known yet, or it was forgotten and is charged anew.
+    // Either it is still in the journal, or it was deleted and is charged again.
     let _ = world.run(client.submit(&request(), named("op")));
     world.finish();
     let _ = world.run(client.submit(&request(), named("op")));
@@ -242,19 +242,19 @@ fn listed_while_it_is_charged_anew(listing: [usize; 2], begin: f64) -> usize {
 }
 
 #[test]
-fn listings_do_not_forget_an_operation_that_is_charged_meanwhile() {
+fn pending_does_not_delete_an_operation_that_is_charged_in_the_meantime() {
     for listing in [[0, 0], [0, 1], [1, 1]] {
         for begin in 0..40 {
-            let charges = listed_while_it_is_charged_anew(listing, f64::from(begin) * 5.0);
-            assert!(charges <= 2, "one charge of then, and one of now: {listing:?}, {begin}");
+            let charges = charges_while_listed(listing, f64::from(begin) * 5.0);
+            assert!(charges <= 2, "the former charge and a new one: {listing:?}, {begin}");
         }
     }
 }
 
 #[test]
-fn an_entry_whose_marker_was_never_written_is_listed_again_once_it_is_met() {
+fn an_entry_without_a_marker_is_listed_once_its_operation_is_called_again() {
     let (client, world) = client_of(at_once);
-    // The process ends between the two writes, after which nothing is sent.
+    // The process crashes between the two writes, so that nothing is sent.
     world.journal().plan_method(Method::Write, Plan::HANGS);
     assert!(world.run_for(10.0, client.submit(&request(), named("op"))).is_none());
     client.host().crash();
@@ -263,14 +263,14 @@ fn an_entry_whose_marker_was_never_written_is_listed_again_once_it_is_met() {
     let failure = world.run(client.submit(&request(), named("op"))).expect_err("nobody knows");
     assert_eq!(failure.name(), "ChargeUnknownError");
     assert_eq!(pending(&world, &client)[0].state, State::Unknown);
-    world.run(client.discard("op")).expect("its owner knows");
+    world.run(client.discard("op")).expect("discarded");
     world.run(client.submit(&request(), named("op"))).expect("sent");
 }
 
 // Settling
 
 #[test]
-fn the_id_of_its_job_does_not_prove_that_a_render_was_carried_out() {
+fn a_job_id_does_not_prove_that_a_render_was_accepted() {
     let (client, world) = client_of(|sent| match sent.endpoint {
         Endpoint::Render => (1.0, failed("ECONNRESET")),
         _ => (1.0, answer(200, &previewed("done", ""))),
@@ -289,15 +289,15 @@ fn a_render_is_settled_by_its_own_job() {
         _ if sent.at < 50_000.0 => (1.0, answer(503, "{}")),
         _ => (1.0, answer(200, &rendered())),
     });
-    world.run(client.render(ID, None, named("op"))).expect_err("nobody can look");
+    world.run(client.render(ID, None, named("op"))).expect_err("the reads fail");
     world.pass(60_000.0);
     let settled = world.run(client.settle("op", None)).expect("settled");
     assert_eq!((settled.state, settled.job_id.as_deref()), (State::Bound, Some(ID)));
 }
 
 #[test]
-fn a_video_that_a_submit_made_does_not_prove_that_a_render_was_charged() {
-    // The render's process ends before its request, and the job that it is for goes on to its video.
+fn the_video_of_a_submit_does_not_prove_that_a_render_was_charged() {
+    // The process of the render crashes before its request, and the job goes on to the video of its submit.
     let (client, world) = client_of(|sent| match sent.endpoint {
         Endpoint::Submit => (1.0, answer(201, &job("pending", ""))),
         Endpoint::Render => panic!("sent"),
@@ -311,13 +311,13 @@ fn a_video_that_a_submit_made_does_not_prove_that_a_render_was_charged() {
     world.journal().calm();
     world.pass(2_000.0);
     let client = world.process().client(config());
-    assert_eq!(world.run(client.render(ID, None, named("op"))).expect("its job has a video")["id"], ID);
-    let failure = world.run(client.discard("op")).expect_err("it has its job");
+    assert_eq!(world.run(client.render(ID, None, named("op"))).expect("the job with its video")["id"], ID);
+    let failure = world.run(client.discard("op")).expect_err("it is bound");
     assert_eq!((failure.charged(), failure.job_id()), (Charged::Maybe, Some(ID)));
 }
 
 #[test]
-fn the_video_that_a_job_had_before_does_not_settle_another_render_of_it() {
+fn an_earlier_video_does_not_settle_another_render_of_the_job() {
     let other = r#"{"variables":{"t":{"type":"text","properties":{"content":"new"}}}}"#;
     let version = |at: u32| rendered().replace('}', &format!(r#","updated_at":"2026-01-0{at}T00:00:00Z"}}"#));
     let (client, world) = client_of(move |sent| match sent.endpoint {
@@ -329,7 +329,7 @@ fn the_video_that_a_job_had_before_does_not_settle_another_render_of_it() {
     client.host().crash();
     world.journal().calm();
     let client = world.process().client(config());
-    let failure = world.run(client.render(ID, Some(other), named("op"))).expect_err("it is the video of before");
+    let failure = world.run(client.render(ID, Some(other), named("op"))).expect_err("an earlier video");
     assert_eq!((failure.name(), failure.charged()), ("ChargeUnknownError", Charged::Maybe));
     let settled = world.run(client.settle("op", None)).expect("looked at");
     assert_eq!(settled.state, State::Unknown);
@@ -340,7 +340,7 @@ fn the_video_that_a_job_had_before_does_not_settle_another_render_of_it() {
 
 #[test]
 fn settle_refuses_a_job_that_is_older_than_the_operation() {
-    // An hour is for clocks that differ.
+    // The tolerance of an hour is for clocks that differ.
     for (age, state) in [(3_700_000.0, State::Unknown), (3_500_000.0, State::Bound), (-5_000.0, State::Bound)] {
         let (client, world) = lost_submit(move |id| {
             let made = format_time(test_host::world::EPOCH - age);
@@ -373,7 +373,7 @@ fn settle_refuses_a_job_that_is_bound_to_another_operation() {
             let client = if elsewhere { world.process().client(config()) } else { client };
             let settled = world.run(client.settle("op", Some(&ID.to_ascii_uppercase()))).expect("looked at");
             assert_eq!((settled.state, settled.job_id), (State::Unknown, None), "ends: {ends}, elsewhere: {elsewhere}");
-            // The same step of another operation; its render is another charge.
+            // Another operation has a submit for this job; a render of the job is a separate charge.
             let settled = world.run(client.settle("op", Some(OTHER)));
             assert!(settled.is_err(), "the provider answers with another job");
         }
@@ -381,8 +381,8 @@ fn settle_refuses_a_job_that_is_bound_to_another_operation() {
 }
 
 #[test]
-fn a_job_that_a_mixed_up_answer_named_settles_its_own_operation_once_the_other_has_its_job() {
-    // The answer to one charge names the job of the other, and the journal takes no verdict in that moment.
+fn a_crossed_answer_settles_an_operation_once_the_other_has_its_job() {
+    // The answer to one charge names the job of the other, while the journal fails to write verdicts.
     let (client, world) = client_of(|sent| match sent.operation.as_deref() {
         Some("mixed-up") => (1.0, answer(201, &job("pending", ""))),
         Some(_) => (1.0, failed("ECONNRESET")),
@@ -393,7 +393,7 @@ fn a_job_that_a_mixed_up_answer_named_settles_its_own_operation_once_the_other_h
     assert_eq!(world.run(client.submit(&request(), named("mixed-up"))).expect("answered")["id"], ID);
     world.journal().calm();
     let settle = |operation: &str, id: &str| world.run(client.settle(operation, Some(id))).expect("looked at").state;
-    assert_eq!(settle("lost", ID), State::Unknown, "it may be the other's");
+    assert_eq!(settle("lost", ID), State::Unknown, "the job may be the other operation's");
     assert_eq!(settle("mixed-up", OTHER), State::Bound);
     assert_eq!(settle("lost", ID), State::Bound);
 }
@@ -413,7 +413,7 @@ fn settle_refuses_a_job_with_another_webhook_url() {
 }
 
 #[test]
-fn a_list_settles_an_operation_by_its_own_webhook_and_not_by_one_that_begins_alike() {
+fn a_list_settles_an_operation_by_its_own_webhook_and_not_by_a_common_prefix() {
     for (hook, state) in [("order-12", State::Unknown), ("order-1", State::Bound)] {
         let (client, world) = client_of(|_| (1.0, failed("ECONNRESET")));
         let since = Rc::new(Cell::new(0.0));
@@ -427,12 +427,12 @@ fn a_list_settles_an_operation_by_its_own_webhook_and_not_by_one_that_begins_ali
         world.run(client.submit(&request, named("order-1"))).expect_err("unknown");
         let settled = world.run(client.settle("order-1", None)).expect("looked at");
         assert_eq!(settled.state, state, "{hook}");
-        assert!((world.wall() - since.get() - 3_600_000.0).abs() < 1_000.0, "an hour before: clocks differ");
+        assert!((world.wall() - since.get() - 3_600_000.0).abs() < 1_000.0, "an hour earlier, since clocks differ");
     }
 }
 
 #[test]
-fn a_list_settles_nothing_that_another_operation_is_bound_to() {
+fn a_list_never_settles_with_a_job_bound_to_another_operation() {
     let lost = Rc::new(Cell::new(false));
     let is_lost = Rc::clone(&lost);
     let (client, world) = client_of(move |sent| match sent.endpoint {
@@ -452,13 +452,13 @@ fn a_list_settles_nothing_that_another_operation_is_bound_to() {
 }
 
 #[test]
-fn settle_returns_a_known_operation_as_it_is_and_refuses_one_that_is_not_there() {
+fn settle_returns_a_bound_operation_unchanged_and_refuses_a_missing_one() {
     let (client, world) = client_of(at_once);
     world.run(client.submit(&request(), named("op"))).expect("sent");
     let sent = world.network().count();
     let settled = world.run(client.settle("op", Some(OTHER))).expect("known");
     assert_eq!((settled.state, settled.job_id.as_deref()), (State::Bound, Some(ID)));
-    assert_eq!(world.network().count(), sent, "nothing is asked");
+    assert_eq!(world.network().count(), sent, "no request");
     let failure = world.run(client.settle("never", None)).expect_err("not there");
     assert_eq!((field(&failure), failure.operation()), (Some("operation"), Some("never")));
     let failure = world.run(client.settle("op", Some("x"))).expect_err("no id");
@@ -466,7 +466,7 @@ fn settle_returns_a_known_operation_as_it_is_and_refuses_one_that_is_not_there()
 }
 
 #[test]
-fn an_operation_that_is_in_flight_is_not_settled_by_its_own_client() {
+fn a_client_does_not_settle_its_own_operation_in_flight() {
     let (client, world) = client_of(|sent| match sent.endpoint {
         Endpoint::Submit => (1_000.0, answer(201, &job("pending", ""))),
         _ => (1.0, answer(200, &job("running", "").replace(ID, OTHER))),
@@ -477,11 +477,11 @@ fn an_operation_that_is_in_flight_is_not_settled_by_its_own_client() {
     let settled = world.run(client.settle("op", Some(OTHER))).expect("looked at");
     assert_eq!(settled.state, State::Sending);
     world.finish();
-    assert_eq!(call.take().expect("over").expect("its own job")["id"], ID);
+    assert_eq!(call.take().expect("settled").expect("its own job")["id"], ID);
 }
 
 #[test]
-fn one_settle_of_several_at_once_wins_and_all_agree() {
+fn parallel_settles_return_the_same_result() {
     for seed in 0..50 {
         let world = World::seeded(seed);
         world.script(|sent| match sent.endpoint {
@@ -516,7 +516,7 @@ fn discard_frees_the_id_and_the_budget_of_an_unknown_operation() {
         let options = |operation: &str| ChargeOptions { seconds: Some(30.0), ..named(operation) };
         world.run(client.submit(&request(), options("op"))).expect_err("lost");
         lost.set(false);
-        let failure = world.run(client.submit(&request(), options("other"))).expect_err("5 of 9 are set aside");
+        let failure = world.run(client.submit(&request(), options("other"))).expect_err("5 of 9 are reserved");
         assert_eq!(budget(&failure), Some((5.0, 4.0)));
         world.run(client.discard("op")).expect("unknown");
         assert!(world.journal().is_empty(), "{:?}", world.journal());
@@ -527,7 +527,7 @@ fn discard_frees_the_id_and_the_budget_of_an_unknown_operation() {
 }
 
 #[test]
-fn a_discard_whose_acknowledgement_was_lost_frees_everything_all_the_same() {
+fn a_discard_whose_acknowledgement_was_lost_still_frees_everything() {
     for plan in [Plan::WORKS_AND_THROWS, Plan::WORKS_AND_HANGS] {
         let world = World::new();
         world.script(|_| (1.0, failed("ECONNRESET")));
@@ -538,7 +538,7 @@ fn a_discard_whose_acknowledgement_was_lost_frees_everything_all_the_same() {
             let of_entry = call.method == Method::Delete && call.key.ends_with("/op") && !call.key.contains(':');
             if of_entry { plan.clone() } else { Plan::USUAL }
         });
-        world.run(client.discard("op")).expect("it is gone");
+        world.run(client.discard("op")).expect("discarded");
         assert!(world.journal().is_empty(), "{:?}", world.journal());
     }
 }
@@ -569,9 +569,9 @@ fn discard_takes_only_an_unknown_operation() {
 }
 
 #[test]
-fn discard_says_of_a_charge_that_begins_meanwhile_that_it_is_in_flight() {
+fn discard_rejects_for_a_charge_that_starts_in_the_meantime() {
     let (client, world) = client_with(vec![(50.0, answer(201, &job("pending", "")))]);
-    // The journal answers late what it has not.
+    // The read of the missing entry is late.
     world.journal().plan(|call| if call.method == Method::Read { Plan::answers_after(5.0) } else { Plan::USUAL });
     let discarding = client.clone();
     let discarded = world.start(async move { discarding.discard("op").await });
@@ -595,24 +595,24 @@ fn a_late_answer_of_a_discarded_attempt_binds_nothing_and_warns() {
         );
         let call = world.start(async move { one.submit(&request(), named("op")).await });
         world.pass(5_000.0);
-        world.run(other.discard("op")).expect("to the other it is unknown");
+        world.run(other.discard("op")).expect("unknown to the other client");
         let anew = again.then(|| {
             let other = other.clone();
             let long = ChargeOptions { timeout: Some(100_000.0), ..named("op") };
             world.start(async move { other.submit(&request(), long).await })
         });
         world.pass(10_000.0);
-        call.take().expect("over").expect("its caller gets the job all the same");
+        call.take().expect("settled").expect("the job, for its own caller");
         assert_eq!(world.warnings(), ["late_answer"]);
         let warned = world.events().into_iter().any(|event| {
             matches!(event, Event::Warning { operation, job_id, .. }
                 if operation.as_deref() == Some("op") && job_id.as_deref() == Some(ID))
         });
-        assert!(warned, "with the operation and the job's id");
+        assert!(warned, "a warning with the operation and the job id");
         assert_eq!(states(&world), if again { vec!["sending".to_owned()] } else { vec![] });
         world.finish();
         if let Some(anew) = anew {
-            assert_eq!(anew.take().expect("over").expect("the new attempt's job")["id"], OTHER);
+            assert_eq!(anew.take().expect("settled").expect("the job of the new attempt")["id"], OTHER);
             assert_eq!(world.journal().operations()[0].1["job"], OTHER);
         }
     }
@@ -621,7 +621,7 @@ fn a_late_answer_of_a_discarded_attempt_binds_nothing_and_warns() {
 // Journals that fail
 
 #[test]
-fn hangs_of_the_journal_end_within_the_timeout() {
+fn calls_end_within_the_timeout_if_the_journal_hangs() {
     for method in [Method::List, Method::Read, Method::Replace, Method::Delete] {
         let (client, world) = lost_submit(pending_job);
         world.journal().plan_method(method, Plan::HANGS);
@@ -645,7 +645,7 @@ fn hangs_of_the_journal_end_within_the_timeout() {
 }
 
 #[test]
-fn a_hang_of_the_list_of_jobs_ends_within_the_timeout() {
+fn settle_ends_within_the_timeout_if_list_jobs_hangs() {
     let (client, world) = lost_submit(pending_job);
     client.host().on_list_jobs(|_| Given::after(f64::INFINITY, Ok(Value::Null)));
     let begun = world.now();
@@ -673,7 +673,7 @@ fn an_end_that_cannot_be_written_is_written_later() {
     assert_eq!(pending(&world, &client).len(), 1, "it is still pending");
     world.run(client.poll(ID, None, PollOptions::default(), None)).expect("done");
     world.finish();
-    assert!(pending(&world, &client).is_empty(), "and ends then");
+    assert!(pending(&world, &client).is_empty(), "it ends with the next attempt");
 }
 
 #[test]
@@ -690,7 +690,7 @@ fn a_verdict_that_could_not_be_written_is_written_with_the_end() {
 }
 
 #[test]
-fn an_end_whose_acknowledgement_was_lost_expires_all_the_same() {
+fn an_end_whose_acknowledgement_was_lost_still_expires() {
     let (client, world) = client_of(at_once);
     world.run(client.submit(&request(), named("op"))).expect("sent");
     world.journal().plan_method(Method::Replace, Plan::WORKS_AND_THROWS);
@@ -706,7 +706,7 @@ fn an_end_whose_acknowledgement_was_lost_expires_all_the_same() {
 }
 
 #[test]
-fn everything_that_was_charged_is_known_whenever_a_process_crashes() {
+fn a_crash_at_any_time_leaves_every_charge_in_the_journal() {
     for seed in 0..300 {
         let world = World::seeded(seed);
         let provider = Provider::new(&world);
@@ -745,7 +745,7 @@ fn everything_that_was_charged_is_known_whenever_a_process_crashes() {
 }
 
 #[test]
-fn a_token_is_random_for_each_attempt() {
+fn each_attempt_has_a_random_token() {
     let world = World::new();
     let host = world.process();
     let tokens: std::collections::BTreeSet<String> = (0..100).map(|_| host.token()).collect();
@@ -764,7 +764,7 @@ fn a_token_is_random_for_each_attempt() {
 // Resuming
 
 #[test]
-fn what_another_tab_is_charging_for_is_resumed_once_it_has_ended_and_is_not_discarded() {
+fn a_charge_in_flight_in_another_tab_is_resumed_and_not_discarded() {
     for id in [Some("mine"), None] {
         let ([one, other], world) = tabs(
             |sent| (if sent.endpoint == Endpoint::Submit { 5_000.0 } else { 1.0 }, answer(201, &job("pending", ""))),
@@ -788,7 +788,7 @@ fn what_another_tab_is_charging_for_is_resumed_once_it_has_ended_and_is_not_disc
 }
 
 #[test]
-fn a_lost_charge_is_resumed_once_something_tells_of_it() {
+fn a_lost_charge_is_resumed_once_its_job_is_found() {
     let (client, world) = lost_submit(pending_job);
     let failure = world.run(client.resume("op")).expect_err("nobody knows");
     assert_eq!((failure.name(), failure.operation()), ("ChargeUnknownError", Some("op")));
@@ -815,7 +815,7 @@ fn a_render_whose_answer_was_lost_is_resumed_by_its_job() {
 
 // Webhooks
 
-/// A submit whose webhook's address has the operation in it and whose answer is lost, and its job as the provider has it.
+/// A submit with `webhook_url` `address` whose answer is lost. The provider's job has the URL that was sent.
 fn lost_with_webhook(template: &'static str, address: &'static str) -> (Client<TestHost>, World) {
     let (client, world) = client_of(move |sent| {
         if sent.charges() {
@@ -851,7 +851,7 @@ fn a_webhook_settles_its_operation_and_ends_it() {
                 (&*operation.operation, operation.state, operation.job_id.as_deref()),
                 ("op", State::Ended, Some(ID))
             );
-            // Written before the call was over: a worker may end with its answer.
+            // The journal is written before the call settles, since a worker may end with its answer.
             assert_eq!(states(&world), ["ended"]);
             assert!(pending(&world, &worker).is_empty());
             assert_eq!(world.network().requests().len(), 2, "one read");
@@ -860,8 +860,8 @@ fn a_webhook_settles_its_operation_and_ends_it() {
 }
 
 #[test]
-fn a_webhook_that_names_an_operation_of_another_job_brings_its_job_alone() {
-    // Its address is not the one that was sent; or had no place for the operation.
+fn a_webhook_naming_an_operation_of_another_job_returns_the_job_alone() {
+    // The URL is not the one that was sent, or has no placeholder for the operation.
     for (template, address) in [("hook/{operation}", "https://me.test/hook/other"), ("hook/op", "https://me.test/hook/op")] {
         let (client, world) = lost_with_webhook(template, address);
         let (job, operation) = handle(&world, &client, &["op", "hook", "", "x"]);
@@ -878,13 +878,13 @@ fn a_webhook_that_names_an_operation_of_another_job_brings_its_job_alone() {
 }
 
 #[test]
-fn a_webhook_without_an_operation_finds_that_of_its_job() {
+fn a_webhook_without_an_operation_finds_the_operation_of_its_job() {
     let (client, world) = client_of(at_once);
     world.run(client.submit(&request(), named("op"))).expect("sent");
     for client in [client, world.process().client(config())] {
         let (_, operation) = handle(&world, &client, &[]);
-        assert_eq!(states(&world), ["ended"], "before the call is over");
-        // At the second delivery nothing is open, and its address names it.
+        assert_eq!(states(&world), ["ended"], "before the call settles");
+        // At the second delivery no operation is open, but the URL names it.
         let again = handle(&world, &client, &["op"]).1.expect("its operation");
         assert_eq!(again.state, State::Ended);
         assert!(operation.is_none_or(|operation| operation == again));
@@ -893,7 +893,7 @@ fn a_webhook_without_an_operation_finds_that_of_its_job() {
 }
 
 #[test]
-fn a_webhook_of_a_job_that_goes_on_ends_nothing() {
+fn a_webhook_for_a_running_job_ends_nothing() {
     let (client, world) = client_of(|sent| match sent.endpoint {
         Endpoint::Get => (1.0, answer(200, &job("running", ""))),
         _ => (1.0, answer(201, &job("pending", ""))),
@@ -904,7 +904,7 @@ fn a_webhook_of_a_job_that_goes_on_ends_nothing() {
 }
 
 #[test]
-fn a_webhook_before_the_answer_of_its_charge_brings_an_operation_that_is_sending() {
+fn a_webhook_before_the_answer_returns_a_sending_operation() {
     let (client, world) = client_of(|sent| match sent.endpoint {
         Endpoint::Submit => (1_000.0, answer(201, &job("pending", ""))),
         _ => (1.0, answer_of(200, json!({ "id": ID, "status": "done", "webhook_url": "https://me.test/op" }))),
@@ -921,7 +921,7 @@ fn a_webhook_before_the_answer_of_its_charge_brings_an_operation_that_is_sending
 }
 
 #[test]
-fn a_webhook_of_a_job_that_is_not_the_accounts_or_of_a_broken_journal_fails() {
+fn a_webhook_rejects_for_a_job_of_another_account_or_a_failing_journal() {
     let (client, world) = client_with(vec![(1.0, answer(404, "{}"))]);
     let failure = world.run(client.handle_webhook(ID, ["op".into()])).expect_err("not there");
     assert_eq!((failure.name(), failure.job_id()), ("ApiError", Some(ID)));

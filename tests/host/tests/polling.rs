@@ -1,4 +1,4 @@
-//! Waits for jobs: one poll serves all who wait, within bounds, and every wait ends.
+//! Tests of polls: shared requests, intervals within bounds, and an end for every call.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
@@ -14,13 +14,13 @@ use test_host::fixtures::*;
 use test_host::random::Random;
 use test_host::{Given, Plan, Reply, Sent, TestHost, World, answer, busy, failed, json};
 
-/// Waits for a job on the client, to its end.
+/// Polls the job to its end.
 fn poll(world: &World, client: &Client<TestHost>, options: PollOptions) -> Result<Value, Failure> {
     world.run(client.poll(ID, None, options, None))
 }
 
 #[test]
-fn every_status_ends_a_wait_or_goes_on_as_documented() {
+fn every_status_ends_or_continues_a_poll_as_documented() {
     for status in ["pending", "in_queue", "running", "a new word"] {
         let (client, world) =
             client_with(vec![(1.0, answer(200, &job(status, ""))), (1.0, answer(200, &job("done", VIDEO)))]);
@@ -46,7 +46,7 @@ fn every_status_ends_a_wait_or_goes_on_as_documented() {
 }
 
 #[test]
-fn a_job_that_is_there_already_costs_no_request() {
+fn a_finished_job_passed_to_poll_costs_no_request() {
     let (client, world) = client_of(|_| panic!("sent"));
     for until in [Goal::Preview, Goal::Video, Goal::Done] {
         let options = PollOptions { until: Some(until), ..PollOptions::default() };
@@ -57,7 +57,7 @@ fn a_job_that_is_there_already_costs_no_request() {
 }
 
 #[test]
-fn a_job_that_is_said_to_have_failed_is_polled_once_before_it_is_believed() {
+fn a_failed_job_passed_to_poll_is_polled_once_more() {
     for (now, ends) in [("failed", false), ("running", true)] {
         let (client, world) = client_with(vec![(1.0, answer(200, &job(now, ""))), (1.0, answer(200, &rendered()))]);
         let ended = world.run(client.poll(ID, Some(json(&job("failed", ""))), video(), None));
@@ -67,17 +67,17 @@ fn a_job_that_is_said_to_have_failed_is_polled_once_before_it_is_believed() {
 }
 
 #[test]
-fn after_a_render_the_done_of_the_preview_is_not_the_end() {
-    let looks = Cell::new(0);
+fn a_preview_that_is_done_does_not_end_the_poll_of_a_render() {
+    let polls = Cell::new(0);
     let (client, world) = client_of(move |sent| {
         if sent.endpoint == Endpoint::Render {
-            looks.set(1);
+            polls.set(1);
             return (1.0, answer(200, &previewed("done", "")));
         }
-        if looks.get() > 0 {
-            looks.set(looks.get() + 1);
+        if polls.get() > 0 {
+            polls.set(polls.get() + 1);
         }
-        let state = match looks.get() {
+        let state = match polls.get() {
             0 | 2 => previewed("done", ""),
             3 => previewed("running", ""),
             _ => rendered(),
@@ -90,18 +90,18 @@ fn after_a_render_the_done_of_the_preview_is_not_the_end() {
 }
 
 #[test]
-fn a_wait_until_done_ends_at_the_first_done_whatever_was_charged_for() {
+fn a_poll_until_done_ends_at_the_first_done_of_any_step() {
     let (client, world) = client_of(|sent| match sent.endpoint {
         Endpoint::Submit => (1.0, answer(201, &job("pending", ""))),
         _ => (1.0, answer(200, &job("done", ""))),
     });
     let pending = world.run(client.submit(&request(), unnamed(&client))).expect("sent");
     let options = PollOptions { until: Some(Goal::Done), ..PollOptions::default() };
-    world.run(client.poll(ID, Some(pending), options, None)).expect("done, without a video");
+    world.run(client.poll(ID, Some(pending), options, None)).expect("done without a video");
 }
 
 #[test]
-fn a_job_that_is_done_without_its_url_is_given_up_after_a_few_polls() {
+fn a_done_job_without_a_url_is_incomplete_after_a_few_polls() {
     let (client, world) = client_with(vec![(1.0, answer(200, &job("done", "")))]);
     let failure = poll(&world, &client, video()).expect_err("no URL");
     assert_eq!(failure.name(), "IncompleteResultError");
@@ -117,7 +117,7 @@ fn a_job_that_is_done_without_its_url_is_given_up_after_a_few_polls() {
 }
 
 #[test]
-fn a_previewed_job_that_nobody_renders_is_given_up_after_two_polls_ten_seconds_apart() {
+fn an_unrendered_preview_is_incomplete_after_two_polls_ten_seconds_apart() {
     for given in [None, Some(json(&previewed("done", "")))] {
         let (client, world) = client_of(|_| (1.0, answer(200, &previewed("done", ""))));
         let failure = world.run(client.poll(ID, given, attentive(), None)).expect_err("no video");
@@ -130,7 +130,7 @@ fn a_previewed_job_that_nobody_renders_is_given_up_after_two_polls_ten_seconds_a
 }
 
 #[test]
-fn a_video_that_is_polled_often_is_given_up_no_sooner() {
+fn frequent_polls_do_not_make_a_video_incomplete_sooner() {
     for done in [job("done", ""), previewed("done", "")] {
         for first in [job("running", ""), done.clone()] {
             let (client, world) = client_with(vec![(1.0, answer(200, &first)), (1.0, answer(200, &done))]);
@@ -144,8 +144,8 @@ fn a_video_that_is_polled_often_is_given_up_no_sooner() {
 }
 
 #[test]
-fn a_video_whose_charge_the_journal_has_is_waited_for_longer() {
-    // Another client renders it, before the wait or between its two polls; its job shows that late.
+fn a_video_charged_by_this_journal_is_awaited_for_longer() {
+    // Another client renders it, before the call or between its two polls; the job shows that late.
     for begun in [0.0, 5_000.0] {
         let late = 25_000.0;
         let script = move |sent: &Sent| match sent.endpoint {
@@ -165,7 +165,7 @@ fn a_video_whose_charge_the_journal_has_is_waited_for_longer() {
 }
 
 #[test]
-fn an_outage_that_is_shorter_than_the_deadline_ends_nothing() {
+fn an_outage_shorter_than_the_deadline_does_not_end_a_poll() {
     for outage in [answer(502, "{}"), failed("ECONNREFUSED"), answer(429, "{}"), test_host::text(200, "<html>")] {
         let case = format!("{outage:?}");
         let mut replies = vec![(1.0, answer(200, &job("running", "")))];
@@ -189,7 +189,7 @@ fn an_outage_that_is_shorter_than_the_deadline_ends_nothing() {
 }
 
 #[test]
-fn a_refusal_ends_a_wait_at_once() {
+fn a_refusal_ends_a_poll_at_once() {
     for (status, kind) in [(401, "authentication"), (403, "authentication"), (404, "not_found")] {
         let (client, world) = client_with(vec![(1.0, answer(status, "{}"))]);
         let failure = poll(&world, &client, video()).expect_err("refused");
@@ -200,13 +200,13 @@ fn a_refusal_ends_a_wait_at_once() {
 }
 
 #[test]
-fn a_deadline_gives_the_job_as_last_seen_and_leaves_nothing_running() {
+fn a_deadline_rejects_with_the_last_known_job_and_leaves_nothing_running() {
     for shares in [true, false] {
         let (client, world) = client_with(vec![(1.0, answer(200, &job("running", r#","progress":0.4"#)))]);
         client.host().set_shares(shares);
         let failure = poll(&world, &client, PollOptions { timeout: Some(60_000.0), ..video() }).expect_err("too slow");
         assert_eq!((failure.name(), failure.job_id()), ("PollTimeoutError", Some(ID)));
-        assert_eq!(failure.job().expect("as last seen")["progress"], 0.4);
+        assert_eq!(failure.job().expect("the last known job")["progress"], 0.4);
         assert_eq!(world.now(), 60_000.0);
         world.finish();
         assert_idle(&client);
@@ -229,11 +229,11 @@ fn a_deadline_is_met_to_the_millisecond() {
 }
 
 #[test]
-fn a_time_to_wait_that_is_over_ends_at_once_and_one_without_end_is_what_a_timer_can_be_given() {
+fn a_timeout_of_zero_ends_at_once_and_a_huge_one_is_clamped() {
     let slow = || client_of(|sent| of(&job("running", ""), sent.job_id()));
     for over in [0.0, -0.0] {
         let (client, world) = slow();
-        // Beside another wait, whose time that is none of.
+        // Another poll runs at the same time and keeps its own timeout.
         let log = waiting(&client, &world, &[OTHER.to_owned()], PollOptions { timeout: Some(60_000.0), ..video() });
         world.pass(10.0);
         let begun = world.now();
@@ -242,7 +242,7 @@ fn a_time_to_wait_that_is_over_ends_at_once_and_one_without_end_is_what_a_timer_
         assert!(world.now() - begun < 1.0 && world.network().count() == 1, "{over}: {} ms", world.now());
         world.finish();
         assert_eq!(*log.borrow(), ["PollTimeoutError"]);
-        assert!((world.now() - 60_000.0).abs() < 1.0, "{over}: the other ended at {} ms", world.now());
+        assert!((world.now() - 60_000.0).abs() < 1.0, "{over}: the other poll ended at {} ms", world.now());
     }
     for (given, expected) in [(2_147_483_648.0, 2_147_483_647.0), (1e300, 2_147_483_647.0)] {
         let (client, world) = slow();
@@ -254,7 +254,7 @@ fn a_time_to_wait_that_is_over_ends_at_once_and_one_without_end_is_what_a_timer_
 }
 
 #[test]
-fn a_stuck_job_is_polled_ever_less_often() {
+fn a_stuck_job_is_polled_less_and_less_often() {
     let (client, world) = client_with(vec![(1.0, answer(200, &job("running", r#","progress":0.99"#)))]);
     poll(&world, &client, PollOptions { timeout: Some(3_600_000.0), ..video() }).expect_err("stuck");
     let times = world.network().times();
@@ -277,7 +277,7 @@ fn offline_is_polled_at_the_longest_interval_and_at_once_when_the_network_is_bac
     poll(&world, &client, PollOptions { attentive: true, max_interval: Some(2_000.0), ..video() }).expect("done");
     let times = world.network().times();
     let offline: Vec<f64> = times.iter().copied().filter(|at| (10.0..299_999.0).contains(at)).collect();
-    assert!((4..=10).contains(&offline.len()), "never a stop: {times:?}");
+    assert!((4..=10).contains(&offline.len()), "it never stops: {times:?}");
     assert!(gaps(&offline).iter().all(|gap| *gap >= 29_999.0), "the longest interval: {times:?}");
     assert!(times.last().is_some_and(|at| (300_000.0..300_100.0).contains(at)), "{times:?}");
 }
@@ -307,7 +307,7 @@ fn a_page_that_is_restored_polls_at_once() {
 }
 
 #[test]
-fn a_client_listens_for_changes_only_while_something_is_waited_for() {
+fn a_client_listens_for_changes_only_during_a_poll() {
     let (client, world) = client_of(|_| (1.0, answer(200, &job("running", ""))));
     assert!(!client.host().is_listening());
     for _ in 0..2 {
@@ -324,7 +324,7 @@ fn a_client_listens_for_changes_only_while_something_is_waited_for() {
 }
 
 #[test]
-fn a_machine_that_slept_polls_each_job_once_at_most_six_at_a_time_and_then_no_closer_than_ever() {
+fn after_sleep_each_job_is_polled_once_at_most_six_at_a_time_then_as_usual() {
     let ids = ids(20);
     let (client, world) = client_of(|sent| (100.0, answer(200, &job("running", "").replace(ID, sent.job_id()))));
     for (number, id) in ids.iter().enumerate() {
@@ -346,11 +346,11 @@ fn a_machine_that_slept_polls_each_job_once_at_most_six_at_a_time_and_then_no_cl
 }
 
 #[test]
-fn a_machine_that_slept_counts_only_the_time_that_it_was_awake() {
+fn a_timeout_counts_only_the_time_that_the_machine_was_awake() {
     const HOURS: f64 = 8.0 * 3_600_000.0;
     let ids = ids(20);
     let options = PollOptions { timeout: Some(1_800_000.0), ..video() };
-    // The odd ones end while it sleeps.
+    // Jobs with odd numbers end while the machine sleeps.
     let (client, world) = client_of(|sent| {
         let ended = sent.at > HOURS && sent.job_id()[..8].parse::<u32>().is_ok_and(|number| number % 2 == 1);
         of(&if ended { job("done", VIDEO) } else { job("running", "") }, sent.job_id())
@@ -364,20 +364,20 @@ fn a_machine_that_slept_counts_only_the_time_that_it_was_awake() {
     for id in &ids {
         assert_eq!(after.iter().filter(|sent| sent.job_id() == id).count(), 1, "{id}");
     }
-    assert_eq!(*log.borrow(), vec!["done"; 10], "what ended meanwhile, and nothing else");
+    assert_eq!(*log.borrow(), vec!["done"; 10], "only the jobs that ended meanwhile");
     world.finish();
     assert_eq!(log.borrow()[10..], vec!["PollTimeoutError"; 10]);
     let awake = world.now() - HOURS;
-    assert!((1_770_000.0..=1_800_001.0).contains(&awake), "{awake} ms: less than one interval is missing");
+    assert!((1_770_000.0..=1_800_001.0).contains(&awake), "{awake} ms: at most one interval is not counted");
     assert_idle(&client);
 }
 
-// Several waits
+// Several polls of one client
 
 type Log = Rc<RefCell<Vec<String>>>;
 
-/// Writes down the changes among the updates.
-fn writing(log: &Log) -> OnUpdate<Value> {
+/// A listener that logs changes of the job.
+fn logging(log: &Log) -> OnUpdate<Value> {
     let log = Rc::clone(log);
     Box::new(move |Update { job, next_poll_ms, .. }| {
         assert!(next_poll_ms.is_none_or(|ms| ms >= 0.0));
@@ -389,10 +389,10 @@ fn writing(log: &Log) -> OnUpdate<Value> {
     })
 }
 
-/// Waits for a job beside the others, and writes down its changes and its end.
+/// Starts a poll and logs the job's changes and the outcome.
 fn watching(client: &Client<TestHost>, world: &World, options: PollOptions) -> Log {
     let log = Log::default();
-    let (client, on_update, ended) = (client.clone(), writing(&log), Rc::clone(&log));
+    let (client, on_update, ended) = (client.clone(), logging(&log), Rc::clone(&log));
     world.spawn(async move {
         let end = client.poll(ID, None, options, Some(on_update)).await;
         ended.borrow_mut().push(end.map_or_else(|failure| failure.name().into(), |_| "end".into()));
@@ -400,7 +400,7 @@ fn watching(client: &Client<TestHost>, world: &World, options: PollOptions) -> L
     log
 }
 
-/// Begins a wait for each of the jobs; how each ended, as it does.
+/// Starts a poll of each job and logs the outcomes in order.
 fn waiting(client: &Client<TestHost>, world: &World, ids: &[String], options: PollOptions) -> Log {
     let log = Log::default();
     for id in ids {
@@ -413,7 +413,7 @@ fn waiting(client: &Client<TestHost>, world: &World, ids: &[String], options: Po
     log
 }
 
-/// The ids of so many jobs.
+/// The ids of `count` jobs.
 fn ids(count: usize) -> Vec<String> {
     (0..count).map(|at| ID.replacen("11111111", &format!("{:08}", at + 1), 1)).collect()
 }
@@ -429,7 +429,7 @@ fn gaps(times: &[f64]) -> Vec<f64> {
 }
 
 #[test]
-fn many_waits_for_one_job_share_its_requests_and_all_get_the_end() {
+fn many_polls_of_one_job_share_requests_and_all_settle() {
     let requests_of = |waits: usize, seed: u64| {
         let world = World::seeded(seed);
         let mut replies: Vec<(f64, Reply)> =
@@ -451,14 +451,14 @@ fn many_waits_for_one_job_share_its_requests_and_all_get_the_end() {
 }
 
 #[test]
-fn where_calls_must_not_wake_one_another_each_wait_polls_for_itself() {
+fn without_sharing_each_call_polls_for_itself() {
     let world = World::new();
     world.script(|sent| of(&if sent.at < 60_000.0 { job("running", "") } else { job("done", VIDEO) }, sent.job_id()));
     let host = world.process();
     host.set_shares(false);
     let client = host.client(config());
     let log = waiting(&client, &world, &[ID.into(), ID.into(), OTHER.into()], video());
-    // One that leaves takes nothing from the others.
+    // A call that is dropped does not affect the others.
     assert!(world.run_for(10.0, client.poll(ID, None, video(), None)).is_none());
     world.finish();
     assert_eq!(*log.borrow(), ["done"; 3]);
@@ -467,12 +467,12 @@ fn where_calls_must_not_wake_one_another_each_wait_polls_for_itself() {
 }
 
 #[test]
-fn a_wait_that_is_dropped_gets_nothing_more_and_the_last_one_ends_the_polling() {
+fn a_dropped_poll_receives_nothing_more_and_the_last_one_stops_the_requests() {
     for shares in [true, false] {
         let (client, world) = client_of(|_| (1.0, answer(200, &job("running", ""))));
         client.host().set_shares(shares);
         let log = Log::default();
-        assert!(world.run_for(5_000.0, client.poll(ID, None, video(), Some(writing(&log)))).is_none());
+        assert!(world.run_for(5_000.0, client.poll(ID, None, video(), Some(logging(&log)))).is_none());
         world.finish();
         assert!(world.now() <= 5_001.0);
         assert_eq!(*log.borrow(), ["running -1"]);
@@ -482,7 +482,7 @@ fn a_wait_that_is_dropped_gets_nothing_more_and_the_last_one_ends_the_polling() 
 
 // Updates
 
-/// An update, and when it was received.
+/// An update and the time it was received.
 #[derive(Clone, Debug)]
 struct Received {
     at: f64,
@@ -511,7 +511,7 @@ fn times(updates: &Updates) -> Vec<f64> {
 }
 
 #[test]
-fn what_is_known_is_an_update_at_once_and_then_each_second_without_a_request() {
+fn a_known_job_is_an_update_at_once_and_each_second_without_a_request() {
     for shares in [true, false] {
         let (client, world) = client_of(|_| (1.0, answer(200, &job("running", ""))));
         client.host().set_shares(shares);
@@ -528,18 +528,18 @@ fn what_is_known_is_an_update_at_once_and_then_each_second_without_a_request() {
 }
 
 #[test]
-fn a_poll_that_changed_nothing_is_no_update_of_its_own() {
+fn an_answer_without_a_change_emits_no_additional_update() {
     let (client, world) = client_of(|_| (1.0, answer(200, &job("running", ""))));
     let updates = Updates::default();
     assert!(world.run_for(60_500.0, client.poll(ID, None, attentive(), Some(receiving(&world, &updates)))).is_none());
     assert!(world.network().count() > 3, "{:?}", world.network().times());
-    // The first poll is news, and from then on each second is.
+    // The first answer is a change; from then on there is an update each second.
     let expected: Vec<f64> = (0..60).map(|second| 1.0 + 1_000.0 * f64::from(second)).collect();
     assert_eq!(times(&updates)[..60], expected);
 }
 
 #[test]
-fn a_change_is_an_update_at_once() {
+fn a_change_emits_an_update_at_once() {
     let (client, world) =
         client_of(|sent| (100.0, answer(200, &job("running", if sent.at < 1_000.0 { "" } else { r#","progress":0.5"# }))));
     let updates = Updates::default();
@@ -549,7 +549,7 @@ fn a_change_is_an_update_at_once() {
 }
 
 #[test]
-fn a_hidden_page_gets_no_updates_between_polls_and_one_at_once_when_it_is_shown() {
+fn a_hidden_page_gets_no_updates_between_polls_and_one_when_it_is_shown() {
     let (client, world) = client_of(|_| (1.0, answer(200, &job("running", ""))));
     let host = client.host().clone();
     let other = host.clone();
@@ -561,7 +561,7 @@ fn a_hidden_page_gets_no_updates_between_polls_and_one_at_once_when_it_is_shown(
 }
 
 #[test]
-fn a_wait_that_nobody_listens_to_wakes_for_its_polls_only() {
+fn a_poll_without_a_listener_wakes_only_for_requests() {
     let (client, world) = client_of(|_| (1.0, answer(200, &job("running", ""))));
     let call = client.clone();
     world.spawn(async move {
@@ -573,7 +573,7 @@ fn a_wait_that_nobody_listens_to_wakes_for_its_polls_only() {
 }
 
 #[test]
-fn whoever_joins_a_wait_gets_what_is_known_at_once_and_the_rest_with_the_others() {
+fn a_caller_that_joins_a_poll_receives_the_known_job_at_once() {
     let (client, world) =
         client_of(|sent| (1.0, answer(200, &if sent.at < 20_000.0 { job("running", "") } else { rendered() })));
     let [first, second] = [Updates::default(), Updates::default()];
@@ -590,7 +590,7 @@ fn whoever_joins_a_wait_gets_what_is_known_at_once_and_the_rest_with_the_others(
 }
 
 #[test]
-fn a_wait_that_is_over_at_once_gives_its_job_as_an_update() {
+fn a_poll_that_ends_at_once_emits_its_job_as_an_update() {
     let (client, world) = client_of(|_| panic!("sent"));
     let updates = Updates::default();
     world.run(client.poll(ID, Some(json(&rendered())), attentive(), Some(receiving(&world, &updates)))).expect("there");
@@ -599,7 +599,7 @@ fn a_wait_that_is_over_at_once_gives_its_job_as_an_update() {
 }
 
 #[test]
-fn the_last_update_of_a_wait_is_its_end() {
+fn the_last_update_of_a_poll_is_its_end() {
     for (end, progress) in [(rendered(), Some(1.0)), (job("failed", ""), Some(0.5))] {
         let (client, world) =
             client_with(vec![(1.0, answer(200, &job("running", r#","progress":0.5"#))), (1.0, answer(200, &end))]);
@@ -616,7 +616,7 @@ fn the_last_update_of_a_wait_is_its_end() {
 }
 
 #[test]
-fn an_update_names_the_step_that_was_charged_for_last() {
+fn an_update_names_the_latest_charged_step() {
     let (client, world) = client_of(|sent| match sent.endpoint {
         Endpoint::PreviewAsync => (1.0, answer(201, &job("pending", ""))),
         Endpoint::Render => (1.0, answer(200, &previewed("running", ""))),
@@ -636,7 +636,7 @@ fn an_update_names_the_step_that_was_charged_for_last() {
 }
 
 #[test]
-fn progress_is_unknown_until_something_tells_it_and_then_moves_between_polls_and_never_back() {
+fn progress_is_unset_at_first_then_moves_between_polls_and_never_decreases() {
     let reports = ["null", "0", "0.2", "0.5", "0.9", "1", "40", "100", "-1", "1e300", "\"soon\""];
     for seed in 1..=200 {
         let mut random = Random::new(seed);
@@ -664,7 +664,7 @@ fn progress_is_unknown_until_something_tells_it_and_then_moves_between_polls_and
 }
 
 #[test]
-fn after_an_outage_no_more_polls_are_in_flight_than_may_be_and_every_job_has_its_turn() {
+fn after_an_outage_every_job_is_polled_within_the_limit_in_flight() {
     let ids = ids(50);
     for seed in 1..=20 {
         let mut random = Random::new(seed);
@@ -683,19 +683,19 @@ fn after_an_outage_no_more_polls_are_in_flight_than_may_be_and_every_job_has_its
             let in_flight = times.iter().filter(|other| (at - LATENCY + 1e-6..=*at).contains(*other)).count();
             assert!(in_flight <= 6, "seed {seed}: {in_flight} at {at}");
         }
-        // Those that were in flight when the network came back may have been answered before it.
+        // Polls in flight when the network came back may have been answered before.
         let log = world.network().log();
         let after: Vec<&Sent> = log.iter().filter(|sent| sent.at >= up).collect();
         let in_time: BTreeSet<&str> =
             after.iter().filter(|sent| sent.at <= up + LATENCY * 50.0 / 6.0).map(|sent| sent.job_id()).collect();
-        assert!(in_time.len() >= 44, "seed {seed}: {} jobs had their turn in time", in_time.len());
+        assert!(in_time.len() >= 44, "seed {seed}: {} jobs were polled in time", in_time.len());
         assert_eq!(after.len(), 50, "seed {seed}: one poll of each");
     }
 }
 
 #[test]
-fn no_job_is_polled_twice_before_another_that_was_due_sooner() {
-    // More than can be polled in time: 6 polls of 2 seconds are 3 a second, for 60 jobs that want one every 8.
+fn no_job_is_polled_twice_before_another_that_was_due_earlier() {
+    // More than can be polled in time: 6 polls of 2 seconds are 3 a second, for 60 jobs due every 8 seconds.
     let ids = ids(60);
     let (client, world) = client_of(|sent| (2_000.0, answer(200, &job("running", "").replace(ID, sent.job_id()))));
     waiting(&client, &world, &ids, PollOptions { timeout: Some(300_000.0), ..video() });
@@ -708,7 +708,7 @@ fn no_job_is_polled_twice_before_another_that_was_due_sooner() {
 }
 
 #[test]
-fn a_wait_whose_poll_waits_for_a_slot_ends_at_its_deadline_and_frees_nothing_of_others() {
+fn a_poll_that_waits_for_a_slot_ends_at_its_deadline_and_frees_no_other_slot() {
     let (client, world) = client_of(|sent| {
         let slow = if sent.job_id() == OTHER { 1.0 } else { 20_000.0 };
         (slow, answer(200, &job("running", "").replace(ID, sent.job_id())))
@@ -719,17 +719,17 @@ fn a_wait_whose_poll_waits_for_a_slot_ends_at_its_deadline_and_frees_nothing_of_
     world.finish();
     assert_eq!(*log.borrow(), vec!["PollTimeoutError"; 12]);
     assert_idle(&client);
-    // Nobody waits for those six any more, so their slots are free.
+    // The six calls have ended, so their slots are free.
     let before = world.network().count();
     waiting(&client, &world, &ids(6), PollOptions { timeout: Some(10.0), ..video() });
     world.finish();
     assert_eq!(world.network().count() - before, 6);
 }
 
-// What the server asks for
+// Retry-After
 
 #[test]
-fn what_a_server_asks_for_is_a_floor_and_never_the_end_of_a_wait() {
+fn retry_after_is_a_lower_bound_and_never_ends_a_poll() {
     for status in [429, 503] {
         for asked in [31_536_000_000.0, 1e300, 59_999.0, 7_000.0, 0.0, -5.0] {
             // For five minutes,
@@ -753,7 +753,7 @@ fn what_a_server_asks_for_is_a_floor_and_never_the_end_of_a_wait() {
 }
 
 #[test]
-fn too_many_requests_slow_every_job_of_the_client() {
+fn a_429_slows_every_job_of_the_client() {
     let (client, world) = client_of(|sent| match sent.at {
         at if at < 60_000.0 => (LATENCY, answer(429, "{}")),
         _ => of(&job("done", VIDEO), sent.job_id()),
@@ -769,7 +769,7 @@ fn too_many_requests_slow_every_job_of_the_client() {
 }
 
 #[test]
-fn a_retry_after_holds_back_every_job() {
+fn retry_after_delays_every_job() {
     let (client, world) = client_of(|sent| match sent.job_id() {
         ID => (10.0, busy(429, 9_000.0)),
         _ => (1.0, answer(200, &job("done", VIDEO).replace(ID, OTHER))),
@@ -784,11 +784,11 @@ fn a_retry_after_holds_back_every_job() {
     let log = world.network().log();
     assert_eq!(log[0].at, 0.0);
     assert!((log[1].at - 9_010.0).abs() < 1e-6, "{log:?}");
-    assert_eq!(log[1].job_id(), OTHER, "it was due all the time");
+    assert_eq!(log[1].job_id(), OTHER, "it was due already");
 }
 
 #[test]
-fn a_retry_after_that_comes_while_others_wait_for_a_slot_holds_them_back_too() {
+fn retry_after_also_delays_polls_that_wait_for_a_slot() {
     let (client, world) = client_of(|sent| match sent.at {
         at if at < 9_000.0 => (LATENCY, busy(429, 9_000.0)),
         _ => of(&job("done", VIDEO), sent.job_id()),
@@ -796,24 +796,24 @@ fn a_retry_after_that_comes_while_others_wait_for_a_slot_holds_them_back_too() {
     waiting(&client, &world, &ids(20), video());
     world.finish();
     let early = world.network().times().iter().filter(|at| **at < 9_000.0).count();
-    assert!(early <= 6, "{early} polls before the server's time: {:?}", world.network().times());
+    assert!(early <= 6, "{early} polls before the end of Retry-After: {:?}", world.network().times());
 }
 
 // Other tabs
 
-/// An answer of another tab.
-fn heard(status: u16, body: &str) -> Answer<Value> {
+/// An answer as another tab shares it.
+fn shared_answer(status: u16, body: &str) -> Answer<Value> {
     Answer { status, retry_after_ms: None, request_id: None, body: Body::Json(json(body)) }
 }
 
-/// After so many milliseconds another tab shares what it was answered a moment ago.
+/// After `ms`, another tab shares an answer that it has just received.
 fn share(client: &Client<TestHost>, world: &World, ms: f64, status: u16, body: String) {
     let (client, clock) = (client.clone(), world.clone());
-    world.after(ms, move || client.hear(ID, clock.wall() - 1.0, heard(status, &body)));
+    world.after(ms, move || client.hear(ID, clock.wall() - 1.0, shared_answer(status, &body)));
 }
 
 #[test]
-fn what_another_tab_polled_is_a_poll_of_ones_own() {
+fn an_answer_from_another_tab_replaces_a_poll() {
     let (client, world) = client_of(|_| (1.0, answer(200, &job("running", r#","progress":0.1"#))));
     let log = watching(&client, &world, PollOptions { max_interval: Some(2_000.0), ..video() });
     for second in 1..60 {
@@ -822,13 +822,13 @@ fn what_another_tab_polled_is_a_poll_of_ones_own() {
     }
     share(&client, &world, 60_000.0, 200, job("done", &format!(r#","progress":1{VIDEO}"#)));
     world.finish();
-    assert_eq!(world.network().times(), [0.0], "nothing is polled that another polled");
+    assert_eq!(world.network().times(), [0.0], "no poll after the answers of the other tab");
     assert_eq!(*log.borrow(), ["running 0.1", "running 0.2", "running 0.3", "done 1", "end"]);
     assert_idle(&client);
 }
 
 #[test]
-fn when_no_other_tab_polls_any_more_the_next_poll_is_as_far_away_as_from_ones_own() {
+fn after_an_answer_from_another_tab_the_next_poll_is_a_full_interval_away() {
     let (client, world) = client_of(|_| (1.0, answer(200, &job("running", ""))));
     share(&client, &world, 3_000.0, 200, job("running", ""));
     let options = PollOptions { max_interval: Some(4_000.0), ..video() };
@@ -837,7 +837,7 @@ fn when_no_other_tab_polls_any_more_the_next_poll_is_as_far_away_as_from_ones_ow
 }
 
 #[test]
-fn a_hidden_page_that_receives_what_others_poll_polls_nothing() {
+fn a_hidden_page_that_receives_answers_from_other_tabs_sends_no_poll() {
     let (client, world) = client_of(|_| (1.0, answer(200, &job("running", ""))));
     client.host().set_env(Env { visible: false, online: true });
     for poll in 1..40 {
@@ -848,7 +848,7 @@ fn a_hidden_page_that_receives_what_others_poll_polls_nothing() {
 }
 
 #[test]
-fn a_poll_in_flight_ends_with_what_another_tab_received_first() {
+fn a_poll_in_flight_ends_with_an_answer_from_another_tab() {
     let (client, world) = client_of(|_| (20_000.0, answer(200, &job("running", ""))));
     share(&client, &world, 500.0, 200, job("done", VIDEO));
     poll(&world, &client, video()).expect("done");
@@ -858,37 +858,37 @@ fn a_poll_in_flight_ends_with_what_another_tab_received_first() {
 }
 
 #[test]
-fn an_end_that_was_polled_before_the_wait_began_is_not_believed() {
+fn an_end_that_was_received_before_the_call_is_ignored() {
     let done = previewed("done", "");
     for (old, ends) in [(false, true), (true, false)] {
         let (client, world) = client_of(|_| (1_000.0, answer(200, &job("running", ""))));
         let (other, body, clock) = (client.clone(), done.clone(), world.clone());
-        // Whoever rendered it elsewhere in the meantime does not mean the preview.
-        world.after(100.0, move || other.hear(ID, clock.wall() - if old { 200.0 } else { 50.0 }, heard(200, &body)));
+        // A preview that was done before the call may be from before a render elsewhere.
+        world.after(100.0, move || other.hear(ID, clock.wall() - if old { 200.0 } else { 50.0 }, shared_answer(200, &body)));
         let ended = world.run_for(500.0, client.poll(ID, None, PollOptions::default(), None)).is_some();
         assert_eq!(ended, ends, "old: {old}");
     }
 }
 
 #[test]
-fn that_a_job_goes_on_is_believed_of_a_moment_ago_where_nothing_is_known() {
+fn a_recent_running_status_from_another_tab_is_used_if_nothing_newer_is_known() {
     let (client, world) = client_of(|_| (1_000.0, answer(200, &job("running", r#","progress":0.5"#))));
     let log = watching(&client, &world, video());
     for (ms, ago, progress) in [(10.0, 800.0, 0.2), (20.0, 800.0, 0.1)] {
         let (other, clock) = (client.clone(), world.clone());
         let body = job("running", &format!(r#","progress":{progress}"#));
-        world.after(ms, move || other.hear(ID, clock.wall() - ago, heard(200, &body)));
+        world.after(ms, move || other.hear(ID, clock.wall() - ago, shared_answer(200, &body)));
     }
     world.pass(1_400.0);
-    assert_eq!(*log.borrow(), ["running 0.2"], "and nothing older than what is known");
+    assert_eq!(*log.borrow(), ["running 0.2"], "nothing older than the known state");
 }
 
 #[test]
-fn a_retry_after_that_another_tab_received_holds_this_client_back_too() {
+fn retry_after_received_by_another_tab_delays_this_client() {
     let (client, world) = client_of(|_| (1.0, answer(200, &job("running", ""))));
     let (other, clock) = (client.clone(), world.clone());
     world.after(1_000.0, move || {
-        let answer = Answer { retry_after_ms: Some(30_000.0), ..heard(429, "{}") };
+        let answer = Answer { retry_after_ms: Some(30_000.0), ..shared_answer(429, "{}") };
         other.hear(ID, clock.wall() - 1.0, answer);
     });
     let options = PollOptions { max_interval: Some(2_000.0), ..video() };
@@ -898,7 +898,7 @@ fn a_retry_after_that_another_tab_received_holds_this_client_back_too() {
 }
 
 #[test]
-fn what_is_shared_and_is_no_answer_changes_nothing() {
+fn an_invalid_message_from_another_tab_changes_nothing() {
     let done = job("done", VIDEO);
     let mut deep = json("{}");
     for _ in 0..100 {
@@ -914,7 +914,7 @@ fn what_is_shared_and_is_no_answer_changes_nothing() {
         (0.0, 0, done.clone()),
         (3_600_000.0, 503, "{}".into()),
         (3_600_000.0, 200, done.clone()),
-        // These end a wait: each tab finds out for itself.
+        // Answers that end a poll are not shared: each tab polls for itself.
         (0.0, 401, done.clone()),
         (0.0, 403, done.clone()),
         (0.0, 404, done),
@@ -926,9 +926,9 @@ fn what_is_shared_and_is_no_answer_changes_nothing() {
             let (client, clock, rubbish) = (client.clone(), world.clone(), rubbish.clone());
             world.after(f64::from(second) * 1_000.0 + 50.0, move || {
                 for (ago, status, body) in &rubbish[..count] {
-                    client.hear(ID, clock.wall() - ago, heard(*status, body));
-                    client.hear("no id", clock.wall(), heard(*status, body));
-                    client.hear(ID, f64::NAN, heard(*status, body));
+                    client.hear(ID, clock.wall() - ago, shared_answer(*status, body));
+                    client.hear("no id", clock.wall(), shared_answer(*status, body));
+                    client.hear(ID, f64::NAN, shared_answer(*status, body));
                 }
             });
         }
@@ -941,7 +941,7 @@ fn what_is_shared_and_is_no_answer_changes_nothing() {
 }
 
 #[test]
-fn tabs_that_wait_for_one_job_share_its_polls() {
+fn tabs_that_poll_one_job_share_its_requests() {
     let polls = |tabs: usize| {
         let world = World::new();
         world.have_locks();
@@ -960,10 +960,10 @@ fn tabs_that_wait_for_one_job_share_its_polls() {
     assert!(polls(5) <= polls(1) + 2, "{} {}", polls(5), polls(1));
 }
 
-// Clocks and what jobs say of themselves
+// Odd job fields and clocks
 
 #[test]
-fn whatever_a_job_says_of_itself_it_is_polled_within_bounds_until_it_ends() {
+fn any_job_fields_keep_the_poll_interval_within_bounds() {
     let progress = [
         "null",
         r#""0.5""#,
@@ -1037,11 +1037,11 @@ fn neither_updated_at_nor_the_wall_clock_moves_a_poll() {
     }
 }
 
-// Listeners that leave calls and begin others
+// Listeners that drop calls and start others
 
-/// Calls that run in the world and can be dropped from anywhere.
+/// Calls that run in the world, and that a listener can drop.
 #[derive(Clone)]
-struct Cast {
+struct Harness {
     client: Client<TestHost>,
     world: World,
     calls: Rc<RefCell<Vec<Option<Call>>>>,
@@ -1051,18 +1051,18 @@ struct Cast {
 
 type Call = std::pin::Pin<Box<dyn Future<Output = Result<Value, Failure>>>>;
 
-impl Cast {
+impl Harness {
     fn new(client: &Client<TestHost>, world: &World) -> Self {
         Self { client: client.clone(), world: world.clone(), calls: Rc::default(), received: Rc::default() }
     }
 
-    /// Waits for a job; `act` is done whenever it changes.
+    /// Starts a poll, whose listener calls `act`.
     fn watch(&self, id: &'static str, act: impl Fn(&Self) + 'static) {
-        let (cast, number, client) = (self.clone(), self.received.borrow().len(), self.client.clone());
+        let (harness, number, client) = (self.clone(), self.received.borrow().len(), self.client.clone());
         let on_update = move |update: Update<'_, Value>| {
-            assert_eq!(update.job["id"], id, "the news of another job");
-            cast.received.borrow_mut()[number].push("update");
-            act(&cast);
+            assert_eq!(update.job["id"], id, "an update of another job");
+            harness.received.borrow_mut()[number].push("update");
+            act(&harness);
         };
         self.run(Box::pin(async move { client.poll(id, None, video(), Some(Box::new(on_update))).await }));
     }
@@ -1073,20 +1073,20 @@ impl Cast {
     }
 
     fn run(&self, call: Call) {
-        let (cast, number) = (self.clone(), self.received.borrow().len());
+        let (harness, number) = (self.clone(), self.received.borrow().len());
         self.calls.borrow_mut().push(Some(call));
         self.received.borrow_mut().push(Vec::new());
         self.world.spawn(std::future::poll_fn(move |context| {
-            // It is nowhere to be dropped from while it is polled.
-            let Some(mut call) = cast.calls.borrow_mut()[number].take() else { return std::task::Poll::Ready(()) };
+            // While a call is polled it is not in the list, so it cannot be dropped.
+            let Some(mut call) = harness.calls.borrow_mut()[number].take() else { return std::task::Poll::Ready(()) };
             match call.as_mut().poll(context) {
                 std::task::Poll::Pending => {
-                    cast.calls.borrow_mut()[number] = Some(call);
+                    harness.calls.borrow_mut()[number] = Some(call);
                     std::task::Poll::Pending
                 }
                 std::task::Poll::Ready(end) => {
                     end.unwrap_or_else(|failure| panic!("{failure:?}"));
-                    cast.received.borrow_mut()[number].push("end");
+                    harness.received.borrow_mut()[number].push("end");
                     std::task::Poll::Ready(())
                 }
             }
@@ -1103,7 +1103,7 @@ impl Cast {
     }
 }
 
-/// Every job has news at each poll, and is done at the fifth. Charges are accepted.
+/// A world in which every poll changes the job, until it is done at the fifth. Charges are accepted.
 fn busy_world(seed: u64) -> (Client<TestHost>, World) {
     let (polls, made) = (RefCell::new([0, 0]), Cell::new(0));
     let world = World::seeded(seed);
@@ -1124,50 +1124,50 @@ fn busy_world(seed: u64) -> (Client<TestHost>, World) {
     (world.process().client(config()), world)
 }
 
-type Act = fn(&Cast);
+type Act = fn(&Harness);
 
-/// What a listener may do, and which of the first three calls it leaves.
+/// What a listener does, and which of the first three calls it drops.
 const ACTS: [(Act, &[usize]); 7] = [
-    (|cast| cast.drop(0), &[0]),
-    (|cast| cast.drop(1), &[1]),
-    (|cast| cast.drop(2), &[2]),
+    (|harness| harness.drop(0), &[0]),
+    (|harness| harness.drop(1), &[1]),
+    (|harness| harness.drop(2), &[2]),
     (
-        |cast| {
-            cast.drop(0);
-            cast.watch(OTHER, |_| ());
+        |harness| {
+            harness.drop(0);
+            harness.watch(OTHER, |_| ());
         },
         &[0],
     ),
     (
-        |cast| {
-            (0..3).for_each(|number| cast.drop(number));
-            cast.watch(ID, |_| ());
-            cast.watch(OTHER, |_| ());
+        |harness| {
+            (0..3).for_each(|number| harness.drop(number));
+            harness.watch(ID, |_| ());
+            harness.watch(OTHER, |_| ());
         },
         &[0, 1, 2],
     ),
-    (|cast| cast.submit("of a listener"), &[]),
-    (|cast| (0..3).for_each(|number| cast.drop(number)), &[0, 1, 2]),
+    (|harness| harness.submit("of a listener"), &[]),
+    (|harness| (0..3).for_each(|number| harness.drop(number)), &[0, 1, 2]),
 ];
 
 #[test]
-fn an_update_whose_listener_leaves_calls_and_begins_others_does_no_harm() {
+fn an_update_listener_may_drop_calls_and_start_others() {
     for (which, (act, dropped)) in ACTS.into_iter().enumerate() {
         for when in 1..=4 {
             let (client, world) = busy_world(when);
-            let cast = Cast::new(&client, &world);
-            let told = Cell::new(0);
-            cast.watch(ID, move |cast| {
-                told.set(told.get() + 1);
-                if told.get() == when {
-                    act(cast);
+            let harness = Harness::new(&client, &world);
+            let count = Cell::new(0);
+            harness.watch(ID, move |harness| {
+                count.set(count.get() + 1);
+                if count.get() == when {
+                    act(harness);
                 }
             });
-            cast.watch(ID, |_| ());
-            cast.watch(OTHER, |_| ());
+            harness.watch(ID, |_| ());
+            harness.watch(OTHER, |_| ());
             world.finish();
-            for number in 0..cast.received.borrow().len() {
-                assert_eq!(cast.ended(number), !dropped.contains(&number), "act {which} at update {when}: call {number}");
+            for number in 0..harness.received.borrow().len() {
+                assert_eq!(harness.ended(number), !dropped.contains(&number), "act {which} at update {when}: call {number}");
             }
             assert_idle(&client);
         }
@@ -1175,25 +1175,25 @@ fn an_update_whose_listener_leaves_calls_and_begins_others_does_no_harm() {
 }
 
 #[test]
-fn an_event_whose_listener_leaves_calls_and_begins_others_does_no_harm() {
+fn an_event_listener_may_drop_calls_and_start_others() {
     for (which, (act, _)) in ACTS.into_iter().enumerate() {
         for when in 1..=24 {
             let (client, world) = busy_world(when);
-            let cast = Cast::new(&client, &world);
-            let (told, acting) = (Cell::new(0), cast.clone());
+            let harness = Harness::new(&client, &world);
+            let (count, acting) = (Cell::new(0), harness.clone());
             client.host().on_event(move |_| {
-                told.set(told.get() + 1);
-                if told.get() == when {
+                count.set(count.get() + 1);
+                if count.get() == when {
                     act(&acting);
                 }
             });
-            cast.watch(ID, |_| ());
-            cast.watch(ID, |_| ());
-            cast.watch(OTHER, |_| ());
-            cast.submit("op");
+            harness.watch(ID, |_| ());
+            harness.watch(ID, |_| ());
+            harness.watch(OTHER, |_| ());
+            harness.submit("op");
             world.finish();
-            for number in 3..cast.received.borrow().len() {
-                assert!(cast.ended(number), "act {which} at event {when}: call {number}");
+            for number in 3..harness.received.borrow().len() {
+                assert!(harness.ended(number), "act {which} at event {when}: call {number}");
             }
             assert_idle(&client);
             assert!(world.network().charges() <= 2, "act {which} at event {when}");
@@ -1202,7 +1202,7 @@ fn an_event_whose_listener_leaves_calls_and_begins_others_does_no_harm() {
 }
 
 #[test]
-fn nothing_is_left_of_a_call_that_ended_or_was_left() {
+fn a_settled_or_dropped_call_leaves_nothing_behind() {
     type Begin = fn(Client<TestHost>) -> Call;
     let kinds: [Begin; 6] = [
         |client| Box::pin(async move { client.get(ID, None).await }),
@@ -1210,7 +1210,7 @@ fn nothing_is_left_of_a_call_that_ended_or_was_left() {
         |client| Box::pin(async move { client.render(ID, None, of_render(ID)).await }),
         |client| Box::pin(async move { client.submit(&request(), named("op")).await }),
         |client| Box::pin(async move { client.poll(ID, None, PollOptions { timeout: Some(0.0), ..video() }, None).await }),
-        // Over while a poll is in flight.
+        // The timeout ends while a poll is in flight.
         |client| Box::pin(async move { client.poll(ID, None, PollOptions { timeout: Some(2.0), ..video() }, None).await }),
     ];
     for (which, kind) in kinds.into_iter().enumerate() {
@@ -1226,25 +1226,25 @@ fn nothing_is_left_of_a_call_that_ended_or_was_left() {
             assert_eq!(world.executor().timers(), 0, "kind {which} at {moment}");
             assert!(world.now() <= 80.0, "kind {which} at {moment}: {} ms", world.now());
         }
-        // Many at once, one of each kind beside it.
+        // The same with one call of each kind in parallel.
         let (client, world) = busy_world(which as u64);
-        let cast = Cast::new(&client, &world);
+        let harness = Harness::new(&client, &world);
         for other in kinds {
             let call = other(client.clone());
             world.spawn(async move {
                 let _ = call.await;
             });
         }
-        cast.watch(ID, |_| ());
+        harness.watch(ID, |_| ());
         let _ = world.run_for(20.0, kind(client.clone()));
         world.finish();
-        assert!(cast.ended(0), "kind {which}");
+        assert!(harness.ended(0), "kind {which}");
         assert_idle(&client);
     }
 }
 
 #[test]
-fn a_crash_of_one_tab_does_not_keep_another_from_polling() {
+fn a_crash_of_one_tab_does_not_stop_another_from_polling() {
     let world = World::new();
     world.have_locks();
     world.have_tabs();

@@ -1,4 +1,4 @@
-//! Reads: what is refused before it is sent, what is retried, and what an error says.
+//! Tests of reads: validation, retries, and errors.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -12,7 +12,7 @@ use test_host::fixtures::*;
 use test_host::{Event, Given, Reply, World, answer, busy, cut, failed, json, text};
 
 #[test]
-fn a_request_that_cannot_work_is_refused_before_it_is_sent() {
+fn an_invalid_request_is_refused_before_it_is_sent() {
     let long = "x".repeat(256);
     let with = |key: &str, value: &str| {
         let mut request = json(&request());
@@ -96,7 +96,7 @@ fn a_name_of_255_characters_passes_whatever_its_bytes() {
 }
 
 #[test]
-fn a_member_that_no_document_names_is_sent_as_it_is() {
+fn an_undocumented_member_is_sent_unchanged() {
     let (client, world) = client_with(vec![(1.0, answer(201, &job("pending", "")))]);
     let request = request_with(r#","new_option":{"a":[1,null,"ü"]}"#);
     world.run(client.submit(&request, named("op"))).expect("sent");
@@ -104,7 +104,7 @@ fn a_member_that_no_document_names_is_sent_as_it_is() {
 }
 
 #[test]
-fn every_error_is_of_a_kind_and_in_words() {
+fn every_error_has_a_kind_and_a_readable_message() {
     for (status, body, kind, words) in [
         (401, r#"{"detail":"Authentication credentials were not provided."}"#, "authentication", "not provided"),
         (403, r#"{"detail":"You do not have permission."}"#, "authentication", "permission"),
@@ -145,7 +145,7 @@ fn every_error_is_of_a_kind_and_in_words() {
 }
 
 #[test]
-fn a_read_is_tried_again_where_that_may_help_and_only_there() {
+fn only_reads_that_may_succeed_later_are_retried() {
     for (first, requests) in [
         (answer(503, "{}"), 2),
         (answer(429, "{}"), 2),
@@ -169,7 +169,7 @@ fn a_read_is_tried_again_where_that_may_help_and_only_there() {
     }
     let (client, world) = client_with(vec![(1.0, answer(500, "{}"))]);
     world.run(client.get(ID, None)).expect_err("500");
-    assert_eq!(world.network().count(), 4, "the first and three more");
+    assert_eq!(world.network().count(), 4, "the first attempt and three retries");
     let never = Config { max_retries: 0, ..config() };
     let client = world.process().client(never);
     world.run(client.get(ID, None)).expect_err("500");
@@ -177,7 +177,7 @@ fn a_read_is_tried_again_where_that_may_help_and_only_there() {
 }
 
 #[test]
-fn a_read_that_is_not_answered_ends_with_its_time_and_says_whether_it_was_sent() {
+fn an_unanswered_read_rejects_at_its_timeout_and_reports_whether_it_was_sent() {
     let (client, world) = client_of(|_| (f64::INFINITY, failed("")));
     let failure = world.run(client.get(ID, Some(1_000.0))).expect_err("silence");
     assert_eq!(*failure.kind(), ErrorKind::Connection { sent: true });
@@ -198,7 +198,7 @@ fn a_read_that_is_not_answered_ends_with_its_time_and_says_whether_it_was_sent()
 }
 
 #[test]
-fn a_read_that_is_dropped_ends_at_once() {
+fn a_dropped_read_stops_at_once() {
     let (client, world) = client_of(|_| (1_000.0, answer(503, "{}")));
     assert!(world.run_for(1_500.0, client.get(ID, None)).is_none());
     let requests = world.network().count();
@@ -208,7 +208,7 @@ fn a_read_that_is_dropped_ends_at_once() {
 }
 
 #[test]
-fn a_retry_waits_as_long_as_the_server_asks() {
+fn a_retry_waits_for_retry_after() {
     let (client, world) = client_with(vec![(0.0, busy(429, 7_000.0)), (0.0, answer(200, &job("done", "")))]);
     world.run(client.get(ID, None)).expect("then it answers");
     let times = world.network().times();
@@ -216,7 +216,7 @@ fn a_retry_waits_as_long_as_the_server_asks() {
 }
 
 #[test]
-fn what_the_server_asks_to_wait_is_from_1_to_60_seconds() {
+fn retry_after_is_clamped_to_1_to_60_seconds() {
     for (asked, expected) in
         [(0.0, 1_000.0), (-5.0, 1_000.0), (7_000.0, 7_000.0), (1e12, 60_000.0), (f64::INFINITY, 60_000.0)]
     {
@@ -230,20 +230,20 @@ fn what_the_server_asks_to_wait_is_from_1_to_60_seconds() {
 }
 
 #[test]
-fn templates_are_a_list_even_in_a_page_of_results() {
+fn templates_return_a_list_even_from_a_page_of_results() {
     for body in ["[{}]", r#"{"results":[{}],"next":null}"#] {
         let (client, world) = client_with(vec![(1.0, answer(200, body))]);
         assert_eq!(world.run(client.templates(None)).expect("a list"), json("[{}]"));
     }
     let (client, world) = client_with(vec![(1.0, text(200, "<html>")), (1.0, answer(200, "[]"))]);
-    assert_eq!(world.run(client.templates(None)).expect("a page in between is tried again"), json("[]"));
+    assert_eq!(world.run(client.templates(None)).expect("retried after an HTML page"), json("[]"));
     let (client, world) = client_with(vec![(1.0, answer(200, r#"{"oops":1}"#))]);
     let failure = world.run(client.templates(None)).expect_err("no list");
     assert_eq!(api_kind(&failure).map(custom_template_jobs::error::ApiKind::as_str), Some("unexpected"));
 }
 
 #[test]
-fn remaining_credits_are_a_number() {
+fn remaining_credits_return_a_number() {
     for (body, credits) in [
         (r#"{"remaining_credits":12.5}"#, 12.5),
         (r#"{"remaining_credits":"12.50"}"#, 12.5),
@@ -259,7 +259,7 @@ fn remaining_credits_are_a_number() {
 }
 
 #[test]
-fn many_reads_in_an_outage_are_not_all_tried_again() {
+fn many_reads_in_an_outage_are_not_all_retried() {
     let outage = Rc::new(Cell::new(true));
     let over = Rc::clone(&outage);
     let (client, world) =
@@ -279,11 +279,11 @@ fn many_reads_in_an_outage_are_not_all_tried_again() {
     over.set(true);
     let before = world.network().count();
     world.run(client.get(ID, None)).expect_err("down");
-    assert_eq!(world.network().count() - before, 4, "what was answered earned the tries back");
+    assert_eq!(world.network().count() - before, 4, "answered reads restore the retry budget");
 }
 
 #[test]
-fn no_event_holds_a_variable() {
+fn no_event_contains_a_variable() {
     let (client, world) = client_with(vec![(1.0, answer(201, &job("pending", ""))), (1.0, answer(200, &rendered()))]);
     let request = request().replace("\"text\"", "\"a secret\"");
     world.run(client.submit(&request, named("op"))).expect("sent");
@@ -292,7 +292,7 @@ fn no_event_holds_a_variable() {
     assert!(!format!("{:?} {:?}", world.events(), world.journal()).contains("a secret"));
 }
 
-/// Of each answer: its status, after how many milliseconds, and to which attempt.
+/// For each answer: status, duration in milliseconds, and attempt.
 fn responses(world: &World) -> Vec<(u16, f64, u32)> {
     let response = |event| match event {
         Event::Response { status, ms, attempt, .. } => Some((status, ms, attempt)),
@@ -302,7 +302,7 @@ fn responses(world: &World) -> Vec<(u16, f64, u32)> {
 }
 
 #[test]
-fn each_answer_is_an_event_with_its_time_and_its_attempt_and_silence_is_none() {
+fn each_answer_emits_an_event_with_its_time_and_attempt() {
     let (client, world) =
         client_with(vec![(3.0, answer(503, "{}")), (4.0, failed("ECONNRESET")), (5.0, answer(200, &job("running", "")))]);
     world.run(client.get(ID, None)).expect("the job");
@@ -324,7 +324,7 @@ fn a_poll_counts_its_attempts_since_the_last_answer() {
 }
 
 #[test]
-fn a_charge_that_is_sent_again_since_nothing_left_counts_its_attempts() {
+fn a_charge_retried_after_a_proven_unsent_attempt_counts_its_attempts() {
     let (client, world) = client_with(vec![
         (1.0, failed("ECONNREFUSED")),
         (1.0, Reply::Answer(Answer { request_id: Some("r-7".into()), ..accepted() })),
