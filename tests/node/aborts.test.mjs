@@ -1,5 +1,4 @@
-// Decides whether what is given up before it was sent is never sent, and whether every call ends in the time that it was given:
-// whatever signal, header function, journal or surroundings it meets.
+// Tests of aborts and timeouts of the packed client: an aborted call sends nothing more, and every call ends within its timeout.
 
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
@@ -26,7 +25,7 @@ test.after(() => {
 });
 const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
-// The two functions that a request waits for, held until the test lets them go.
+// The two functions of the caller that a request waits for; the test decides when they return.
 const HELD = {
   headers: (gate, asked) => ({ headers: async () => (asked.resolve(), await gate.promise, {}) }),
   apiKey: (gate, asked) => ({ apiKey: async () => (asked.resolve(), await gate.promise, "key-7f3a9") }),
@@ -53,7 +52,7 @@ for (const [name, held] of Object.entries(HELD)) {
     assert.equal(posts().length, 1);
   });
 
-  test(`a charge whose time is over while ${name}() is awaited is never sent, and the error says so`, async () => {
+  test(`a charge whose timeout ends while ${name}() is awaited is never sent and rejects with sent: false`, async () => {
     const gate = deferred();
     const { jobs, posts } = client(held(gate, deferred()));
     const error = await rejection(jobs.submit(request, { operation: "op", timeout: 50 }));
@@ -67,7 +66,7 @@ for (const [name, held] of Object.entries(HELD)) {
     assert.equal(posts().length, 1);
   });
 
-  test(`a function for ${name} that never answers is bounded by the client's timeout, and no charge is unknown for it`, async () => {
+  test(`a ${name}() that never returns is bounded by the client's timeout and leaves no unknown charge`, async () => {
     const stuck = client({ ...held(deferred(), deferred()), timeout: 100 });
     for (const [what, call] of [
       ["submit", () => stuck.jobs.submit(request, { operation: "op" })], ["preview", () => stuck.jobs.preview(request)], ["render", () => stuck.jobs.render(OTHER_ID)],
@@ -80,7 +79,7 @@ for (const [name, held] of Object.entries(HELD)) {
     assert.deepEqual(await settles(stuck.jobs.pending()), []);
   });
 
-  test(`a render that is given up while ${name}() is awaited after it looked at its job is never sent`, async () => {
+  test(`a render that is aborted while ${name}() is awaited after the read of its job is never sent`, async () => {
     const gate = deferred();
     let calls = 0;
     const slow = async () => {
@@ -115,7 +114,7 @@ test("a charge whose client is closed while headers() is awaited is never sent",
   assert.deepEqual(posts(), []);
 });
 
-test("a charge that two calls share is sent for the second when the first is aborted before it was sent", async () => {
+test("a charge shared by two calls is still sent if the first is aborted before the request", async () => {
   const gate = deferred();
   const asked = deferred();
   const { jobs, posts } = client(HELD.headers(gate, asked));
@@ -130,7 +129,7 @@ test("a charge that two calls share is sent for the second when the first is abo
   assert.equal(posts().length, 1);
 });
 
-test("a read whose headers never come ends in one timeout, however often it may be tried again", async () => {
+test("a read whose headers() never returns ends within one timeout, whatever maxRetries is", async () => {
   const { jobs, sent } = client({ headers: () => new Promise(() => {}), timeout: 200, maxRetries: 3 });
   for (const call of [jobs.get(OTHER_ID), jobs.templates(), jobs.remainingCredits()]) {
     const error = await rejection(call, 600);
@@ -139,7 +138,7 @@ test("a read whose headers never come ends in one timeout, however often it may 
   assert.deepEqual(sent, []);
 });
 
-/** A signal that is none of this realm's, as a test environment or a polyfill has it. */
+/** A signal of another realm, as a test environment or a polyfill has it. */
 class ForeignSignal {
   aborted = false;
   listeners = new Set();
@@ -179,7 +178,7 @@ test("calls work with a signal of another realm that is never aborted", async ()
   assert.equal(signal.listeners.size, 0);
 });
 
-test("a signal that cannot be listened to is refused by its name, and one that cannot be left disturbs no call", async () => {
+test("a signal without addEventListener is refused, and one without removeEventListener affects no call", async () => {
   const { error } = console;
   console.error = () => {};
   const fail = () => { throw new Error("mine"); };
@@ -197,7 +196,7 @@ test("a signal that cannot be listened to is refused by its name, and one that c
   }
 });
 
-test("an AbortController that the runtime's fetch refuses, as test environments bring it, hinders no call", () => {
+test("an AbortController that the runtime's fetch refuses, as in test environments, fails no call", () => {
   const found = run(`
     import { createServer } from "node:http";
     class Foreign extends EventTarget { aborted = false; }
@@ -220,7 +219,7 @@ test("an AbortController that the runtime's fetch refuses, as test environments 
   assert.deepEqual(found, [OTHER_ID, "ConnectionError", "AbortError"]);
 });
 
-test("a request that was answered is not aborted afterwards, and one that is given up is", async () => {
+test("an answered request is not aborted afterwards, and an abandoned one is", async () => {
   const { jobs, sent } = client();
   await settles(jobs.get(OTHER_ID));
   await settles(jobs.submit(request));
@@ -236,7 +235,7 @@ test("a request that was answered is not aborted afterwards, and one that is giv
   assert.deepEqual(hanging.sent.map(({ signal }) => signal.aborted), [true]);
 });
 
-test("a journal that never answers ends every call in the client's timeout", async () => {
+test("every call ends within the client's timeout if the journal never returns", async () => {
   const never = () => new Promise(() => {});
   const journal = { create: never, read: never, write: never, replace: never, delete: never, list: never };
   const { jobs, posts } = client({ journal, timeout: 100 });
@@ -248,7 +247,7 @@ test("a journal that never answers ends every call in the client's timeout", asy
   assert.deepEqual(posts(), []);
 });
 
-test("a listJobs that never answers ends settle in the client's timeout", async () => {
+test("settle ends within the client's timeout if listJobs never returns", async () => {
   const { jobs } = client({ listJobs: () => new Promise(() => {}), timeout: 100 }, () => answer(502, "lost"));
   assert.equal((await rejection(jobs.submit(request, { operation: "op" }))).name, "ChargeUnknownError");
   const ended = await settles(jobs.settle("op").catch((error) => error), 3_000);
@@ -256,7 +255,7 @@ test("a listJobs that never answers ends settle in the client's timeout", async 
   assert.equal((await settles(jobs.pending()))[0].state, "unknown");
 });
 
-test("a WebAssembly that does not load ends every call in its time, and nothing is sent", () => {
+test("every call ends within its timeout and sends nothing if the WebAssembly never loads", () => {
   const seen = run(`
     const { TemplateJobs, init } = await import(entry("slim.js"));
     init(new Promise(() => {})).catch(() => {});
@@ -276,7 +275,7 @@ test("a WebAssembly that does not load ends every call in its time, and nothing 
   assert.deepEqual(seen.sent, []);
 });
 
-test("where the intrinsics are frozen every call settles as it does elsewhere", () => {
+test("every call settles as usual with frozen intrinsics", () => {
   const script = `
     const { TemplateJobs } = await import(entry("node.js"));
     const reply = (status, body) => new Response(JSON.stringify(body), { status });
@@ -300,7 +299,7 @@ test("where the intrinsics are frozen every call settles as it does elsewhere", 
   assert.deepEqual(run(freeze + script), usualEnds);
 });
 
-/** What a script of its own process prints: it may break the globals as it likes. */
+/** The output of a script in a process of its own, which may modify globals. */
 function run(script) {
   const directory = process.env.PACKAGE_DIR ?? new URL("../../target/npm/package", import.meta.url).pathname;
   const before = `

@@ -1,5 +1,4 @@
-// Decides whether one bad argument is an error of its own call, and of no other: every argument of every method, and of the
-// constructor, as what a caller may pass by mistake.
+// Tests of invalid arguments: each rejects its own call, and no other, for every argument of every method and of the constructor.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -48,11 +47,11 @@ const BAD = {
   "10 MB of nesting": deep,
 };
 
-// A request, or a field of it by its path.
+// A value for the whole request, or for a field of it by its path.
 const REQUEST = new RegExp(`^(request|${NAMES.join("|")})`);
 const OPTIONS = /^options$/;
 const ID = /^(id|job)$/;
-// How each argument is passed, and what names it.
+// How each argument is passed, and the `field` that names it in the error.
 const ARGUMENTS = [
   ...["submit", "previewAsync", "previewSync", "preview"].flatMap((name) => [
     [`${name}(request)`, (jobs, bad) => jobs[name](bad), REQUEST],
@@ -75,7 +74,7 @@ const ARGUMENTS = [
 ];
 
 for (const [argument, call, field] of ARGUMENTS) {
-  test(`${argument} that cannot be used rejects the call by its name, and no other`, async () => {
+  test(`an invalid ${argument} rejects its own call and names the argument`, async () => {
     const gate = deferred();
     const { jobs, sent } = client({}, async (call, number) => (await gate.promise, usual(call, number)));
     const other = jobs.submit(request(), { operation: "other" });
@@ -88,14 +87,14 @@ for (const [argument, call, field] of ARGUMENTS) {
       assert.match(error.field, field, name);
       assert.ok(error.message.length < 1_000, name);
     }
-    assert.ok(sent.length <= 2, "nothing is sent for them");
+    assert.ok(sent.length <= 2, "the invalid calls send nothing");
     gate.resolve();
     assert.equal((await settles(other)).status, "pending");
     assert.equal(await Promise.race([watched, new Promise((resolve) => setTimeout(resolve, 10, "waits"))]), "waits");
   });
 }
 
-test("an option of a call that cannot be used rejects the call by its name, and no other", async () => {
+test("an invalid option of a call rejects its own call and names the option", async () => {
   const { jobs, sent } = client();
   const functions = { "a class": class {} };
   for (const [name, bad] of Object.entries({ ...BAD, ...functions })) {
@@ -109,7 +108,7 @@ test("an option of a call that cannot be used rejects the call by its name, and 
       ["waitUntil", () => jobs.submit(request(), { waitUntil: bad })],
       ["onUpdate", () => jobs.poll(OTHER_ID, { onUpdate: bad })],
     ]) {
-      if (field === "signal" && bad === null) continue; // as `fetch` takes it
+      if (field === "signal" && bad === null) continue; // null is allowed, as by `fetch`
       if (/waitUntil|onUpdate/.test(field) && name === "a class") continue;
       const error = await rejection(call());
       assert.deepEqual([error.name, error.field], ["InvalidRequestError", field], `${field} as ${name}: ${error.stack}`);
@@ -118,15 +117,15 @@ test("an option of a call that cannot be used rejects the call by its name, and 
   assert.deepEqual(sent, []);
 });
 
-test("options that no constructor can use are refused by it", () => {
+test("invalid options are refused by the constructor", () => {
   for (const [name, bad] of Object.entries({ ...BAD, "an array": [], "a text": "https://api.test", "a function": () => ({}) })) {
-    if (name === "an object whose getters throw") continue; // it has none of the constructor's names
+    if (name === "an object whose getters throw") continue; // it has none of the constructor's options
     assert.throws(() => new TemplateJobs(bad), { name: "InvalidRequestError", field: "options" }, name);
   }
   assert.throws(() => new TemplateJobs(throwing("baseUrl")), { name: "InvalidRequestError", field: "options" });
 });
 
-test("the client option that cannot be sent is an error of the call that sends it, and not of another client", async () => {
+test("an option that cannot be sent rejects the calls of its client, and of no other", async () => {
   const { jobs: other } = client();
   for (const [name, bad] of Object.entries(BAD)) {
     for (const option of ["apiKey", "headers"]) {
@@ -145,7 +144,7 @@ test("the client option that cannot be sent is an error of the call that sends i
   await settles(other.get(UNKNOWN_ID));
 });
 
-test("the options of a render in the place of its request are refused, and the message says where they go", async () => {
+test("options of a render passed as its request are refused with a hint", async () => {
   const { jobs, sent } = client();
   for (const options of [{ operation: "again" }, { metadata: 10 }, { signal: AbortSignal.timeout(1_000) }, { timeout: 10 }, { waitUntil() {} }]) {
     const error = await rejection(jobs.render(UNKNOWN_ID, options));
@@ -155,7 +154,7 @@ test("the options of a render in the place of its request are refused, and the m
   assert.deepEqual(sent, []);
 });
 
-test("one job is one render, however its id is spelled", async () => {
+test("a job has one render, whatever the case of its id", async () => {
   const { jobs, posts, sent } = client({}, ({ method }) => answer(200, jobOf(UNKNOWN_ID, { status: method === "POST" ? "running" : "done", preview: "https://p" })));
   await settles(Promise.all([jobs.render(UNKNOWN_ID), jobs.render(UNKNOWN_ID.toUpperCase()), jobs.render({ id: UNKNOWN_ID.toUpperCase() })]));
   assert.equal(posts().length, 1);
@@ -163,7 +162,7 @@ test("one job is one render, however its id is spelled", async () => {
   assert.deepEqual([...new Set(sent.map(({ path }) => path))].filter((path) => /[A-F]/.test(path.split("/")[3])), []);
 });
 
-test("a job whose getters throw beside its id is refused, and one that changes later is polled as it was", async () => {
+test("a job with throwing getters is refused, and later changes of a job are ignored", async () => {
   const { jobs } = client({}, () => answer(200, jobOf(UNKNOWN_ID, { status: "done", preview: "https://p", video_output: "https://v" })));
   for (const call of ["poll", "watch"]) {
     const bad = Object.defineProperties({ id: UNKNOWN_ID }, Object.getOwnPropertyDescriptors(throwing("status", "preview")));

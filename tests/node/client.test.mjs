@@ -1,4 +1,4 @@
-// Decides whether the packed client does its job against a sandbox: every call, every typed error, one charge for each.
+// Tests of the packed client against a sandbox: every call, every typed error, one charge for each operation.
 
 import assert from "node:assert/strict";
 import { after, before, beforeEach, test } from "node:test";
@@ -65,7 +65,7 @@ test("a blocking preview answers with the preview", async () => {
   const job = await settles(jobs.previewSync(titled(ending("done"))), 20_000);
   assert.equal(job.status, "done");
   assert.match(job.preview, /^http/);
-  assert.ok(!(await jobs.pending()).some(({ jobId }) => jobId === job.id), "a preview that came back is not pending");
+  assert.ok(!(await jobs.pending()).some(({ jobId }) => jobId === job.id), "a returned preview is not pending");
 });
 
 test("watching yields every change and ends with the video", async () => {
@@ -78,7 +78,7 @@ test("watching yields every change and ends with the video", async () => {
   assert.deepEqual(progress, progress.toSorted((a, b) => a - b));
 });
 
-test("watching a job that is there already yields it once, without a request", async () => {
+test("watching a finished job yields it once, without a request", async () => {
   const job = await settles(jobs.previewSync(titled(ending("done"))), 20_000);
   const before = (await sandbox.requests()).length;
   const seen = [];
@@ -119,12 +119,12 @@ test("an estimate follows the price table", async () => {
   }
 });
 
-test("one operation id is one job and one charge, at once and later", async () => {
+test("one operation id is one job and one charge, in parallel and later", async () => {
   const request = titled(ending("done"));
   const [a, b] = await Promise.all([jobs.submit(request, { operation: "click" }), jobs.submit(request, { operation: "click" })]);
   assert.equal(a.id, b.id);
   const c = await client().submit(request, { operation: "click" });
-  assert.equal(c.id, a.id, "another client of the same account too");
+  assert.equal(c.id, a.id, "another client of the same account");
   assert.equal((await sandbox.requests()).filter(({ method }) => method === "POST").length, 1);
   const error = await rejection(jobs.submit({ ...request, name: "other" }, { operation: "click" }));
   assert.equal(error.name, "OperationConflictError");
@@ -141,7 +141,7 @@ test("rendering twice is one charge", async () => {
 });
 
 for (const [kind, more] of [["drop_after_commit", {}], ["drop_after_commit", { reset: true }], ["status_after_commit", { status: 502 }], ["truncate", { bytes: 20 }], ["html", { commit: true }], ["redirect", { commit: true }]]) {
-  test(`an answer that is lost by ${kind} ${JSON.stringify(more)} is one charge and one honest error`, async () => {
+  test(`an answer lost by ${kind} ${JSON.stringify(more)} is one charge and one unknown outcome`, async () => {
     await sandbox.faults([{ on: "submit", kind, ...more }]);
     const error = await rejection(jobs.submit(titled(ending("done")), { operation: `lost-${kind}${JSON.stringify(more)}` }));
     assert.equal(error.name, "ChargeUnknownError");
@@ -155,7 +155,7 @@ for (const [kind, more] of [["drop_after_commit", {}], ["drop_after_commit", { r
   });
 }
 
-test("a render whose answer is lost is found by itself", async () => {
+test("a render whose answer is lost settles by a read of its job", async () => {
   const preview = await settles(jobs.preview(titled(ending("done")), soon), 20_000);
   await sandbox.faults([{ on: "render", kind: "drop_after_commit" }]);
   const job = await jobs.render(preview);
@@ -165,7 +165,7 @@ test("a render whose answer is lost is found by itself", async () => {
   assert.equal((await charges()).filter(({ step }) => step === "render").length, 1);
 });
 
-test("an unknown charge is settled by a list of jobs that carries its token", async () => {
+test("an unknown charge is settled by a list in which a webhook URL carries its operation", async () => {
   await sandbox.faults([{ on: "submit", kind: "drop_after_commit" }]);
   const seen = [];
   const lister = client({ listJobs: async (since) => (seen.push(since), (await fetch(`${sandbox.url}/__sandbox/jobs`)).json()) });
@@ -178,7 +178,7 @@ test("an unknown charge is settled by a list of jobs that carries its token", as
   assert.equal((await jobs.get(settled.jobId)).webhook_url, "https://example.com/hook/by-list");
 });
 
-test("reads go on through an outage, and a charge does not", async () => {
+test("reads are retried in an outage, and a charge is not", async () => {
   const job = await jobs.submit(titled(ending("done")));
   await sandbox.faults([{ on: "get", kind: "drop_before_commit", times: 2 }, { on: "get", kind: "status_before_commit", status: 502, times: 2, after: 2 }]);
   const done = await settles(jobs.poll(job, soon), 30_000);
@@ -187,7 +187,7 @@ test("reads go on through an outage, and a charge does not", async () => {
 
 const keyless = /sandbox:|"sandbox"|wrong-key/;
 
-test("a wrong key is an authentication error that does not hold the key", async () => {
+test("a wrong key is an authentication error that does not contain the key", async () => {
   const error = await rejection(client({ apiKey: "wrong-key" }).submit(titled(ending("done"))));
   assert.equal(error.name, "ApiError");
   assert.equal(error.status, 401);
@@ -196,7 +196,7 @@ test("a wrong key is an authentication error that does not hold the key", async 
   assert.doesNotMatch(JSON.stringify(error) + error.stack + error.message, keyless);
 });
 
-test("an unknown template and an unknown job say what to do", async () => {
+test("an unknown template and an unknown job have a message that says what to do", async () => {
   const error = await rejection(jobs.submit({ template_id: UNKNOWN_ID, variables: {} }));
   assert.equal(error.name, "ApiError");
   assert.ok(["invalid", "not_found"].includes(error.kind), error.kind);
@@ -207,7 +207,7 @@ test("an unknown template and an unknown job say what to do", async () => {
   assert.equal((await charges()).length, 0);
 });
 
-test("a render without a preview is refused in the API's words", async () => {
+test("a render without a preview is refused with the API's message", async () => {
   const job = await jobs.previewAsync(titled(ending("done")));
   const error = await rejection(jobs.render(job));
   assert.equal(error.name, "ApiError");
@@ -215,7 +215,7 @@ test("a render without a preview is refused in the API's words", async () => {
   assert.equal(error.jobId, job.id);
 });
 
-test("too few credits are told as such, and the client goes on", async () => {
+test("too few credits reject with insufficient_credits, and the next call works", async () => {
   const poor = await startSandbox("--credits", "2");
   try {
     const client = new TemplateJobs({ ...poor.options, journal: "memory" });
@@ -229,7 +229,7 @@ test("too few credits are told as such, and the client goes on", async () => {
   }
 });
 
-test("a field error of the API is told by field", async () => {
+test("a field error of the API is reported by field", async () => {
   const wire = client({ fetch: (url, init) => fetch(url, { ...init, body: init.body?.replace('"mine"', JSON.stringify("x".repeat(256))) }) });
   const error = await rejection(wire.submit(titled(ending("done"), { name: "mine" })));
   assert.equal(error.kind, "invalid");
@@ -237,7 +237,7 @@ test("a field error of the API is told by field", async () => {
   assert.match(error.message, /name/);
 });
 
-test("a body of 10 MB is refused with a reason, and the client goes on", async () => {
+test("a body of 10 MB is refused with a reason, and the next call works", async () => {
   const error = await rejection(jobs.submit(titled(ending("done"), { variables: { title: text("x".repeat(10_000_000)) } })), 20_000);
   assert.equal(error.name, "ApiError");
   assert.equal(error.status, 413);
@@ -245,7 +245,7 @@ test("a body of 10 MB is refused with a reason, and the client goes on", async (
   assert.equal((await jobs.submit(titled(ending("done")))).status, "pending");
 });
 
-test("an HTML page or a truncated answer to a read is tried again, then told", async () => {
+test("a read with an HTML page or a truncated answer is retried, then rejects", async () => {
   const job = await jobs.submit(titled(ending("done")));
   const hasty = client({ maxRetries: 0 });
   for (const [kind, words] of [["html", /not JSON/], ["truncate", /broke off/]]) {
@@ -260,14 +260,14 @@ test("an HTML page or a truncated answer to a read is tried again, then told", a
   assert.equal((await jobs.get(job.id)).id, job.id);
 });
 
-test("a body that stalls ends with the timeout", async () => {
+test("a stalled body rejects at the timeout", async () => {
   await sandbox.faults([{ on: "get", kind: "stall", bytes: 10 }]);
   const error = await rejection(client({ maxRetries: 0, timeout: 300 }).get(UNKNOWN_ID), 3_000);
   assert.equal(error.name, "ConnectionError");
   assert.match(error.message, /in time/);
 });
 
-test("a request that cannot work is refused before anything is sent", async () => {
+test("an invalid request is refused before anything is sent", async () => {
   const good = titled(ending("done"));
   const cycle = {};
   cycle.self = cycle;
@@ -294,7 +294,7 @@ test("a request that cannot work is refused before anything is sent", async () =
   assert.deepEqual((await sandbox.requests()).filter(({ path }) => path.startsWith("/api/")), []);
 });
 
-test("a charge carries its operation id as Idempotency-Key where that is asked for, and a read never", async () => {
+test("with idempotencyHeader a charge carries its operation id as Idempotency-Key, and a read never does", async () => {
   const keys = async () => (await sandbox.requests()).map(({ method, idempotency_key }) => [method, idempotency_key]);
   await client({ idempotencyHeader: true }).submit(titled(ending("done")), { operation: "with-key" });
   await client({ idempotencyHeader: true }).remainingCredits();
@@ -304,7 +304,7 @@ test("a charge carries its operation id as Idempotency-Key where that is asked f
   assert.ok(seen.filter(([method]) => method === "GET").every(([, key]) => !key));
 });
 
-test("a budget is kept by calls in parallel", async () => {
+test("parallel calls keep within a budget", async () => {
   const careful = client({ maxCredits: 12 });
   const calls = Array.from({ length: 5 }, () => careful.submit({ ...titled(ending("done")), seconds: 30 }));
   const results = await Promise.allSettled(calls);
@@ -316,7 +316,7 @@ test("a budget is kept by calls in parallel", async () => {
   }
 });
 
-test("after a lost answer the balance shows one charge at most", async () => {
+test("after a lost answer the balance shows at most one charge", async () => {
   const before = await jobs.remainingCredits();
   await sandbox.faults([{ on: "*", kind: "drop_after_commit", times: 1 }]);
   await rejection(jobs.submit(titled(ending("done"))));
@@ -327,7 +327,7 @@ test("after a lost answer the balance shows one charge at most", async () => {
   assert.equal(spent, price);
 });
 
-/** The global `fetch` as Next.js 16 has it while it renders: a GET that was made before is answered from the first answer. */
+/** The global `fetch` of Next.js 16 while it renders: a repeated GET gets the first answer again. */
 function memoising(fetch) {
   const answers = new Map();
   return async (input, init) => {
@@ -339,7 +339,7 @@ function memoising(fetch) {
   };
 }
 
-test("under a fetch that answers a request from an earlier one, each read reaches the provider", async () => {
+test("each read reaches the provider under a fetch that reuses answers", async () => {
   const { fetch } = globalThis;
   globalThis.fetch = memoising(fetch);
   try {
@@ -352,7 +352,7 @@ test("under a fetch that answers a request from an earlier one, each read reache
   }
 });
 
-test("variables are made as the provider documents them", () => {
+test("variable helpers build what the provider documents", () => {
   assert.deepEqual(text("a"), { type: "text", properties: { content: "a" } });
   assert.deepEqual(image("u"), { type: "image", properties: { url: "u" } });
   assert.deepEqual(video("u"), { type: "video", properties: { url: "u" } });
@@ -361,7 +361,7 @@ test("variables are made as the provider documents them", () => {
   assert.deepEqual(voiceover("i"), { type: "voiceover", properties: { voice_id: "i" } });
 });
 
-test("a webhook is read in both documented shapes", () => {
+test("parseWebhook reads both documented shapes", () => {
   const created = { id: UNKNOWN_ID, status: "done", failed_reason: "", video_output: "https://v" };
   const rendered = { id: UNKNOWN_ID, status: "failed", failed_reason: "No face.", output: null };
   assert.deepEqual(parseWebhook(JSON.stringify(created)), { jobId: UNKNOWN_ID, status: "done", output: "https://v" });

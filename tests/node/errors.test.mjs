@@ -1,4 +1,4 @@
-// Decides what an error says: whether its operation was charged, what helps, whose error it is, and what of it is JSON.
+// Tests of errors: `charged`, `remedy`, `fields`, `instanceof` and JSON.
 
 import assert from "node:assert/strict";
 import { cp, mkdtemp, rm } from "node:fs/promises";
@@ -14,14 +14,14 @@ const { TemplateJobs, TemplateJobsError, isTemplateJobsError, parseWebhook } = a
 const request = { template_id: UNKNOWN_ID, variables: {}, seconds: 15 };
 const client = (fetch, options) =>
   new TemplateJobs({ baseUrl: "https://api.test", journal: "memory", apiId: String(Math.random()), maxRetries: 0, timeout: 200, previewTimeout: 200, fetch, ...options });
-/** A server that answers charges with this, and reads as usual. */
+/** A server that gives this answer to charges and the usual answers to reads. */
 const charging = (reply) => recorder((call, number) => (call.method === "POST" ? reply(call, number) : usual(call, number))).fetch;
 const refused = () => Promise.reject(Object.assign(new Error("refused"), { code: "ECONNREFUSED" }));
 const never = () => new Promise(() => {});
 
-/** What a charge with the operation `op` rejects with, where charges are answered so. */
+/** What a charge with the operation `op` rejects with, if charges get this answer. */
 const charge = (reply, options, more) => rejection(client(charging(reply), options).submit(request, { operation: "op", ...more }));
-const says = ({ name, charged, remedy, operation }) => [name, charged, remedy, operation];
+const summary = ({ name, charged, remedy, operation }) => [name, charged, remedy, operation];
 
 const full = () => {
   throw new Error("the quota has been exceeded");
@@ -37,19 +37,19 @@ const ENDS = {
   a_server_error: [() => charge(() => answer(502, {})), ["ChargeUnknownError", "maybe", "settle_or_discard", "op"], /settle/],
   no_answer_in_time: [() => charge(never), ["ChargeUnknownError", "maybe", "settle_or_discard", "op"], /settle/],
   nothing_was_sent: [() => charge(refused, { timeout: 5_000 }), ["ConnectionError", "no", "retry", "op"], /Try again/],
-  a_request_that_cannot_work: [() => rejection(client(usual).submit({ ...request, template_id: "x" }, { operation: "op" })), ["InvalidRequestError", "no", "fix_request", "op"], /template_id/],
-  a_request_that_is_none: [() => rejection(client(usual).submit(null, { operation: "op" })), ["InvalidRequestError", "no", "fix_request", "op"], /request/],
-  a_budget_that_is_spent: [() => charge(usual, { maxCredits: 1 }), ["BudgetExceededError", "no", "add_credits", "op"], /Raise maxCredits/],
-  // An earlier call may have charged for it, and the journal does not say.
+  an_invalid_request: [() => rejection(client(usual).submit({ ...request, template_id: "x" }, { operation: "op" })), ["InvalidRequestError", "no", "fix_request", "op"], /template_id/],
+  a_missing_request: [() => rejection(client(usual).submit(null, { operation: "op" })), ["InvalidRequestError", "no", "fix_request", "op"], /request/],
+  a_spent_budget: [() => charge(usual, { maxCredits: 1 }), ["BudgetExceededError", "no", "add_credits", "op"], /Raise maxCredits/],
+  // An earlier call may have been charged; the journal cannot be read.
   a_journal_that_cannot_be_read: [() => charge(usual, { journal: journal({ read: full }) }), ["JournalError", "maybe", "retry", "op"], /Free some storage/],
   a_journal_that_is_full: [() => charge(usual, { journal: journal({ create: full }) }), ["JournalError", "no", "retry", "op"], /Free some storage/],
-  a_key_that_fails: [() => charge(usual, { apiKey: full }), ["InvalidRequestError", "no", "fix_request", "op"], /apiKey/],
-  a_key_that_never_comes: [() => charge(usual, { apiKey: never }), ["ConnectionError", "no", "retry", "op"], /Try again/],
+  a_failing_key_function: [() => charge(usual, { apiKey: full }), ["InvalidRequestError", "no", "fix_request", "op"], /apiKey/],
+  a_key_function_that_never_returns: [() => charge(usual, { apiKey: never }), ["ConnectionError", "no", "retry", "op"], /Try again/],
 };
 for (const [what, [end, wanted, words]] of Object.entries(ENDS)) {
-  test(`${what}_says_whether_it_was_charged_and_what_helps`, async () => {
+  test(`${what}_sets_charged_and_remedy`, async () => {
     const error = await end();
-    assert.deepEqual(says(error), wanted, error.stack);
+    assert.deepEqual(summary(error), wanted, error.stack);
     assert.match(error.message, words);
     assert.doesNotMatch(error.message, / {2}|\.\./);
   });
@@ -66,95 +66,95 @@ test("a_read_charges_nothing_and_names_no_operation", async () => {
     }
   }
   const error = await rejection(client(() => answer(200, jobOf(UNKNOWN_ID, { status: "failed" }))).poll(UNKNOWN_ID));
-  assert.deepEqual(says(error), ["JobFailedError", "no", "new_operation", undefined]);
+  assert.deepEqual(summary(error), ["JobFailedError", "no", "new_operation", undefined]);
 });
 
-test("an_operation_that_was_charged_says_so_whatever_fails_afterwards", async () => {
+test("a_charged_operation_stays_charged_yes_in_later_errors", async () => {
   let reads = () => answer(500, {});
   const jobs = client(recorder((call) => (call.method === "POST" ? answer(201, jobOf(UNKNOWN_ID)) : reads())).fetch);
   await jobs.submit(request, { operation: "op" });
   const again = await rejection(jobs.submit(request, { operation: "op" }));
-  assert.deepEqual(says(again), ["ApiError", "yes", "resume", "op"]);
+  assert.deepEqual(summary(again), ["ApiError", "yes", "resume", "op"]);
   assert.match(again.message, /It was charged: resume\(operation\)/);
   const conflict = await rejection(jobs.submit({ ...request, name: "other" }, { operation: "op" }));
-  assert.deepEqual(says(conflict), ["OperationConflictError", "yes", "new_operation", "op"]);
-  assert.deepEqual(says(await rejection(jobs.discard("op"))), ["InvalidRequestError", "yes", "fix_request", "op"]);
-  // The wait for its job is about that charge too.
+  assert.deepEqual(summary(conflict), ["OperationConflictError", "yes", "new_operation", "op"]);
+  assert.deepEqual(summary(await rejection(jobs.discard("op"))), ["InvalidRequestError", "yes", "fix_request", "op"]);
+  // Polling its job concerns the same charge.
   reads = () => answer(200, jobOf(UNKNOWN_ID, { status: "running" }));
-  assert.deepEqual(says(await rejection(jobs.poll(UNKNOWN_ID, { timeout: 20 }))), ["PollTimeoutError", "yes", "wait", "op"]);
+  assert.deepEqual(summary(await rejection(jobs.poll(UNKNOWN_ID, { timeout: 20 }))), ["PollTimeoutError", "yes", "wait", "op"]);
   reads = () => answer(200, jobOf(UNKNOWN_ID, { status: "failed", failed_reason: "no speaker" }));
   const failed = await rejection(jobs.poll(UNKNOWN_ID));
-  assert.deepEqual(says(failed), ["JobFailedError", "yes", "new_operation", "op"]);
+  assert.deepEqual(summary(failed), ["JobFailedError", "yes", "new_operation", "op"]);
   assert.match(failed.message, /no speaker\. To pay for another job, pass a new operation\.$/);
 });
 
-test("a_render_that_needed_no_charge_says_no_whatever_fails_afterwards", async () => {
+test("a_render_without_a_charge_stays_charged_no_in_later_errors", async () => {
   let reads = () => answer(200, jobOf(UNKNOWN_ID, { status: "done", preview: "https://a.test/p", video_output: "https://a.test/v" }));
   const wire = recorder(() => reads());
   const jobs = client(wire.fetch);
   await jobs.render(UNKNOWN_ID, undefined, { operation: "op" });
   reads = () => answer(500, {});
   const error = await rejection(jobs.render(UNKNOWN_ID, undefined, { operation: "op" }));
-  assert.deepEqual(says(error), ["ApiError", "no", "retry", "op"]);
+  assert.deepEqual(summary(error), ["ApiError", "no", "retry", "op"]);
   assert.equal(wire.posts().length, 0);
 });
 
-test("preview_that_waited_too_long_names_the_operation_that_was_charged", async () => {
+test("a_preview_timeout_names_the_charged_operation", async () => {
   const error = await rejection(client(recorder().fetch).preview(request, { operation: "op", timeout: 50 }));
-  assert.deepEqual(says(error), ["PollTimeoutError", "yes", "wait", "op"]);
+  assert.deepEqual(summary(error), ["PollTimeoutError", "yes", "wait", "op"]);
 });
 
-test("what_nobody_knows_yet_is_maybe_when_it_cannot_be_settled", async () => {
+test("an_unknown_operation_that_cannot_be_settled_is_charged_maybe", async () => {
   const jobs = client(recorder(({ method }) => (method === "POST" ? Promise.reject(new TypeError("reset")) : answer(500, {}))).fetch, { listJobs: full });
   await rejection(jobs.submit(request, { operation: "op" }));
-  assert.deepEqual(says(await rejection(jobs.settle("op", { jobId: UNKNOWN_ID }))), ["ApiError", "maybe", "retry", "op"]);
-  assert.deepEqual(says(await rejection(jobs.settle("op"))), ["InvalidRequestError", "maybe", "fix_request", "op"]);
-  assert.deepEqual(says(await rejection(jobs.settle("other"))), ["InvalidRequestError", "no", "fix_request", "other"]);
+  assert.deepEqual(summary(await rejection(jobs.settle("op", { jobId: UNKNOWN_ID }))), ["ApiError", "maybe", "retry", "op"]);
+  assert.deepEqual(summary(await rejection(jobs.settle("op"))), ["InvalidRequestError", "maybe", "fix_request", "op"]);
+  assert.deepEqual(summary(await rejection(jobs.settle("other"))), ["InvalidRequestError", "no", "fix_request", "other"]);
 });
 
-test("a_client_that_is_closed_says_of_a_charge_in_flight_that_it_may_be_charged", async () => {
+test("close_rejects_a_charge_in_flight_with_charged_maybe", async () => {
   const sent = deferred();
   const jobs = client(charging(() => (sent.resolve(), never())), { timeout: 5_000 });
   const error = rejection(jobs.submit(request, { operation: "op" }));
   await sent.promise;
   jobs.close();
-  assert.deepEqual(says(await error), ["ClosedError", "maybe", "resume", "op"]);
+  assert.deepEqual(summary(await error), ["ClosedError", "maybe", "resume", "op"]);
   assert.match((await error).message, /resume\(operation\)/);
-  assert.deepEqual(says(await rejection(jobs.submit(request, { operation: "later" }))), ["ClosedError", "no", "none", "later"]);
+  assert.deepEqual(summary(await rejection(jobs.submit(request, { operation: "later" }))), ["ClosedError", "no", "none", "later"]);
 });
 
-test("the_wait_for_a_job_that_was_charged_never_says_that_it_was_not", async () => {
+test("wait_of_a_charged_operation_never_rejects_with_charged_no", async () => {
   const jobs = client(recorder().fetch, { timeout: 5_000 });
   const charge = jobs.submit(request, { operation: "op" });
   await charge;
-  assert.deepEqual(says(await rejection(charge.wait({ timeout: 20 }))), ["PollTimeoutError", "yes", "wait", "op"]);
-  assert.deepEqual(says(await rejection(charge.wait({ signal: 1 }))), ["InvalidRequestError", "maybe", "fix_request", "op"]);
-  const claimed = client(recorder().fetch, { timeout: 5_000 }); // another account, so nothing is known of it there
+  assert.deepEqual(summary(await rejection(charge.wait({ timeout: 20 }))), ["PollTimeoutError", "yes", "wait", "op"]);
+  assert.deepEqual(summary(await rejection(charge.wait({ signal: 1 }))), ["InvalidRequestError", "maybe", "fix_request", "op"]);
+  const claimed = client(recorder().fetch, { timeout: 5_000 }); // another account, whose journal does not have it
   await claimed.submit(request, { operation: "op" });
   const again = claimed.submit(request, { operation: "op" });
   await again;
   const waiting = [charge.wait(), again.wait()].map((wait) => rejection(wait));
   jobs.close();
   claimed.close();
-  for (const error of await Promise.all(waiting)) assert.deepEqual(says(error), ["ClosedError", "maybe", "resume", "op"]);
-  assert.deepEqual(says(await rejection(again.wait())), ["ClosedError", "maybe", "resume", "op"]);
+  for (const error of await Promise.all(waiting)) assert.deepEqual(summary(error), ["ClosedError", "maybe", "resume", "op"]);
+  assert.deepEqual(summary(await rejection(again.wait())), ["ClosedError", "maybe", "resume", "op"]);
 });
 
-test("resume_of_an_operation_says_what_is_known_of_its_charge", async () => {
+test("resume_sets_charged_as_the_journal_has_it", async () => {
   let reads = () => answer(500, {});
   const wire = recorder((call) => (call.method === "POST" ? answer(201, jobOf(UNKNOWN_ID)) : reads()));
   const jobs = client(wire.fetch);
   await jobs.submit(request, { operation: "op" });
-  assert.deepEqual(says(await rejection(jobs.resume("op"))), ["ApiError", "yes", "resume", "op"]);
-  assert.deepEqual(says(await rejection(jobs.resume("other"))), ["InvalidRequestError", "no", "fix_request", "other"]);
+  assert.deepEqual(summary(await rejection(jobs.resume("op"))), ["ApiError", "yes", "resume", "op"]);
+  assert.deepEqual(summary(await rejection(jobs.resume("other"))), ["InvalidRequestError", "no", "fix_request", "other"]);
   reads = () => answer(200, jobOf(UNKNOWN_ID, { status: "failed" }));
-  assert.deepEqual(says(await rejection(jobs.resume("op").wait())), ["JobFailedError", "yes", "new_operation", "op"]);
+  assert.deepEqual(summary(await rejection(jobs.resume("op").wait())), ["JobFailedError", "yes", "new_operation", "op"]);
   const lost = client(charging(() => Promise.reject(new TypeError("reset"))));
   await rejection(lost.submit(request, { operation: "op" }));
-  assert.deepEqual(says(await rejection(lost.resume("op"))), ["ChargeUnknownError", "maybe", "settle_or_discard", "op"]);
+  assert.deepEqual(summary(await rejection(lost.resume("op"))), ["ChargeUnknownError", "maybe", "settle_or_discard", "op"]);
 });
 
-test("an_abort_with_an_error_of_this_library_rejects_with_that_very_error", async () => {
+test("an_abort_with_an_error_of_this_library_rejects_with_the_same_object", async () => {
   const reason = await rejection(client(usual).get("x"));
   for (const call of ["submit", "previewAsync", "preview"]) {
     assert.equal(await rejection(client(usual)[call](request, { signal: AbortSignal.abort(reason) })), reason);
@@ -165,7 +165,7 @@ test("an_abort_with_an_error_of_this_library_rejects_with_that_very_error", asyn
   }
 });
 
-test("every_error_of_a_charge_names_an_operation_also_where_its_options_cannot_be_read", async () => {
+test("every_error_of_a_charge_names_an_operation_even_if_its_options_cannot_be_read", async () => {
   const jobs = client(usual);
   for (const options of [null, [], "x", { operation: 7 }, { operation: "" }, { signal: 1 }, { get timeout() { throw new Error("mine"); } }]) {
     for (const call of ["submit", "previewAsync", "previewSync", "preview"]) {
@@ -179,14 +179,14 @@ test("every_error_of_a_charge_names_an_operation_also_where_its_options_cannot_b
   }
 });
 
-/* ---- whose error it is ------------------------------------------------------------------------ */
+/* ---- instanceof --------------------------------------------------------------------------- */
 
 const directory = await mkdtemp(join(tmpdir(), "custom-template-jobs-copy-"));
 after(() => rm(directory, { recursive: true }));
 await cp(packageDirectory, directory, { recursive: true });
 const copy = await import(pathToFileURL(join(directory, "node.js")).href);
 
-test("instanceof_holds_across_copies_and_realms_and_for_nothing_else", async () => {
+test("instanceof_works_across_copies_and_realms_only", async () => {
   const error = await rejection(client(usual).get("x"));
   const others = await rejection(new copy.TemplateJobs().get("x"));
   assert.notEqual(copy.TemplateJobsError, TemplateJobsError);
@@ -207,14 +207,14 @@ test("instanceof_holds_across_copies_and_realms_and_for_nothing_else", async () 
   }
 });
 
-test("a_subclass_of_it_is_told_from_it", () => {
+test("instanceof_tells_subclasses_apart", () => {
   class Mine extends TemplateJobsError {}
   const mine = new Mine({ name: "ApiError", message: "x" });
   const base = TemplateJobsError.from({ name: "LoadError", message: "x", charged: "no", remedy: "none" });
   assert.deepEqual([mine instanceof Mine, mine instanceof TemplateJobsError, base instanceof Mine], [true, true, false]);
 });
 
-/* ---- what the API says of single fields --------------------------------------------------------- */
+/* ---- fields of an API error -------------------------------------------------------------------- */
 
 const BLANK = "This field may not be blank.";
 const REPORTS = [
@@ -231,7 +231,7 @@ const REPORTS = [
   ...[{ detail: "No.", name: [BLANK] }, { detail: ["No."] }, ["No."], "No.", null, 7, {}, []].map((body) => [body, {}]),
 ];
 
-test("what the API reports about fields is texts by the path of each field, however it nests them", async () => {
+test("fields are messages by the path of each field, however the API nests them", async () => {
   for (const [body, fields] of REPORTS) {
     const text = typeof body === "string" ? body : JSON.stringify(body);
     const error = await charge(() => answer(400, text));
@@ -244,7 +244,7 @@ test("what the API reports about fields is texts by the path of each field, howe
   }
 });
 
-test("a report without end is read to a depth and a number", async () => {
+test("fields are limited in depth and number", async () => {
   const deep = (depth, end) => (depth ? { a: deep(depth - 1, end) } : end);
   for (const body of [deep(90, [BLANK]), Object.fromEntries(Array.from({ length: 30_000 }, (_, at) => [`f${at}`, [BLANK, BLANK]])), { ["x".repeat(900_000)]: Object.fromEntries(Array.from({ length: 3_000 }, (_, at) => [at, BLANK])) }]) {
     const begun = performance.now();
@@ -256,14 +256,14 @@ test("a report without end is read to a depth and a number", async () => {
   }
 });
 
-test("an answer that is no report has no fields", async () => {
+test("an answer without field messages has no fields", async () => {
   for (const status of [200, 302]) assert.deepEqual((await charge(() => answer(status, { name: [BLANK] }))).fields ?? {}, {});
   assert.deepEqual((await rejection(client(() => answer(200, { name: "A job?" })).get(UNKNOWN_ID))).fields, {});
 });
 
 /* ---- JSON ------------------------------------------------------------------------------------- */
 
-test("an_error_passes_through_JSON_and_comes_back_as_it_was", async () => {
+test("an_error_survives_a_round_trip_through_JSON", async () => {
   const cause = Object.assign(new Error("reset", { cause: new Error("below") }), { code: "ECONNRESET" });
   const errors = [
     await charge(() => Promise.reject(cause)), await charge(() => answer(400, { name: ["Too long."] })), await charge(() => answer(404, "gone")),
@@ -287,7 +287,7 @@ test("an_error_passes_through_JSON_and_comes_back_as_it_was", async () => {
   assert.equal(TemplateJobsError.from(errors[0]), errors[0]);
 });
 
-test("a_cause_of_any_kind_is_JSON", async () => {
+test("a_cause_of_any_kind_becomes_JSON", async () => {
   const cycle = new Error("round");
   cycle.cause = cycle;
   for (const thrown of [cycle, "words", 7, null, Symbol("x"), { get message() { throw new Error("no"); } }, new Proxy({}, { get: full }), { big: 1n }]) {
@@ -296,7 +296,7 @@ test("a_cause_of_any_kind_is_JSON", async () => {
   }
 });
 
-test("from_refuses_what_is_no_record_of_an_error", () => {
+test("from_refuses_anything_but_an_errors_JSON", () => {
   const record = { name: "ApiError", message: "x", charged: "no", remedy: "retry" };
   const cycle = { ...record };
   cycle.cause = cycle;
@@ -309,12 +309,12 @@ test("from_refuses_what_is_no_record_of_an_error", () => {
   ]) {
     assert.throws(() => TemplateJobsError.from(bad), (error) => error instanceof TemplateJobsError && error.name === "InvalidRequestError" && error.field === "record");
   }
-  // A newer version may have members more.
+  // A newer version may have more members.
   const read = TemplateJobsError.from({ ...record, ...many, ["__proto__"]: { hidden: 1 }, toJSON: undefined });
   assert.deepEqual([read.name, read.unknown7, read.hidden, Object.getPrototypeOf(read)], ["ApiError", 7, undefined, TemplateJobsError.prototype]);
 });
 
-test("no_argument_of_the_module_throws_anything_else", () => {
+test("no_argument_of_the_module_throws_another_error", () => {
   for (const body of [undefined, null, 7, "x", [], {}]) assert.throws(() => parseWebhook(body), TemplateJobsError);
   for (const options of [null, 7, "x", []]) assert.throws(() => new TemplateJobs(options), TemplateJobsError);
 });

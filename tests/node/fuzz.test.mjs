@@ -1,5 +1,5 @@
-// Decides whether the packed client takes whatever comes from outside: answers, journal entries and webhooks that are made
-// up from a seed. `FUZZ_SECONDS=60` is the long run of each target; a failing seed is printed, and FUZZ_SEED runs it again.
+// Fuzz tests of the packed client: answers, journal entries and webhooks made from a seed. `FUZZ_SECONDS=60` runs each target
+// for that time. A failing seed is printed, and FUZZ_SEED replays it.
 
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
@@ -22,14 +22,14 @@ const TYPED = [
 const REFUSALS = [400, 401, 402, 403, 404, 405, 413, 414, 415, 422, 429, 431];
 const UUID = /^[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}$/i;
 
-/** Holds a property against `runs` seeds; or against the one that is asked for, or against as many as there is time for. */
+/** Checks a property for `runs` seeds, for the seed in FUZZ_SEED, or for FUZZ_SECONDS. */
 async function fuzz(runs, property) {
   const { FUZZ_SEED, FUZZ_SECONDS } = process.env;
   const begun = performance.now();
   const first = FUZZ_SEED ? Number(FUZZ_SEED) : FUZZ_SECONDS ? Date.now() % 2 ** 31 : 1;
   const goes = (run) => (FUZZ_SEED ? run < 1 : FUZZ_SECONDS ? performance.now() - begun < FUZZ_SECONDS * 1_000 : run < runs);
   const { random } = Math;
-  // The core's dice: nothing is waited for at random, and the same seed does the same.
+  // The core's random numbers: no random delays, and the same seed gives the same run.
   Math.random = () => 0;
   let run = 0;
   try {
@@ -46,7 +46,7 @@ async function fuzz(runs, property) {
   if (FUZZ_SECONDS) console.log(`${run} seeds from ${first}`);
 }
 
-/** What a call comes to, in time: a value or a typed error. A trap is neither. */
+/** The outcome of a call, in time: a value or a typed error. A trap is neither. */
 async function outcome(call) {
   try {
     return { value: await settles(call()) };
@@ -64,9 +64,9 @@ async function outcome(call) {
   }
 }
 
-/** A client over made-up answers, with books of what it posts. */
+/** A client over made-up answers, with a record of its POSTs. */
 function over(source, options) {
-  const posts = new Map(); // operation -> what became of its posts
+  const posts = new Map(); // operation -> outcomes of its POSTs
   const fetch = (url, { method, headers }) => {
     const id = IDS.find((known) => String(url).includes(known)) ?? IDS[1];
     const fetched = source.fetched(id);
@@ -74,7 +74,7 @@ function over(source, options) {
       const operation = headers.get("idempotency-key") ?? "";
       const before = posts.get(operation) ?? [];
       const free = ({ status, code }) => REFUSALS.includes(status) || status === undefined && NEVER_SENT.includes(code);
-      assert.ok(!operation || before.every(free), `${operation} is posted again after ${JSON.stringify(before)}`);
+      assert.ok(!operation || before.every(free), `${operation} is sent a second time after ${JSON.stringify(before)}`);
       posts.set(operation, [...before, { ...fetched, render: String(url).endsWith("/render/") }]);
     }
     return fetched.answer();
@@ -102,7 +102,7 @@ function calls(source, jobs) {
   ]);
 }
 
-/** What JSON makes of a text, where it makes an object of it. */
+/** The members of a JSON text that are read from a job; none if it is not an object. */
 function plain(text) {
   try {
     const value = JSON.parse(text);
@@ -112,7 +112,7 @@ function plain(text) {
   }
 }
 
-test("whatever is answered every call settles with a value or a typed error, and no operation is posted twice", async () => {
+test("with any answers every call settles with a value or a typed error, and no operation is charged twice", async () => {
   await fuzz(300, async (source) => {
     const { jobs, posts, events } = over(source);
     const made = Array.from({ length: 1 + source.below(5) }, () => outcome(calls(source, jobs)));
@@ -121,7 +121,7 @@ test("whatever is answered every call settles with a value or a typed error, and
     }
     jobs.close();
     for (const { type, operation, verdict, jobId } of events) {
-      // Without the header nobody knows whose post it was.
+      // Without the header, a POST cannot be assigned to an operation.
       if (type !== "verdict" || !/^[ -~]+$/.test(operation)) continue;
       const { status, body, code, render } = posts.get(operation).shift();
       const accepted = typeof status === "number" && status >= 200 && status < 300;
@@ -134,7 +134,7 @@ test("whatever is answered every call settles with a value or a typed error, and
   });
 });
 
-test("whatever the journal holds or answers every call settles, and only what it said is new is posted", async () => {
+test("with any journal every call settles, and only operations that it reported as new are sent", async () => {
   await fuzz(300, async (source) => {
     const kept = new Map();
     const created = new Set();
@@ -156,7 +156,7 @@ test("whatever the journal holds or answers every call settles, and only what it
         foreign(key);
         return lie(() => {
           const is = !kept.has(key) && !!kept.set(key, entry);
-          // By its owner token such an entry is new, whatever the journal said of it.
+          // By its owner token the entry is new, whatever the journal returned.
           if (is) created.add(key);
           return is;
         });
@@ -175,12 +175,12 @@ test("whatever the journal holds or answers every call settles, and only what it
     const posted = events.filter(({ type, method }) => type === "request" && method === "POST");
     for (const { operation } of posted) {
       const known = [...created].some((key) => key.endsWith(`/${operation}`)) || posts.get(operation)?.every(({ status, code }) => REFUSALS.includes(status) || NEVER_SENT.includes(code));
-      assert.ok(known || !/^[ -~]+$/.test(operation), `${operation} is posted, and the journal never said that it is new`);
+      assert.ok(known || !/^[ -~]+$/.test(operation), `${operation} is sent although the journal never reported it as new`);
     }
   });
 });
 
-test("whatever a webhook brings it is read or refused with a typed error, and rings for nothing that is charged", async () => {
+test("any webhook is read or refused with a typed error, and none causes a charge", async () => {
   await fuzz(1_500, async (source, seed) => {
     const body = source.one([() => new TextDecoder().decode(source.damaged(source.job(source.one(IDS)))), () => source.json(), () => source.text(), () => plain(source.json())])();
     const url = source.one([undefined, `https://me.test/hook?operation=${source.text()}`, `/hook/${source.text()}`, "https://[", "%", "/%E0%A4%A", "//", "x".repeat(10_000), new URL("https://me.test/op")]);
@@ -205,12 +205,12 @@ test("whatever a webhook brings it is read or refused with a typed error, and ri
   });
 });
 
-/* ---- what was found ---------------------------------------------------------------------------- */
+/* ---- regressions ------------------------------------------------------------------------------- */
 
 const answering = (fetch, options) => over(new Source(1), { fetch, ...options }).jobs;
 const deep = "[".repeat(100_000) + "]".repeat(100_000);
 
-test("a field that cannot be made a text is no more than an odd field", async () => {
+test("a field that cannot be converted to a string is ignored", async () => {
   for (const odd of ['{"toString":1}', '{"toString":1,"valueOf":null}', deep]) {
     const done = `{"id":"${IDS[0]}","status":"done","preview":"https://p","video_output":"https://v","updated_at":${odd}}`;
     const jobs = answering(async (url, { method }) => answer(method === "POST" ? 201 : 200, done));
@@ -221,7 +221,7 @@ test("a field that cannot be made a text is no more than an odd field", async ()
   }
 });
 
-test("an error body that nests without end is an ApiError", async () => {
+test("a deeply nested error body is an ApiError", async () => {
   for (const body of [deep, '{"a":'.repeat(100_000) + "1" + "}".repeat(100_000), `{"detail":${deep}}`]) {
     const jobs = answering(async () => answer(400, body));
     for (const call of [() => jobs.get(IDS[0]), () => jobs.submit(request)]) {
@@ -232,7 +232,7 @@ test("an error body that nests without end is an ApiError", async () => {
   }
 });
 
-test("a fetch that rejects with what has no words is an error like another", async () => {
+test("a fetch that rejects with a value that cannot be converted to a string is a typed error", async () => {
   for (const thrown of [Object.create(null), { message: { toString: null } }, { name: Object.create(null) }, { get message() { throw new Error("mine"); } }]) {
     const jobs = answering(() => Promise.reject(thrown));
     assert.equal((await rejection(jobs.get(IDS[0]))).name, "ConnectionError");
@@ -243,26 +243,26 @@ test("a fetch that rejects with what has no words is an error like another", asy
   }
 });
 
-test("a list of jobs with webhooks that are no texts settles", async () => {
+test("settle ignores webhook URLs in a list that are not strings", async () => {
   const jobs = answering(() => Promise.reject(new TypeError("reset")), { listJobs: async () => [{ id: IDS[0], webhook_url: { toString: 1 } }] });
   await rejection(jobs.submit({ ...request, webhook_url: "https://me.test/{operation}" }, { operation: "op" }));
   assert.equal((await settles(jobs.settle("op"))).state, "unknown");
   jobs.close();
 });
 
-test("credits that are no number are no credits", async () => {
+test("credits that are not a number reject", async () => {
   const jobs = answering(async () => answer(200, '{"remaining_credits":1e999}'));
   assert.equal((await rejection(jobs.remainingCredits())).kind, "unexpected");
   jobs.close();
 });
 
-test("a webhook at an address that nobody can read still brings its job, and no operation", () => {
+test("a webhook with an invalid URL returns its job without an operation", () => {
   for (const url of ["/%E0%A4%A", "%", "https://["]) {
     assert.deepEqual(parseWebhook({ id: IDS[0], status: "done" }, url), { jobId: IDS[0], status: "done" });
   }
 });
 
-test("an entry of a job that is none is nobody's", async () => {
+test("an entry with an invalid job id is not listed", async () => {
   for (const job of ['{"toString":1}', '"../../../admin"', "7", "[]"]) {
     const entry = `{"version":1,"state":"unknown","step":"submit","fingerprint":1,"at":1,"job":${job}}`;
     const asked = [];
@@ -276,8 +276,8 @@ test("an entry of a job that is none is nobody's", async () => {
   }
 });
 
-test("a journal in which an operation is neither new nor there ends the call, and the process lives", () => {
-  // In a process of its own: it would turn for ever, and no timer of this one would come.
+test("a journal that reports an operation as neither new nor present rejects the call", () => {
+  // In a process of its own: an endless loop would block all timers of this one.
   const script = `
     const { TemplateJobs } = await import(${JSON.stringify(packageEntry)});
     const journal = { create: () => false, read: () => null, write() {}, delete() {}, list: () => [] };

@@ -1,4 +1,4 @@
-// Decides what handleWebhook() takes for a webhook, and what it makes of one.
+// Tests of handleWebhook(): which requests it accepts, and what it returns.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -11,7 +11,7 @@ const body = (more) => JSON.stringify({ id: UNKNOWN_ID, status: "done", failed_r
 const posted = (url = "https://me.test/hook", init) => new Request(url, { method: "POST", body: body(), ...init });
 let hosts = 0;
 
-/** A client whose provider makes one job of the request that it gets, or loses its answer. */
+/** A client of a provider that makes one job of the request, or loses its answer. */
 function client({ lost = false, ...options } = {}) {
   let job;
   const wire = recorder(({ method, body }) => {
@@ -23,7 +23,7 @@ function client({ lost = false, ...options } = {}) {
 }
 const submit = (jobs, operation, webhook_url = WEBHOOK) => jobs.submit({ template_id: UNKNOWN_ID, variables: {}, webhook_url }, { operation });
 
-test("a webhook brings its job as the API has it, and settles and ends its operation", async () => {
+test("a webhook returns the job as the API has it, and settles and ends its operation", async () => {
   for (const lost of [false, true]) {
     const { jobs, sent } = client({ lost });
     const operation = `order ${lost}/ü+1`;
@@ -31,7 +31,7 @@ test("a webhook brings its job as the API has it, and settles and ends its opera
     const url = WEBHOOK.replace("{operation}", encodeURIComponent(operation));
     for (const delivery of ["first", "second"]) {
       const handled = await settles(jobs.handleWebhook(posted(url)));
-      assert.equal(handled.job.video_output, "https://v", "and not what the webhook says");
+      assert.equal(handled.job.video_output, "https://v", "the API's value, not the webhook's");
       assert.deepEqual([handled.operation.operation, handled.operation.state, handled.operation.jobId], [operation, "ended", UNKNOWN_ID], delivery);
     }
     assert.deepEqual(await jobs.pending(), []);
@@ -39,7 +39,7 @@ test("a webhook brings its job as the API has it, and settles and ends its opera
   }
 });
 
-test("an operation is taken from the path, and from within a part of it, where the journal has it", async () => {
+test("an operation is taken from the path, also from a part of a segment, if the journal has it", async () => {
   for (const template of ["https://me.test/{operation}/hook", "https://me.test/hooks/order-{operation}.json"]) {
     const { jobs } = client({ lost: true });
     await rejection(submit(jobs, "a/b", template));
@@ -51,7 +51,7 @@ test("an operation is taken from the path, and from within a part of it, where t
   const before = await jobs.pending();
   assert.equal(before.length, 1);
   const { operation } = await settles(jobs.handleWebhook(posted("https://me.test/hooks/creatify")));
-  assert.equal(operation.operation, "mine", "it is known by its job");
+  assert.equal(operation.operation, "mine", "found by its job");
 });
 
 test("a forged webhook settles nothing", async () => {
@@ -60,7 +60,7 @@ test("a forged webhook settles nothing", async () => {
   const other = client({ lost: true, baseUrl: "https://handle-forged.test" });
   await rejection(submit(other.jobs, "theirs"));
   await rejection(submit(other.jobs, "ours", "https://me.test/fixed"));
-  // The account's job, but neither of these operations' own.
+  // A job of this account, but of neither operation.
   const { job, operation } = await settles(other.jobs.handleWebhook(posted("https://me.test/theirs?operation=theirs&a=mine")));
   assert.equal(job.webhook_url, "https://me.test/fixed");
   assert.equal(operation, undefined);
@@ -109,7 +109,7 @@ const BAD = {
   "a text that throws": [{ method: "POST", url: "/", text: () => { throw undefined; } }, "request"],
 };
 for (const [what, [request, field, words]] of Object.entries(BAD)) {
-  test(`${what} is refused, and nothing is asked`, async () => {
+  test(`${what} is refused, and nothing is requested`, async () => {
     const { jobs, sent } = client({ timeout: 300 });
     const error = await rejection(jobs.handleWebhook(request));
     assert.deepEqual([error.name, error.field], ["InvalidRequestError", field], error.message);
@@ -119,7 +119,7 @@ for (const [what, [request, field, words]] of Object.entries(BAD)) {
   });
 }
 
-test("a URL that is none brings the job, and one with thousands of parts is not looked up whole", async () => {
+test("an invalid URL returns the job, and one with thousands of segments is not looked up completely", async () => {
   const asked = [];
   const kept = new Map();
   const journal = {
@@ -136,7 +136,7 @@ test("a URL that is none brings the job, and one with thousands of parts is not 
   assert.equal((await settles(jobs.handleWebhook(bad))).job.id, UNKNOWN_ID);
 });
 
-test("a job that is not the account's rejects with the API's answer, and a closed client with its own", async () => {
+test("a job of another account rejects with the API's error, and a closed client with ClosedError", async () => {
   const { jobs } = client();
   const error = await rejection(jobs.handleWebhook(posted()));
   assert.deepEqual([error.name, error.kind, error.jobId], ["ApiError", "not_found", UNKNOWN_ID]);

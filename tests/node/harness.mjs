@@ -1,4 +1,4 @@
-// What the tests of the packed client share: the package, a sandbox of their own, and a deadline for every promise.
+// Helpers of the packed client's tests: the package, a sandbox, and a deadline for every promise.
 
 import { spawn } from "node:child_process";
 import { once } from "node:events";
@@ -13,7 +13,7 @@ export const load = (file = "node.js") => import(pathToFileURL(join(packageDirec
 
 export const UNKNOWN_ID = "3c90c3cc-0d44-4b50-8888-8dd25736052a";
 
-/** Starts a sandbox, at a port that is free unless the flags name one; `stop` it. */
+/** Starts a sandbox on a free port, unless the flags name one. `stop` ends it. */
 export async function startSandbox(...flags) {
   const program = process.env.SANDBOX_BIN ?? new URL("../../target/debug/sandbox", import.meta.url).pathname;
   const child = spawn(program, [...(flags.includes("--port") ? [] : ["--port", "0"]), ...flags], { stdio: ["ignore", "pipe", "inherit"] });
@@ -46,7 +46,7 @@ export async function startSandbox(...flags) {
   };
 }
 
-/** Fails where a promise does not settle in time: a promise that hangs is the worst of all errors. */
+/** Fails if a promise does not settle in time. */
 export function settles(promise, ms = 5_000) {
   let timer;
   const late = new Promise((_, reject) => {
@@ -65,19 +65,19 @@ export async function rejection(promise, ms) {
   throw new Error("it was expected to reject");
 }
 
-/** A promise and what settles it. */
+/** A promise with its `resolve` and `reject`. */
 export function deferred() {
   const parts = {};
   parts.promise = new Promise((resolve, reject) => Object.assign(parts, { resolve, reject }));
   return parts;
 }
 
-/** An answer like `fetch` gives. */
+/** An answer of `fetch`. */
 export const answer = (status, body, headers) =>
   new Response(typeof body === "string" ? body : JSON.stringify(body), { status, headers });
 
 /**
- * A `fetch` that keeps what was sent and answers with `reply(call)`, by default with the job or the list that was asked for.
+ * A `fetch` that records calls and answers with `reply(call)`, by default with the requested job or list.
  * A call has `method`, `path`, `headers`, `body` (parsed) and `signal`.
  */
 export function recorder(reply = usual) {
@@ -92,13 +92,13 @@ export function recorder(reply = usual) {
   return { fetch, sent, posts: () => sent.filter(({ method }) => method === "POST") };
 }
 
-/** A job as the provider answers it. */
+/** A job as the provider returns it. */
 export const jobOf = (id, more) => ({
   id, status: "pending", progress: 0, preview: null, video_output: null, editor_url: null, failed_reason: null, credits_used: 0, duration: 15,
   variables: {}, media_job: null, created_at: "2026-02-03T10:24:11Z", updated_at: "2026-02-03T10:24:11Z", ...more,
 });
 
-/** What a provider answers that does as it is asked, each charge with a job of its own. */
+/** The answer of a provider that accepts everything; each charge makes a new job. */
 export function usual({ method, path, body }, number = 1) {
   const [, id] = /custom_template_jobs\/([^/]+)\//.exec(path) ?? [];
   const found = /^[\da-f-]{36}$/i.test(id) ? id : `00000000-0000-4000-8000-${String(number).padStart(12, "0")}`;

@@ -1,5 +1,5 @@
-// Decides whether a slip in an option or a request is an error and not a charge: names that are unknown, values that are out
-// of range, and an operation that only one process would know.
+// Tests of mistakes in options and requests: unknown names, values out of range, and operation ids without a journal are
+// errors, and charge nothing.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -21,9 +21,9 @@ const invalid = (error, field, hint = "") => {
   assert.ok(error.message.length < 400, error.message);
 };
 
-/* ---- names that are unknown ------------------------------------------------------------------ */
+/* ---- unknown names --------------------------------------------------------------------------- */
 
-test("a misspelled option is an error with the name that was meant, and charges nothing", async () => {
+test("a misspelled option is an error that suggests the right name, and charges nothing", async () => {
   const { jobs, sent } = client();
   for (const [options, field, hint] of [
     [{ idempotencyKey: "order-1" }, "idempotencyKey", "did you mean `operation`?"],
@@ -56,7 +56,7 @@ test("a misspelled option is an error with the name that was meant, and charges 
   assert.deepEqual(sent, []);
 });
 
-test("a misspelled field of a request is an error with the name that was meant, and charges nothing", async () => {
+test("a misspelled field of a request is an error that suggests the right name, and charges nothing", async () => {
   const { jobs, sent } = client();
   for (const [more, field, hint] of [
     [{ modelVersion: "aurora_v1" }, "modelVersion", "did you mean `model_version`?"],
@@ -75,7 +75,7 @@ test("a misspelled field of a request is an error with the name that was meant, 
   assert.deepEqual(sent, []);
 });
 
-test("the constructor refuses an unknown option at once, with the name that was meant", () => {
+test("the constructor refuses an unknown option at once, with a suggestion", () => {
   for (const [options, field, hint] of [
     [{ baseURL: "https://mine.test" }, "baseURL", "did you mean `baseUrl`?"],
     [{ url: "https://mine.test" }, "url", "did you mean `baseUrl`?"],
@@ -91,7 +91,7 @@ test("the constructor refuses an unknown option at once, with the name that was 
   }
 });
 
-test("names that are inherited, symbols, or of a class are names too", async () => {
+test("inherited names, symbols and names of a class are checked too", async () => {
   const { jobs, posts } = client();
   class Slip {
     get opration() {
@@ -151,7 +151,7 @@ test("a journal of the caller's own may have further members", async () => {
   assert.ok(kept.size > 0);
 });
 
-/* ---- values and ranges ----------------------------------------------------------------------- */
+/* ---- values out of range --------------------------------------------------------------------- */
 
 test("an option of a call that is out of range is an error, and charges nothing", async () => {
   const { jobs, sent } = client();
@@ -199,9 +199,9 @@ test("a variable without type and properties is refused by its path", async () =
   await settles(jobs.submit(request({ variables: { odd: { type: "of the future", properties: {}, more: 1 } } })));
 });
 
-/* ---- an operation that only one process would know ------------------------------------------- */
+/* ---- operation ids without a journal --------------------------------------------------------- */
 
-test("an operation id or budget key of the caller's needs a journal, or the word memory", async () => {
+test("an explicit operation id or budget key needs a journal, or the journal `memory`", async () => {
   const wire = recorder();
   const jobs = new TemplateJobs({ baseUrl: host(), fetch: wire.fetch });
   const advice = 'journal: "memory"';
@@ -211,7 +211,7 @@ test("an operation id or budget key of the caller's needs a journal, or the word
   assert.deepEqual(wire.sent, []);
   assert.throws(() => new TemplateJobs({ maxCredits: 5, budgetKey: "may" }), (error) => (invalid(error, "budgetKey", advice), true));
   await settles(jobs.submit(request()));
-  assert.equal(wire.posts().length, 1, "an id that is made for the call needs none");
+  assert.equal(wire.posts().length, 1, "a generated id needs no journal");
   const chosen = client({ budgetKey: "may", maxCredits: 10 });
   await settles(chosen.jobs.submit(request({ seconds: 10 }), { operation: "order-42" }));
   assert.equal(chosen.posts().length, 1);
@@ -219,7 +219,7 @@ test("an operation id or budget key of the caller's needs a journal, or the word
 
 /* ---- relay ----------------------------------------------------------------------------------- */
 
-test("a relay gets the requests, with the operation as Idempotency-Key", async () => {
+test("a relay receives the requests, with the operation as Idempotency-Key", async () => {
   for (const relay of ["https://relay.test/creatify", "https://relay.test/creatify/", new URL("https://relay.test/creatify")]) {
     const urls = [];
     const wire = recorder();
@@ -234,9 +234,9 @@ test("a relay gets the requests, with the operation as Idempotency-Key", async (
   }
 });
 
-/* ---- extra fields, data of the caller's, lengths --------------------------------------------- */
+/* ---- extra, metadata, seconds ----------------------------------------------------------------- */
 
-test("extra fields are sent beside the request's, are part of the operation, and replace nothing", async () => {
+test("extra fields are sent with the request, are part of the fingerprint, and replace nothing", async () => {
   const { jobs, posts } = client();
   const extra = { resolution: { height: 2160 }, model_version: "aurora_v2" };
   await settles(jobs.submit(request(), { operation: "op", extra }));
@@ -257,7 +257,7 @@ test("extra fields are sent beside the request's, are part of the operation, and
   assert.equal(posts().length, 1);
 });
 
-test("a new model is charged under a limit only where prices has it", async () => {
+test("a new model is charged under a limit only if prices has it", async () => {
   const { jobs, posts } = client({ maxCredits: 30, prices: { aurora_v2: { credits: 3, seconds: 1 } } });
   const submit = (model_version, seconds) => jobs.submit(request({ seconds }), { extra: { model_version } });
   invalid(await rejection(submit("aurora_v3", 1)), "model_version", "prices");
@@ -269,7 +269,7 @@ test("a new model is charged under a limit only where prices has it", async () =
   for (const price of [{ credits: 1 }, { seconds: 1 }, {}]) assert.throws(() => client({ prices: { aurora_v2: price } }), { name: "InvalidRequestError" });
 });
 
-test("the data of a charge is in pending after a reload, and is not sent", async () => {
+test("metadata is listed by pending after a reload, and is not sent", async () => {
   const wire = recorder();
   const options = { baseUrl: host(), journal: "memory", fetch: wire.fetch };
   const all = [{ row: 7, form: ["a", { b: null }] }, "row 7", 7, null, [1], true];
@@ -282,7 +282,7 @@ test("the data of a charge is in pending after a reload, and is not sent", async
   assert.ok((await settles(new TemplateJobs(options).pending())).some((open) => !("metadata" in open)));
 });
 
-test("data of 10 KB, with a cycle, or of a kind that JSON has not, is refused, and charges nothing", async () => {
+test("metadata of 10 KB, with a cycle, or that is not JSON is refused, and charges nothing", async () => {
   const { jobs, posts } = client();
   const cycle = { row: {} };
   cycle.row.self = cycle;
@@ -305,7 +305,7 @@ test("the length of the video is never sent, and one operation is one request wh
   assert.deepEqual(render.posts().map(({ text }) => text), [undefined]);
 });
 
-test("a budget begins anew with each day", async () => {
+test("a budget starts again each day", async () => {
   const now = Date.now;
   try {
     const { jobs, posts } = client({ maxCredits: 5, budgetPeriod: "day" });
@@ -323,7 +323,7 @@ test("a budget begins anew with each day", async () => {
 
 /* ---- templates ------------------------------------------------------------------------------- */
 
-test("a defined template makes a request of plain values", async () => {
+test("a defined template builds a request from plain values", async () => {
   const teaser = defineTemplate(UNKNOWN_ID, { headline: text, picture: image, voice: voiceover }, { seconds: 15, name: "teaser", model_version: "aurora_v1" });
   const values = { headline: "Hello", picture: "https://a.test/a.png", voice: "anna" };
   const variables = { headline: text("Hello"), picture: image("https://a.test/a.png"), voice: voiceover("anna") };
@@ -336,7 +336,7 @@ test("a defined template makes a request of plain values", async () => {
   assert.deepEqual(defineTemplate(UNKNOWN_ID, {})({}).variables, {});
 });
 
-test("a value that is missing, misspelled or no value is an error before anything is paid", () => {
+test("a missing, misspelled or invalid value is an error before any charge", () => {
   const teaser = defineTemplate(UNKNOWN_ID, { headline: text, picture: image });
   const good = { headline: "a", picture: "b" };
   for (const [values, field, hint] of [
@@ -354,7 +354,7 @@ test("a value that is missing, misspelled or no value is an error before anythin
   assert.throws(() => broken({ headline: "a" }), (error) => (invalid(error, "variables.headline"), error.cause.message === "made"));
 });
 
-test("one bad option is an error of its own call, and the next call works", async () => {
+test("an invalid option rejects its own call, and the next call works", async () => {
   const { jobs } = client({}, usual);
   await rejection(jobs.get(OTHER_ID, { timeout: 5n }));
   assert.equal((await settles(jobs.get(OTHER_ID))).id, OTHER_ID);

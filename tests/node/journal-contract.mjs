@@ -1,9 +1,9 @@
-// The contract of a journal: what each method returns, observed here, in a page, and compared with what it must be.
+// The contract of a journal: calls of every method, and the results that are expected in every runtime.
 
 const NAMESPACE = "0123456789abcdef";
 const ODD = "a/b//ü😀\u0000\"\\%2F../..\uffff";
 
-/** Calls every method of an empty journal; the answers by the situation in which it was called. */
+/** Calls every method of an empty journal; returns the results by situation. */
 export async function observe(journal) {
   const id = `${NAMESPACE}/order`;
   const odd = `${NAMESPACE}/${ODD}`;

@@ -1,6 +1,6 @@
-// A process that uses a file journal and may be killed between any two calls of the file system.
+// A process that uses a file journal and can be killed before or after any call of the file system.
 //
-// Its acts print a line of JSON before and after each call of the journal, by system calls that a kill does not take back.
+// It prints a line of JSON before and after each call of the journal, synchronously, so that a kill loses no line.
 
 import fs, { writeSync } from "node:fs";
 import { syncBuiltinESMExports } from "node:module";
@@ -11,7 +11,7 @@ const [file, directory, act, given] = process.argv.slice(2);
 const options = JSON.parse(given ?? "{}");
 const print = (line) => writeSync(1, `${JSON.stringify(line)}\n`);
 
-// A pause of up to 2 ms after each call that holds the process: others come between.
+// A pause of up to 2 ms after each synchronous call, so that other processes run in between.
 const clock = new Int32Array(new SharedArrayBuffer(4));
 const draw = random(options.seed ?? process.pid);
 
@@ -19,7 +19,7 @@ let calls = 0;
 const step = () => {
   if (++calls === options.killAt) process.kill(process.pid, "SIGKILL");
 };
-/** A write is no single step: a kill may leave half of it. */
+/** Writes in two steps, so that a kill may leave half of a file. */
 function torn(write, path, text, ...rest) {
   write(path, text.slice(0, text.length / 2), ...rest);
   step();
@@ -33,7 +33,7 @@ for (const [module, names] of [
     const real = module[name];
     module[name] = (...args) => {
       step();
-      // Locks stay where they are, as after a kill that came before the release.
+      // Locks are kept, as after a kill before their release.
       if (name === "unlinkSync" && options.keepsLocks && /[/\\]locks[/\\]/.test(args[0])) return undefined;
       const result = name === "writeFileSync" ? torn(real, ...args) : real(...args);
       if (name.endsWith("Sync") && options.slow) Atomics.wait(clock, 0, 0, draw(3));
@@ -48,7 +48,7 @@ const { fileJournal } = await import(file);
 const journal = fileJournal(directory);
 
 const acts = {
-  /** Creates each id, then replaces what the parent names; one race after the other, each begun by a line of the parent. */
+  /** Creates or replaces each id as the parent asks; one race per line of the parent. */
   async race() {
     print("ready");
     for await (const text of process.stdin.setEncoding("utf8")) {
@@ -60,7 +60,7 @@ const acts = {
       }
     }
   },
-  /** Changes a few ids at random, and says what it is about to do and what came of it. */
+  /** Makes random changes, and prints each before and after. */
   async change() {
     for (let at = 0; at < options.changes; at++) {
       const id = options.ids[draw(options.ids.length)];
@@ -73,7 +73,7 @@ const acts = {
     }
     print("end");
   },
-  /** Replaces each id by the same text, and is killed with the lock of each. */
+  /** Replaces each id by the same text, then is killed while it holds the locks. */
   async leaveLocks() {
     for (const id of options.ids) await journal.replace(id, options.old, options.old);
     process.kill(process.pid, "SIGKILL");

@@ -1,5 +1,5 @@
-// Decides whether the stores keep the contract of a journal, and whether one in files keeps it through races and kills.
-// `JOURNAL_KILLS=200` is the long run; JOURNAL_SEED runs one of its seeds again.
+// Tests of the journals: the contract of every store, and races and kills of the file journal. `JOURNAL_KILLS=200` runs longer;
+// JOURNAL_SEED replays a seed.
 
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
@@ -25,14 +25,14 @@ const SEED = Number(process.env.JOURNAL_SEED ?? 1);
 const NAMESPACE = "0123456789abcdef";
 const PROGRAM = fileURLToPath(new URL("journal-process.mjs", import.meta.url));
 
-/** A directory for one test, where nothing is yet. */
+/** An unused directory for a test. */
 async function fresh(context) {
   const parent = await mkdtemp(join(tmpdir(), "journal-"));
   context.after(() => rm(parent, { recursive: true, force: true }));
   return join(parent, "made", "by", "the journal");
 }
 
-/** A process that plays an act on a journal: its lines, and how it ends. */
+/** A process that runs an act on a journal: its output lines and its exit. */
 function start(directory, act, options) {
   const child = spawn(process.execPath, [PROGRAM, join(packageDirectory, "file-journal.js"), directory, act, JSON.stringify(options)], {
     stdio: ["pipe", "pipe", "inherit"],
@@ -52,10 +52,10 @@ function start(directory, act, options) {
   };
 }
 
-/** The names in a directory of the journal's; none where it is missing. */
+/** The file names in a directory of the journal; none if it is missing. */
 const inside = (directory, folder) => readdir(join(directory, folder)).catch(() => []);
 
-/** The only file of an entry in a journal that has one entry. */
+/** The only entry file of a journal with one entry. */
 async function onlyFile(directory) {
   const groups = (await readdir(directory)).filter((name) => name !== "tmp" && name !== "locks");
   const [name, ...others] = await readdir(join(directory, groups[0]));
@@ -63,7 +63,7 @@ async function onlyFile(directory) {
   return join(directory, groups[0], name);
 }
 
-/** What a Durable Object's storage does: a transaction sees nothing of another one. */
+/** The transactions of a Durable Object's storage: isolated from each other. */
 function durableObjectStorage() {
   const stored = new Map();
   let turn = Promise.resolve();
@@ -117,7 +117,7 @@ test("copies of the package in one process charge an operation once", async (con
 
 /* ---- files ----------------------------------------------------------------------------------- */
 
-test("a charge that a client has in a file journal is known to the next client", async (context) => {
+test("a charge in a file journal is known to the next client", async (context) => {
   const { TemplateJobs } = await load("node.js");
   const directory = await fresh(context);
   let charges = 0;
@@ -134,7 +134,7 @@ test("a charge that a client has in a file journal is known to the next client",
   assert.equal(charges, 1);
 });
 
-test("the directory is for its owner only, and may be given as a URL", async (context) => {
+test("the directory is accessible to its owner only, and may be given as a URL", async (context) => {
   const directory = await fresh(context);
   await fileJournal(pathToFileURL(directory)).create(`${NAMESPACE}/a`, "x");
   for (const path of [directory, join(directory, "tmp"), join(directory, "locks"), dirname(await onlyFile(directory))]) {
@@ -144,7 +144,7 @@ test("the directory is for its owner only, and may be given as a URL", async (co
   assert.throws(() => fileJournal(), TypeError);
 });
 
-test("a directory that cannot be used is named with the reason, by every method", async (context) => {
+test("every method rejects with the path and the reason if the directory cannot be used", async (context) => {
   const parent = dirname(await fresh(context));
   await mkdir(dirname(parent), { recursive: true });
   await writeFile(parent, "a file");
@@ -158,7 +158,7 @@ test("a directory that cannot be used is named with the reason, by every method"
   assert.match((await rejection(journal.list(`${NAMESPACE}/`))).message, /ENOTDIR/);
 });
 
-test("a damaged file is an entry that cannot be read, and is never free", async (context) => {
+test("a damaged file is an unreadable entry, and its id stays taken", async (context) => {
   for (const left of [0, 10, 60]) {
     const directory = await fresh(context);
     const journal = fileJournal(directory);
@@ -170,20 +170,20 @@ test("a damaged file is an entry that cannot be read, and is never free", async 
     assert.equal(text.length, left);
     assert.equal(await journal.create(id, "new"), false);
     assert.equal(await journal.replace(id, "other", "new"), false);
-    // Where its id is left, it is found.
+    // If the file still has its id, it is listed.
     assert.deepEqual(await fileJournal(directory).list(`${NAMESPACE}:open/`), left === 60 ? [id] : []);
     assert.equal(await journal.replace(id, text, "new"), true);
     assert.equal(await journal.read(id), "new");
   }
 });
 
-test("with 100,000 operations that ended a list reads the open ones only, and each of them once", async (context) => {
+test("with 100,000 ended operations a list reads only the open ones, and each once", async (context) => {
   const directory = await fresh(context);
   const journal = fileJournal(directory);
   for (const [key, count] of [["/", 3], [":ended/20260101/", 3], [":ended/20260102/", 4], [":open/", 5]]) {
     for (let at = 0; at < count; at++) await journal.create(`${NAMESPACE}${key}order/${at}`, "x");
   }
-  // Names of files alone: the same file under many names beside those that ended.
+  // Hard links of one file, under the names of ended operations.
   for (const group of await readdir(directory)) {
     if (group === "tmp" || group === "locks") continue;
     const names = await readdir(join(directory, group));
@@ -208,14 +208,14 @@ test("with 100,000 operations that ended a list reads the open ones only, and ea
   assert.deepEqual(counted, { readFile: 5, names: 5 });
   assert.equal((await journal.list(`${NAMESPACE}:open/`)).length, 5);
   assert.deepEqual(counted, { readFile: 5, names: 10 });
-  // Of the other days none is read.
+  // No entries of the other days are read.
   await journal.list(`${NAMESPACE}:ended/20260103/`);
   assert.equal(counted.readFile, 5);
 });
 
 /* ---- files: locks ---------------------------------------------------------------------------- */
 
-/** Puts another function of the file system in the place of one, for a test or until `restore`. */
+/** Replaces a function of the file system, for a test or until `restore`. */
 function patch(context, name, replacement) {
   const real = fs[name];
   const restore = () => {
@@ -227,9 +227,9 @@ function patch(context, name, replacement) {
   syncBuiltinESMExports();
 }
 
-const OTHER = "ffffffff.1.1.aaaaaaaaaaaa.1"; // an owner that cannot be looked up, and so may live
+const OTHER = "ffffffff.1.1.aaaaaaaaaaaa.1"; // an owner on another machine, which may be alive
 
-/** A journal with one entry whose lock somebody has left; the path of the lock. */
+/** A journal with one entry, and the path of its lock, whose process was killed. */
 async function locked(context, id) {
   const directory = await fresh(context);
   const journal = fileJournal(directory);
@@ -240,39 +240,39 @@ async function locked(context, id) {
   return { directory, journal, lock: join(directory, "locks", name) };
 }
 
-/** Sets the clock by which locks are watched; returns what waits until it was read that often again. */
+/** Sets the clock that limits waiting for a lock. Returns a function that waits until it was read `count` more times. */
 function counted(context, now) {
   let reads = 0;
   context.mock.method(performance, "now", () => (reads++, now()));
   return async (count) => {
     const [from, until] = [reads, Date.now() + 10_000];
     while (reads < from + count) {
-      assert.ok(Date.now() < until, "nobody waits for the lock");
+      assert.ok(Date.now() < until, "the lock is not waited for");
       await new Promise(setImmediate);
     }
   };
 }
 
-test("the lock of a process that was killed is taken at once, and nothing of it is left", async (context) => {
+test("the lock of a killed process is taken over at once, and its files are removed", async (context) => {
   const id = `${NAMESPACE}/order`;
   const { directory, journal } = await locked(context, id);
-  context.mock.method(performance, "now", () => 0); // time stands still: nobody is watched for too long
+  context.mock.method(performance, "now", () => 0); // the clock stands still, so that no lock gets old
   assert.equal(await settles(journal.replace(id, "old", "new")), true);
   assert.deepEqual([await inside(directory, "locks"), await inside(directory, "tmp")], [[], []]);
 });
 
-test("one that comes later removes all locks of a process that was killed", async (context) => {
+test("a later process removes all locks of a killed one", async (context) => {
   const { directory } = await locked(context, `${NAMESPACE}/order`);
   assert.equal((await inside(directory, "locks")).length, 1);
   await fileJournal(directory).create(`${NAMESPACE}/another`, "x");
   assert.deepEqual([await inside(directory, "locks"), await inside(directory, "tmp")], [[], []]);
 });
 
-test("of two that find the lock of a dead process the slower one leaves the new owner its lock", async (context) => {
+test("of two processes that find a dead owner, the slower one does not take the lock from the new owner", async (context) => {
   const id = `${NAMESPACE}/order`;
   const { journal, lock } = await locked(context, id);
   const turns = counted(context, () => 0);
-  // It has read who is dead, and now another process is faster.
+  // It has read the dead owner; then another process takes the lock first.
   patch(context, "readFileSync", (real, restore) => (path, ...rest) => {
     const found = real(path, ...rest);
     if (path === lock) {
@@ -288,7 +288,7 @@ test("of two that find the lock of a dead process the slower one leaves the new 
   assert.equal(await settles(change), true);
 });
 
-test("while one replaces the lock of a dead process nobody else does", async (context) => {
+test("only one process at a time replaces the lock of a dead one", async (context) => {
   const id = `${NAMESPACE}/order`;
   const { journal, lock } = await locked(context, id);
   const dead = await readFile(lock, "utf8");
@@ -308,7 +308,7 @@ test("while one replaces the lock of a dead process nobody else does", async (co
   assert.equal(await settles(change), true);
 });
 
-test("a process that has the number of a dead one does not keep its lock", { skip: !fs.existsSync("/proc/self/stat") && "only Linux tells when a process started" }, async (context) => {
+test("a process with the pid of a dead one does not keep its lock", { skip: !fs.existsSync("/proc/self/stat") && "only Linux provides the start time of a process" }, async (context) => {
   const id = `${NAMESPACE}/order`;
   const { journal, lock } = await locked(context, id);
   const [where, , start, ...rest] = (await readFile(lock, "utf8")).split(".");
@@ -319,14 +319,14 @@ test("a process that has the number of a dead one does not keep its lock", { ski
 
 for (const [how, owner] of [
   ["of a living process", async (lock, context) => {
-    // One of ours: the process lives.
+    // One of our own processes, which is alive.
     const held = deferred();
     patch(context, "writeFileSync", (real, restore) => (path, text, ...rest) => (restore(), held.resolve(text), real(path, text, ...rest)));
     await fileJournal(join(dirname(dirname(lock)), "other")).delete("x");
     return held.promise;
   }],
   ["of another machine", async () => OTHER],
-  ["that power loss emptied", async () => ""],
+  ["emptied by a power loss", async () => ""],
 ]) {
   test(`a lock ${how} is waited for, and taken once it has not changed for 10 s`, async (context) => {
     const id = `${NAMESPACE}/order`;
@@ -338,7 +338,7 @@ for (const [how, owner] of [
     const change = journal.replace(id, "old", "new");
     await turns(10);
     assert.equal(await journal.read(id), "old");
-    // A lock that was taken anew meanwhile is no old one.
+    // A lock that was taken again in the meantime is not old.
     now = 9_000;
     await writeFile(lock, `${other}1`);
     await turns(10);
@@ -351,11 +351,11 @@ for (const [how, owner] of [
   });
 }
 
-test("a process that was paused until its lock was taken from it changes nothing", async (context) => {
+test("a process that was paused until its lock was taken over changes nothing", async (context) => {
   const id = `${NAMESPACE}/order`;
   const { journal, lock } = await locked(context, id);
   const entry = await onlyFile(dirname(dirname(lock)));
-  // While it compares, another process takes the lock, replaces the entry and releases the lock.
+  // During its comparison another process takes the lock, replaces the entry and releases the lock.
   patch(context, "readFileSync", (real, restore) => (path, ...rest) => {
     const found = real(path, ...rest);
     if (path === entry) {
@@ -369,16 +369,16 @@ test("a process that was paused until its lock was taken from it changes nothing
   assert.equal(await journal.read(id), "another's");
 });
 
-test("a lock that never comes free ends in a rejection that names it", async (context) => {
+test("a lock that is never released rejects with its path", async (context) => {
   const id = `${NAMESPACE}/order`;
   const { journal, lock } = await locked(context, id);
   let now = 0;
-  // Each time another owner.
+  // Another owner each time.
   context.mock.method(performance, "now", () => (fs.writeFileSync(lock, `ffffffff.1.1.a.${now}`), (now += 1_000)));
   assert.ok((await rejection(journal.replace(id, "old", "new"))).message.includes(lock));
 });
 
-test("of 8 processes that create or replace the same entries one wins each, also where a killed one has the locks", async (context) => {
+test("of 8 processes that create or replace the same entries exactly one succeeds, also if a killed one holds the locks", async (context) => {
   const directory = await fresh(context);
   const ids = Array.from({ length: 40 }, (_, at) => `${NAMESPACE}/order/${at}`);
   const racers = Array.from({ length: 8 }, (_, at) => start(directory, "race", { me: `racer ${at}`, seed: SEED + at, slow: true }));
@@ -387,7 +387,7 @@ test("of 8 processes that create or replace the same entries one wins each, also
   const race = async (line) => {
     for (const racer of racers) racer.say({ ids, ...line });
     const wins = await Promise.all(racers.map(async ({ next }) => (await settles(next(), 60_000)).wins));
-    assert.deepEqual(wins.flat().sort(), [...ids].sort(), `${line.method}: one winner each`);
+    assert.deepEqual(wins.flat().sort(), [...ids].sort(), `${line.method}: one success each`);
   };
   const journal = fileJournal(directory);
   const fill = async (entry) => {
@@ -407,8 +407,8 @@ test("of 8 processes that create or replace the same entries one wins each, also
 /* ---- files: kills ---------------------------------------------------------------------------- */
 
 /**
- * Holds what the processes said against what is there. Each text is written once, so it is known which change ends which.
- * A change that was killed may have happened or not.
+ * Compares the output of the processes with the journal. Each text is written once, so a text identifies its change.
+ * The last change before a kill may have happened or not.
  */
 function check(id, before, runs, after) {
   const live = new Set(before === undefined ? [] : [before]);
@@ -432,12 +432,12 @@ function check(id, before, runs, after) {
   const kept = [...live].filter((entry) => !ended.has(entry));
   for (const entry of kept) {
     const mayHaveEnded = open.some(({ method, old }) => method !== "create" && old === entry);
-    assert.ok(entry === after || mayHaveEnded, `${id}: ${entry} was acknowledged, and ${after} is there`);
+    assert.ok(entry === after || mayHaveEnded, `${id}: ${entry} was acknowledged, but the journal has ${after}`);
   }
-  assert.ok(after === undefined || kept.includes(after) || open.some(({ entry }) => entry === after), `${id}: nobody can have left ${after}`);
+  assert.ok(after === undefined || kept.includes(after) || open.some(({ entry }) => entry === after), `${id}: no change wrote ${after}`);
 }
 
-test(`of a file journal whose processes are killed ${KILLS} times nothing is lost, nothing is there twice, and nothing is left`, async (context) => {
+test(`a file journal survives ${KILLS} kills: no acknowledged change is lost, no entry is doubled, no file is left behind`, async (context) => {
   const directory = await fresh(context);
   const ids = Array.from({ length: 4 }, (_, at) => `${NAMESPACE}/order/${at}`);
   const state = new Map();
@@ -445,7 +445,7 @@ test(`of a file journal whose processes are killed ${KILLS} times nothing is los
     const seed = SEED + round;
     const draw = random(seed);
     const processes = Array.from({ length: 3 }, (_, at) => {
-      // Two of three are killed. The first calls are those that tidy up after the others.
+      // Two of three are killed. Their first calls clean up after earlier processes.
       const killAt = at ? 1 + draw(draw(2) ? 40 : 300) : undefined;
       return start(directory, "change", { seed: seed * 3 + at, me: `${seed}.${at}`, ids, changes: 12, slow: !draw(2), killAt });
     });
@@ -467,7 +467,7 @@ test(`of a file journal whose processes are killed ${KILLS} times nothing is los
     const listed = (await journal.list(`${NAMESPACE}/`)).sort();
     assert.deepEqual(listed, ids.filter((id) => state.get(id) !== undefined), `seed ${seed}`);
   }
-  // One that comes later tidies up, and waits for nobody.
+  // A later process cleans up without waiting.
   const journal = fileJournal(directory);
   context.mock.method(performance, "now", () => 0);
   for (const id of ids) await settles(journal.write(id, "end"));

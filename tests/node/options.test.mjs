@@ -1,4 +1,4 @@
-// Decides whether a client works by the options that its constructor was given, read once, and whether limits limit.
+// Tests of the options: read once by the constructor or the call, and limits that hold.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -13,7 +13,7 @@ function client(options) {
   const wire = recorder();
   return { ...wire, jobs: new TemplateJobs({ baseUrl: host(), journal: "memory", fetch: wire.fetch, ...options }) };
 }
-/** A journal of its own, which several clients may share. */
+/** A journal that several clients may share. */
 function journal() {
   const kept = new Map();
   return {
@@ -26,7 +26,7 @@ function journal() {
   };
 }
 
-test("one options object that is changed for a second account charges each account for its own", async () => {
+test("an options object that is changed for a second account charges each account separately", async () => {
   const wire = recorder();
   const options = { baseUrl: host(), journal: "memory", fetch: wire.fetch, apiId: "ann", apiKey: "key-of-ann", headers: { "x-tenant": "ann" } };
   const ann = new TemplateJobs(options);
@@ -39,7 +39,7 @@ test("one options object that is changed for a second account charges each accou
   assert.deepEqual(seen.toSorted(), ["ann,key-of-ann,ann", "ann,key-of-ann,ann", "bob,key-of-bob,bob"]);
 });
 
-test("a change after the constructor lifts no limit and moves no request", async () => {
+test("a change after the constructor changes neither limits nor the base URL", async () => {
   const wire = recorder();
   const other = recorder();
   const headers = [["x-tenant", "ann"]];
@@ -72,7 +72,7 @@ test("each option is read once", async () => {
   assert.deepEqual(reads, Object.fromEntries(Object.keys(given).map((key) => [key, 1])));
 });
 
-test("the options of a call are read once, and a later change does nothing", async () => {
+test("the options of a call are read once, and later changes are ignored", async () => {
   const { jobs, posts } = client({ idempotencyHeader: true });
   let reads = 0;
   const options = { get operation() { return `op-${++reads}`; } };
@@ -80,14 +80,14 @@ test("the options of a call are read once, and a later change does nothing", asy
   assert.deepEqual([reads, posts()[0].headers.get("idempotency-key")], [1, "op-1"]);
 });
 
-test("a limit that is no finite number of credits is refused", () => {
+test("a limit that is not a finite number of credits is refused", () => {
   for (const bad of [NaN, Infinity, -Infinity, -5, -0.01, "1,000", "5", "", true, false, null, 10n, [], [5], {}, Symbol("5"), new Number(5), () => 5]) {
     assert.throws(() => client({ maxCredits: bad }), { name: "InvalidRequestError", field: "maxCredits" });
   }
   for (const good of [0, -0, 0.5, 1e9, undefined]) client({ maxCredits: good });
 });
 
-test("a limit of 0 lets nothing pass that costs", async () => {
+test("a limit of 0 allows only free charges", async () => {
   const { jobs, sent } = client({ maxCredits: 0 });
   const error = await rejection(jobs.submit(request({ seconds: 1 })));
   assert.deepEqual([error.name, error.remaining], ["BudgetExceededError", 0]);
@@ -103,7 +103,7 @@ test("a price of 0 counts as 0", async () => {
   assert.equal(posts().length, 1);
 });
 
-test("a price that is none is refused by its path", () => {
+test("an invalid price is refused with its path", () => {
   for (const [price, field] of [
     [{ credits: -1, seconds: 1 }, "prices.submit.credits"], [{ credits: NaN, seconds: 1 }, "prices.submit.credits"], [{ credits: "5", seconds: 1 }, "prices.submit.credits"],
     [{ credits: Infinity, seconds: 1 }, "prices.submit.credits"], [{ credits: 5n, seconds: 1 }, "prices.submit.credits"], [{ credits: 5, seconds: 0 }, "prices.submit.seconds"],
@@ -115,7 +115,7 @@ test("a price that is none is refused by its path", () => {
   for (const prices of [null, 5, "seed", [], () => ({})]) assert.throws(() => client({ prices }), { name: "InvalidRequestError", field: "prices" });
 });
 
-test("base URLs that parse alike are one place, and others are not", async () => {
+test("base URLs that parse alike are one namespace, and others are not", async () => {
   for (const [spellings, count] of [
     [["https://NAME.test/relay", "https://name.test/relay/", "https://name.test:443/relay", "HTTPS://name.test/a/../relay", " https://name.test/relay", new URL("https://name.test/relay")], 1],
     [["https://name.test/relay", "https://name.test/Relay", "https://name.test", "http://name.test/relay", "https://name.test:444/relay"], 5],
@@ -131,7 +131,7 @@ test("base URLs that parse alike are one place, and others are not", async () =>
   }
 });
 
-test("accounts of one page have operations of their own, and what is one account has not", async () => {
+test("accounts of one page have separate operations, and clients of one account share them", async () => {
   const store = journal();
   const wire = recorder();
   const baseUrl = host();
@@ -144,11 +144,11 @@ test("accounts of one page have operations of their own, and what is one account
   assert.ok(wire.sent.every(({ headers }) => !["ann", "bob"].includes(headers.get("account"))));
 });
 
-test("an account that is no text is refused", () => {
+test("an account that is not a string is refused", () => {
   for (const bad of [null, 7, {}, Symbol("a"), "\ud800"]) assert.throws(() => client({ account: bad }), { name: "InvalidRequestError", field: "account" });
 });
 
-test("a budget counts what was spent under its own key, and not under one that its key begins", async () => {
+test("budget keys with a common prefix are separate budgets", async () => {
   const baseUrl = host();
   const spend = (budgetKey) => client({ baseUrl, maxCredits: 5, budgetKey }).jobs.submit(request({ seconds: 3 }));
   for (const key of ["2026/05", "2026", "2026/", "2026%2F05", "é"]) {

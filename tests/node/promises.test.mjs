@@ -1,4 +1,4 @@
-// The promise of a charge: its operation, its wait, its updates, and how an operation is resumed.
+// Tests of a charge's promise: operation, wait, updates, and resume.
 
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
@@ -11,7 +11,7 @@ const { TemplateJobs } = await load();
 const REQUEST = { template_id: UNKNOWN_ID, variables: {} };
 const done = { status: "done", preview: "https://x.test/p", video_output: "https://x.test/v" };
 
-/** A client whose jobs are done by the first poll. */
+/** A client whose jobs are done at the first poll. */
 function quick(more, reply) {
   const world = recorder(reply ?? ((call, number) => (call.method === "GET" && call.path.includes("custom_template_jobs") ? answer(200, jobOf(call.path.split("/").at(-2), done)) : usual(call, number))));
   const jobs = new TemplateJobs({ baseUrl: "https://api.test", journal: "memory", fetch: world.fetch, account: String(Math.random()), ...more });
@@ -30,7 +30,7 @@ test("submit, previewAsync and render wait for the result of their step", async 
   assert.equal(rendered.video_output, done.video_output);
 });
 
-test("the promise itself resolves with the job as it was accepted", async () => {
+test("the promise resolves with the accepted job", async () => {
   const { jobs } = quick();
   const promise = jobs.submit(REQUEST);
   assert.ok(promise instanceof Promise);
@@ -38,7 +38,7 @@ test("the promise itself resolves with the job as it was accepted", async () => 
   assert.equal((await promise).status, "pending");
 });
 
-test("the operation is known at once, for every call that charges", async () => {
+test("operation is set at once, for every charging call", async () => {
   const { jobs } = quick();
   const id = "00000000-0000-4000-8000-000000000001";
   assert.equal(jobs.submit(REQUEST, { operation: "mine" }).operation, "mine");
@@ -48,7 +48,7 @@ test("the operation is known at once, for every call that charges", async () => 
   for (const operation of operations) assert.match(operation, /^[0-9a-f-]{36}$/);
 });
 
-test("an operation that cannot be read is a fresh one, and the call rejects", async () => {
+test("an unreadable operation is replaced by a new id, and the call rejects", async () => {
   const { jobs, sent } = quick();
   for (const options of [null, 5, { operation: 5 }, { operation: "" }, { get operation() { throw new Error("no"); } }]) {
     for (const call of ["submit", "previewAsync", "previewSync", "preview"]) {
@@ -67,7 +67,7 @@ test("the updates end with the result of the step", async () => {
   assert.equal(seen.at(-1), "done");
 });
 
-test("leaving the updates ends the polling", async () => {
+test("leaving the loop over updates ends the polling", async () => {
   const { jobs, sent } = quick({}, usual);
   for await (const update of jobs.submit(REQUEST)) {
     assert.equal(update.job.status, "pending");
@@ -78,14 +78,14 @@ test("leaving the updates ends the polling", async () => {
   assert.equal(sent.length, before);
 });
 
-test("a failed charge rejects the promise, the wait and the updates with one error each, which has the operation", async () => {
+test("a failed charge rejects the promise, wait() and the updates once each, with the operation", async () => {
   const { jobs } = quick({}, () => answer(402, { detail: "Not enough credits" }));
   const promise = jobs.submit(REQUEST, { operation: "poor" });
   const errors = [await rejection(promise), await rejection(promise.wait()), await rejection(promise[Symbol.asyncIterator]().next())];
   for (const error of errors) assert.deepEqual([error.name, error.operation], ["ApiError", "poor"]);
 });
 
-test("a failed wait has the operation", async () => {
+test("a failed wait() rejects with the operation", async () => {
   const failing = (call, number) => (call.method === "GET" ? answer(200, jobOf(call.path.split("/").at(-2), { status: "failed", failed_reason: "no" })) : usual(call, number));
   const { jobs } = quick({}, failing);
   const failed = await rejection(jobs.submit(REQUEST, { operation: "a" }).wait(soon), 10_000);
@@ -98,7 +98,7 @@ test("a failed wait has the operation", async () => {
   assert.deepEqual([error.name, error.operation], ["PollTimeoutError", preview.operation]);
 });
 
-test("the signal of the charge ends the wait and the updates, and so does that of the wait", async () => {
+test("the signal of the charge, or of wait(), ends wait() and the updates", async () => {
   const { jobs } = quick({}, usual);
   const charge = new AbortController();
   const wait = new AbortController();
@@ -117,7 +117,7 @@ test("the signal of the charge ends the wait and the updates, and so does that o
   assert.equal(await rejection(promise.wait()), "charge");
 });
 
-test("a signal of the wait ends it while the charge is in flight, and the charge goes on", async () => {
+test("the signal of wait() ends it while the charge is in flight, and the charge goes on", async () => {
   const gate = deferred();
   const { jobs } = quick({}, async (call, number) => (await gate.promise, usual(call, number)));
   const wait = new AbortController();
@@ -129,14 +129,14 @@ test("a signal of the wait ends it while the charge is in flight, and the charge
   assert.equal((await settles(promise)).status, "pending");
 });
 
-test("close ends a wait that has not begun to poll", async () => {
+test("close() ends a wait() that has not started to poll", async () => {
   const { jobs } = quick({}, () => new Promise(() => {}));
   const waiting = jobs.submit(REQUEST).wait();
   jobs.close();
   assert.equal((await rejection(waiting)).name, "ClosedError");
 });
 
-test("one failure rejects once: a wait, updates or resume leave no rejection unhandled", async () => {
+test("wait(), updates and resume() leave no unhandled rejection", async () => {
   const script = `
     import { TemplateJobs } from ${JSON.stringify(new URL(`file://${packageDirectory}/node.js`).href)};
     const jobs = new TemplateJobs({ baseUrl: "https://api.test", journal: "memory", fetch: async () => new Response("{}", { status: 402 }) });
@@ -155,7 +155,7 @@ test("one failure rejects once: a wait, updates or resume leave no rejection unh
   assert.equal(stdout.trim(), "ApiError,ApiError,ApiError,InvalidRequestError,ApiError");
 });
 
-test("resume takes up a bound operation, also one of another client, and never charges", async () => {
+test("resume continues a bound operation, also one of another client, and never charges", async () => {
   const account = "resume-bound";
   const first = quick({ account });
   await first.jobs.previewAsync(REQUEST, { operation: "row-1" });
@@ -168,7 +168,7 @@ test("resume takes up a bound operation, also one of another client, and never c
   assert.equal(second.posts().length, 0);
 });
 
-test("resume settles an unknown operation first, and rejects where nobody knows it", async () => {
+test("resume settles an unknown operation first, and rejects if it stays unknown", async () => {
   const created_at = new Date().toISOString();
   const { jobs, posts } = quick({ listJobs: async () => [] }, ({ method, path }) => (method === "POST" ? answer(500, "broken") : answer(200, jobOf(path.split("/").at(-2), { created_at }))));
   await rejection(jobs.submit(REQUEST, { operation: "lost" }));
@@ -196,7 +196,7 @@ test("resume of an operation in flight waits for its job", async () => {
   assert.equal(posts().length, 1);
 });
 
-test("resume of another account's operation, or of none, is refused", async () => {
+test("resume of another account's operation, or of a missing one, is refused", async () => {
   const { jobs } = quick({ account: "one" });
   await jobs.submit(REQUEST, { operation: "theirs" });
   const { jobs: others, sent } = quick({ account: "two" });
@@ -209,7 +209,7 @@ test("resume of another account's operation, or of none, is refused", async () =
   assert.equal(sent.length, 0);
 });
 
-test("resume of an entry of a newer version says so", async () => {
+test("resume of an entry of a newer version rejects with that reason", async () => {
   const entries = new Map();
   const journal = {
     create: (id, entry) => !entries.has(id) && !!entries.set(id, entry),
@@ -226,7 +226,7 @@ test("resume of an entry of a newer version says so", async () => {
   assert.match(error.message, /newer version/);
 });
 
-test("a preview that would be waited for wrongly is refused before it is paid for", async () => {
+test("a preview with an invalid poll option is refused before the charge", async () => {
   const { jobs, sent } = quick();
   for (const [field, value] of [["until", "video"], ["until", null], ["expectedMs", -1], ["expectedMs", 5n], ["maxInterval", 0], ["maxInterval", "1 s"], ["timeout", NaN], ["onUpdate", 5]]) {
     const promise = jobs.preview(REQUEST, { [field]: value });

@@ -1,4 +1,4 @@
-/** Numbers below what is asked for, the same ones for the same seed. */
+/** A seeded generator of whole numbers below a limit. */
 export function random(seed) {
   let state = seed >>> 0;
   return (below) => {

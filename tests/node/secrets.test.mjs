@@ -1,4 +1,4 @@
-// Decides whether a key or a token can be read in anything that a call rejects with or emits, however a server echoes it.
+// Tests that no error and no event contains a key or a token, however a server echoes it.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -16,7 +16,7 @@ const lower = (encoded) => encoded.replace(/%../g, (each) => each.toLowerCase())
 const json = (secret) => JSON.stringify(secret).slice(1, -1);
 const forms = [KEY, TOKEN, LOGIN].flatMap((secret) => [secret, json(secret), encodeURIComponent(secret), lower(encodeURIComponent(secret))]);
 
-/** All that can be read in an error or an event. */
+/** Everything that can be read from an error or an event. */
 function readable(it) {
   const seen = new Set();
   const words = [];
@@ -59,13 +59,13 @@ const REPLIES = {
   "a page": () => answer(401, `<html><pre>${plain}</pre>${escaped}</html>`),
   "escapes": () => answer(400, { detail: escaped, message: escaped }),
   "escapes in escapes": () => answer(400, JSON.stringify({ detail: JSON.stringify({ key: KEY, token: TOKEN }) })),
-  "a text with what is no JSON": () => answer(200, bare),
-  "JSON that is no job": () => answer(200, { echo: bare }),
-  "a text that is cut within a secret": () => answer(500, "x".repeat(490) + bare),
-  "a balance that is none": () => answer(200, { remaining_credits: bare }),
+  "a text that is not JSON": () => answer(200, bare),
+  "JSON that is not a job": () => answer(200, { echo: bare }),
+  "a text that is cut off within a secret": () => answer(500, "x".repeat(490) + bare),
+  "an invalid balance": () => answer(200, { remaining_credits: bare }),
 };
 
-test("a response names its request id, without a secret that a server puts there", async () => {
+test("a response event has the request id, without a secret that a server puts there", async () => {
   for (const [id, expected] of [["req-7", "req-7"], [`req-${bare}`, undefined], [undefined, undefined]]) {
     const { jobs, events } = client(({ path }) => answer(200, { id: UNKNOWN_ID, status: "done" }, id && { "x-request-id": id }));
     await jobs.get(UNKNOWN_ID);
@@ -88,7 +88,7 @@ for (const [name, reply] of Object.entries(REPLIES)) {
   });
 }
 
-test("no part of a secret is left where a long answer is cut", async () => {
+test("no part of a secret remains where a long answer is cut", async () => {
   for (let at = 440; at <= 500; at += 3) {
     const { jobs } = client(() => answer(500, "x".repeat(at) + KEY));
     const error = await rejection(jobs.get(UNKNOWN_ID));
@@ -111,7 +111,7 @@ test("a failing fetch puts no secret into an error or its causes", async () => {
   }
 });
 
-test("what a function gives as key and headers is a secret as well, also where the next one has other words", async () => {
+test("keys and headers returned by functions are secrets too, also after they change", async () => {
   const tokens = ["first-secret-1", "second-secret-2"];
   const gates = [deferred(), deferred()];
   let asked = 0;
@@ -126,7 +126,7 @@ test("what a function gives as key and headers is a secret as well, also where t
   for (const error of await Promise.all(calls)) assert.doesNotMatch(readable(error), /(first|second)-secret/);
 });
 
-test("a header function that fails after it gave a token puts it into no error", async () => {
+test("a headers() that fails after it returned a token puts the token into no error", async () => {
   let calls = 0;
   const { jobs } = client(undefined, {
     headers: () => {
@@ -151,7 +151,7 @@ test("a journal that fails puts no secret into an error or an event", async () =
   assertClean(events, "the events");
 });
 
-test("a header that cannot be sent is named, and its value is not told", async () => {
+test("an invalid header is named without its value", async () => {
   for (const options of [{ apiKey: `${KEY}\n` }, { apiKey: () => `${KEY}\n` }, { headers: { authorization: `Bearer ${TOKEN}\0` } }, { headers: () => [["x y", LOGIN]] }]) {
     const error = await rejection(client(undefined, options).jobs.submit(request));
     assert.equal(error.name, "InvalidRequestError");
@@ -159,20 +159,20 @@ test("a header that cannot be sent is named, and its value is not told", async (
   }
 });
 
-test("short values of headers and the names of things stay readable", async () => {
+test("short header values and names stay readable", async () => {
   const { jobs } = client(() => answer(400, { detail: "The tenant acme has no such job" }));
   const error = await rejection(jobs.get(UNKNOWN_ID));
   assert.match(error.message, /acme/);
   assert.equal(error.jobId, UNKNOWN_ID);
 });
 
-test("a job is handed on as it was answered", async () => {
+test("a job is returned unchanged", async () => {
   const job = jobOf(UNKNOWN_ID, { variables: { title: { type: "text", properties: { content: bare } } } });
   const { jobs } = client(() => answer(200, job));
   assert.deepEqual(await settles(jobs.get(UNKNOWN_ID)), job);
 });
 
-test("what fails before the first request puts no secret into its error", async () => {
+test("a failure before the first request puts no secret into its error", async () => {
   const fail = () => { throw new Error(forms.join(" ")); };
   const failing = { create: fail, read: fail, write: fail, replace: fail, delete: fail, list: fail };
   for (const call of [(jobs) => jobs.pending(), (jobs) => jobs.settle("op"), (jobs) => jobs.submit(request)]) {
@@ -187,7 +187,7 @@ test("what fails before the first request puts no secret into its error", async 
   assertClean(error, "an argument's error");
 });
 
-test("keys of many requests at once stay out of the errors of all of them", async () => {
+test("keys of many parallel requests stay out of the errors of all of them", async () => {
   const COUNT = 40;
   const gate = deferred();
   let made = 0;
@@ -198,7 +198,7 @@ test("keys of many requests at once stay out of the errors of all of them", asyn
   for (const error of await errors) assert.doesNotMatch(readable(error), /many-keys/);
 });
 
-test("whatever is thrown, the call settles with an error that can be read", async () => {
+test("any thrown value settles the call with a readable error", async () => {
   const { proxy, revoke } = Proxy.revocable({}, {});
   revoke();
   const looped = new Error("loop");

@@ -1,4 +1,4 @@
-// Decides whether every promise settles: whatever the caller, the runtime or the WebAssembly itself does.
+// Tests that every promise settles, whatever the caller, the runtime or the WebAssembly does.
 
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
@@ -10,7 +10,7 @@ const { TemplateJobs } = await load();
 const request = { template_id: UNKNOWN_ID, variables: {} };
 const job = (status, more) => ({ id: UNKNOWN_ID, status, ...more });
 const over = (fetch, options) => new TemplateJobs({ baseUrl: "https://api.test", journal: "memory", apiId: String(Math.random()), previewTimeout: 10_000, fetch, ...options });
-/** Nothing that keeps a process alive is left behind. */
+/** Timers that keep the process alive. */
 const timers = () => process.getActiveResourcesInfo().filter((name) => name === "Timeout").length;
 
 for (const reason of ["a bare string", undefined, new Error("mine"), 0]) {
@@ -37,18 +37,18 @@ for (const reason of ["a bare string", undefined, new Error("mine"), 0]) {
   });
 }
 
-test("a render whose time is over while it looks at its job settles, and charged nothing", async () => {
+test("a render whose timeout ends while it reads its job rejects, and charges nothing", async () => {
   const jobs = over(() => new Promise(() => {}));
   const error = await rejection(jobs.render(UNKNOWN_ID, undefined, { timeout: 20 }), 500);
   assert.deepEqual([error.name, error.sent], ["ConnectionError", false]);
   jobs.close();
 });
 
-test("a charge that ends after its client was closed disturbs no other client", async () => {
+test("a charge that ends after its client was closed affects no other client", async () => {
   const posted = deferred();
   const jobs = over(() => posted.promise);
   const closed = rejection(jobs.submit(request));
-  await new Promise((resolve) => setTimeout(resolve, 20)); // it is under way
+  await new Promise((resolve) => setTimeout(resolve, 20)); // until the request is in flight
   const other = over(() => new Promise((resolve) => setTimeout(() => resolve(answer(200, job("done"))), 100)));
   const got = other.get(UNKNOWN_ID);
   jobs.close();
@@ -58,7 +58,7 @@ test("a charge that ends after its client was closed disturbs no other client", 
   other.close();
 });
 
-test("the journal of a Durable Object removes an entry that is named only where it stands there, and any where none is named", async () => {
+test("the journal of a Durable Object deletes a given entry only if it matches, and any entry if none is given", async () => {
   const { durableObjectJournal } = await load("durable-object.js");
   const kept = new Map();
   const storage = { get: async (id) => kept.get(id), put: async (id, entry) => void kept.set(id, entry), delete: async (id) => kept.delete(id) };
@@ -105,7 +105,7 @@ test("an abort detaches the caller and not the charge, and waitUntil outlives bo
   let over_ = false;
   alive.then(() => (over_ = true));
   await new Promise((resolve) => setTimeout(resolve, 20));
-  assert.equal(over_, false, "the charge is still under way");
+  assert.equal(over_, false, "the charge is still in flight");
   assert.equal((await jobs.pending())[0].state, "sending");
   release.resolve();
   await settles(alive);
@@ -114,7 +114,7 @@ test("an abort detaches the caller and not the charge, and waitUntil outlives bo
   jobs.close();
 });
 
-test("the waitUntil of a client keeps each charge alive that has none of its own, and no read", async () => {
+test("the waitUntil of a client receives each charge without its own waitUntil, and no read", async () => {
   const kept = [];
   const keeper = (name) => (promise) => kept.push([name, promise]);
   const jobs = over(async (url, { method }) => (method === "POST" ? answer(201, job("pending")) : answer(200, job("done"))), { waitUntil: keeper("client") });
@@ -126,7 +126,7 @@ test("the waitUntil of a client keeps each charge alive that has none of its own
   jobs.close();
 });
 
-test("an abort before the request leaves charges nothing", async () => {
+test("an abort before the request charges nothing", async () => {
   let posted = 0;
   const key = deferred();
   const jobs = over(async () => (posted++, answer(201, job("pending"))), { apiKey: () => key.promise });
@@ -146,11 +146,11 @@ for (const [name, fetch] of Object.entries({
   "rejects with a bare string": () => Promise.reject("bare"),
   "rejects with nothing": () => Promise.reject(),
   "gives nothing": () => undefined,
-  "gives an object of no realm": () => ({ status: 200, text: async () => "null" }),
-  "gives a body that throws": () => ({ status: 200, text() { throw new Error("body"); } }),
-  "gives a body that rejects": () => ({ status: 200, text: () => Promise.reject(new TypeError("terminated")) }),
-  "gives a thenable that throws": () => ({ get then() { throw new Error("then"); } }),
-  "gives a status that throws": () => ({ get status() { throw new Error("status"); } }),
+  "returns an object that is not a Response": () => ({ status: 200, text: async () => "null" }),
+  "returns a body that throws": () => ({ status: 200, text() { throw new Error("body"); } }),
+  "returns a body that rejects": () => ({ status: 200, text: () => Promise.reject(new TypeError("terminated")) }),
+  "returns a thenable that throws": () => ({ get then() { throw new Error("then"); } }),
+  "returns a status that throws": () => ({ get status() { throw new Error("status"); } }),
   "never answers": () => new Promise(() => {}),
   "never ends its body": () => ({ status: 200, text: () => new Promise(() => {}) }),
 })) {
@@ -164,7 +164,7 @@ for (const [name, fetch] of Object.entries({
   });
 }
 
-test("a charge whose answer breaks off after the job's id is bound to that job", async () => {
+test("a charge whose answer is cut off after the job's id is bound to that job", async () => {
   const sent = [];
   const breaking = (text) => {
     const body = new ReadableStream({
@@ -185,7 +185,7 @@ test("a charge whose answer breaks off after the job's id is bound to that job",
   assert.deepEqual(sent, ["POST", "GET", "POST", "POST"]);
 });
 
-test("clients with one budgetKey never pass it together", async () => {
+test("clients with one budgetKey never exceed it together", async () => {
   let posted = 0;
   const options = { apiId: "budget", maxCredits: 9, budgetKey: "november", journal: "memory" };
   const clients = [0, 1, 2].map(() => over(async () => (posted++, answer(201, job("pending"))), options));
@@ -196,7 +196,7 @@ test("clients with one budgetKey never pass it together", async () => {
   assert.equal((await other.submit({ ...request, seconds: 30 })).id, UNKNOWN_ID);
 });
 
-test("a key or header that cannot be sent is an error that does not hold it", async () => {
+test("a key or header that cannot be sent is an error that does not contain it", async () => {
   const never = () => assert.fail("sent");
   for (const [options, field] of [
     [{ apiKey: "secret\n" }, "apiKey"], [{ apiKey: () => 42 }, "apiKey"], [{ headers: { "x-a": "sécret\u{1F511}" } }, "headers"],
@@ -214,7 +214,7 @@ test("a key or header that cannot be sent is an error that does not hold it", as
   }
 });
 
-test("a cause keeps its words and code, and not the key", async () => {
+test("a cause keeps its message and code without the key", async () => {
   const thrown = Object.assign(new TypeError("cannot send hunter2 to https://api.test"), { code: "ECONNRESET", request: { headers: { "x-api-key": "hunter2" } } });
   const jobs = over(() => Promise.reject(thrown), { apiKey: "hunter2", maxRetries: 0 });
   const error = await rejection(jobs.get(UNKNOWN_ID));
@@ -226,7 +226,7 @@ test("a cause keeps its words and code, and not the key", async () => {
   assert.doesNotMatch(seen.join("\n"), /hunter2/);
 });
 
-test("events hold no key and tell what happened", async () => {
+test("events describe each step and contain no key", async () => {
   const events = [];
   const jobs = over(async (url, init) => answer(init.method === "POST" ? 201 : 200, init.method === "POST" ? job("pending") : job("done", { preview: "https://p" })), { apiKey: "hunter2", onEvent: (event) => events.push(event) });
   await jobs.preview(request, { operation: "op" });
@@ -238,13 +238,13 @@ test("events hold no key and tell what happened", async () => {
   assert.doesNotMatch(JSON.stringify(events), /hunter2/);
 });
 
-test("a callback that throws is reported and the wait goes on", async () => {
+test("a callback that throws is reported, and the poll goes on", async () => {
   const reported = [];
   const { error } = console;
   console.error = (thrown) => reported.push(thrown);
   try {
-    let looks = 0;
-    const jobs = over(async () => answer(200, looks++ ? job("done", { preview: "https://p" }) : job("running")), {
+    let polls = 0;
+    const jobs = over(async () => answer(200, polls++ ? job("done", { preview: "https://p" }) : job("running")), {
       onEvent: () => { throw new Error("event"); },
     });
     const done = await settles(jobs.poll(UNKNOWN_ID, { onUpdate: () => { throw new Error("update"); }, expectedMs: 10, until: "preview" }), 10_000);
@@ -256,7 +256,7 @@ test("a callback that throws is reported and the wait goes on", async () => {
   assert.ok(reported.some(({ message }) => message === "event"));
 });
 
-test("a callback may call back, and may close the client", async () => {
+test("a callback may call the client, and may close it", async () => {
   const inner = [];
   let jobs = over(async () => answer(200, job("running", { progress: 0.5 })));
   const running = jobs.poll(UNKNOWN_ID, { onUpdate: () => { inner.push(jobs.get(UNKNOWN_ID)); jobs.close(); } });
@@ -278,21 +278,21 @@ test("closing ends every call and refuses new ones", async () => {
   jobs.close();
   for (const call of [...calls, jobs.get(UNKNOWN_ID), jobs.pending()]) assert.equal((await rejection(call, 200)).name, "ClosedError");
   await new Promise((resolve) => setImmediate(resolve));
-  // The charge goes on to learn its job's id: its own timer is all that is left.
+  // The charge goes on until its job id is known; only its own timer remains.
   assert.ok(timers() <= before + 1, `${timers()} timers, ${before} before`);
 });
 
-test("leaving a loop over changes stops the looking", async () => {
-  let looks = 0;
-  const jobs = over(async () => answer(200, job("running", { progress: ++looks / 100 })));
+test("leaving a loop over updates stops the polling", async () => {
+  let polls = 0;
+  const jobs = over(async () => answer(200, job("running", { progress: ++polls / 100 })));
   for await (const { job: seen } of jobs.watch(UNKNOWN_ID, { expectedMs: 1 })) {
     assert.equal(seen.status, "running");
     break;
   }
-  const at = looks;
+  const at = polls;
   const before = timers();
   await new Promise((resolve) => setTimeout(resolve, 2_000));
-  assert.equal(looks, at);
+  assert.equal(polls, at);
   assert.equal(before, timers());
   const iterator = jobs.watch(UNKNOWN_ID);
   const waiting = iterator.next();
@@ -301,7 +301,7 @@ test("leaving a loop over changes stops the looking", async () => {
   assert.deepEqual(await iterator.next(), { done: true, value: undefined });
 });
 
-test("asking for several changes at once settles every one of them", async () => {
+test("several next() calls in parallel all settle", async () => {
   const jobs = over(async () => answer(200, job("done", { preview: "https://p", video_output: "https://v" })));
   const iterator = jobs.watch(UNKNOWN_ID, { until: "video" });
   const steps = await settles(Promise.all([iterator.next(), iterator.next(), iterator.next()]));
@@ -312,12 +312,12 @@ test("asking for several changes at once settles every one of them", async () =>
   assert.deepEqual(await settles(Promise.all(asked)), [{ done: true, value: undefined }, { done: true, value: undefined }]);
 });
 
-test("who asks late gets every change in its order, then the failure, then the end", async () => {
-  let looks = 0;
-  const jobs = over(async () => answer(200, looks++ ? job("failed", { failed_reason: "no voice" }) : job("running", { progress: 0.1 })));
+test("a slow reader receives every change in order, then the failure, then the end", async () => {
+  let polls = 0;
+  const jobs = over(async () => answer(200, polls++ ? job("failed", { failed_reason: "no voice" }) : job("running", { progress: 0.1 })));
   const iterator = jobs.watch(UNKNOWN_ID, { maxInterval: 500 });
   const statuses = [(await settles(iterator.next())).value.job.status];
-  while (looks < 2) await new Promise((resolve) => setTimeout(resolve, 20));
+  while (polls < 2) await new Promise((resolve) => setTimeout(resolve, 20));
   await new Promise((resolve) => setTimeout(resolve, 20));
   statuses.push((await settles(iterator.next(), 200)).value.job.status);
   assert.deepEqual(statuses, ["running", "failed"]);
@@ -339,7 +339,7 @@ test("a waitUntil that throws is reported, and the charge is made", async () => 
   assert.deepEqual(reported, ["too late"]);
 });
 
-test("a frozen or exotic argument is an error of the call and not of the instance", async () => {
+test("a frozen or exotic argument rejects its call and breaks no later one", async () => {
   const jobs = over(async () => answer(200, job("done")));
   const revoked = Proxy.revocable({}, {});
   revoked.revoke();
@@ -350,19 +350,19 @@ test("a frozen or exotic argument is an error of the call and not of the instanc
   }
 });
 
-test("where requests must not share, each wait drives itself, and ends, aborts and closes alike", async () => {
+test("where calls must not share requests, each poll runs by itself, and ends, aborts and closes as usual", async () => {
   const script = `
     Object.defineProperty(globalThis, "navigator", { value: { userAgent: "Cloudflare-Workers" } });
     const { TemplateJobs } = await import(${JSON.stringify((await entry()).href)});
     const id = ${JSON.stringify(UNKNOWN_ID)};
-    let looks = 0;
+    let polls = 0;
     const inits = [];
-    const fetch = async (url, init) => (inits.push(init), new Response(JSON.stringify({ id, status: ++looks < 4 ? "running" : "done", preview: looks < 4 ? null : "https://p" })));
+    const fetch = async (url, init) => (inits.push(init), new Response(JSON.stringify({ id, status: ++polls < 4 ? "running" : "done", preview: polls < 4 ? null : "https://p" })));
     const jobs = new TemplateJobs({ baseUrl: "https://api.test", fetch });
     const options = { until: "preview", expectedMs: 10 };
     const [a, b] = await Promise.all([jobs.poll(id, options), jobs.poll(id, options)]);
-    console.log(a.status, b.status, looks, inits.some((init) => "cache" in init));
-    looks = -100;
+    console.log(a.status, b.status, polls, inits.some((init) => "cache" in init));
+    polls = -100;
     const controller = new AbortController();
     const waits = [jobs.poll(id, { ...options, signal: controller.signal }), jobs.poll(id, { ...options, timeout: 50 }), jobs.poll(id, options)];
     setTimeout(() => controller.abort("left"), 10);
@@ -383,7 +383,7 @@ test("a key in a page throws before anything is loaded", async () => {
   assert.equal(run(script), "InvalidRequestError apiKey\nallowed");
 });
 
-test("a load that fails rejects who waited, and the next call tries again", async () => {
+test("a failed load rejects the waiting calls, and the next call retries it", async () => {
   const script = `
     const { TemplateJobs, init } = await import(${JSON.stringify(new URL("client.js", await entry()).href)});
     const { use } = await import(${JSON.stringify(new URL("loading.js", await entry()).href)});
@@ -398,7 +398,7 @@ test("a load that fails rejects who waited, and the next call tries again", asyn
   assert.equal(run(script), "LoadError,LoadError,LoadError 1\n[] 2");
 });
 
-test("a wasm place that answers a page is a LoadError that names it", async () => {
+test("a wasm URL that returns an HTML page is a LoadError with the URL", async () => {
   const script = `
     const { init } = await import(${JSON.stringify(new URL("client.js", await entry()).href)});
     globalThis.fetch = async (place) => new Response("<html>", { status: String(place).includes("404") ? 404 : 200 });
@@ -434,7 +434,7 @@ async function entry() {
   return pathToFileURL(join(directory, "node.js"));
 }
 
-/** What a script of its own process prints: it may break the globals as it likes. */
+/** The output of a script in a process of its own, which may modify globals. */
 function run(script) {
   const { stdout, stderr, status } = spawnSync(process.execPath, ["--input-type=module", "-e", script], { encoding: "utf8", timeout: 20_000 });
   assert.equal(status, 0, stderr);

@@ -1,5 +1,4 @@
-// Decides whether a call charges for the request that it was given: whatever becomes of the object later changes nothing,
-// and what JSON would change is refused.
+// Tests of request snapshots: later changes of the object change nothing, and values that JSON would change are refused.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -20,9 +19,9 @@ const nested = (levels) => {
   return it;
 };
 
-// The first round begins before the WebAssembly is loaded, the second one after.
-for (const round of ["while the WebAssembly is loaded", "once it is loaded"]) {
-  test(`three calls with one object that changes between them charge for three requests, ${round}`, async () => {
+// The first round starts before the WebAssembly is loaded, the second one afterwards.
+for (const round of ["while the WebAssembly loads", "after it has loaded"]) {
+  test(`three calls with one object that changes in between send three different requests, ${round}`, async () => {
     const { jobs, posts } = client();
     const changing = request();
     const calls = ["Ann", "Bob", "Cid"].map((name) => {
@@ -35,7 +34,7 @@ for (const round of ["while the WebAssembly is loaded", "once it is loaded"]) {
   });
 }
 
-test("a change after the call passes neither a check nor the budget", async () => {
+test("a change after the call evades neither a check nor the budget", async () => {
   const { jobs, posts } = client({ maxCredits: 5 });
   const changing = request({ webhook_url: "https://me.test/hook", seconds: 30 });
   const call = jobs.submit(changing);
@@ -95,8 +94,8 @@ test("what JSON would drop or change is refused with the path of the field, and 
     ["bytes", new Uint8Array(2), "variables.it"],
     ["a file", new File(["x"], "a.png"), "variables.it"],
     ["a cycle", cycle, /^variables\.it\.self/],
-    ["what nests too deep", nested(101), /^variables\.it\[0\]/],
-    ["what nests without end", nested(200_000), /^variables\.it\[0\]/],
+    ["too many levels", nested(101), /^variables\.it\[0\]/],
+    ["far too many levels", nested(200_000), /^variables\.it\[0\]/],
   ]) {
     for (const call of ["submit", "previewAsync"]) {
       const error = await rejection(jobs[call](request({ variables: { it: bad } })));
@@ -110,12 +109,12 @@ test("what JSON would drop or change is refused with the path of the field, and 
   assert.deepEqual(sent, []);
 });
 
-test("a file is refused with what to do instead", async () => {
+test("a file is refused with a hint on what to do instead", async () => {
   const { message } = await rejection(client().jobs.submit(request({ variables: { it: new File(["x"], "a.png") } })));
   assert.match(message, /upload/);
 });
 
-test("what can be read as plain data is sent as JSON has it", async () => {
+test("plain data is sent as JSON.stringify makes it", async () => {
   const { jobs, posts } = client();
   const shared = text("twice");
   const foreign = vm.runInNewContext(`({ type: "text", properties: { content: "foreign", list: [1, [2]] } })`);
@@ -126,14 +125,14 @@ test("what can be read as plain data is sent as JSON has it", async () => {
   assert.deepEqual(posts()[0].body, JSON.parse(JSON.stringify(request({ variables }))));
 });
 
-test("undefined is as unset at the top and in voice_id", async () => {
+test("undefined is the same as unset at the top level and in voice_id", async () => {
   const { jobs, posts } = client();
   const variables = { voice: { type: "voiceover", properties: { voice_id: undefined } } };
   await settles(jobs.submit(request({ name: undefined, webhook_url: undefined, variables })));
   assert.deepEqual(posts()[0].body, { template_id: UNKNOWN_ID, variables: { voice: { type: "voiceover", properties: {} } } });
 });
 
-test("a request of more than 10 MB of UTF-8 is refused, and the client goes on", async () => {
+test("a request of more than 10 MB of UTF-8 is refused, and the next call works", async () => {
   const { jobs, posts } = client();
   for (const content of ["x".repeat(10_485_760), "€".repeat(3_600_000), '"'.repeat(5_300_000)]) {
     const error = await rejection(jobs.submit(request({ variables: { title: text(content) } })), 20_000);
@@ -155,7 +154,7 @@ test("one operation is one request, whatever the order of its keys", async () =>
   assert.equal((await rejection(jobs.submit({ ...one, name: "m" }, { operation: "op" }))).name, "OperationConflictError");
 });
 
-test("a small request that JSON would make huge is refused in a moment", async () => {
+test("a small request that would become huge JSON is refused quickly", async () => {
   const { jobs, posts } = client();
   let shared = "x".repeat(1_000);
   for (let level = 0; level < 60; level++) shared = [shared, shared];
@@ -167,7 +166,7 @@ test("a small request that JSON would make huge is refused in a moment", async (
   assert.deepEqual(posts(), []);
 });
 
-test("a getter that makes a call of its own disturbs neither", async () => {
+test("a getter that makes another call affects neither call", async () => {
   const { jobs, posts } = client();
   let inner;
   const outer = jobs.submit(request({ get name() { inner = jobs.submit(request({ name: "inner" })); return "outer"; } }));
@@ -175,7 +174,7 @@ test("a getter that makes a call of its own disturbs neither", async () => {
   assert.equal(posts().length, 2);
 });
 
-test("a request is covered by a job that has all its members, whatever the job adds", async () => {
+test("a job with all members of a request covers it, whatever else the job has", async () => {
   const { covers } = await load("snapshot.js");
   const job = { id: "1", variables: { title: { type: "text", properties: { content: "a", font: "b" } }, list: [1, { a: 2, b: 3 }] }, name: null };
   for (const [given, expected] of [

@@ -1,5 +1,4 @@
-// Decides whether the package works where the DOM of a test plays the page: no IndexedDB, and an AbortController of its own, whose
-// signals the platform's `fetch` refuses.
+// Tests in a DOM of a test environment: no IndexedDB, and an AbortController whose signals the platform's `fetch` refuses.
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
@@ -11,10 +10,10 @@ const platform = { AbortController, AbortSignal, Request, fetch };
 for (const name of ["document", "navigator", "AbortController", "AbortSignal", "DOMException"]) {
   Object.defineProperty(globalThis, name, { value: window[name], configurable: true, writable: true });
 }
-// Not every version of Node checks the realm of a signal; browsers do.
+// Browsers check the realm of a signal; not every version of Node does.
 globalThis.Request = class extends platform.Request {
   constructor(input, init) {
-    if (init?.signal && !(init.signal instanceof platform.AbortSignal)) throw new TypeError("the signal is no AbortSignal");
+    if (init?.signal && !(init.signal instanceof platform.AbortSignal)) throw new TypeError("the signal is not an AbortSignal");
     super(input, init);
   }
 };
@@ -29,7 +28,7 @@ after(() => sandbox.stop());
 
 const request = { template_id: UNKNOWN_ID, variables: {}, seconds: 15 };
 
-/** A client as a page has it, and the warnings that it emits. */
+/** A client as in a page, and the warnings that it emits. */
 function client(options) {
   const warnings = [];
   const onEvent = (event) => event.type === "warning" && warnings.push(event);
@@ -37,7 +36,7 @@ function client(options) {
   return { jobs, warnings };
 }
 
-test("without IndexedDB the journal is in memory, and a warning says so once a client", async () => {
+test("without IndexedDB the journal is in memory, and each client emits one warning", async () => {
   const wire = recorder(usual);
   for (const page of [client({ fetch: wire.fetch }), client({ fetch: wire.fetch, budgetKey: "november", maxCredits: 50 })]) {
     const jobs = [];
@@ -48,16 +47,16 @@ test("without IndexedDB the journal is in memory, and a warning says so once a c
     assert.deepEqual(page.warnings.map(({ code, operation }) => [code, operation]), [["no_indexeddb", undefined]]);
     assert.match(page.warnings[0].message, /memory/);
   }
-  assert.equal(wire.sent.filter(({ method }) => method === "POST").length, 1, "both clients have one journal");
+  assert.equal(wire.sent.filter(({ method }) => method === "POST").length, 1, "both clients share a journal");
 });
 
-test("a journal that was chosen is no reason to warn", async () => {
+test("a journal option emits no warning", async () => {
   const { jobs, warnings } = client({ fetch: recorder(usual).fetch, journal: "memory", account: "chosen" });
   await jobs.submit(request, { operation: "order-1" });
   assert.deepEqual(warnings, []);
 });
 
-test("the platform's fetch carries a job to its end beside an AbortController of the DOM", async () => {
+test("the platform's fetch works with an AbortController of the DOM", async () => {
   const [template] = await sandbox.templates();
   const { jobs } = client({ ...sandbox.options });
   const { signal } = new AbortController();
@@ -68,7 +67,7 @@ test("the platform's fetch carries a job to its end beside an AbortController of
   assert.equal(video.status, "done");
 });
 
-test("a call that waits ends with the reason of a signal of either realm, and the fetch is given no signal of the DOM", async () => {
+test("a call rejects with the reason of a signal of either realm, and fetch receives no signal of the DOM", async () => {
   for (const Controller of [AbortController, platform.AbortController]) {
     const given = [];
     const { jobs } = client({ fetch: (url, init) => (given.push(init.signal), new Promise(() => {})) });

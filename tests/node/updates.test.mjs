@@ -1,4 +1,4 @@
-// Decides what listeners and readers of a job get: what is known at once, each second, and each change.
+// Tests of updates: what listeners and loops receive at once, each second, and with each change.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -10,7 +10,7 @@ const request = { template_id: UNKNOWN_ID, variables: {} };
 const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 let hosts = 0;
 
-/** A client whose job is as `state(ms)` says, so long after the client was made; and when it was polled. */
+/** A client whose job is `state(ms)`, `ms` after the client was made; `polls` are the times of its polls. */
 function client(state, options) {
   const begun = performance.now();
   const polls = [];
@@ -26,7 +26,7 @@ function client(state, options) {
 const running = () => ({ status: "running", progress: null });
 const until = (end) => (ms) => (ms < end ? { status: "running", progress: Math.min(0.9, ms / end) } : { status: "done", progress: 1, video_output: "https://v" });
 
-test("the first update comes at once, the next ones each second, and none asks the server", async () => {
+test("the first update comes at once, the next ones each second, and none takes a request", async () => {
   const { jobs, polls, now } = client(running);
   const submitted = await jobs.submit(request);
   await jobs.get(submitted.id);
@@ -61,12 +61,12 @@ test("a listener and a reader get the same updates, which end with a progress of
   const progress = read.map((update) => update.progress);
   assert.deepEqual(progress, progress.toSorted((a, b) => a - b));
   assert.equal(progress.at(-1), 1);
-  assert.ok(new Set(progress).size >= 4, `it moves between polls: ${progress}`);
+  assert.ok(new Set(progress).size >= 4, `progress moves between polls: ${progress}`);
   assert.deepEqual(Object.keys(read.at(-1)).toSorted(), ["job", "nextPollMs", "progress", "remainingMs", "step"]);
   assert.equal(read.at(-1).nextPollMs, undefined);
 });
 
-test("a slow reader gets each change of the job, and of the rest the newest", async () => {
+test("a slow reader receives each change of the job, and only the newest of the other updates", async () => {
   const { jobs } = client(until(6_000));
   const updates = jobs.watch(await jobs.submit(request), { maxInterval: 1_500 });
   const first = await updates.next();
@@ -75,12 +75,12 @@ test("a slow reader gets each change of the job, and of the rest the newest", as
   const read = [];
   for await (const update of updates) read.push(update);
   const states = read.map(({ job }) => job);
-  assert.equal(new Set([first.value.job, ...states]).size, states.length + 1, "each change, and nothing twice");
+  assert.equal(new Set([first.value.job, ...states]).size, states.length + 1, "each change once");
   assert.ok(read.length >= 4, `${read.length} changes`);
   assert.equal(read.at(-1).progress, 1);
 });
 
-test("a job that is there already is one update, for a listener too", async () => {
+test("a finished job emits one update, also for a listener", async () => {
   const { jobs, polls } = client(running);
   const done = jobOf(UNKNOWN_ID, { status: "done", video_output: "https://v" });
   const heard = [];
@@ -93,7 +93,7 @@ test("a job that is there already is one update, for a listener too", async () =
   assert.deepEqual(polls, []);
 });
 
-test("a wait that is left gets no more updates", async () => {
+test("an abandoned loop receives no more updates", async () => {
   const { jobs } = client(running);
   const controller = new AbortController();
   let heard = 0;
@@ -104,7 +104,7 @@ test("a wait that is left gets no more updates", async () => {
   jobs.close();
 });
 
-test("a previewed job that nobody renders is given up after two polls ten seconds apart", async () => {
+test("an unrendered preview is incomplete after two polls ten seconds apart", async () => {
   const previewed = jobOf(UNKNOWN_ID, { status: "done", preview: "https://p" });
   const { jobs, polls } = client(() => previewed);
   await assert.rejects(settles(jobs.poll(previewed, { until: "video" }), 15_000), (error) => {

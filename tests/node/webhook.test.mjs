@@ -1,4 +1,4 @@
-// Decides whether an operation id comes back from a webhook as it was given, and whether what is no operation is taken for one.
+// Tests of operation ids in webhook URLs: each id comes back unchanged, and nothing else is read as an operation.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -13,7 +13,7 @@ function client(options, reply) {
   const wire = recorder(reply);
   return { ...wire, jobs: new TemplateJobs({ baseUrl: `https://webhook-${++hosts}.test`, journal: "memory", fetch: wire.fetch, ...options }) };
 }
-/** Where a charge under this operation id has its webhook sent. */
+/** The URL to which the webhook of this operation is sent. */
 async function filled(webhook, operation) {
   const { jobs, posts } = client();
   await settles(jobs.submit(request(webhook), { operation }));
@@ -30,7 +30,7 @@ const PIECES = [
   "a", "Z", "7", "ä", "日本", "🎬", "\n", "\t", "\0", "\u2028", "e\u0301",
 ];
 
-test("an operation id comes back as it was given, whatever is in it", async () => {
+test("any operation id comes back unchanged", async () => {
   const ids = [...PIECES.map((piece) => `a${piece}b`), ...PIECES.map((piece) => `${piece}x`), ...PIECES.map((piece) => `x${piece}`), "a+b", "a/b", "50%", "Straße 7", "render:" + UNKNOWN_ID];
   let seed = 1;
   const random = (below) => (seed = (seed * 48271) % 2147483647) % below;
@@ -42,7 +42,7 @@ test("an operation id comes back as it was given, whatever is in it", async () =
       if (given.length > 200) continue;
       const url = await filled(template, id);
       const { href, pathname, search } = new URL(url);
-      // As a server has it: the whole, or the path and the query.
+      // As servers pass it: the whole URL, or path and query.
       for (const sent of [url, href, pathname + search, new URL(url)]) {
         assert.equal(parseWebhook(BODY, sent, { webhookUrl: template }).operation, id, `${JSON.stringify(id)} in ${template} as ${sent}`);
       }
@@ -53,24 +53,24 @@ test("an operation id comes back as it was given, whatever is in it", async () =
   assert.ok(tried > 200, `${tried}`);
 });
 
-test("what differs from the template brings no operation", () => {
+test("a URL that differs from the template has no operation", () => {
   const webhookUrl = "https://me.test/hook/{operation}";
   for (const url of ["/other/op", "/hook", "/hook/", "/hook/op/more", "/hook/op/", "/HOOK/op", "/a/hook/op", undefined, "", "https://[", "%", "/hook?operation="]) {
     assert.equal(parseWebhook(BODY, url, { webhookUrl }).operation, undefined, String(url));
   }
   assert.equal(parseWebhook(BODY, "/hook/op", { webhookUrl }).operation, "op");
   assert.equal(parseWebhook(BODY, "/hook/7.json", { webhookUrl: "https://me.test/hook/order-{operation}" }).operation, undefined);
-  assert.equal(parseWebhook(BODY, "/a/b", { webhookUrl: "https://me.test/{operation}/{operation}" }).operation, undefined, "one operation in both places");
+  assert.equal(parseWebhook(BODY, "/a/b", { webhookUrl: "https://me.test/{operation}/{operation}" }).operation, undefined, "the same operation in both places");
 });
 
-test("the last part of a path is no operation by itself", () => {
+test("the last segment of a path is not an operation by itself", () => {
   for (const url of ["https://me.test/hook/op-1", "/hook/op-1", "/op-1?x=1", new URL("https://me.test/hooks/creatify")]) {
     assert.deepEqual(parseWebhook(BODY, url), { jobId: UNKNOWN_ID, status: "done", output: "https://v" });
   }
   assert.equal(parseWebhook(BODY, "/hook/creatify?operation=a%20b%2Bc").operation, "a b+c");
 });
 
-test("a body is read as text, as bytes of every kind and as what JSON gives", () => {
+test("a body is read as text, as bytes of every kind and as parsed JSON", () => {
   const text = JSON.stringify({ ...BODY, video_output: "https://v/ü" });
   const bytes = new TextEncoder().encode(text);
   const padded = new Uint8Array(bytes.length + 8);
@@ -80,7 +80,7 @@ test("a body is read as text, as bytes of every kind and as what JSON gives", ()
   }
 });
 
-test("a body that is none is refused, and so are options that are none", () => {
+test("an invalid body is refused, and so are invalid options", () => {
   const { proxy, revoke } = Proxy.revocable({}, {});
   revoke();
   for (const bad of [undefined, null, 7, Symbol("a"), proxy, Promise.resolve(BODY), () => {}, [], {}, "", "[]", Buffer.from("<html>"), new Uint8Array(), { id: 7, status: "done" }]) {
@@ -92,10 +92,10 @@ test("a body that is none is refused, and so are options that are none", () => {
   for (const bad of [null, 7, Symbol("a"), {}]) {
     assert.throws(() => parseWebhook(BODY, "/hook", { webhookUrl: bad }), { name: "InvalidRequestError", field: "webhookUrl" });
   }
-  for (const bad of [7, Symbol("a"), proxy, null, {}]) assert.equal(parseWebhook(BODY, bad).jobId, UNKNOWN_ID, "anybody can send a webhook anywhere");
+  for (const bad of [7, Symbol("a"), proxy, null, {}]) assert.equal(parseWebhook(BODY, bad).jobId, UNKNOWN_ID, "a bad URL is ignored");
 });
 
-test("the place of the operation is in the path or in the query, and nowhere else", async () => {
+test("the placeholder is allowed in path and query only", async () => {
   const { jobs, sent } = client();
   for (const webhook of [
     "https://{operation}.test/hook", "https://{operation}/hook", "https://me.test:{operation}/", "https://{operation}@me.test/hook", "https://me.test/hook#{operation}",
@@ -108,7 +108,7 @@ test("the place of the operation is in the path or in the query, and nowhere els
   assert.deepEqual(sent, []);
 });
 
-test("an operation that URLs drop is refused in a path and comes back from a query", async () => {
+test("an operation that URLs normalize away is refused in a path and comes back from a query", async () => {
   const { jobs, sent } = client();
   for (const operation of [".", ".."]) {
     for (const webhook of ["https://me.test/hook/{operation}", "https://me.test/{operation}/done?o={operation}", "https://me.test/hook/{operation}#done"]) {
@@ -122,7 +122,7 @@ test("an operation that URLs drop is refused in a path and comes back from a que
   assert.deepEqual(sent, []);
 });
 
-test("the limit of 200 characters holds for the URL with the operation in it", async () => {
+test("the limit of 200 characters applies to the filled-in URL", async () => {
   const start = "https://me.test/hook?operation=";
   const operation = (length) => "x".repeat(length - start.length);
   assert.equal((await filled(`${start}{operation}`, operation(200))).length, 200);
@@ -131,7 +131,7 @@ test("the limit of 200 characters holds for the URL with the operation in it", a
     assert.deepEqual([error.name, error.field], ["InvalidRequestError", "webhook_url"]);
     assert.match(error.message, /200/);
   }
-  // The place is longer than what stands there.
+  // The placeholder is longer than the id.
   const long = `${start}{operation}&x=${"y".repeat(195 - start.length - 4)}`;
   assert.ok(long.length > 200);
   assert.ok((await filled(long, "op")).length < 200);
@@ -149,12 +149,12 @@ test("an operation id is 1 to 255 characters of whole Unicode", async () => {
   assert.equal(posts().length, 4);
 });
 
-test("operations that are made are random and different, also where a page has no randomUUID", async () => {
+test("generated operations are random and different, also without randomUUID", async () => {
   const { crypto } = globalThis;
   const { random } = Math;
   const seen = new Set();
   try {
-    Math.random = () => 0.5; // which nothing may rest on
+    Math.random = () => 0.5; // must not be used
     for (const replaced of [crypto, { getRandomValues: (bytes) => crypto.getRandomValues(bytes) }]) {
       Object.defineProperty(globalThis, "crypto", { value: replaced, configurable: true, writable: true });
       for (let count = 0; count < 20; count++) {
@@ -171,7 +171,7 @@ test("operations that are made are random and different, also where a page has n
   assert.equal(seen.size, 40);
 });
 
-test("a lost charge is settled by the job whose URL carries its operation, whatever is in that", async () => {
+test("a lost charge is settled by the job whose URL carries its operation, for any id", async () => {
   const operation = "Straße 7/b + 50% #1 {operation} $&";
   const webhook = "https://me.test/hook?operation={operation}";
   const listed = [];
