@@ -1,11 +1,11 @@
-// What a runtime does for one cell of the matrix: it makes a client and calls it, step by step, and tells how each call ended,
-// which requests the client made by `fetch` for it, and what the client told of itself. The same lines run in every runtime.
+// The act of a runtime for one cell of the matrix: it makes a client, calls it step by step, and returns the outcomes, the
+// methods of its requests and its events. Every runtime runs this file.
 
-/** Something thrown, with all that hangs on it: whoever looks for a key there finds it. */
-function told(thrown, depth = 0) {
+/** The JSON of a thrown value with all its members, so that a key in any of them is found. */
+function describe(thrown, depth = 0) {
   if (typeof thrown !== "object" || !thrown || depth > 4) return thrown === undefined ? "undefined" : thrown;
   const { name, message, stack, cause } = thrown;
-  return { ...thrown, name, message, stack, ...(cause !== undefined && { cause: told(cause, depth + 1) }) };
+  return { ...thrown, name, message, stack, ...(cause !== undefined && { cause: describe(cause, depth + 1) }) };
 }
 
 const kept = new Map();
@@ -19,10 +19,10 @@ const map = {
 const full = async () => {
   throw Object.assign(new Error("The quota has been exceeded."), { name: "QuotaExceededError" });
 };
-/** The calls that take `waitUntil`. */
+/** The calls with a `waitUntil` option. */
 const CHARGES = ["submit", "previewAsync", "previewSync", "preview", "render"];
 
-/** Journals by their names; each keeps what it keeps for as long as the runtime lives. `sent` are the methods of the requests. */
+/** Journals by name. `map` lives as long as the runtime. `sent` are the methods of the requests. */
 const journals = (sent) => ({
   memory: "memory",
   map,
@@ -31,14 +31,14 @@ const journals = (sent) => ({
   "full after a charge": { ...map, write: (...given) => (sent.includes("POST") ? full() : map.write(...given)) },
 });
 
-/** What watching a job yields. */
+/** The updates of a watched job. */
 async function watched(jobs, ...given) {
   const seen = [];
   for await (const { job } of jobs.watch(...given)) seen.push({ status: job.status, progress: job.progress });
   return seen;
 }
 
-/** Has the wall clock jump by so many milliseconds at each request, or the machine be without a network, while an act is played. */
+/** Makes the wall clock jump by `jumps` milliseconds at each request, or the runtime report offline, during an act. */
 function surroundings({ jumps, offline }) {
   const { now } = Date;
   let jumped = 0;
@@ -58,13 +58,13 @@ function surroundings({ jumps, offline }) {
 }
 
 /**
- * Plays `steps` with one client, and tells how each ended. A step is one of
- * - `{ call, args, options, times }`: a method is called, so often at once; `options.abortAfter` is when its caller leaves, in
- *   milliseconds, and below zero before the call;
- * - `{ read }`: a webhook `{ body, url }` is parsed; with `repeat`, the body has so many letters in the place of its `…`;
- * - `{ warms }`: that is called twice at once, so that two connections are open and rest;
- * - `{ entry, becomes }`: the text of that entry of the journal `map` becomes another, or gets other fields.
- * `listJobs` gives `listed`, or what is found at the address `listedBy`; `jumps` and `offline` are the surroundings.
+ * Runs `steps` with one client, and returns the outcome of each. A step is one of
+ * - `{ call, args, options, times }`: calls a method, `times` times in parallel. `options.abortAfter` is the time of an abort in
+ *   milliseconds; below zero it is before the call;
+ * - `{ read }`: parses a webhook `{ body, url }`; with `repeat`, the body's `…` stands for so many letters;
+ * - `{ warms }`: calls this method twice in parallel, so that two idle connections are open;
+ * - `{ entry, becomes }`: replaces the text of an entry of the journal `map`, or some of its fields.
+ * `listJobs` returns `listed`, or what is found at the URL `listedBy`. `jumps` and `offline` are as above.
  */
 export async function act(library, { client, journal = "memory", listed, listedBy, steps, ...rest }, waitUntil) {
   const { TemplateJobs, isTemplateJobsError } = library;
@@ -91,7 +91,7 @@ export async function act(library, { client, journal = "memory", listed, listedB
     }
     if (warms) {
       await Promise.all([jobs[warms](), jobs[warms]()]);
-      // A connection goes back to its pool after its answer was read.
+      // A connection returns to its pool after its answer was read.
       await new Promise((resolve) => setTimeout(resolve, 10));
       continue;
     }
@@ -105,7 +105,7 @@ export async function act(library, { client, journal = "memory", listed, listedB
       if (read) return library.parseWebhook(read.repeat ? read.body.replace("…", "x".repeat(read.repeat)) : read.body, read.url);
       return call === "watch" ? watched(jobs, ...given) : jobs[call](...given);
     };
-    const end = () => one().then((value) => ({ value }), (thrown) => ({ error: told(thrown), typed: isTemplateJobsError(thrown) }));
+    const end = () => one().then((value) => ({ value }), (thrown) => ({ error: describe(thrown), typed: isTemplateJobsError(thrown) }));
     const [first, ...others] = await Promise.all(Array.from({ length: times }, end));
     ends.push({ ...first, ...(others.length && { others }), fetches: sent.slice(from), ms: performance.now() - begun });
   }

@@ -1,5 +1,5 @@
-// Decides whether each fault of the wire, met by each call to which it applies, ends as the table says: in Node and in workerd,
-// and where a connection is involved on a fresh and on a reused one, there in Deno too. What was seen is written down as a table.
+// Tests of each fault on the wire with each call that it applies to, in Node, workerd and (for broken connections) Deno, on fresh
+// and reused connections. The outcomes must be those of `table.mjs`; FAULTS_TABLE is the file for a table of them.
 
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
@@ -7,20 +7,20 @@ import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { dirname } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { ELSEWHERE } from "./elsewhere.mjs";
-import { callOf, has, place, previewed, startStages, wireName } from "./harness.mjs";
+import { callOf, has, openStage, previewed, startStages, wireName } from "./harness.mjs";
 import { startRuntime } from "./runtimes.mjs";
 import { CHARGES, READS, TABLE } from "./table.mjs";
 import { NOWHERE, startWire } from "./wire.mjs";
 
 const AT_ONCE = 16;
 const RUNTIMES = ["Node", "workerd", "Deno"];
-/** How long a caller waits where no answer comes, and how long the answer to a charge is waited for. */
+/** The timeout of a caller that gets no answer, and how long the client waits for the answer to a charge. */
 const [SHORT, POSTED] = [500, 1_500];
-/** How long a caller waits whose answer comes. */
+/** The timeout of a caller that gets an answer. */
 const LONG = 20_000;
-/** What a promise may take beyond its deadline. */
+/** The most that a promise may settle after its deadline. */
 const GRACE = 1_000;
-/** The longest pause before the second try of a read. */
+/** The longest delay before the retry of a read. */
 const PAUSE = 500;
 
 const runtimes = {};
@@ -31,7 +31,7 @@ let elsewhere;
 before(async () => {
   stages = await startStages(AT_ONCE);
   for (const name of RUNTIMES) runtimes[name] = await startRuntime(name);
-  // What is sent here was sent to the wrong host. The wire leads nowhere: whoever comes is counted.
+  // A host that must receive no request: requests to it are counted.
   elsewhere = await startWire(NOWHERE);
 });
 after(async () => {
@@ -43,11 +43,11 @@ after(async () => {
   await writeFile(file, table());
 });
 
-/** How a read or a charge ended, in a word. */
+/** The outcome of a read or a charge, as a word. */
 const word = ({ error }) =>
   error ? [error.name, error.kind ?? (error.sent === false ? "sent: false" : ""), `charged: ${error.charged}`].filter(Boolean).join(" ") : "its value";
 
-/** What the errors of an operation say of its charge, against how often the sandbox accepted it: "maybe" is never wrong. */
+/** Checks `charged` of the errors of an operation against the number of accepted charges; "maybe" is never wrong. */
 function checkCharged(ends, operation, accepted) {
   for (const { error } of ends.filter((end) => end.error)) {
     assert.equal(error.operation, operation);
@@ -57,14 +57,14 @@ function checkCharged(ends, operation, accepted) {
   }
 }
 
-/** Plays one cell of the table. */
+/** Runs one cell of the table. */
 async function cell(row, call, runtime, warm) {
-  const { rule, spoil, base, big, hangs } = row;
+  const { rule, inject, base, big, hangs } = row;
   return stages.with(async (sandbox) => {
     let strikes = 0;
-    const struck = (request) => (spoil && callOf(request) === call && strikes-- > 0 ? spoil() : undefined);
+    const struck = (request) => (inject && callOf(request) === call && strikes-- > 0 ? inject() : undefined);
     const client = { ...(hangs && { timeout: POSTED, previewTimeout: POSTED }), ...row.options };
-    const stage = await place(sandbox, runtime, { spoil: struck, big, client });
+    const stage = await openStage(sandbox, runtime, { inject: struck, big, client });
     try {
       const job = call === "render" || call === "get" ? await previewed(sandbox, { ...stage.request, variables: {} }) : undefined;
       const paid = (await stage.charges()).length;
@@ -78,12 +78,12 @@ async function cell(row, call, runtime, warm) {
       const options = hangs ? { timeout: SHORT } : {};
       const warming = warm ? [{ warms: call === "templates" ? "remainingCredits" : "templates" }] : [];
       const given = { stage, job, paid, warming, strike, options, away: at && { client: { baseUrl: at } } };
-      const told = READS.includes(call) ? await reads(row, call, runtime.name, given) : await charges(row, call, runtime.name, given);
+      const result = READS.includes(call) ? await reads(row, call, runtime.name, given) : await charges(row, call, runtime.name, given);
       const [met] = stage.seen(call);
       const used = stage.wire.requests.slice(0, stage.wire.requests.indexOf(met)).some(({ connection }) => connection === met?.connection);
-      if (warm) assert.ok(used, "it was to meet a connection that was used");
+      if (warm) assert.ok(used, "the request was not sent on a reused connection");
       assert.deepEqual(elsewhere.requests, []);
-      return { ...told, used };
+      return { ...result, used };
     } finally {
       stage.stop();
     }
@@ -92,11 +92,11 @@ async function cell(row, call, runtime, warm) {
 
 async function reads(row, call, runtime, { stage, job, warming, strike, options, away }) {
   const { again, error } = row.reads;
-  const told = [];
-  // An address is wrong for every try.
+  const result = [];
+  // A wrong base URL fails every attempt.
   for (const times of again && !row.base ? [1, Infinity] : [Infinity]) {
     await strike(times);
-    // The second try is to be answered in time, however busy the machine is.
+    // The second attempt must be answered in time, even on a busy machine.
     const timeout = options.timeout && (times === 1 ? 5 * options.timeout : options.timeout);
     const { ends } = await stage.play([...warming, stage.step(call, { job }, { ...options, timeout })], away);
     const end = ends.at(-1);
@@ -110,18 +110,18 @@ async function reads(row, call, runtime, { stage, job, warming, strike, options,
       if (call === "get") assert.equal(end.value.id, job);
     }
     const requests = again ? 2 : 1;
-    // Deno itself asks again on a connection that was dropped, so that what strikes once is not met at all.
+    // Deno itself resends a request whose connection was dropped, so that a fault that occurs once may stay unnoticed.
     const hidden = runtime === "Deno" && times === 1 && stage.seen(call).length > end.fetches.length;
     assert.deepEqual(end.fetches, Array(hidden ? 1 : requests).fill("GET"));
-    // What the server asks for may be a second more than the least that is waited.
+    // A delay by Retry-After may be a second longer than the lower bound.
     const pause = row.waits ? row.waits + 1_000 + PAUSE : PAUSE;
     const deadline = requests * (timeout ?? LONG) + (requests - 1) * pause;
-    assert.ok(end.ms <= deadline + GRACE, `it took ${end.ms} ms`);
+    assert.ok(end.ms <= deadline + GRACE, `settled after ${end.ms} ms`);
     if (row.waits) assert.ok(end.ms >= row.waits, `it waited ${end.ms} ms`);
-    told.push(`${times === 1 ? "once: " : ""}${word(end)}, ${end.fetches.length} fetch${end.fetches.length > 1 ? "es" : ""}`);
+    result.push(`${times === 1 ? "once: " : ""}${word(end)}, ${end.fetches.length} fetch${end.fetches.length > 1 ? "es" : ""}`);
   }
-  assert.equal((await stage.charges()).length, job ? 1 : 0, "a read charges nothing");
-  return { outcome: told.join("; ") };
+  assert.equal((await stage.charges()).length, job ? 1 : 0, "charges after a read");
+  return { outcome: result.join("; ") };
 }
 
 async function charges(row, call, runtime, { stage, job, paid, warming, strike, options, away }) {
@@ -134,51 +134,51 @@ async function charges(row, call, runtime, { stage, job, paid, warming, strike, 
   const { ends, events } = await stage.play([...warming, asked(options), { call: "pending" }, asked()], away);
   const [end, pending, again] = ends.slice(-3);
 
-  // Seen on the wire, a runtime may have sent more than the client made it send.
+  // A runtime may send more on the wire than the client requested.
   const posts = ({ fetches }) => fetches.filter((method) => method === "POST").length;
   const [made, madeAgain] = [posts(end), posts(again)];
   const sent = stage.seen(call).length;
   const replayed = row.base ? 0 : sent - made - madeAgain;
-  assert.ok(runtime === "Deno" || replayed === 0, `${sent} were sent where ${made + madeAgain} were made`);
+  assert.ok(runtime === "Deno" || replayed === 0, `${sent} POSTs on the wire for ${made + madeAgain} of the client`);
   const found = wanted.charged + (wanted.charged && replayed);
   assert.equal(await accepted(), found, "charges");
   checkCharged([end, again], operation, found);
 
-  // A render looks before it charges, and after it where nobody knows.
-  const look = renders ? ["GET"] : [];
-  const settledByLook = renders && wanted.verdict === "unknown" && wanted.charged > 0;
-  const verdict = settledByLook ? "bound" : wanted.verdict;
+  // A render reads its job before the charge, and after it if the outcome is unknown.
+  const read = renders ? ["GET"] : [];
+  const settledByRead = renders && wanted.verdict === "unknown" && wanted.charged > 0;
+  const verdict = settledByRead ? "bound" : wanted.verdict;
   if (wanted.verdict === "not sent") assert.deepEqual(end.fetches, renders ? ["GET", "GET"] : Array(3).fill("POST"));
   else if (row.base && renders) assert.deepEqual(end.fetches, ["GET", "GET"]);
-  else if (!row.hangs) assert.deepEqual(end.fetches, [...look, "POST", ...(wanted.found || renders && wanted.verdict === "unknown" ? ["GET"] : [])]);
-  if (verdict === "unknown" || verdict === "bound") assert.equal(madeAgain, 0, "called again, it is not sent again");
+  else if (!row.hangs) assert.deepEqual(end.fetches, [...read, "POST", ...(wanted.found || renders && wanted.verdict === "unknown" ? ["GET"] : [])]);
+  if (verdict === "unknown" || verdict === "bound") assert.equal(madeAgain, 0, "a second call sends nothing");
   assert.ok(made <= 1 || wanted.verdict === "not sent");
-  assert.ok(end.ms <= (options.timeout ?? LONG) + GRACE, `it took ${end.ms} ms`);
+  assert.ok(end.ms <= (options.timeout ?? LONG) + GRACE, `settled after ${end.ms} ms`);
   if (end.error) assert.ok(end.typed);
   const unsent = row.base && renders;
-  const told = { outcome: `${word(end)}, ${made} POST by fetch, ${row.base ? 0 : sent - madeAgain} on the wire, ${found} charged` };
+  const result = { outcome: `${word(end)}, ${made} POST by fetch, ${row.base ? 0 : sent - madeAgain} on the wire, ${found} charged` };
 
   if (unsent || verdict === "not sent" || verdict === "rejected") {
     has(end.error, { charged: "no", ...(unsent ? { name: "ConnectionError", sent: false } : wanted.error) }, "the error");
-    assert.deepEqual(pending.value.filter((each) => each.operation === operation), [], "it is as if it had not been called");
+    assert.deepEqual(pending.value.filter((each) => each.operation === operation), [], "the operation is not listed");
     await strike(0);
     const { ends: [then] } = await stage.play([asked()]);
     assert.equal(then.error, undefined);
-    assert.equal(await accepted(), 1, "called again, it is charged once");
-    return told;
+    assert.equal(await accepted(), 1, "a second call is charged once");
+    return result;
   }
   const late = row.hangs && renders;
   if (verdict === "bound" && !late) {
     assert.equal(end.error, undefined);
     assert.equal(end.value.id, job ?? (await stage.charges()).at(-1).job_id);
-    assert.equal(again.value.id, end.value.id, "called again, it is the same job");
+    assert.equal(again.value.id, end.value.id, "a second call returns the same job");
   } else {
     has(end.error, { name: "ChargeUnknownError", charged: "maybe", remedy: "settle_or_discard", ...(job && { jobId: job }) }, "the error");
     const open = pending.value.find((each) => each.operation === operation);
     assert.equal(open.state, row.hangs ? "sending" : "unknown");
-    if (late) assert.equal(again.value?.id, job, `the render is seen: ${JSON.stringify(again.error)}`);
-    else assert.equal(again.error?.name, "ChargeUnknownError", "called again, it is not sent again");
-    // Another client of the same account and journal, and the wire as it should be.
+    if (late) assert.equal(again.value?.id, job, `the render is found: ${JSON.stringify(again.error)}`);
+    else assert.equal(again.error?.name, "ChargeUnknownError", "a second call sends nothing");
+    // Settles with another client of the same account and journal, without a fault.
     await strike(0);
     const jobId = found ? (await stage.charges())[paid].job_id : undefined;
     const { ends: [settled, then] } = await stage.play([{ call: "settle", args: [operation, { jobId }] }, asked()], away);
@@ -187,18 +187,18 @@ async function charges(row, call, runtime, { stage, job, paid, warming, strike, 
     if (found) assert.equal(then.value.id, jobId);
     else assert.equal(then.error?.name, "ChargeUnknownError");
   }
-  assert.equal(stage.seen(call).length, sent, "nothing more was sent that charges");
-  assert.equal(await accepted(), found, "nothing more was charged");
+  assert.equal(stage.seen(call).length, sent, "no further charging request");
+  assert.equal(await accepted(), found, "no further charge");
   assert.ok(events.some((event) => event.type === "verdict" || row.hangs));
-  return told;
+  return result;
 }
 
-test("every_fault_of_the_list_is_in_a_table_and_every_test_that_a_table_names_is_there", async () => {
+test("every_fault_of_the_list_has_a_row_and_every_named_test_exists", async () => {
   const numbers = new Set([...TABLE, ...ELSEWHERE].map(({ n }) => n));
   assert.deepEqual([...numbers].sort((a, b) => a - b), Array.from({ length: 50 }, (_, at) => at + 1));
-  for (const { n, held = [], word: reason } of ELSEWHERE) {
-    assert.ok(held.length || reason, `${n} has neither a test nor a reason`);
-    for (const [file, name] of held) {
+  for (const { n, tests = [], note } of ELSEWHERE) {
+    assert.ok(tests.length || note, `${n} has neither a test nor a note`);
+    for (const [file, name] of tests) {
       const text = await readFile(new URL(`../../${file}`, import.meta.url), "utf8");
       assert.ok(text.includes(name), `${n}: ${file} has no ${name}`);
     }
@@ -208,7 +208,7 @@ test("every_fault_of_the_list_is_in_a_table_and_every_test_that_a_table_names_is
 describe("the matrix", { concurrency: AT_ONCE }, () => {
   for (const row of TABLE) {
     for (const name of RUNTIMES) {
-      // Deno is like Node but for what it does with a connection that was dropped.
+      // Deno differs from Node only after a dropped connection.
       if (name === "Deno" && !row.warm) continue;
       test(`in_${name}_${row.n}_${row.fault}`.replaceAll(/\W+/g, "_").toLowerCase(), async () => {
         const failed = [];
@@ -217,7 +217,7 @@ describe("the matrix", { concurrency: AT_ONCE }, () => {
           for (const warm of row.warm ? [false, true] : [false]) {
             const where = `${call}${warm ? ", reused connection" : ""}`;
             const play = cell(row, call, runtimes[name], warm).then(
-              (told) => outcomes.push({ row, name, call, ...told }),
+              (result) => outcomes.push({ row, name, call, ...result }),
               ({ message }) => failed.push(`${where}: ${message.replaceAll(/\s+/g, " ")}`),
             );
             plays.push(play);
@@ -230,7 +230,7 @@ describe("the matrix", { concurrency: AT_ONCE }, () => {
   }
 });
 
-/** What was seen: calls that ended alike in one line, and where they did. */
+/** The outcomes as a table. Calls with the same outcome share a line. */
 function table() {
   const order = [...READS, ...CHARGES];
   const inOrder = (calls) => [...calls].sort((a, b) => order.indexOf(a) - order.indexOf(b));
@@ -253,8 +253,8 @@ function table() {
     for (const [names, outcome, where] of lined) line(names.join(", "), outcome, where.join(", "));
     if (row.not) line("the others", "does not apply", row.not);
   }
-  for (const { n, fault, held = [], word: reason = "" } of ELSEWHERE) {
-    lines.push(`| ${n} | ${fault} | | ${reason} | ${held.map(([file, name]) => `${file}: ${name}`).join("<br>")} |`);
+  for (const { n, fault, tests = [], note = "" } of ELSEWHERE) {
+    lines.push(`| ${n} | ${fault} | | ${note} | ${tests.map(([file, name]) => `${file}: ${name}`).join("<br>")} |`);
   }
   return `${lines.join("\n")}\n`;
 }

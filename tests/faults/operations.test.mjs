@@ -1,6 +1,5 @@
-// Decides what becomes of an operation where the fault is not one answer on the wire: late commits, answers of others, lists that
-// lag, webhooks, clocks, journals, callers that leave. In Node and in workerd, against real sockets. The numbers are those of the
-// project's list of 50 faults.
+// Tests of operations under faults that are not one answer on the wire: late commits, crossed answers, lagging lists, webhooks,
+// clocks, journals and aborts. They run in Node and workerd over real sockets. The numbers are those of the list of 50 faults.
 
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
@@ -8,7 +7,7 @@ import { once } from "node:events";
 import { createServer } from "node:http";
 import { after, before, describe, test } from "node:test";
 import { load } from "../node/harness.mjs";
-import { has, place, previewed, startStages, wireName } from "./harness.mjs";
+import { has, openStage, previewed, startStages, wireName } from "./harness.mjs";
 import { startRuntime } from "./runtimes.mjs";
 import { CHARGES, READS } from "./table.mjs";
 import { vacant } from "./wire.mjs";
@@ -25,20 +24,20 @@ before(async () => {
 after(() => Promise.all([...Object.values(runtimes).map((runtime) => runtime.stop()), stages?.stop()]));
 
 const UNKNOWN_JOB = "3c90c3cc-0d44-4b50-8888-8dd25736052a";
-/** How long a caller waits where no answer comes, and how long the answer to a charge is waited for. */
+/** The timeout of a caller that gets no answer, and how long the client waits for the answer to a charge. */
 const [SHORT, POSTED] = [300, 1_000];
 const hasty = { timeout: POSTED, previewTimeout: POSTED };
-/** A wait that looks often. */
+/** Options of a poll with short intervals. */
 const soon = { expectedMs: 200, maxInterval: 200 };
 
-/** A property, in each runtime. What touches what is the whole process's, the clock and the network, is tried `alone`. */
+/** Tests a property in each runtime. A test that changes globals of the process (clock, network state) runs `alone`. */
 function holds(name, play, options = () => undefined, { where = ["Node", "workerd"], alone } = {}) {
   for (const runtime of where) {
     const begin = () =>
       test(`in_${runtime.toLowerCase()}_${name}`, () =>
         stages.with(async (sandbox) => {
           const given = options();
-          const stage = await place(sandbox, runtimes[runtime], given);
+          const stage = await openStage(sandbox, runtimes[runtime], given);
           try {
             await play({ ...stage, ...given }, runtime);
           } finally {
@@ -50,15 +49,15 @@ function holds(name, play, options = () => undefined, { where = ["Node", "worker
   }
 }
 
-/** A client's list of the sandbox's jobs, and a request whose operation can be found there. */
+/** The option `listJobs` for the sandbox's jobs, and a request whose webhook URL carries the operation. */
 const listed = (stage) => ({ listedBy: `${stage.sandbox.url}/__sandbox/jobs` });
 const hooked = ({ request }, webhook = "http://127.0.0.1:9/hook/{operation}") => ({ ...request, webhook_url: webhook });
 const submit = (request, operation, more) => ({ call: "submit", args: [request], options: { operation, ...more } });
 const warnings = (events) => events.filter(({ type }) => type === "warning").map(({ code, operation, jobId }) => [code, operation, jobId]);
 const lose = (stage, times) => stage.sandbox.faults([{ on: "submit", kind: "drop_after_commit", ...(times && { times }) }]);
-const mend = (stage) => stage.sandbox.faults([]);
+const stopFaults = (stage) => stage.sandbox.faults([]);
 
-/** Waits until something is so, and returns it. */
+/** Waits until `so` returns a truthy value, and returns that. */
 async function until(so) {
   const patience = AbortSignal.timeout(20_000);
   for (;;) {
@@ -69,7 +68,7 @@ async function until(so) {
   }
 }
 
-/** A promise of the wire's, and how it is let go. */
+/** A promise for `hold` of the relay, and the function that resolves it. */
 function gate() {
   let open;
   const hold = new Promise((resolve) => {
@@ -78,18 +77,18 @@ function gate() {
   return { hold, open };
 }
 
-holds("1_a_render_whose_server_goes_away_after_the_look_is_not_sent_or_unknown_and_never_charged", async (stage, runtime) => {
+holds("1_a_render_whose_server_stops_after_the_read_is_not_sent_or_unknown_and_never_charged", async (stage, runtime) => {
   const job = await previewed(stage.sandbox, stage.request);
   stage.wire.leaves();
   const { ends: [end, pending] } = await stage.play([stage.step("render", { job }), { call: "pending" }]);
   if (runtime === "Node") has(end.error, { name: "ConnectionError", sent: false }, "the error");
   else has(end.error, { name: "ChargeUnknownError", operation: `render:${job}` }, "the error");
   assert.deepEqual(pending.value.map(({ state }) => state), runtime === "Node" ? [] : ["unknown"]);
-  assert.equal((await stage.charges()).length, 1, "the preview alone");
+  assert.equal((await stage.charges()).length, 1, "only the preview");
 });
 
-holds("1_a_server_that_comes_up_between_two_tries_is_charged_once", async (stage) => {
-  // The address was free a moment ago; the wire takes it after the first try.
+holds("1_a_server_that_starts_between_two_attempts_charges_once", async (stage) => {
+  // The port was free a moment ago; the relay listens on it after the first attempt.
   const base = await vacant();
   const playing = stage.play([submit(stage.request, "order-1")], { client: { baseUrl: base } });
   await stage.wire.listensAt(base);
@@ -99,15 +98,15 @@ holds("1_a_server_that_comes_up_between_two_tries_is_charged_once", async (stage
   assert.equal((await stage.charges()).length, 1);
 }, undefined, { where: ["Node"] });
 
-// A render could not be looked at before.
+// A render reads its job before the charge, so it would fail there.
 for (const call of CHARGES.filter((each) => each !== "render")) {
-  holds(`7_${call}_whose_job_cannot_be_read_after_its_id_came_was_charged`, async (stage) => {
+  holds(`7_${call}_whose_job_cannot_be_read_after_its_id_arrived_is_reported_as_charged`, async (stage) => {
     const operation = `order ${randomUUID()}`;
     await stage.sandbox.faults([{ on: wireName(call), kind: "truncate", bytes: 60 }, { on: "get", kind: "status_before_commit", status: 503 }]);
     const { ends: [end] } = await stage.play([stage.step(call, {}, { operation })]);
     const charge = (await stage.charges()).at(-1);
     has(end.error, { name: "ApiError", status: 503, charged: "yes", remedy: "resume", operation, jobId: charge.job_id }, "the error");
-    await mend(stage);
+    await stopFaults(stage);
     const { ends: [resumed] } = await stage.play([{ call: "resume", args: [operation] }]);
     assert.equal(resumed.value.id, charge.job_id);
     assert.equal((await stage.charges()).length, 1);
@@ -115,7 +114,7 @@ for (const call of CHARGES.filter((each) => each !== "render")) {
 }
 
 // `navigator.onLine` may be wrong, so it only slows polling.
-holds("3_a_machine_that_says_it_is_offline_charges_once_and_polls_at_the_longest_interval", async (stage) => {
+holds("3_a_client_that_is_reported_offline_charges_once_and_polls_at_the_longest_interval", async (stage) => {
   const job = await previewed(stage.sandbox, stage.request);
   for (const call of CHARGES) {
     const { ends: [end] } = await stage.play([stage.step(call, { job })], { offline: true });
@@ -126,10 +125,10 @@ holds("3_a_machine_that_says_it_is_offline_charges_once_and_polls_at_the_longest
   const { ends: [waited] } = await stage.play([{ call: "poll", args: [preview], options: { ...soon, until: "video", timeout: 3_000 } }], { offline: true });
   assert.equal(waited.error.name, "PollTimeoutError");
   assert.deepEqual(waited.fetches, ["GET"]);
-  assert.equal((await stage.charges()).length, 2 + CHARGES.length, "the previews, and one for each call");
+  assert.equal((await stage.charges()).length, 2 + CHARGES.length, "the previews, and one charge for each call");
 }, undefined, { where: ["Node"], alone: true });
 
-holds("24_a_charge_that_is_committed_after_everybody_stopped_waiting_stays_unknown_until_the_list_has_it", async (stage) => {
+holds("24_a_charge_committed_after_the_timeout_stays_unknown_until_the_list_has_it", async (stage) => {
   const request = hooked(stage);
   const { ends: [end, settled] } = await stage.play(
     [submit(request, "order-24", { timeout: SHORT }), { call: "settle", args: ["order-24"] }], { client: hasty, ...listed(stage) },
@@ -145,10 +144,10 @@ holds("24_a_charge_that_is_committed_after_everybody_stopped_waiting_stays_unkno
   assert.equal((await stage.charges()).length, 1);
 }, () => {
   const late = gate();
-  return { late, spoil: ({ method }) => (method === "POST" ? { hold: late.hold } : undefined) };
+  return { late, inject: ({ method }) => (method === "POST" ? { hold: late.hold } : undefined) };
 });
 
-holds("6_an_answer_that_comes_after_its_caller_stopped_waiting_binds_the_operation", async (stage) => {
+holds("6_an_answer_after_the_timeout_binds_the_operation", async (stage) => {
   await stage.sandbox.faults([{ on: "submit", kind: "delay", ms: 3_600_000 }]);
   const playing = stage.play([submit(stage.request, "order-6", { timeout: SHORT }), submit(stage.request, "order-6")]);
   const [charge] = await until(async () => (await stage.charges()).length && stage.charges());
@@ -161,29 +160,29 @@ holds("6_an_answer_that_comes_after_its_caller_stopped_waiting_binds_the_operati
   assert.equal((await stage.charges()).length, 1);
 });
 
-holds("25_an_answer_that_comes_twice_is_taken_for_that_of_the_next_request_only_with_a_warning", async (stage) => {
+holds("25_an_answer_received_twice_binds_the_next_request_only_with_a_warning", async (stage) => {
   const { ends, events } = await stage.play([submit(stage.request, "order-a"), submit({ ...stage.request, name: "b" }, "order-b"), { call: "remainingCredits" }]);
   const charges = await stage.charges();
   assert.equal(ends[0].value.id, charges[0].job_id);
-  // workerd takes what is left on a connection for the next answer, which is then about a job of another operation.
+  // workerd reads bytes left on a connection as the next answer, which is then about the job of another operation.
   if (ends[1].value.id === charges[1].job_id) assert.deepEqual(warnings(events), []);
   else assert.deepEqual([ends[1].value.id, warnings(events)], [charges[0].job_id, [["known_job_id", "order-b", charges[0].job_id]]]);
   assert.equal(ends[2].error ? ends[2].error.kind : typeof ends[2].value, ends[2].error ? "unexpected" : "number");
   assert.equal(charges.length, 2);
-}, () => ({ spoil: ({ method }) => (method === "POST" ? { turn: (head, body) => Buffer.concat([Buffer.from(head), body, Buffer.from(head), body]) } : undefined) }));
+}, () => ({ inject: ({ method }) => (method === "POST" ? { turn: (head, body) => Buffer.concat([Buffer.from(head), body, Buffer.from(head), body]) } : undefined) }));
 
-holds("25_an_answer_about_another_job_is_unexpected_and_no_render_is_taken_for_paid_by_it", async (stage) => {
+holds("25_an_answer_about_another_job_is_unexpected_and_does_not_bind_a_render", async (stage) => {
   const [job, other] = [await previewed(stage.sandbox, stage.request), await previewed(stage.sandbox, { ...stage.request, name: "other" })];
   const body = { id: other, status: "done", preview: "https://p", video_output: "https://v" };
   await stage.sandbox.faults(["get", "render"].map((on) => ({ on, kind: "status_after_commit", status: 200, body, ...(on === "get" && { times: 2 }) })));
   const { ends: [got, rendered] } = await stage.play([stage.step("get", { job }), stage.step("render", { job })]);
   has(got.error, { name: "ApiError", kind: "unexpected", jobId: job }, "the error");
-  assert.equal(rendered.value.id, job, "it was rendered, as a look shows");
+  assert.equal(rendered.value.id, job, "a read shows the render");
   assert.deepEqual(rendered.fetches, ["GET", "POST", "GET"]);
 });
 
 for (const jumps of [86_400_000, -86_400_000]) {
-  holds(`26_a_clock_that_jumps_${jumps < 0 ? "back" : "on"}_by_a_day_with_each_request_ends_no_wait_and_unbinds_nothing`, async (stage) => {
+  holds(`26_a_clock_that_jumps_${jumps < 0 ? "back" : "on"}_by_a_day_with_each_request_ends_no_poll_and_unbinds_nothing`, async (stage) => {
     await stage.sandbox.faults([{ on: "submit", kind: "drop_after_commit", times: 1 }, { on: "submit", kind: "stuck" }]);
     const request = hooked(stage);
     const { ends: [lost, settled, waited] } = await stage.play([
@@ -192,18 +191,18 @@ for (const jumps of [86_400_000, -86_400_000]) {
     ], { jumps, ...listed(stage) });
     assert.equal(lost.error.name, "ChargeUnknownError");
     assert.equal(settled.value.state, "bound");
-    assert.equal(waited.error.name, "PollTimeoutError", "a job that is not rendered has no video");
-    assert.ok(waited.fetches.length >= 2 && waited.fetches.length <= 5, `${waited.fetches.length} looks`);
+    assert.equal(waited.error.name, "PollTimeoutError", "an unrendered job has no video");
+    assert.ok(waited.fetches.length >= 2 && waited.fetches.length <= 5, `${waited.fetches.length} polls`);
     assert.ok(waited.ms > 3_900 && waited.ms < 5_000, `${waited.ms} ms`);
   }, undefined, { alone: true });
 }
 
-holds("27_28_a_list_that_lags_or_hides_the_job_leaves_it_unknown_until_something_brings_its_id", async (stage) => {
+holds("27_28_a_list_that_lags_or_hides_the_job_leaves_it_unknown_until_settled_by_id", async (stage) => {
   const request = hooked(stage);
   await lose(stage);
   const { ends: [, lagging] } = await stage.play([submit(request, "order-27"), { call: "settle", args: ["order-27"] }], { listed: [] });
   assert.equal(lagging.value.state, "unknown");
-  await mend(stage);
+  await stopFaults(stage);
   const [{ job_id: id }] = await stage.charges();
   const hidden = await (await fetch(`${stage.sandbox.url}/__sandbox/jobs`)).json();
   const others = hidden.map((job) => ({ ...job, webhook_url: null }));
@@ -215,11 +214,11 @@ holds("27_28_a_list_that_lags_or_hides_the_job_leaves_it_unknown_until_something
   assert.deepEqual([brought.value.state, brought.value.jobId], ["bound", id]);
 });
 
-holds("29_a_list_with_rows_twice_in_another_order_and_with_rubbish_binds_the_one_job_of_the_operation", async (stage) => {
+holds("29_a_list_with_duplicate_reordered_and_invalid_rows_binds_the_job_of_the_operation", async (stage) => {
   const request = hooked(stage);
   await lose(stage);
   await stage.play([submit(request, "order-29")]);
-  await mend(stage);
+  await stopFaults(stage);
   await stage.play([submit({ ...request, name: "another" }, "order-30")]);
   const jobs = await (await fetch(`${stage.sandbox.url}/__sandbox/jobs`)).json();
   const [{ job_id: id }] = await stage.charges();
@@ -229,14 +228,14 @@ holds("29_a_list_with_rows_twice_in_another_order_and_with_rubbish_binds_the_one
   }
 });
 
-holds("30_an_operation_that_the_runtime_sent_twice_is_bound_to_one_job_and_stays_so", async (stage) => {
+holds("30_an_operation_that_the_runtime_sent_twice_is_bound_to_one_job", async (stage) => {
   const request = hooked(stage);
   await lose(stage);
   const { ends: [lost] } = await stage.play([submit(request, "order-30")]);
   assert.deepEqual([lost.error.name, lost.fetches], ["ChargeUnknownError", ["POST"]]);
   const charges = await stage.charges();
-  assert.deepEqual([stage.seen("submit").length, charges.length], [2, 2], "Deno sends it again by itself");
-  await mend(stage);
+  assert.deepEqual([stage.seen("submit").length, charges.length], [2, 2], "Deno resends the request itself");
+  await stopFaults(stage);
   const { ends: [settled, again, pending] } = await stage.play([{ call: "settle", args: ["order-30"] }, submit(request, "order-30"), { call: "pending" }], listed(stage));
   assert.equal(settled.value.state, "bound");
   assert.ok(charges.some(({ job_id }) => job_id === settled.value.jobId));
@@ -247,7 +246,7 @@ holds("30_an_operation_that_the_runtime_sent_twice_is_bound_to_one_job_and_stays
 
 /* ---- webhooks -------------------------------------------------------------------------------- */
 
-/** A server that webhooks are sent to. */
+/** A server that receives webhooks. */
 async function receiver() {
   const got = [];
   const server = createServer(async (request, response) => {
@@ -260,10 +259,10 @@ async function receiver() {
   return { got, url: `http://127.0.0.1:${server.address().port}/hook?operation={operation}`, stop: () => (server.closeAllConnections(), server.close()) };
 }
 
-holds("37_a_job_whose_webhooks_are_lost_is_found_done_by_looking", async (stage) => {
+holds("37_a_job_whose_webhooks_are_lost_is_polled_to_its_end", async (stage) => {
   await stage.sandbox.faults([{ on: "*", kind: "webhook_lost" }]);
   const { ends: [{ value: job }] } = await stage.play([submit(hooked(stage), "order-37")]);
-  // Another client, which knows of it from the journal alone.
+  // Another client, which has the operation from the journal.
   const { ends: [, done, pending] } = await stage.play([{ call: "pending" }, { call: "poll", args: [job.id], options: { ...soon, until: "video", timeout: 10_000 } }, { call: "pending" }]);
   assert.match(done.value.video_output, /^http/);
   assert.deepEqual(pending.value, []);
@@ -315,7 +314,7 @@ holds("39_a_webhook_that_comes_before_the_answer_binds_the_operation_and_the_ans
   }
 });
 
-holds("40_a_webhook_that_nobody_asked_for_is_a_typed_error_and_no_request", async (stage) => {
+holds("40_a_webhook_of_an_unknown_operation_is_a_typed_error_without_a_request", async (stage) => {
   const { ends: [nobody, noId] } = await stage.play([
     { call: "settle", args: [`never-${randomUUID()}`, { jobId: UNKNOWN_JOB }] },
     { call: "settle", args: ["order", { jobId: "../templates" }] },
@@ -340,11 +339,11 @@ holds("40_a_forged_webhook_with_the_job_of_another_operation_leaves_the_operatio
   const { ends: [, forged, pending] } = await stage.play([
     submit(hooked(stage), "order-40b"), { call: "settle", args: ["order-40b", { jobId: other.id }] }, { call: "pending" },
   ]);
-  assert.notEqual(forged.value?.state, "bound", "the webhook address of that job holds another operation");
+  assert.notEqual(forged.value?.state, "bound", "the webhook URL of that job carries another operation");
   assert.equal(pending.value.find(({ operation }) => operation === "order-40b").state, "unknown");
 });
 
-holds("40_a_webhook_of_10_mb_is_read_or_refused_in_words_at_once", async (stage) => {
+holds("40_a_webhook_of_10_mb_is_read_or_refused_with_a_typed_error_at_once", async (stage) => {
   const repeat = 10_000_000;
   const { ends: [rubbish, padded] } = await stage.play([
     { read: { body: "…", repeat } },
@@ -359,25 +358,25 @@ holds("40_a_webhook_of_10_mb_is_read_or_refused_in_words_at_once", async (stage)
 
 const bodies = (list) => {
   let at = 0;
-  const looks = [];
+  const polls = [];
   return {
-    looks,
-    spoil: ({ method }) => {
+    polls,
+    inject: ({ method }) => {
       if (method !== "GET") return undefined;
       const body = JSON.stringify({ id: UNKNOWN_JOB, preview: null, video_output: null, ...list[Math.min(at++, list.length - 1)] });
-      looks.push(body);
+      polls.push(body);
       return { answer: `HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: ${Buffer.byteLength(body)}\r\n\r\n${body}` };
     },
   };
 };
 
-holds("31_a_status_that_goes_back_ends_no_wait_and_the_wait_ends_with_the_video", async (stage) => {
+holds("31_a_status_that_goes_back_does_not_end_a_poll_before_the_video", async (stage) => {
   const { ends: [seen] } = await stage.play([{ call: "watch", args: [UNKNOWN_JOB], options: { ...soon, until: "video", timeout: 10_000 } }]);
   assert.equal(seen.error, undefined);
   assert.equal(seen.value.at(-1).status, "done");
 }, () => bodies([{ status: "running", progress: 0.6 }, { status: "pending", progress: 0 }, { status: "done", progress: 1, preview: "https://p" }, { status: "running", progress: 0.7 }, { status: "done", progress: 1, video_output: "https://v" }]));
 
-holds("32_a_job_that_never_ends_is_a_timeout_with_the_job_and_stays_pending", async (stage) => {
+holds("32_a_job_that_never_ends_rejects_at_the_timeout_with_the_job_and_stays_pending", async (stage) => {
   await stage.sandbox.faults([{ on: "submit", kind: "stuck" }]);
   const { ends: [made, , pending] } = await stage.play([submit(stage.request, "order-32"), { call: "remainingCredits" }, { call: "pending" }]);
   const { ends: [waited, after] } = await stage.play([{ call: "poll", args: [made.value.id], options: { ...soon, timeout: 1_000 } }, { call: "pending" }]);
@@ -389,7 +388,7 @@ holds("32_a_job_that_never_ends_is_a_timeout_with_the_job_and_stays_pending", as
 });
 
 for (const [kind, reason, status] of [["fail_job", "The file is gone.", "failed"], ["fail_job", "", "failed"], ["reject_job", "Policy.", "rejected"]]) {
-  holds(`33_a_job_that_is_${status}_with_${reason ? "a" : "no"}_reason_ends_the_wait_and_is_not_pending`, async (stage) => {
+  holds(`33_a_job_that_is_${status}_with_${reason ? "a" : "no"}_reason_ends_the_poll_and_is_not_pending`, async (stage) => {
     await stage.sandbox.faults([{ on: "submit", kind, reason }]);
     const { ends: [made] } = await stage.play([submit(stage.request, "order-33")]);
     const { ends: [open, waited, pending] } = await stage.play([
@@ -404,15 +403,15 @@ for (const [kind, reason, status] of [["fail_job", "The file is gone.", "failed"
   });
 }
 
-holds("34_a_job_that_is_done_without_its_video_is_incomplete_after_a_few_looks", async (stage) => {
+holds("34_a_job_that_is_done_without_its_video_is_incomplete_after_a_few_polls", async (stage) => {
   const { ends: [waited] } = await stage.play([{ call: "poll", args: [UNKNOWN_JOB], options: { ...soon, until: "video", timeout: 60_000 } }]);
   has(waited.error, { name: "IncompleteResultError", jobId: UNKNOWN_JOB }, "the error");
-  assert.ok(stage.looks.length >= 2 && stage.looks.length <= 6, `${stage.looks.length} looks`);
+  assert.ok(stage.polls.length >= 2 && stage.polls.length <= 6, `${stage.polls.length} polls`);
 }, () => bodies([{ status: "done", progress: 1 }]));
 
 /* ---- callers --------------------------------------------------------------------------------- */
 
-holds("45_a_double_click_with_one_operation_is_one_request_and_both_have_the_job", async (stage, runtime) => {
+holds("45_a_double_click_with_one_operation_is_one_request_and_both_calls_return_the_job", async (stage, runtime) => {
   const { ends: [end] } = await stage.play([{ ...submit(stage.request, "order-45"), times: 3 }]);
   for (const each of [end, ...end.others]) assert.equal(each.error, undefined);
   assert.equal(new Set([end, ...end.others].map(({ value }) => value.id)).size, 1);
@@ -420,7 +419,7 @@ holds("45_a_double_click_with_one_operation_is_one_request_and_both_have_the_job
   assert.equal((await stage.charges()).length, 1);
 });
 
-holds("45_two_requests_of_one_operation_at_once_are_one_charge", async (stage) => {
+holds("45_parallel_clients_with_one_operation_are_one_charge", async (stage) => {
   const ends = await Promise.all([1, 2, 3].map(() => stage.play([submit(stage.request, "order-46")])));
   const posts = ends.flatMap(({ ends: [{ fetches }] }) => fetches).filter((method) => method === "POST");
   assert.equal(posts.length, 1);
@@ -429,7 +428,7 @@ holds("45_two_requests_of_one_operation_at_once_are_one_charge", async (stage) =
 });
 
 for (const call of [...READS, ...CHARGES]) {
-  holds(`46_a_caller_of_${call}_that_leaves_hears_so_at_once_and_what_was_sent_is_known`, async (stage) => {
+  holds(`46_an_abort_of_${call}_rejects_at_once_and_a_sent_charge_is_bound`, async (stage) => {
     const job = await previewed(stage.sandbox, stage.request);
     const { ends: [before] } = await stage.play([stage.step(call, { job }, { abortAfter: -1 })]);
     assert.deepEqual([before.error, before.fetches], ["left", []]);
@@ -440,17 +439,17 @@ for (const call of [...READS, ...CHARGES]) {
     assert.equal(during.error, "left");
     assert.ok(during.ms >= SHORT - 50 && during.ms < SHORT + 1_000, `${during.ms} ms`);
     if (!operation) return;
-    // The charge goes on, and is bound when its answer comes.
+    // The charge goes on and is bound by its answer.
     await stage.sandbox.advance(3_600);
-    await mend(stage);
+    await stopFaults(stage);
     const charge = (await stage.charges()).at(-1);
-    assert.equal((await stage.charges()).length, 2, "the preview and this");
+    assert.equal((await stage.charges()).length, 2, "the preview and the charge");
     const found = await until(async () => {
       const { ends: [again] } = await stage.play([stage.step(call, { job }, { operation })]);
       return again.value;
     });
     assert.equal(found.id, charge.job_id);
-    assert.equal(stage.seen(call).length, 1, "it was sent once");
+    assert.equal(stage.seen(call).length, 1, "one request");
   });
 }
 
@@ -460,15 +459,15 @@ for (const call of CHARGES) {
   holds(`47_${call}_with_a_journal_that_is_forbidden_sends_nothing`, async (stage) => {
     const job = await previewed(stage.sandbox, stage.request);
     const { ends: [end] } = await stage.play([stage.step(call, { job })], { journal: "forbidden" });
-    // The operation of a render is the job's: an earlier call may have charged for it.
+    // The operation of a render is derived from its job: an earlier call may have been charged under it.
     has(end.error, { name: "JournalError", charged: call === "render" ? "maybe" : "no", remedy: "retry" }, "the error");
     assert.equal(end.error.cause.name, "QuotaExceededError");
     assert.match(end.error.message, /journal: "memory"/);
     assert.deepEqual(end.fetches, []);
-    assert.equal((await stage.charges()).length, 1, "the preview alone");
+    assert.equal((await stage.charges()).length, 1, "only the preview");
   });
 
-  holds(`47_${call}_with_a_journal_that_is_full_before_all_is_written_sends_nothing_that_charges`, async (stage) => {
+  holds(`47_${call}_with_a_journal_that_is_full_before_the_marker_sends_no_charge`, async (stage) => {
     const job = await previewed(stage.sandbox, stage.request);
     const { ends: [end, pending] } = await stage.play([stage.step(call, { job }), { call: "pending" }], { journal: "full after the first" });
     has(end.error, { name: "JournalError", charged: "no", remedy: "retry" }, "the error");
@@ -476,19 +475,19 @@ for (const call of CHARGES) {
     assert.deepEqual(pending.value, []);
   });
 
-  holds(`47_${call}_with_a_journal_that_is_full_afterwards_has_its_job_and_is_not_sent_again`, async (stage) => {
+  holds(`47_${call}_with_a_journal_that_is_full_after_the_charge_returns_its_job_and_is_not_sent_again`, async (stage) => {
     const job = await previewed(stage.sandbox, stage.request);
     const operation = `order ${randomUUID()}`;
     const { ends: [end, again] } = await stage.play([stage.step(call, { job }, { operation }), stage.step(call, { job }, { operation })], { journal: "full after a charge" });
     assert.ok(end.value?.id);
     assert.ok(again.value?.id === end.value.id || again.error.name === "ChargeUnknownError");
     assert.equal(stage.seen(call).length, 1);
-    assert.equal((await stage.charges()).length, 2, "the preview and this");
+    assert.equal((await stage.charges()).length, 2, "the preview and the charge");
   });
 }
 
-for (const [what, becomes] of [["of_a_newer_version", { version: 3 }], ["that_is_half_written", '{"version":2,"st'], ["that_is_no_record", "7"], ["of_a_step_that_nobody_knows", { step: "delete" }], ["of_another_request", { fingerprint: 1 }]]) {
-  holds(`an_entry_${what}_is_never_written_over_nor_charged_again`, async (stage) => {
+for (const [what, becomes] of [["of_a_newer_version", { version: 3 }], ["that_is_half_written", '{"version":2,"st'], ["that_is_not_an_object", "7"], ["of_an_unknown_step", { step: "delete" }], ["of_another_request", { fingerprint: 1 }]]) {
+  holds(`an_entry_${what}_is_never_overwritten_nor_charged_again`, async (stage) => {
     const operation = `order ${randomUUID()}`;
     const steps = [submit(stage.request, operation), { entry: operation, becomes }, submit(stage.request, operation), { call: "pending" }, { call: "settle", args: [operation, {}] }];
     const { ends: [first, again, pending, settled], events } = await stage.play(steps, { journal: "map" });
@@ -498,13 +497,13 @@ for (const [what, becomes] of [["of_a_newer_version", { version: 3 }], ["that_is
     if (what === "of_another_request") return;
     assert.deepEqual(pending.value, []);
     const skipped = events.filter(({ type }) => type === "skipped");
-    assert.deepEqual(skipped.map(({ key }) => key.endsWith(`/${operation}`)), [true], "what is left out is reported");
+    assert.deepEqual(skipped.map(({ key }) => key.endsWith(`/${operation}`)), [true], "the skipped entry is reported");
     has(settled.error, { name: "InvalidRequestError", field: "operation" }, "the error");
     assert.equal((await stage.charges()).length, 1);
   });
 }
 
-holds("an_entry_of_another_account_is_not_seen_and_its_operation_id_is_free", async (stage) => {
+holds("an_entry_of_another_account_is_not_listed_and_its_operation_id_is_free", async (stage) => {
   const operation = `order ${randomUUID()}`;
   await stage.play([submit(stage.request, operation)], { journal: "map" });
   const { ends: [pending, end] } = await stage.play([{ call: "pending" }, submit(stage.request, operation)], { journal: "map", client: { apiId: "another" } });
@@ -513,7 +512,7 @@ holds("an_entry_of_another_account_is_not_seen_and_its_operation_id_is_free", as
   assert.equal((await stage.charges()).length, 1);
 });
 
-holds("49_reads_in_an_outage_are_tried_again_only_as_often_as_the_client_has_tries_left", async (stage) => {
+holds("49_reads_in_an_outage_are_retried_within_the_clients_retry_budget", async (stage) => {
   await stage.sandbox.faults([{ on: "credits", kind: "status_before_commit", status: 503 }]);
   const { ends: [end] } = await stage.play([{ call: "remainingCredits", times: 20 }], { client: { maxRetries: 3 } });
   for (const { error } of [end, ...end.others]) assert.equal(error.kind, "server");

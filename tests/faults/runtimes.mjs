@@ -1,4 +1,4 @@
-// Decides how one act is played in each runtime that the faults are tried in: in this process, in workerd, in Deno.
+// The runtimes of the fault tests: each runs an act in this process, in workerd, or in Deno.
 
 import { spawn } from "node:child_process";
 import { once } from "node:events";
@@ -12,14 +12,14 @@ import { packageDirectory, project, scene, tool } from "../runtimes/harness.mjs"
 import { act } from "./act.mjs";
 
 const WASM = "custom_template_jobs_bg.wasm";
-/** How long an act may take. Nothing takes this long when all is well. */
+/** The most that an act may take, in milliseconds. */
 const PATIENCE = 30_000;
 
-/** A folder that has the act beside what runs it. */
+/** A directory with the act and a program that runs it. */
 const stage = async (name, main) =>
   scene(`faults-${name}`, { "act.mjs": await readFile(new URL("act.mjs", import.meta.url), "utf8"), "main.mjs": main });
 
-/** Posts what is to be played to a server that plays it. */
+/** A function that posts an act's arguments to a server that runs it. */
 const asking = (url) => async (given) => {
   const answer = await fetch(url, { method: "POST", body: JSON.stringify(given), signal: AbortSignal.timeout(PATIENCE) });
   if (!answer.ok) throw new Error(`${answer.status} ${await answer.text()}`);
@@ -29,7 +29,7 @@ const asking = (url) => async (given) => {
 async function inNode() {
   const library = await load();
   return {
-    // By way of JSON, as in the others.
+    // Passed as JSON, as in the other runtimes.
     act: async (given) => JSON.parse(JSON.stringify(await act(library, JSON.parse(JSON.stringify(given))))),
     stop() {},
   };
@@ -80,5 +80,5 @@ async function inDeno() {
 
 const STARTS = { Node: inNode, workerd: inWorkerd, Deno: inDeno };
 
-/** Starts a runtime; `stop` it. */
+/** Starts a runtime. `stop` ends it. */
 export const startRuntime = async (name) => ({ name, ...(await STARTS[name]()) });

@@ -1,53 +1,53 @@
-// The faults that concern the wire, as a table: how each is made, what a read comes to, and what a charge comes to. The
-// numbers are those of the project's list of 50; the others stand in `elsewhere.mjs`.
+// The table of faults on the wire: how each is caused, and the outcomes of a read and of a charge. The numbers are those of the
+// list of 50 faults; `elsewhere.mjs` has the others.
 //
-// A fault is made by one of
-// - `rule`: a fault rule of the sandbox, without its `on`; a function of the cell where it names an address;
-// - `spoil`: what the wire does (see `wire.mjs`), as a function that is called for each strike;
-// - `base`: an address in place of the wire's.
-// `warm` says that it is tried on a reused connection too, `big` that its request is large, `hangs` that no answer comes, so
-// that the deadlines are short, `waits` how long a read must wait, in milliseconds; `options` are the client's. `calls` are the
-// calls that it applies to, all seven by default, and `not` says why not the others.
+// A fault is caused by one of
+// - `rule`: a fault rule of the sandbox without its `on`, or a function that makes one from a host of another origin;
+// - `inject`: a function that returns a fault of the relay for each affected request (see `wire.mjs`);
+// - `base`: another base URL in place of the relay's.
+// `warm`: also on a reused connection. `big`: a large request. `hangs`: no answer comes, so that the timeouts are short.
+// `waits`: the least delay before a retry of a read, in milliseconds. `options`: the client's. `calls`: the calls that it
+// applies to, all seven by default. `not`: why it does not apply to the others.
 
 export const READS = ["get", "templates", "remainingCredits"];
 export const CHARGES = ["submit", "previewSync", "previewAsync", "render"];
 
-/* ---- what a read comes to -------------------------------------------------------------------- */
+/* ---- outcomes of a read ---------------------------------------------------------------------- */
 
-/** Struck once, it has its value by the second request; struck always, it ends with this error after the last of two. */
+/** If the fault occurs once, the retry succeeds; if always, the read rejects with this error after two attempts. */
 const again = (error) => ({ again: true, error });
-/** It ends with this error at once: another request would not help. */
+/** The read rejects with this error at once, since a retry would not help. */
 const atOnce = (error) => ({ error });
-/** It has its value. */
+/** The read succeeds. */
 const fine = {};
 
 const lost = { name: "ConnectionError", remedy: "retry" };
-/** What helps after an answer that is no success: what a read tries again may help its caller too. */
+/** The remedy after a failed answer: if the client retries a read, so may its caller. */
 const remedy = (kind, status) =>
   kind === "insufficient_credits" ? "add_credits" : kind === "rate_limited" ? "wait" : [408, 425].includes(status) || status >= 500 || status < 300 ? "retry" : "fix_request";
 const api = (kind, status, more) => ({ name: "ApiError", kind, status, remedy: remedy(kind, status), ...more });
 const odd = (status = 200) => api("unexpected", status);
 
-/* ---- what a charge comes to ------------------------------------------------------------------ */
+/* ---- outcomes of a charge -------------------------------------------------------------------- */
 
-/** Nobody knows; it was in truth charged so often. */
+/** The outcome is unknown; the provider charged so often. */
 const unknown = (charged) => ({ verdict: "unknown", charged });
 /** The answer is the job. */
 const bound = { verdict: "bound", charged: 1 };
 /** The answer is not the job, and its id is. */
 const found = { verdict: "bound", charged: 1, found: true };
-/** Refused. */
+/** The charge was refused. */
 const rejected = (error) => ({ verdict: "rejected", charged: 0, error });
-/** Proven never to have left: tried three times in all. */
+/** Proven unsent, after three attempts. */
 const notSent = { verdict: "not sent", charged: 0, error: { name: "ConnectionError", sent: false, remedy: "retry" } };
 
-/* ---- how the wire answers -------------------------------------------------------------------- */
+/* ---- faults of the relay --------------------------------------------------------------------- */
 
 const withStatus = (status) => () => ({ turn: (head, body) => Buffer.concat([Buffer.from(head.replace(/^HTTP\/1\.1 \d+ [^\r]*/, `HTTP/1.1 ${status}`), "latin1"), body]) });
 const jsonHead = (more) => `HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n${more}\r\n\r\n`;
-/** As of HTTP/1.0: the end of the connection is the end of the body, so nothing tells that it was cut. */
+/** As in HTTP/1.0: the body ends with the connection, so that a cut cannot be detected. */
 const unsized = (bytes) => () => ({ end: true, turn: (_, body) => Buffer.concat([Buffer.from(jsonHead("connection: close")), body.subarray(0, bytes)]) });
-/** In chunks, of which the last never comes. */
+/** Chunked, but the last chunk never comes. */
 const unchunked = (bytes) => () => ({
   end: true,
   turn: (_, body) => {
@@ -56,7 +56,7 @@ const unchunked = (bytes) => () => ({
   },
 });
 const FIVE_MB = JSON.stringify("x".repeat(5_000_000));
-/** The job with 5 MB that nobody asked for; a list with an item of that size. */
+/** The job with an extra member of 5 MB, or a list with an item of that size. */
 const padded = () => ({
   turn: (_, body) => {
     const text = body.toString();
@@ -68,7 +68,7 @@ const padded = () => ({
 const after = (status, body, headers) => ({ kind: "status_after_commit", status, ...(body !== undefined && { body }), ...(headers && { headers }) });
 const before = (status, body, headers) => ({ ...after(status, body, headers), kind: "status_before_commit" });
 
-/** Bytes of an answer that end before its id does, and after it. */
+/** A number of bytes that ends within the id of an answer, and one after it. */
 const [WITHIN_ID, PAST_ID] = [20, 60];
 const throttled = { detail: "Request was throttled." };
 const asking = (asked) => before(429, throttled, asked === undefined ? undefined : { "retry-after": asked });
@@ -85,9 +85,9 @@ const STATUSES = [
     n: 16, fault: `${status}`, rule: before(status, { detail: "No." }), reads: atOnce(api("authentication", status)), charges: rejected(api("authentication", status)),
   })),
   ...[[402, { detail: "Insufficient credits." }], [400, { detail: "Not enough credits left." }], [403, ["Insufficient credits"]]].map(([status, body]) => ({
-    n: 17, fault: `${status} for want of credits`, rule: before(status, body), calls: CHARGES, not: "a read costs nothing", charges: rejected(api("insufficient_credits", status)),
+    n: 17, fault: `${status} because of too few credits`, rule: before(status, body), calls: CHARGES, not: "a read costs nothing", charges: rejected(api("insufficient_credits", status)),
   })),
-  // The design has a look that was answered 404 end at once; the list would try it for 30 s.
+  // By the design, a read that is answered 404 rejects at once. The list of faults would retry for 30 s.
   { n: 18, fault: "404", rule: before(404), reads: atOnce(api("not_found", 404)), charges: rejected(api("not_found", 404)) },
   ...[408, 425].flatMap((status) => [
     { n: 19, fault: `${status} before the charge`, rule: before(status), reads: again(api("invalid", status)), charges: unknown(0) },
@@ -99,7 +99,7 @@ const STATUSES = [
     n: 21, fault: `429 with Retry-After: ${asked ?? "(none)"}`, rule: asking(asked), waits, reads: again(api("rate_limited", 429)), charges: rejected(api("rate_limited", 429)),
   })),
   { n: 21, fault: "429 with Retry-After: (a date)", rule: () => asking(shortly()), waits: 1_000, reads: again(api("rate_limited", 429)), charges: rejected(api("rate_limited", 429)) },
-  // A year is a typing error: a minute is the most that is waited, and here nothing is tried again.
+  // A year must be a mistake: the wait is limited to a minute, and without retries the error shows that.
   {
     n: 21, fault: "429 with Retry-After: 31536000", rule: asking("31536000"), options: { maxRetries: 0 },
     reads: atOnce(api("rate_limited", 429, { retryAfterMs: 60_000 })), charges: rejected(api("rate_limited", 429, { retryAfterMs: 60_000 })),
@@ -110,14 +110,14 @@ const STATUSES = [
   ]),
 ];
 
-const BODIES = [["nothing", ""], ["half a JSON", '{"id":'], ["an empty object", {}], ["an id that is a number", { id: 7, status: "done" }], ["an id that is no UUID", { id: "../templates", status: "done" }], ["null", null]];
+const BODIES = [["nothing", ""], ["half a JSON", '{"id":'], ["an empty object", {}], ["an id that is a number", { id: 7, status: "done" }], ["an id that is not a UUID", { id: "../templates", status: "done" }], ["null", null]];
 
 export const TABLE = [
   { n: 1, fault: "connection refused", base: "refused", reads: again(lost), charges: { Node: notSent, others: unknown(0) } },
   { n: 1, fault: "no such host", base: "nameless", reads: again(lost), charges: { Node: notSent, others: unknown(0) } },
-  // Nothing was sent, and no code of the list proves it: it stays unknown.
+  // Nothing was sent, but no known code proves it, so the outcome is unknown.
   { n: 1, fault: "TLS fails", base: "plain", reads: again(lost), charges: unknown(0) },
-  { n: 4, fault: "reset while the body is sent", spoil: () => ({ cut: true }), big: true, warm: true, calls: CHARGES, not: "a read has no body", charges: unknown(0) },
+  { n: 4, fault: "reset while the body is sent", inject: () => ({ cut: true }), big: true, warm: true, calls: CHARGES, not: "a read has no body", charges: unknown(0) },
   ...[["closed", {}], ["reset", { reset: true }]].flatMap(([how, more]) => [
     { n: 5, fault: `${how} before the charge`, rule: { kind: "drop_before_commit", ...more }, warm: true, reads: again(lost), charges: unknown(0) },
     { n: 5, fault: `${how} after the charge`, rule: { kind: "drop_after_commit", ...more }, warm: true, calls: CHARGES, not: "a read changes nothing", charges: unknown(1) },
@@ -127,20 +127,20 @@ export const TABLE = [
     { n: 7, fault: `${how} within the id`, rule: { kind: "truncate", bytes: WITHIN_ID, ...more }, warm: true, reads: again(odd()), charges: unknown(1) },
     { n: 7, fault: `${how} past the id`, rule: { kind: "truncate", bytes: PAST_ID, ...more }, warm: true, calls: CHARGES, not: "as within the id", charges: found },
   ]),
-  { n: 7, fault: "cut within the id, no length", spoil: unsized(WITHIN_ID), reads: again(odd()), charges: unknown(1) },
-  { n: 7, fault: "cut past the id, no length", spoil: unsized(PAST_ID), calls: CHARGES, not: "as within the id", charges: found },
-  { n: 7, fault: "cut within the id, in chunks", spoil: unchunked(WITHIN_ID), reads: again(odd()), charges: unknown(1) },
-  { n: 7, fault: "cut past the id, in chunks", spoil: unchunked(PAST_ID), calls: CHARGES, not: "as within the id", charges: found },
+  { n: 7, fault: "cut within the id, no length", inject: unsized(WITHIN_ID), reads: again(odd()), charges: unknown(1) },
+  { n: 7, fault: "cut past the id, no length", inject: unsized(PAST_ID), calls: CHARGES, not: "as within the id", charges: found },
+  { n: 7, fault: "cut within the id, in chunks", inject: unchunked(WITHIN_ID), reads: again(odd()), charges: unknown(1) },
+  { n: 7, fault: "cut past the id, in chunks", inject: unchunked(PAST_ID), calls: CHARGES, not: "as within the id", charges: found },
   { n: 8, fault: "the body stalls", rule: { kind: "stall", bytes: WITHIN_ID }, hangs: true, warm: true, reads: again(lost), charges: unknown(1) },
   { n: 8, fault: "a byte each second", rule: { kind: "drip", bytes: 1, ms: 1_000 }, hangs: true, reads: again(lost), charges: unknown(1) },
   { n: 9, fault: "200 and a page before the charge", rule: { kind: "html" }, reads: again(odd()), charges: unknown(0) },
   { n: 9, fault: "200 and a page after the charge", rule: { kind: "html", commit: true }, calls: CHARGES, not: "a read changes nothing", charges: unknown(1) },
   ...BODIES.map(([what, body]) => ({ n: 10, fault: `200 and ${what}`, rule: after(200, body), reads: again(odd()), charges: unknown(1) })),
   { n: 10, fault: "200 and a list of lists", rule: after(200, [[]]), calls: ["get", "remainingCredits", ...CHARGES], not: "it is a list", reads: again(odd()), charges: unknown(1) },
-  { n: 11, fault: "a status that no document knows", rule: { kind: "unknown_status" }, calls: ["get", ...CHARGES], not: "it has no job", reads: fine, charges: bound },
-  { n: 12, fault: "a body of 5 MB", spoil: padded, reads: again(odd()), charges: unknown(1) },
-  ...["200 OK", "201 Created", "202 Accepted"].map((status) => ({ n: 13, fault: `${status.slice(0, 3)} with the job`, spoil: withStatus(status), reads: fine, charges: bound })),
-  { n: 13, fault: "204", spoil: () => ({ turn: () => "HTTP/1.1 204 No Content\r\n\r\n" }), reads: again(odd(204)), charges: unknown(1) },
+  { n: 11, fault: "an undocumented status", rule: { kind: "unknown_status" }, calls: ["get", ...CHARGES], not: "it has no job", reads: fine, charges: bound },
+  { n: 12, fault: "a body of 5 MB", inject: padded, reads: again(odd()), charges: unknown(1) },
+  ...["200 OK", "201 Created", "202 Accepted"].map((status) => ({ n: 13, fault: `${status.slice(0, 3)} with the job`, inject: withStatus(status), reads: fine, charges: bound })),
+  { n: 13, fault: "204", inject: () => ({ turn: () => "HTTP/1.1 204 No Content\r\n\r\n" }), reads: again(odd(204)), charges: unknown(1) },
   ...[301, 302, 303, 307, 308].map((status) => ({
     n: 14, fault: `${status} to the same call`, rule: { kind: "redirect", status, commit: true, location: "/api/custom_template_jobs/" }, reads: atOnce(odd(status)), charges: unknown(1),
   })),

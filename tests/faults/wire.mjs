@@ -1,28 +1,28 @@
-// Decides what passes between a client and the sandbox: a relay of bytes, one connection for one, that counts the requests and
-// spoils what the sandbox cannot spoil itself. An end or a reset on one side becomes the same on the other.
+// A relay of bytes between a client and the sandbox, connection by connection. It counts the requests, and injects faults that
+// the sandbox cannot. The end or reset of a connection on one side is passed on to the other.
 
 import { once } from "node:events";
 import { createServer, connect } from "node:net";
 
 const HEAD_END = Buffer.from("\r\n\r\n");
-/** So many bytes follow a head. */
+/** The number of bytes that follow a head. */
 const bodyLength = (head) => Number(/\r\ncontent-length: *(\d+)/i.exec(head)?.[1] ?? 0);
-/** Cuts the first message of these bytes off, where its head has come. */
+/** The first head of these bytes and the rest, if the head is complete. */
 function firstHead(bytes) {
   const end = bytes.indexOf(HEAD_END);
   return end < 0 ? undefined : { head: bytes.subarray(0, end + 4).toString("latin1"), rest: bytes.subarray(end + 4) };
 }
 
 /**
- * Starts a relay to the server at `target`, at an origin of its own; `stop` it. `spoil` is asked about each request
- * ({ method, path, connection, head }) and gives how it goes wrong, or nothing:
- * - `{ hold }`: it goes on when this promise resolves, though its client may have left;
- * - `{ cut: true }`: its head has come and its body is on the way when the connection is reset;
- * - `{ instead }`: these bytes go on in its place;
- * - `{ answer }`: these bytes come instead of an answer, and the server hears nothing;
- * - `{ turn, end }`: `turn(head, body)` gives the bytes of the answer; with `end` the connection ends after them.
+ * Starts a relay to the server at `target`, with an origin of its own. `stop` ends it. `inject` is called with each request
+ * ({ method, path, connection, head }) and returns its fault, if any:
+ * - `{ hold }`: the request is forwarded when this promise resolves, even if its client has disconnected;
+ * - `{ cut: true }`: the connection is reset after the head, while the body is being sent;
+ * - `{ instead }`: these bytes are forwarded in place of the request;
+ * - `{ answer }`: these bytes are the answer, and the server receives nothing;
+ * - `{ turn, end }`: `turn(head, body)` returns the bytes of the answer; with `end` the connection is closed after them.
  */
-export async function startWire(target, spoil = () => undefined) {
+export async function startWire(target, inject = () => undefined) {
   const { hostname, port } = new URL(target);
   const requests = [];
   const sockets = new Set();
@@ -43,7 +43,7 @@ export async function startWire(target, spoil = () => undefined) {
     upstream.on("end", () => client.end());
     upstream.on("error", () => client.resetAndDestroy());
 
-    // The server takes pages for its own by the address that they know it by.
+    // The server accepts pages of its own origin only, so the relay's port is replaced by the server's.
     const own = new RegExp(`\\b(127\\.0\\.0\\.1|localhost):${client.localPort}\\b`, "g");
     let waiting = Buffer.alloc(0);
     let body = 0;
@@ -57,7 +57,7 @@ export async function startWire(target, spoil = () => undefined) {
       drop = false;
       const request = { method, path, connection };
       requests.push(request);
-      const how = spoil({ ...request, head });
+      const how = inject({ ...request, head });
       if (how?.cut) return client.resetAndDestroy();
       if (how?.answer) return client.write(how.answer);
       if (how?.instead) {
@@ -125,15 +125,15 @@ export async function startWire(target, spoil = () => undefined) {
   return {
     url: `http://127.0.0.1:${await listen(0)}`,
     requests,
-    /** Takes connections at another address too. */
+    /** Also listens at another URL. */
     listensAt: (url) => listen(Number(new URL(url).port)),
-    /** After the next answer nothing listens here any more. */
+    /** Stops listening after the next answer. */
     leaves() {
       leaves = true;
     },
-    /** Ends every connection that is open, as a server does that keeps none. */
+    /** Closes every open connection, as a server without keep-alive does. */
     hangUp,
-    /** Ends every connection, and nothing listens here any more. */
+    /** Closes every connection and stops listening. */
     stop() {
       hangUp();
       closeAll();
@@ -141,10 +141,10 @@ export async function startWire(target, spoil = () => undefined) {
   };
 }
 
-/** An address where nothing listens: its port is none that is given out, as that of a server that has just ended is. */
+/** A URL where nothing listens, with a port that is never assigned. */
 export const NOWHERE = "http://127.0.0.1:2";
 
-/** An address where nothing listens yet. */
+/** A URL where nothing listens yet. */
 export async function vacant() {
   const server = createServer().listen(0, "127.0.0.1");
   await once(server, "listening");
