@@ -1,4 +1,4 @@
-// Decides how Chromium is started: without a screen, for root too, and so that it asks nothing of the network by itself.
+// The options that start Chromium: headless, also as root, and without requests of its own.
 
 export const CHROMIUM = {
   executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",

@@ -1,5 +1,4 @@
-// Decides whether a page that waits keeps still while nobody sees it, in another tab's shade or in the back-forward cache, where it may
-// be kept, and whether its waits go on when it is come back to.
+// Tests of a page that polls while it is hidden or in the back-forward cache: it sends nothing, and polls once when it is shown.
 
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
@@ -16,19 +15,19 @@ after(async () => {
   for (const browser of Object.values(browsers)) await browser.quit();
 });
 
-/** How often the page looks, in milliseconds. */
+/** The page's polling interval, in milliseconds. */
 const INTERVAL = 2_000;
 
-/** A page that polls and watches a job, with the default journal, and writes down when it looks and when it is shown. */
+/** A page that polls and watches a job with the default journal, and records when it polls and when it is shown. */
 const waiting = (template) => `
   import { TemplateJobs, text } from "${PLAIN}";
-  const looks = [];
+  const polls = [];
   let answers = 0;
   const jobs = new TemplateJobs({
     baseUrl: "/relay",
     fetch: async (url, init) => {
       if (init.method !== "GET") return fetch(url, init);
-      looks.push(performance.now());
+      polls.push(performance.now());
       const answer = await fetch(url, init);
       answers++;
       return answer;
@@ -50,16 +49,16 @@ const waiting = (template) => `
       ends = Promise.all([jobs.poll(job, { maxInterval: ${INTERVAL} }), watched(job)]);
       ends.catch(() => {});
     },
-    looks: () => looks,
-    // Whether it has polled, and no request is in flight and no lock held: such a page is kept out by Firefox.
-    rests: async () => answers > 0 && answers === looks.length && !(await navigator.locks.query()).held.length,
-    // Only Chromium tells what kept a page out.
+    polls: () => polls,
+    // True once it has polled, with no request in flight and no lock held: Firefox caches only such pages.
+    isIdle: async () => answers > 0 && answers === polls.length && !(await navigator.locks.query()).held.length,
+    // Only Chromium reports why a page was not cached.
     shown: () => ({ shown, reasons: performance.getEntriesByType("navigation")[0].notRestoredReasons ?? null }),
     seen: () => seen,
     ends: () => ends,
   };`;
 
-/** Uses such a page of this engine once it has looked and seen; `looks` gives how often it has. */
+/** Opens such a page in this engine and waits until its first polls are answered; `polls` counts them. */
 async function withWaiting(engine, use) {
   const stage = await startStage("--speed", "1", "--www", project);
   try {
@@ -68,69 +67,69 @@ async function withWaiting(engine, use) {
     const path = await page(`back-forward-${engine}`, waiting(stage.setting.template), elsewhere);
     await browser.visit(`${stage.url}/${path}`);
     await browser.act("wait");
-    const looks = async () => (await browser.act("looks")).length;
-    await until(() => browser.act("rests"));
-    await use({ browser, stage, looks, elsewhere: `${stage.url}/${path.replace("index", "elsewhere")}` });
+    const polls = async () => (await browser.act("polls")).length;
+    await until(() => browser.act("isIdle"));
+    await use({ browser, stage, polls, elsewhere: `${stage.url}/${path.replace("index", "elsewhere")}` });
     assert.deepEqual(await browser.errors(), []);
   } finally {
     await stage.stop();
   }
 }
 
-/** Lets time pass in which a page that is seen would look, and the job end. */
+/** Waits longer than a visible page would between two polls, and ends the job. */
 async function unseen(stage) {
   const asked = (await stage.requests()).length;
   await setTimeout(2 * INTERVAL);
-  assert.equal((await stage.requests()).length, asked, "a page that nobody sees asks nothing for a minute");
+  assert.equal((await stage.requests()).length, asked, "a hidden page sends no request for a minute");
   await stage.faults([]);
   await stage.advance(600);
 }
 
-/** Both waits end by one look at the moment at which the page is seen again. */
-async function goesOn(browser, before, again) {
+/** Asserts that both calls end by one poll right after the page is shown again. */
+async function continues(browser, before, again) {
   const ends = await browser.act("ends");
   assert.deepEqual(ends.map(({ status }) => status), ["done", "done"]);
-  const [look, ...others] = (await browser.act("looks")).slice(before);
-  assert.deepEqual(others, [], "one look for both");
-  assert.ok(look - again < 1_000, `it looks at once, and not after ${look - again} ms`);
+  const [poll, ...others] = (await browser.act("polls")).slice(before);
+  assert.deepEqual(others, [], "one poll for both calls");
+  assert.ok(poll - again < 1_000, `it polls at once, not after ${poll - again} ms`);
 }
 
-/** Leaves the page, perhaps with a look under way, and comes back to it when the job has ended. */
-const comesBack = (engine, underWay) =>
-  withWaiting(engine, async ({ browser, stage, looks, elsewhere }) => {
-    if (underWay) {
+/** Leaves the page, with a poll in flight if `inFlight`, and goes back after the job has ended. */
+const comesBack = (engine, inFlight) =>
+  withWaiting(engine, async ({ browser, stage, polls, elsewhere }) => {
+    if (inFlight) {
       await stage.faults([{ on: "get", kind: "delay", ms: 3_600_000 }]);
-      const before = await looks();
-      await until(async () => (await looks()) > before);
+      const before = await polls();
+      await until(async () => (await polls()) > before);
     }
-    const before = await looks();
+    const before = await polls();
     await browser.visit(elsewhere);
     await unseen(stage);
     await browser.back();
     const { shown, reasons } = await browser.act("shown");
     assert.equal(reasons, null);
-    assert.deepEqual(shown.map(({ persisted }) => persisted), [false, true], "it was kept, and not loaded again");
-    await goesOn(browser, before, shown[1].at);
+    assert.deepEqual(shown.map(({ persisted }) => persisted), [false, true], "the page came from the cache");
+    await continues(browser, before, shown[1].at);
   });
 
-describe("a page that waits", { concurrency: engines.length }, () => {
+describe("a page that polls", { concurrency: engines.length }, () => {
   for (const engine of engines) {
     describe(engine, { concurrency: 1 }, () => {
-      test(`in_${engine}_it_is_kept_when_it_is_left_and_looks_once_and_at_once_when_it_is_come_back_to`, () => comesBack(engine, false));
+      test(`in_${engine}_a_page_from_the_cache_polls_once_and_at_once`, () => comesBack(engine, false));
 
-      // Firefox keeps no page that has a request under way; a reload finds the job by pending().
+      // Firefox does not cache a page with a request in flight; a reload finds the job by pending().
       if (engine !== "firefox") {
-        test(`in_${engine}_a_look_under_way_keeps_it_neither_out_nor_waiting`, () => comesBack(engine, true));
+        test(`in_${engine}_a_poll_in_flight_does_not_prevent_caching_and_does_not_delay_the_next`, () => comesBack(engine, true));
       }
 
-      // WebKit's MiniBrowser hides no page behind another.
+      // WebKit's MiniBrowser cannot hide a page behind another.
       if (engine !== "webkit") {
-        test(`in_${engine}_behind_another_tab_it_asks_nothing_and_looks_once_and_at_once_when_it_is_seen_again`, () =>
-          withWaiting(engine, async ({ browser, stage, looks, elsewhere }) => {
-            const before = await looks();
+        test(`in_${engine}_a_page_behind_another_tab_sends_nothing_and_polls_at_once_when_it_is_shown`, () =>
+          withWaiting(engine, async ({ browser, stage, polls, elsewhere }) => {
+            const before = await polls();
             await browser.inAnotherTab(elsewhere, () => unseen(stage));
             const seen = await until(async () => (await browser.act("seen")).find(({ state }) => state === "visible"));
-            await goesOn(browser, before, seen.at);
+            await continues(browser, before, seen.at);
           }));
       }
     });

@@ -1,4 +1,4 @@
-// Decides whether the promises about charges hold in every engine: through a reload, an abort, and a server that resets.
+// Tests of charges in three browser engines: reloads, aborts, tabs, missing storage, and connections that are reset.
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
@@ -12,7 +12,7 @@ after(async () => {
   for (const browser of Object.values(browsers)) await browser.quit();
 });
 
-/** A page that charges through the relay of its own origin, with the default journal, and counts what it posts. */
+/** A page that charges through a relay at its own origin with the default journal, and counts its POSTs. */
 const charging = (template) => `
   import { TemplateJobs, text } from "${PLAIN}";
   const { fetch } = globalThis;
@@ -27,7 +27,7 @@ const charging = (template) => `
   let charge;
   window.acts = {
     submit: (operation) => jobs.submit(request, { operation }),
-    // Begun, and not waited for.
+    // Started, not awaited.
     start: (operation) => {
       charge = jobs.submit(request, { operation, signal: leaving.signal });
       charge.catch(() => {});
@@ -44,7 +44,7 @@ const charging = (template) => `
     pending: () => jobs.pending(),
     settle: (operation, jobId) => jobs.settle(operation, { jobId }),
     posted: () => posted,
-    // What a machine without a network tells its pages.
+    // The state of a page without a network.
     offline: () => {
       Object.defineProperty(navigator, "onLine", { value: false, configurable: true });
     },
@@ -52,7 +52,7 @@ const charging = (template) => `
       delete navigator.onLine;
       dispatchEvent(new Event("online"));
     },
-    // What a page hears that goes to the back-forward cache, and comes back.
+    // The events of a page that goes to the back-forward cache and comes back.
     goAway: () => {
       Object.defineProperty(document, "visibilityState", { value: "hidden", configurable: true });
       document.dispatchEvent(new Event("visibilitychange"));
@@ -62,13 +62,13 @@ const charging = (template) => `
       document.dispatchEvent(new Event("visibilitychange"));
       dispatchEvent(new PageTransitionEvent("pageshow", { persisted: true }));
     },
-    // Begun, and told of later.
+    // Started; waited() returns the result.
     wait: (id) => {
       charge = jobs.poll(id, { until: "video", expectedMs: 600_000 });
       charge.catch(() => {});
     },
     waited: () => charge,
-    // As in a frame that may keep nothing.
+    // As in a frame without access to storage.
     withoutStorage: async (operation) => {
       Object.defineProperty(globalThis, "indexedDB", { get: () => { throw new DOMException("The operation is insecure.", "SecurityError"); } });
       const refused = await jobs.submit(request, { operation }).catch((error) => error);
@@ -77,7 +77,7 @@ const charging = (template) => `
     },
   };`;
 
-/** Such a page of this engine, at the origin of a sandbox of its own. Jobs take as long as in life, so they end when the test says so. */
+/** Opens such a page in this engine, at the origin of a new sandbox in real time. A job ends when the test advances the clock. */
 async function withPage(name, engine, use) {
   const stage = await startStage("--speed", "1", "--www", project);
   try {
@@ -109,7 +109,7 @@ for (const engine of engines) {
       assert.equal((await stage.charges()).length, 1);
     }));
 
-  test(`in_${engine}_a_charge_that_a_reload_interrupted_is_known_and_never_sent_again`, () =>
+  test(`in_${engine}_a_charge_interrupted_by_a_reload_is_unknown_and_never_sent_again`, () =>
     withPage("interrupted", engine, async (browser, stage) => {
       await stage.faults([{ on: "submit", kind: "delay", ms: 3_600_000 }]);
       await browser.act("start", "order-1");
@@ -139,7 +139,7 @@ for (const engine of engines) {
       const { reason, pending } = await browser.act("leave");
       assert.equal(reason, "left");
       assert.deepEqual(pending.map(({ operation, state }) => [operation, state]), [["order-1", "sending"]]);
-      // The answer comes now.
+      // Now the answer comes.
       await stage.advance(3_600);
       const operation = await until(async () => (await browser.act("pending")).find(({ state }) => state !== "sending"));
       const [charge] = await stage.charges();
@@ -154,7 +154,7 @@ for (const engine of engines) {
       await browser.act("start", "order-1");
       await until(async () => (await stage.charges()).length > 0);
       await browser.inAnotherTab(async () => {
-        // The other tab asks for the same, and waits for the one that posts.
+        // The second tab calls with the same operation, and waits for the first.
         await browser.act("start", "order-1");
         await stage.advance(3_600);
         const { id } = await browser.act("waited");
@@ -166,7 +166,7 @@ for (const engine of engines) {
     }));
 
   // `navigator.onLine` may be wrong, so it only slows polling.
-  test(`in_${engine}_offline_a_charge_is_sent_and_a_wait_polls_at_once_when_the_network_is_back`, () =>
+  test(`in_${engine}_offline_a_charge_is_sent_and_a_poll_follows_at_once_when_the_network_is_back`, () =>
     withPage("offline", engine, async (browser, stage) => {
       await browser.act("offline");
       const { id } = await browser.act("submit", "order-1");
@@ -174,44 +174,44 @@ for (const engine of engines) {
       const polls = async () => (await stage.requests()).filter(({ method }) => method === "GET").length;
       await until(async () => (await polls()) === 1);
       await stage.advance(600);
-      assert.equal(await polls(), 1, "the next poll is far away");
+      assert.equal(await polls(), 1, "no further poll");
       const begun = performance.now();
       await browser.act("online");
       assert.equal((await browser.act("waited")).status, "done");
-      // It was not the timer of the longest interval, 30 seconds.
+      // Sooner than the longest interval, 30 seconds.
       assert.ok(performance.now() - begun < 15_000);
       assert.equal(await browser.act("posted"), 1);
       assert.equal((await stage.charges()).length, 1);
     }));
 
-  test(`in_${engine}_a_page_that_comes_back_looks_at_once`, () =>
+  test(`in_${engine}_a_page_that_is_shown_again_polls_at_once`, () =>
     withPage("back", engine, async (browser, stage) => {
       const { id } = await browser.act("submit", "order-1");
       await browser.act("wait", id);
-      const looks = async () => (await stage.requests()).filter(({ method }) => method === "GET").length;
-      await until(async () => (await looks()) === 1);
+      const polls = async () => (await stage.requests()).filter(({ method }) => method === "GET").length;
+      await until(async () => (await polls()) === 1);
       await browser.act("goAway");
       await stage.advance(600);
-      assert.equal(await looks(), 1, "the next look is far away");
+      assert.equal(await polls(), 1, "no further poll");
       const begun = performance.now();
       await browser.act("comeBack");
       assert.equal((await browser.act("waited")).status, "done");
-      // It was not the timer of the longest interval, 30 seconds.
+      // Sooner than the longest interval, 30 seconds.
       assert.ok(performance.now() - begun < 15_000);
     }));
 
-  test(`in_${engine}_a_frame_without_storage_is_told_of_the_way_out_and_charged_once`, () =>
+  test(`in_${engine}_a_frame_without_storage_rejects_with_a_remedy_and_is_charged_once`, () =>
     withPage("storage", engine, async (browser, stage) => {
-      const told = await browser.act("withoutStorage", "order-1");
-      assert.deepEqual([told.name, told.cause], ["JournalError", "SecurityError"]);
-      assert.match(told.message, /journal: "memory"/);
+      const result = await browser.act("withoutStorage", "order-1");
+      assert.deepEqual([result.name, result.cause], ["JournalError", "SecurityError"]);
+      assert.match(result.message, /journal: "memory"/);
       const charges = await stage.charges();
-      assert.deepEqual(charges.map(({ job_id }) => job_id), [told.id]);
+      assert.deepEqual(charges.map(({ job_id }) => job_id), [result.id]);
       assert.equal(await browser.act("posted"), 1);
     }));
 
   for (const [kind, when] of [["drop_before_commit", "before"], ["drop_after_commit", "after"]]) {
-    test(`in_${engine}_a_reset_${when}_the_charge_is_charge_unknown_error_and_one_charge_at_most`, (t) =>
+    test(`in_${engine}_a_reset_${when}_the_charge_rejects_with_charge_unknown_error_and_charges_at_most_once`, (t) =>
       withPage(kind, engine, async (browser, stage) => {
         await stage.faults([{ on: "submit", kind, reset: true }]);
         const error = await rejection(browser.act("submit", "order-1"), PATIENCE);
@@ -222,7 +222,7 @@ for (const engine of engines) {
         const again = await rejection(browser.act("submit", "order-1"), PATIENCE);
         assert.equal(again.name, "ChargeUnknownError");
         assert.equal(await browser.act("posted"), 1);
-        // The browser may have sent it more often (Chromium and Firefox do, WebKit does not), and the relay drops what it knows.
+        // The browser may resend the request (Chromium and Firefox do, WebKit does not); the relay drops keys that it knows.
         assert.ok((await stage.requests()).every(({ method, idempotency_key }) => method !== "POST" || idempotency_key === "order-1"));
         t.diagnostic(`${(await stage.requests()).filter(({ method }) => method === "POST").length} POSTs on the wire`);
         assert.ok((await stage.charges()).length <= 1);

@@ -1,4 +1,4 @@
-// Decides how the tests of browser engines get a page: a browser of each engine behind WebDriver, and acts that a page plays when asked to.
+// Helpers of the browser engine tests: browsers behind WebDriver, and pages with acts that a test calls.
 
 import { createServer } from "node:http";
 import { once } from "node:events";
@@ -16,7 +16,7 @@ import { PATIENCE, project, scene } from "../runtimes/harness.mjs";
 
 export { PATIENCE, project, rejection, startStage } from "../runtimes/harness.mjs";
 
-/** The package as a page beside `node_modules` sees it. */
+/** The path of the package from a page beside `node_modules`. */
 export const PLAIN = "../node_modules/custom-template-jobs/web.js";
 
 const ENGINES = {
@@ -35,7 +35,7 @@ const ENGINES = {
         : execute("DELETE", "chromium/network_conditions", {}),
   },
   firefox: {
-    // It lets a test speak to the browser itself, which alone knows how to be offline.
+    // Allows scripts in the browser's own context, which is the only way to set it offline.
     driver: new Geckodriver(process.env.GECKODRIVER ?? "/usr/bin/geckodriver").addArguments("--allow-system-access"),
     capabilities: {
       browserName: "firefox",
@@ -47,7 +47,7 @@ const ENGINES = {
       await execute("POST", "moz/context", { context: "content" });
     },
   },
-  // It knows no headless mode: DISPLAY names where it draws.
+  // It has no headless mode, and draws on DISPLAY.
   webkit: {
     driver: new DriverService.Builder(process.env.WEBKIT_DRIVER ?? "/usr/bin/WebKitWebDriver"),
     capabilities: { browserName: "MiniBrowser" },
@@ -55,10 +55,10 @@ const ENGINES = {
 };
 
 export const engines = Object.keys(ENGINES);
-/** Those that a test can take the network from. */
-export const unpluggable = engines.filter((engine) => ENGINES[engine].offline);
+/** The engines that a test can set offline. */
+export const offlineEngines = engines.filter((engine) => ENGINES[engine].offline);
 
-/** Starts a browser with an empty profile; `quit` it. */
+/** Starts a browser with an empty profile. `quit` ends it. */
 export async function startBrowser(engine) {
   const { driver: builder, capabilities, offline } = ENGINES[engine];
   const service = builder.setLoopback(true).build();
@@ -68,19 +68,19 @@ export async function startBrowser(engine) {
     await service.kill();
     throw thrown;
   });
-  // What this driver alone understands.
+  // A command of this driver only.
   const execute = (method, path, parameters) => {
     const name = `${method} ${path}`;
     executor.defineCommand(name, method, `/session/:sessionId/${path}`);
     return driver.execute(new Command(name).setParameters(parameters));
   };
-  // WebKit's driver may come back while the page is still loading, and so speak to the one that is left.
+  // WebKit's driver may return while the page is still loading, and then runs scripts in the old page.
   const moving = async (move) => {
     await driver.executeScript("window.left = true;");
     await move();
     await until(() => driver.executeScript("return !window.left && document.readyState === 'complete';"));
   };
-  /** Has the page play one of its acts, and gives how it ended. */
+  /** Calls an act of the page and returns its result. */
   const act = async (name, ...args) => {
     const script = "const [name, args, done] = arguments; window.act(name, ...JSON.parse(args)).then(done);";
     const { value, error } = JSON.parse(await driver.executeAsyncScript(script, name, JSON.stringify(args)));
@@ -91,14 +91,14 @@ export async function startBrowser(engine) {
   return {
     version,
     visit: (url) => moving(() => driver.get(url)),
-    /** As the button of that name: the page may be shown as it was left, and then it was left before. */
+    /** Goes back in the history. The page may come from the cache, with its former state. */
     async back() {
       await driver.executeScript("window.leftBack = true;");
       await driver.navigate().back();
       await until(() => driver.executeScript("return !window.leftBack && document.readyState === 'complete';"));
     },
     reload: () => moving(() => driver.navigate().refresh()),
-    /** Visits a page in a tab of its own, and comes back. */
+    /** Visits a page in a new tab, and returns. */
     async inAnotherTab(url, act) {
       const first = await driver.getWindowHandle();
       await driver.switchTo().newWindow("tab");
@@ -110,9 +110,9 @@ export async function startBrowser(engine) {
         await driver.switchTo().window(first);
       }
     },
-    /** Takes the network from the browser, or gives it back. */
+    /** Sets the browser offline or online. */
     offline: (yes) => offline(execute, (script) => driver.executeScript(script), yes),
-    /** Visits a page in so many windows, all of which are seen, and comes back without them. */
+    /** Visits a page in several windows, all visible, and closes them after `use`. */
     async inWindows(url, count, use) {
       const first = await driver.getWindowHandle();
       const on = async (handle, then) => {
@@ -129,7 +129,7 @@ export async function startBrowser(engine) {
             act: (...given) => on(handle, () => act(...given)),
             errors: () => on(handle, () => driver.executeScript("return window.errors;")),
             close: () => on(handle, () => driver.close()),
-            /** Ends the process that draws it. */
+            /** Crashes the window's renderer process. */
             crash: () => on(handle, () => driver.get("chrome://crash").catch(() => {})),
           });
         }
@@ -142,7 +142,7 @@ export async function startBrowser(engine) {
       }
     },
     act,
-    /** What the page reported since it was loaded. */
+    /** The errors of the page since it was loaded. */
     errors: () => driver.executeScript("return window.errors;"),
     async quit() {
       await driver.quit();
@@ -151,7 +151,7 @@ export async function startBrowser(engine) {
   };
 }
 
-/** A script of the page, and no inline one: policies forbid those. What an act ends with is text, the same in every engine. */
+/** A script file of the page, since policies forbid inline scripts. Results are JSON text, which all engines return alike. */
 const PRELUDE = `
   window.errors = [];
   addEventListener("error", ({ message }) => errors.push(message));
@@ -167,7 +167,7 @@ const PRELUDE = `
 const HTML = `<!doctype html><meta charset="utf-8"><title>acts</title><link rel="icon" href="data:,">
   <script src="./prelude.js"></script><script type="module" src="./main.js"></script>`;
 
-/** A page whose main script sets `acts`; gives its path inside the project. */
+/** Writes a page whose main script sets `acts`; returns its path in the project. */
 export async function page(name, main, files) {
   const directory = `engines-${name}`;
   await scene(directory, { "index.html": HTML, "prelude.js": PRELUDE, "main.js": main, ...files });
@@ -176,7 +176,7 @@ export async function page(name, main, files) {
 
 const TYPES = { ".html": "text/html", ".js": "text/javascript", ".mjs": "text/javascript", ".wasm": "application/wasm" };
 
-/** Uses the project's files served at an origin of their own, with a policy. */
+/** Serves the project's files at an origin of their own, with a policy, during `use`. */
 export async function served(contentSecurityPolicy, use) {
   const server = createServer(async ({ url }, response) => {
     const file = normalize(new URL(url, "http://localhost").pathname);
@@ -197,7 +197,7 @@ export async function served(contentSecurityPolicy, use) {
   }
 }
 
-/** Waits until something is so, and returns it. */
+/** Waits until `so` returns a truthy value, and returns that. */
 export async function until(so) {
   const patience = AbortSignal.timeout(PATIENCE);
   for (;;) {

@@ -1,4 +1,4 @@
-// Decides whether the journal in IndexedDB keeps the contract in every engine, and what becomes of a database that is taken away.
+// Tests of the IndexedDB journal in three browser engines: its contract, and a database that is deleted, closed or upgraded.
 
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
@@ -43,7 +43,7 @@ const acting = `
       await remove();
       return [while_, await journal.create("n/a", "2")];
     },
-    // The connection is closed and nobody told us.
+    // The connection is closed without an event.
     async closed() {
       const { transaction } = IDBDatabase.prototype;
       IDBDatabase.prototype.transaction = function () {
@@ -56,7 +56,7 @@ const acting = `
   };`;
 
 for (const engine of engines) {
-  test(`in_${engine}_the_journal_keeps_the_contract_also_where_its_database_is_deleted_closed_or_newer`, async () => {
+  test(`in_${engine}_the_journal_keeps_the_contract_and_survives_a_deleted_closed_or_newer_database`, async () => {
     const browser = browsers[engine];
     const contract = await readFile(new URL("../node/journal-contract.mjs", import.meta.url), "utf8");
     await browser.visit(`${stage.url}/${await page(`journal-${engine}`, acting, { "journal-contract.mjs": contract })}`);

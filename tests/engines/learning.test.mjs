@@ -1,4 +1,4 @@
-// Decides whether every engine keeps over a reload how long jobs took, so that the next job is looked at by it.
+// Tests of learned durations in three browser engines: a reload keeps them for the next job.
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
@@ -17,7 +17,7 @@ after(async () => {
   await stage?.stop();
 });
 
-/** A page with the default journal, whose jobs are done at the first look or never. */
+/** A page with the default journal, whose jobs are done at the first poll or never. */
 const learning = `
   import { TemplateJobs } from "${PLAIN}";
   let done;
@@ -32,29 +32,29 @@ const learning = `
       done = true;
       await jobs.poll(await jobs.submit({ template_id, variables: {} }), { maxInterval: 1_500 });
     },
-    look: async (template_id) => {
+    poll: async (template_id) => {
       done = false;
       const job = await jobs.submit({ template_id, variables: {} });
       const begun = performance.now();
       let given;
       for await (const { job: seen, nextPollMs } of jobs.watch(job)) {
         given ??= seen;
-        // The first poll brings another object.
+        // The first poll returns another object.
         if (seen !== given) return { first: performance.now() - begun, next: nextPollMs };
       }
     },
   };`;
 
 for (const engine of engines) {
-  test(`in_${engine}_a_job_after_a_reload_is_looked_at_by_what_was_learned_before`, async () => {
+  test(`in_${engine}_a_job_after_a_reload_is_polled_by_the_learned_duration`, async () => {
     const browser = browsers[engine];
     await browser.visit(`${stage.url}/${await page(`learning-${engine}`, learning)}`);
     const [known, other] = TEMPLATES;
     await browser.act("learn", known);
     await browser.reload();
-    const learned = await browser.act("look", known);
-    const blind = await browser.act("look", other);
-    assert.ok(learned.first < 2_800 && blind.first > 4_000, `${learned.first} and ${blind.first} ms until the first look`);
+    const learned = await browser.act("poll", known);
+    const blind = await browser.act("poll", other);
+    assert.ok(learned.first < 2_800 && blind.first > 4_000, `${learned.first} and ${blind.first} ms until the first poll`);
     assert.ok(learned.next < 3_000 && blind.next > 4_000, `${learned.next} and ${blind.next} ms until the next one`);
     assert.deepEqual(await browser.errors(), []);
   });

@@ -1,4 +1,4 @@
-// Decides whether a page without a bundler, and a worker of one, work in every engine under a strict Content-Security-Policy.
+// Tests of pages without a bundler, and of their workers, in three browser engines under a strict Content-Security-Policy.
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
@@ -17,10 +17,10 @@ after(async () => {
 });
 
 const NAMES = { chromium: "Chromium", firefox: "Firefox", webkit: "WebKitGTK" };
-/** Writes down that this engine ran it, where no other suite does; the browser is the machine's, whatever its version. */
+/** Records that this engine ran the package, unless another suite does. The browser is the machine's, in any version. */
 const ran = (engine, how) => engine === "chromium" || seen(NAMES[engine], major(browsers[engine].version), MAIN, how, { machine: true });
 
-/** No script but the page's own, no code from strings; `wasm` is what WebAssembly needs. */
+/** Only the page's own scripts, and no code from strings; `wasm` is the source that WebAssembly needs. */
 const policy = (wasm = "'wasm-unsafe-eval'") =>
   `default-src 'self'; img-src data:; script-src 'self' ${wasm}; connect-src 'self' ${stage.url}; require-trusted-types-for 'script'`;
 
@@ -29,9 +29,9 @@ const playing = () => `
   import { story } from "./story.mjs";
   window.acts = { story: () => story(library, ${stage.script}) };`;
 
-/** A page that has its worker play the story. */
+/** A page whose worker runs the story. */
 const working = (start) => `
-  // Trusted types guard the address of a worker too; this one is the page's own word.
+  // Trusted Types apply to the URL of a worker too, so the page has a policy of its own.
   const own = globalThis.trustedTypes?.createPolicy("own", { createScriptURL: (url) => url });
   const address = own?.createScriptURL("./worker.js") ?? "./worker.js";
   const start = async () => ${start};
@@ -46,7 +46,7 @@ const working = (start) => `
     },
   };`;
 
-/** What a worker of either kind says to whom it hears. */
+/** A worker, dedicated or service, that answers each message with the result of the story. */
 const worker = () => `
   import * as library from "${PLAIN}";
   import { story } from "./story.mjs";
@@ -54,8 +54,8 @@ const worker = () => `
     .catch(({ name, message }) => ({ name, message }))
     .then((end) => port.postMessage(end));`;
 
-/** What the story comes to on a page of this engine. */
-const told = (engine, path, contentSecurityPolicy = policy()) =>
+/** The result of the story on a page in this engine. */
+const runStory = (engine, path, contentSecurityPolicy = policy()) =>
   served(contentSecurityPolicy, async (origin) => {
     const browser = browsers[engine];
     await browser.visit(`${origin}/${path}`);
@@ -67,28 +67,28 @@ const told = (engine, path, contentSecurityPolicy = policy()) =>
 for (const engine of engines) {
   test(`in_${engine}_a_page_without_a_bundler_runs_it_under_a_policy_with_only_wasm_unsafe_eval`, async () => {
     const path = await page(`plain-${engine}`, playing());
-    await stage.plays(() => told(engine, path));
+    await stage.plays(() => runStory(engine, path));
     await ran(engine, "a page");
   });
 
   test(`in_${engine}_a_dedicated_worker_runs_it`, async () => {
     const main = working('new Worker(address, { type: "module" })');
     const path = await page(`dedicated-${engine}`, main, { "worker.js": worker() });
-    await stage.plays(() => told(engine, path));
+    await stage.plays(() => runStory(engine, path));
     await ran(engine, "a dedicated worker");
   });
 
   test(`in_${engine}_a_service_worker_runs_it`, async () => {
     const main = working('(await navigator.serviceWorker.register(address, { type: "module" }), (await navigator.serviceWorker.ready).active)');
     const path = await page(`service-${engine}`, main, { "worker.js": worker() });
-    await stage.plays(() => told(engine, path));
+    await stage.plays(() => runStory(engine, path));
     await ran(engine, "a service worker");
   });
 
-  test(`in_${engine}_a_page_whose_policy_forbids_wasm_is_told_so_by_load_error`, async () => {
+  test(`in_${engine}_a_page_whose_policy_forbids_wasm_rejects_with_load_error`, async () => {
     await stage.reset();
     const path = await page(`forbidden-${engine}`, playing());
-    const { name, message } = await rejection(told(engine, path, policy("")), PATIENCE);
+    const { name, message } = await rejection(runStory(engine, path, policy("")), PATIENCE);
     assert.equal(name, "LoadError");
     const [cause, remedy] = message.split(". Add ");
     assert.match(cause, /Content.Security.Policy|CSP/i);

@@ -10,25 +10,25 @@ export async function observe(journal) {
   const seen = {};
   const note = async (situation, answer) => (seen[situation] = (await answer) ?? null);
 
-  await note("read of nothing", journal.read(id));
-  await note("replace of nothing", journal.replace(id, "1", "2"));
-  await note("delete of nothing", journal.delete(id));
-  await note("list of nothing", journal.list(`${NAMESPACE}/`));
+  await note("read of a missing entry", journal.read(id));
+  await note("replace of a missing entry", journal.replace(id, "1", "2"));
+  await note("delete of a missing entry", journal.delete(id));
+  await note("list of an empty journal", journal.list(`${NAMESPACE}/`));
   await note("create", journal.create(id, "1"));
   await note("create again", journal.create(id, "2"));
   await note("read", journal.read(id));
-  await note("replace of what is not there", journal.replace(id, "2", "3"));
+  await note("replace of another value", journal.replace(id, "2", "3"));
   await note("replace", journal.replace(id, "1", "3"));
-  await note("read of what was put there", journal.read(id));
-  await note("delete of what is not there", journal.delete(id, "1"));
-  await note("delete of what is there", journal.delete(id, "3"));
-  await note("read of what was deleted", journal.read(id));
-  await note("create after that", journal.create(id, "4"));
+  await note("read after a replace", journal.read(id));
+  await note("delete of another value", journal.delete(id, "1"));
+  await note("delete of the value", journal.delete(id, "3"));
+  await note("read after a delete", journal.read(id));
+  await note("create after a delete", journal.create(id, "4"));
   await journal.write(id, "5");
   await journal.write(odd, ODD);
-  await note("read of what was overwritten", journal.read(id));
+  await note("read after a write", journal.read(id));
   await note("read of odd text", Promise.resolve(journal.read(odd)).then((text) => text === ODD));
-  await note("delete of whatever is there", journal.delete(id));
+  await note("delete of any value", journal.delete(id));
 
   const keys = ["open/a", "open/a/b", "ended/1/a", "ended/1/b/c", "ended/10/a", "budget/2026-11/my/key/a=5", "budget/2026-11/my/kez/a=5", "took/7"];
   for (const key of keys) await journal.create(`${NAMESPACE}:${key}`, "x");
@@ -48,23 +48,23 @@ export async function observe(journal) {
 }
 
 export const EXPECTED = {
-  "read of nothing": null,
-  "replace of nothing": false,
-  "delete of nothing": false,
-  "list of nothing": [],
+  "read of a missing entry": null,
+  "replace of a missing entry": false,
+  "delete of a missing entry": false,
+  "list of an empty journal": [],
   create: true,
   "create again": false,
   read: "1",
-  "replace of what is not there": false,
+  "replace of another value": false,
   replace: true,
-  "read of what was put there": "3",
-  "delete of what is not there": false,
-  "delete of what is there": true,
-  "read of what was deleted": null,
-  "create after that": true,
-  "read of what was overwritten": "5",
+  "read after a replace": "3",
+  "delete of another value": false,
+  "delete of the value": true,
+  "read after a delete": null,
+  "create after a delete": true,
+  "read after a write": "5",
   "read of odd text": true,
-  "delete of whatever is there": true,
+  "delete of any value": true,
   "list of :open/": [":open/a", ":open/a/b"],
   "list of :ended/1/": [":ended/1/a", ":ended/1/b/c"],
   "list of :ended/10/": [":ended/10/a"],
