@@ -1,6 +1,6 @@
-// Measures how often one call charges when something goes wrong: ours and the peers, each against the sandbox, on a fresh
-// connection and on one that was used. For each it counts the requests that the client made, the POSTs on the wire, which a
-// runtime may have sent again by itself, and the charges in the sandbox's ledger. It prints what it found as JSON.
+// Measures how often one call charges under a fault: this client and its peers, against the sandbox, on fresh and reused
+// connections. Counts the client's requests, the POSTs on the wire (which a runtime may resend), and the charges in the sandbox's
+// ledger. Prints JSON.
 
 import { subscribe } from "node:diagnostics_channel";
 import { readFile } from "node:fs/promises";
@@ -12,16 +12,16 @@ import { project, scene } from "../runtimes/harness.mjs";
 import { startBrowser } from "./harness.mjs";
 
 const AT_ONCE = 12;
-/** How long a client waits for an answer that stalls, where it can be told, and how long one that cannot is waited for, in milliseconds. */
+/** The timeout for a stalled answer, in ms: of clients that have the option, and before this program gives up on others. */
 const [TIMEOUT, PATIENCE] = [2_000, 20_000];
 const STALLS = "answer stalls";
 const timeout = (fault) => (fault === STALLS ? TIMEOUT : PATIENCE);
-/** How often a call is made until it meets the connection that it is to meet: a browser has a mind of its own there. */
+/** How often a call is repeated until it uses a connection of the wanted kind; browsers decide that themselves. */
 const TRIES = 5;
 
-/** Nothing listens, so that there is no connection. */
+/** Nothing listens, so there is no connection. */
 const REFUSED = "refused";
-/** What goes wrong with every charging request while the call lasts. */
+/** The fault of every charging request during the call. */
 const FAULTS = {
   "nothing": undefined,
   "connection refused": REFUSED,
@@ -38,7 +38,7 @@ const FAULTS = {
   "answer cut by a reset": { kind: "truncate", bytes: 20, reset: true },
   [STALLS]: { kind: "stall", bytes: 20 },
   "a page in its place": { kind: "html", commit: true },
-  // Once, for whoever follows it is led back to it.
+  // Once, since a client that follows it is redirected to the same URL.
   "307 after the charge": { kind: "redirect", commit: true, status: 307, location: "/api/custom_template_jobs/", times: 1 },
 };
 const PEERS = ["openai", "fal-ai-client", "replicate", "tsavo-creatify-api-ts"];
@@ -48,7 +48,7 @@ const templates = fileURLToPath(new URL("../faults/templates.json", import.meta.
 const [{ template_id }] = JSON.parse(await readFile(templates, "utf8"));
 const request = { template_id, variables: {} };
 
-/* ---- those who call -------------------------------------------------------------------------- */
+/* ---- clients --------------------------------------------------------------------------------- */
 
 const patiently = (promise) => {
   let timer;
@@ -59,7 +59,7 @@ const patiently = (promise) => {
   return Promise.race([ended, late]).finally(() => clearTimeout(timer));
 };
 
-/** What a peer posts becomes a job of the sandbox's, whatever the API that it was made for. */
+/** Turns any POST of a peer into a submit of the sandbox, whatever API the peer was made for. */
 const translated = (target) => ({ method, head }) => {
   if (method !== "POST") return undefined;
   const body = JSON.stringify(request);
@@ -69,7 +69,7 @@ const translated = (target) => ({ method, head }) => {
   };
 };
 
-/** Requests by the port that they go to, of clients that use Node's `http`. */
+/** Requests by port, of clients that use Node's `http`. */
 const begun = new Map();
 subscribe("http.client.request.start", ({ request }) => {
   const { method, host } = request;
@@ -91,7 +91,7 @@ const peer = (name) => ({
   },
 });
 
-/** Leaves a connection in the pool that the client will use. */
+/** Leaves an idle connection in the client's pool. */
 async function warming(name, url) {
   const path = `${url}/api/remaining_credits/`;
   if (name === "tsavo-creatify-api-ts") {
@@ -110,13 +110,13 @@ const told = ({ ends }) => {
   return { requests: fetches.length, ended: error?.name ?? "resolves" };
 };
 
-/** Ours, in a runtime that plays acts. */
+/** This client, in a runtime that runs acts. */
 const ours = (runtime, idempotencyHeader) => ({
   name: runtime.name,
   call: async ({ url, at = url, warm, fault }) => told(await runtime.act({ client: client(at, fault, idempotencyHeader), steps: steps(warm) })),
 });
 
-/** Ours, in a page of the sandbox's own origin. */
+/** This client, in a page of the sandbox's own origin. */
 const inChromium = (browser, idempotencyHeader) => ({
   name: "Chromium",
   async call({ url, at = url, warm, fault, wire }) {
@@ -125,7 +125,7 @@ const inChromium = (browser, idempotencyHeader) => ({
       const page = await context.newPage();
       await page.goto(`${url}/faults-page/index.html`);
       await page.waitForFunction(() => globalThis.act);
-      // What the page came over is closed, and so the call meets a connection of its own.
+      // The page's own connection is closed, so that the call opens one.
       if (!warm) wire.hangUp();
       const given = { client: { ...client(at, fault, idempotencyHeader), dangerouslyAllowBrowser: true }, steps: steps(warm) };
       return told(await page.evaluate((given) => globalThis.act(given), given));
@@ -135,7 +135,7 @@ const inChromium = (browser, idempotencyHeader) => ({
   },
 });
 
-/* ---- what is counted ------------------------------------------------------------------------- */
+/* ---- counts ---------------------------------------------------------------------------------- */
 
 async function measured(caller, fault, warm, flags, tries = TRIES) {
   const sandbox = await startSandbox("--templates", templates, "--speed", "1000", "--www", project, ...flags);
@@ -158,7 +158,7 @@ async function measured(caller, fault, warm, flags, tries = TRIES) {
   return measured(caller, fault, warm, flags, tries - 1);
 }
 
-/** All faults for all who call, so many at once. */
+/** All faults for all clients, several in parallel. */
 async function results(callers, ...flags) {
   const found = Object.fromEntries(callers.map(({ name }) => [name, Object.fromEntries(Object.keys(FAULTS).map((fault) => [fault, {}]))]));
   const cells = callers.flatMap((caller) => Object.keys(FAULTS).flatMap((fault) => (FAULTS[fault] === REFUSED ? [false] : [false, true]).map((warm) => ({ caller, fault, warm }))));

@@ -1,5 +1,5 @@
-// A fresh process that imports one library and makes its first call; it prints when it began to import, in nanoseconds
-// on the clock that all processes of this machine share.
+// A process that imports one library and makes its first call. It prints when the import began, in nanoseconds on the machine's
+// monotonic clock.
 
 const [, , script, base] = process.argv;
 const begun = process.hrtime.bigint();

@@ -1,4 +1,4 @@
-// What the benches share: the libraries, their pages, a browser, and how many times make one figure.
+// Helpers of the benches: the libraries, their pages, a browser, and statistics.
 
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -6,17 +6,17 @@ import { chromium } from "playwright-core";
 import { CHROMIUM } from "../chromium.mjs";
 import { build } from "vite";
 
-/** What the others are measured by, then the others. */
+/** The baseline, then the libraries that are compared with it. */
 export const BARE = "fetch";
 export const LIBRARIES = [BARE, "custom-template-jobs", "ky", "fal-ai-client"];
 
-/** The script that asks for a job's status with a library. */
+/** A library's script that requests a job's status. */
 export const entry = (library) => fileURLToPath(new URL(`../../xtask/bench/call/${library}.js`, import.meta.url));
 
-/** One turn of each library, beginning with another one each round: what the machine does besides meets all of them. */
+/** One turn of each library, starting with another one each round, so that other load on the machine affects all alike. */
 export const turns = (round) => LIBRARIES.map((_, at) => LIBRARIES[(round + at) % LIBRARIES.length]);
 
-/** The middle of some times. */
+/** The median. */
 export const median = (times) => quantile(times, 0.5);
 
 /** Times by library, in milliseconds. */
@@ -30,8 +30,8 @@ function quantile(times, part) {
 }
 
 /**
- * The median of each library, in milliseconds, and how often it holds that of a bare fetch; and the same of the first
- * tenth, which says more where the machine is busy with something else.
+ * The median of each library in milliseconds and its ratio to a bare fetch, and the same for the first tenth, which means more on
+ * a busy machine.
  */
 export function summary(times) {
   const of = (library, part) => {
@@ -41,7 +41,7 @@ export function summary(times) {
   return Object.fromEntries(LIBRARIES.map((library) => [library, { ...of(library, 0.5), tenth: of(library, 0.1) }]));
 }
 
-/** Bundles each library's script as a page in production has it, one beside the other. */
+/** Bundles each library's script as for production. */
 export async function bundle(outDir) {
   await build({
     root: join(entry(BARE), ".."), base: "./", configFile: false, logLevel: "error",

@@ -1,5 +1,5 @@
-// Measures what the sandbox bears: status requests a second beside Prism on the same OpenAPI document, each in its turn,
-// with the load generator on the same cores; how soon it answers after its start; and the memory of ten thousand jobs.
+// Measures the sandbox: status requests a second beside Prism on the same OpenAPI document, with the load generator on the same
+// cores; the time from its start to the first answer; and the memory of ten thousand jobs.
 
 import { execFile, spawn } from "node:child_process";
 import { once } from "node:events";
@@ -17,14 +17,14 @@ const CONNECTIONS = 20;
 const STARTS = 20;
 const JOBS = 10_000;
 const KEYS = { "X-API-ID": "sandbox", "X-API-KEY": "sandbox" };
-/** What the sandbox promises. */
+/** The sandbox's limits. */
 const LIMITS = { ratio: 10, firstAnswerMs: 100, jobsMegabytes: 100 };
 
 const median = (list) => list.toSorted((a, b) => a - b)[Math.floor(list.length / 2)];
 
 const startSandbox = (...flags) => start(sandbox, ["--port", "0", ...flags], /listening on (http:\S+)\n/);
 
-/** A port that was free just now. */
+/** A free port. */
 async function freePort() {
   const server = createServer().listen(0, "127.0.0.1");
   await once(server, "listening");
@@ -50,13 +50,13 @@ const answers = (port) => new Promise((resolve) => {
   socket.on("error", () => setTimeout(resolve, 20, false));
 });
 
-/** Status requests a second that were answered with a job; any other answer is an error. */
+/** Status requests a second that were answered with a job. Any other answer is an error. */
 async function load(url, id) {
   const args = [new URL(url).host, `/api/custom_template_jobs/${id}/`, String(CONNECTIONS), String(SECONDS)];
   return Number((await promisify(execFile)(generator, args)).stdout);
 }
 
-/** Has jobs made, and gives the id of the last. */
+/** Makes jobs, and returns the id of the last. */
 async function makeJobs(url, count) {
   const [template] = await (await fetch(`${url}/__sandbox/templates`)).json();
   const variables = Object.fromEntries(template.variables.map(({ name, type, default: value }) =>
@@ -89,7 +89,7 @@ async function throughput() {
   return { sandbox: median(found.sandbox), prism: median(found.prism), ratio: median(found.sandbox) / median(found.prism), rounds: found };
 }
 
-/** Milliseconds from the start of the program to the last byte of its first answer. */
+/** Milliseconds from the start of the program to the end of its first answer. */
 async function firstAnswer() {
   const times = [];
   for (let n = 0; n < STARTS; n++) {

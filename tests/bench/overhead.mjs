@@ -1,5 +1,5 @@
-// Measures what a library adds to a call: one status read over loopback on a connection that is open, beside a bare
-// fetch, in Node and in Chromium, each library in its turn.
+// Measures the overhead of a library: a status read over loopback on an open connection, beside a bare fetch, in Node and in
+// Chromium, each library in turn.
 
 import { spawn } from "node:child_process";
 import { once } from "node:events";
@@ -11,7 +11,7 @@ const WARM_UP = 500;
 const CALLS = { node: 4_000, chromium: 1_000 };
 const files = process.argv[2];
 
-/** In a process of its own, so that its work is not counted. */
+/** A server in a process of its own, so that its work is not counted. */
 async function startServer() {
   const child = spawn(process.execPath, [fileURLToPath(new URL("server.mjs", import.meta.url))], { stdio: ["ignore", "pipe", "inherit"] });
   const [line] = await once(child.stdout, "data");

@@ -1,18 +1,18 @@
-// Lets the real clients wait for the jobs of a replay, side by side over loopback on a clock that runs faster, and prints
-// beside each other what was asked and what the replay says. Argument: the replay's JSON.
+// Polls the jobs of a replay with the real clients, side by side over loopback on an accelerated clock, and prints their requests
+// beside the replay's. Argument: the replay's JSON.
 
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { readFile, readdir } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 
-/** How much faster than life: a render of two minutes takes half a minute, and a request of 3 ms counts as 12. */
+/** The acceleration: a render of two minutes takes half a minute, and a request of 3 ms counts as 12 ms. */
 const SPEED = 4;
 
 const server = spawn(process.execPath, [fileURLToPath(new URL("waiting-server.mjs", import.meta.url))], { stdio: ["ignore", "pipe", "inherit"] });
 const url = String((await once(server.stdout, "data"))[0]).trim();
 
-// The clients' clock. They are imported after it is set; fetch and sockets keep the real one.
+// The clients' clock. They are imported after it is set; fetch and sockets use the real one.
 const sleep = setTimeout;
 const now = performance.now.bind(performance);
 const begun = Date.now();

@@ -1,8 +1,8 @@
-// Measures how long a page's first request comes after the click that asks for it, on a slow line with nothing cached: where nothing
-// is loaded before, where `init()` is called when the script starts, where the page preloads the .wasm, and where it does both.
+// Measures the time from a click to a page's first request on a slow connection with an empty cache: with no preparation, with
+// `init()` at the start of the script, with a preloaded .wasm, and with both.
 //
-// Chromium is throttled to 10 Mbit/s and 40 ms. The server sends what a page loads with brotli. Times are the page's own, from the
-// click until the client calls `fetch`.
+// Chromium is throttled to 10 Mbit/s and 40 ms. The server compresses with brotli. Times are the page's own, from the click until
+// the client calls `fetch`.
 
 import assert from "node:assert/strict";
 import { once } from "node:events";
@@ -28,7 +28,7 @@ const page = ({ init }) => `
   });
   globalThis.called = called;`;
 
-/** Builds the page of each way, as a person would, and returns its files as they are sent. */
+/** Builds the page of each way with Vite, and returns its files. */
 async function built(directory) {
   await rm(directory, { recursive: true, force: true });
   await mkdir(directory, { recursive: true });
@@ -69,7 +69,7 @@ await once(server, "listening");
 const url = `http://127.0.0.1:${server.address().port}`;
 const browser = await startBrowser();
 
-/** Milliseconds from the click to the first request, in a page of its own. */
+/** Milliseconds from the click to the first request, in a new page. */
 async function clicked(index, wait) {
   const context = await browser.newContext();
   try {
@@ -78,7 +78,7 @@ async function clicked(index, wait) {
     await devtools.send("Network.enable");
     await devtools.send("Network.emulateNetworkConditions", { offline: false, latency: 40, downloadThroughput: 1_250_000, uploadThroughput: 1_250_000 });
     await tab.addInitScript((wait) => {
-      // The click comes `wait` ms after the script has run, however busy this machine is.
+      // The click comes `wait` ms after the script has run, even on a busy machine.
       addEventListener("DOMContentLoaded", () => setTimeout(() => {
         const from = globalThis.click();
         globalThis.took = globalThis.called.then((at) => at - from);
@@ -88,7 +88,7 @@ async function clicked(index, wait) {
     await tab.goto(`${url}/page-${index}/index.html`);
     await tab.waitForFunction(() => globalThis.took);
     const took = await tab.evaluate(() => globalThis.took);
-    // What is preloaded must be what is used.
+    // The preloaded file must be the one that is used.
     assert.equal(requested.filter((path) => path.endsWith(".wasm")).length, 1, requested.join(" "));
     return took;
   } finally {

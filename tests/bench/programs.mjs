@@ -1,9 +1,9 @@
-// What the benches start: programs that serve, each in a process of its own.
+// Servers that the benches start, each in a process of its own.
 
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 
-/** Starts a program and waits until it prints where it listens. */
+/** Starts a program and waits until it prints its URL. */
 export async function start(program, args, ready) {
   const child = spawn(program, args, { stdio: ["ignore", "pipe", "inherit"] });
   let text = "";

@@ -1,5 +1,5 @@
-// A local server that answers every call with one job, serves the bundled libraries, and can tell when it heard a call.
-// Run as a program it prints its address.
+// A local server that answers every call with one job, serves the bundled libraries, and reports the time of each call.
+// Run as a program, it prints its URL.
 
 import { once } from "node:events";
 import { readFile } from "node:fs/promises";
@@ -15,7 +15,7 @@ const JOB = JSON.stringify({
 });
 const TYPES = { ".js": "text/javascript", ".wasm": "application/wasm" };
 
-/** A page that imports one library once the server has answered `/begin`, and makes a first call. */
+/** A page that imports a library once the server has answered `/begin`, and makes a first call. */
 const page = (library) => `<!doctype html><link rel="icon" href="data:,"><script type="module">
   await (await fetch("/begin", { cache: "no-store" })).text();
   const { client } = await import("/${library}.js");
@@ -24,13 +24,13 @@ const page = (library) => `<!doctype html><link rel="icon" href="data:,"><script
 </script>`;
 
 /**
- * Starts it. `files` holds the bundles, which a browser may keep; `heard` is told of each call, and of each `/begin` just
- * before it is answered, with the time in nanoseconds on the clock that all processes of this machine share.
+ * Starts the server. `files` are the bundles, which a browser may cache. `heard` is called at each call, and just before each
+ * `/begin` is answered, with the time in nanoseconds on the machine's monotonic clock.
  */
 export async function serve({ files, heard } = {}) {
   const server = createServer(async ({ url }, response) => {
     const now = process.hrtime.bigint();
-    // Isolated pages have a finer clock.
+    // Cross-origin isolated pages have a finer clock.
     const headers = { "cross-origin-opener-policy": "same-origin", "cross-origin-embedder-policy": "require-corp" };
     const send = (type, body, cache = "no-store") => {
       response.writeHead(200, { ...headers, "content-type": type, "content-length": Buffer.byteLength(body), "cache-control": cache });

@@ -1,8 +1,8 @@
-// Measures how long a library takes from its import to its first request, as the server sees it: fresh processes of Node
-// and fresh pages of Chromium, with nothing cached and with the HTTP cache full, each library in its turn.
+// Measures the time from a library's import to its first request, as the server sees it: in new processes of Node and new pages of
+// Chromium, with an empty and with a full HTTP cache, each library in turn.
 //
-// Both moments are on one clock. In Node that is the machine's monotonic clock, read by the process that imports and by
-// the server. A page asks for `/begin` and then imports: from the server's answer to that until the call arrives.
+// Both moments are on one clock. In Node that is the machine's monotonic clock, read by both processes. A page requests `/begin`
+// and then imports: the time runs from the server's answer to that until the call arrives.
 
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
@@ -41,7 +41,7 @@ const node = noTimes();
 for (let round = -1; round < PROCESSES; round++) {
   for (const library of turns(round + 1)) {
     const time = await inProcess(library);
-    // The first round reads the files from the disk.
+    // The first round reads the files from disk, and is not counted.
     if (round >= 0) node[library].push(time);
   }
 }

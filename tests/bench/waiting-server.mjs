@@ -1,12 +1,12 @@
-// Jobs that end when they are told to, in the dialect of each client, on a clock that runs faster; and when they were looked at.
-// Run as a program it prints its address. `POST /jobs` makes a job that begins when a client posts anything below `/<id>`;
-// every GET below it is a look; `GET /jobs/<id>` is what the looks came to.
+// A server with jobs of a given duration, in the dialect of each client, on an accelerated clock. It records polls.
+// Run as a program, it prints its URL. `POST /jobs` makes a job that starts when a client posts anything below `/<id>`; every GET
+// below it is a poll; `GET /jobs/<id>` returns the record.
 
 import { randomUUID } from "node:crypto";
 import { once } from "node:events";
 import { createServer } from "node:http";
 
-/** How each dialect calls a job that waits, that runs, and that is done. */
+/** The statuses of each dialect: queued, running, done. */
 const WORDS = {
   creatify: ["in_queue", "running", "done"],
   fal: ["IN_QUEUE", "IN_PROGRESS", "COMPLETED"],
@@ -15,7 +15,7 @@ const WORDS = {
 };
 const jobs = new Map();
 
-/** What a client is told of a job, `now` milliseconds of its clock after it was begun. */
+/** The answer about a job, `now` milliseconds after its start on the client's clock. */
 function told({ id, running, end, progress, dialect }, now) {
   const [waits, runs, done] = WORDS[dialect];
   const part = Math.max(0, Math.min(1, (now - running) / (end - running)));

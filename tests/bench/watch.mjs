@@ -1,6 +1,6 @@
-// Measures what it takes to wait for many jobs in one process: ten thousand of the sandbox's with ours, over loopback and
-// with answers that take 100 ms; a few hundred of them with ours and with each peer's own loop, all at once; and how soon a
-// wait is over that is aborted. Only the process that waits is measured. Argument: the sandbox.
+// Measures the cost of polling many jobs in one process: ten thousand of the sandbox's jobs with this client, over loopback and with
+// answers after 100 ms; a few hundred with this client and with each peer's own loop; and the time from an abort to the end of a
+// poll. Only the polling process is measured. Argument: the sandbox.
 
 import { execFile } from "node:child_process";
 import { mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
@@ -13,14 +13,14 @@ import { start } from "./programs.mjs";
 const [sandbox] = process.argv.slice(2);
 
 const JOBS = 10_000;
-/** A preview takes 4 seconds where the sandbox runs as fast as life: so these take about 130, as a render of two minutes after ten seconds in the queue does, and the clock is everybody's. */
+/** The sandbox's speed: a preview takes about 130 s, as a render of two minutes after ten seconds in the queue does. */
 const SPEED = "0.031";
 const LATENCY = 100;
 const CONNECTIONS = 20;
 const KEYS = { "X-API-ID": "sandbox", "X-API-KEY": "sandbox" };
-/** What is promised of ten thousand jobs; with watch() the loop of whoever asks is in the figures too. */
+/** The limits for ten thousand jobs. With watch(), the caller's loop is included. */
 const LIMITS = { bytes: 2_048, cores: 0.5 };
-/** What every client waits for: so many jobs that run a minute. */
+/** The jobs of every client, which run for a minute. */
 const SIDE = { jobs: 200, job: { running: 2_000, end: 60_000 } };
 const ABORTS = 20;
 
@@ -29,7 +29,7 @@ async function client(what) {
   return JSON.parse((await promisify(execFile)(process.execPath, args)).stdout);
 }
 
-/** Has jobs made; their records as they were answered. */
+/** Makes jobs and returns their records. */
 async function makeJobs(url) {
   const [template] = await (await fetch(`${url}/__sandbox/templates`)).json();
   const variables = Object.fromEntries(template.variables.map(({ name, type, default: value }) =>
@@ -49,7 +49,7 @@ async function makeJobs(url) {
 
 const scratch = await mkdtemp(join(tmpdir(), "watch-"));
 
-/** Ten thousand jobs of a sandbox of their own. */
+/** Ten thousand jobs of a new sandbox. */
 async function many(how, latency) {
   const { url, stop } = await start(sandbox, ["--port", "0", "--speed", SPEED, "--credits", "1000000"], /listening on (http:\S+)\n/);
   const list = join(scratch, "jobs.json");
@@ -63,7 +63,7 @@ async function many(how, latency) {
   return found;
 }
 
-/** The same few jobs with each client, and waits that are aborted. */
+/** The same jobs with each client, and aborted polls. */
 async function beside() {
   const server = await start(process.execPath, [fileURLToPath(new URL("waiting-server.mjs", import.meta.url))], /(http:\S+)\n/);
   const scripts = new URL("../../xtask/bench/wait/", import.meta.url);

@@ -1,15 +1,15 @@
-// One process that waits for many jobs, and prints what that takes: memory, processor time, requests, and how late the
-// ends are seen. Argument: a record of `script`, a module of xtask/bench/wait, `client`, one of its waits, and `url` of the
-// waiting server, with `jobs` of them and what they are like; or of `url` of a sandbox and `list`, a file of its jobs, which
-// are waited for by ours, in the way that `how` says. With `abort` the module's `abortable` wait is aborted so many times.
+// A process that polls many jobs and prints the cost: memory, processor time, requests, and the delay until an end is seen.
+// Argument: a record with `script`, a module of xtask/bench/wait, `client`, one of its polls, and `url` of the waiting server, with
+// `jobs` of a given kind; or with `url` of a sandbox and `list`, a file of its jobs, which this client polls in the way `how`. With
+// `abort`, the module's `abortable` poll is aborted so many times.
 
 import { readFile } from "node:fs/promises";
 
 const { script, client, how, url, list, jobs: count, job, abort } = JSON.parse(process.argv[2]);
 
-/** Ends the waits, should one last for ever. */
+/** The time limit of all polls. */
 const TIMEOUT = 600_000;
-/** When memory is measured, in milliseconds after the waits were begun: every job was looked at, and most wait. */
+/** When memory is measured, in milliseconds after the start: every job was polled once, and most are waiting. */
 const MOMENTS = [20_000, 25_000, 30_000];
 
 const memories = [];
@@ -32,13 +32,13 @@ function taken() {
 }
 const quantile = (sorted, part) => sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * part))];
 
-/** What so many waits took beside `before` bytes; `begin` is given what each calls with a job at its end, or with an error. */
+/** The cost of many polls in addition to `before` bytes. `begin` starts them, and receives a function to call at each end. */
 async function measured(begin, before, number) {
   requests = 0;
   const [cpu, began] = [process.cpuUsage(), performance.now()];
   let [left, failed] = [number, 0];
   let over;
-  // No promise of ours for each: only what the client holds is to be measured.
+  // No promise for each call, so that only the client's own memory is measured.
   const ended = new Promise((resolve) => (over = resolve));
   const one = () => --left || over();
   begin(one, () => (failed++, one()));
@@ -54,7 +54,7 @@ async function measured(begin, before, number) {
   return { jobs: number, failed, bytes: Math.min(...bytes), cpu: used, wall, cores: used / wall, requests };
 }
 
-/** Ours, for the jobs of a sandbox. What a job object takes is in the baseline: as many are kept as are waited for. */
+/** This client, with the jobs of a sandbox. The baseline includes as many job objects as are polled. */
 async function ours() {
   const { TemplateJobs } = await import(new URL("../../xtask/bench/node_modules/custom-template-jobs/node.js", import.meta.url));
   const jobs = new TemplateJobs({ baseUrl: url, apiId: "sandbox", apiKey: "sandbox", journal: "memory" });
@@ -78,7 +78,7 @@ async function ours() {
   return { ...found, lag: { median: quantile(lags, 0.5), last: quantile(lags, 0.99) } };
 }
 
-/** Any client, for the jobs of the waiting server. */
+/** Any client, with the jobs of the waiting server. */
 async function any() {
   const { dialect, waits } = await import(script);
   const given = waits[client];
@@ -97,7 +97,7 @@ async function any() {
   return { ...found, lag: { median: quantile(lags, 0.5), last: quantile(lags, 0.99) } };
 }
 
-/** How long it takes from an abort to the end of the wait, and what is asked after it. */
+/** The time from an abort to the end of the poll, and the requests after it. */
 async function aborted() {
   const { dialect, abortable } = await import(script);
   const found = [];
@@ -107,7 +107,7 @@ async function aborted() {
     const looks = async () => (await (await send(`${url}/jobs/${made.id}`)).json()).requests;
     const controller = new AbortController();
     const wait = abortable(`${url}/${made.id}`, controller.signal).catch(() => {});
-    // At any moment between two looks.
+    // At any moment between two polls.
     await pause(3_000 + (2_000 * at) / abort);
     const before = await looks();
     const began = performance.now();

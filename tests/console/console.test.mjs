@@ -1,4 +1,4 @@
-// Decides whether the sandbox's console keeps its word, in a real browser: what goes on is shown as it happens, and what it changes is changed.
+// Tests of the sandbox's console in Chromium: it shows jobs, requests and charges live, and its controls work.
 
 import assert from "node:assert/strict";
 import { after, before, beforeEach, test } from "node:test";
@@ -33,7 +33,7 @@ const open = (use, options) => withPage(browser, sandbox, async (page) => {
 }, { path: "/__sandbox/", ...options });
 const template = (name) => templates.find((each) => each.name === name);
 
-/** Makes a call of the API as a client would. */
+/** Calls the API as a client does. */
 async function call(path, body, name = "Product teaser") {
   const response = await fetch(`${sandbox.url}/api/custom_template_jobs/${path}`, {
     method: body ? "POST" : "GET", body: body && JSON.stringify({ template_id: template(name).template_id, variables: {}, ...body }),
@@ -46,7 +46,7 @@ const job = (page, name) => page.locator(".job", { hasText: name });
 const figure = (page, name) => page.locator(".figures div", { has: page.getByText(name, { exact: true }) }).locator("dd");
 const shows = (locator, text) => locator.filter({ hasText: text }).waitFor();
 
-test("a job and its requests are there as they come, with state, progress and credits, and its video plays", () => open(async (page) => {
+test("a job and its requests appear live, with state, progress and credits, and its video plays", () => open(async (page) => {
   await page.getByText("No job yet.").waitFor();
   await call("", { name: "Seen at once" });
   const card = job(page, "Seen at once");
@@ -71,7 +71,7 @@ test("a job and its requests are there as they come, with state, progress and cr
   assert.equal(await card.locator("video").count(), 0);
 }));
 
-test("duplicate charges are told, in figures, in words and in their rows", () => open(async (page) => {
+test("duplicate charges are shown as a number, as a message and in their rows", () => open(async (page) => {
   await call("", {});
   assert.equal(await figure(page, "Duplicate charges").innerText(), "0");
   await call("", {});
@@ -80,7 +80,7 @@ test("duplicate charges are told, in figures, in words and in their rows", () =>
   assert.equal(await page.locator("#charges tr", { hasText: "duplicate" }).count(), 1);
 }));
 
-test("a fault is switched on and off, and a rule of one's own is added, counted and removed", () => open(async (page) => {
+test("a fault can be switched on and off, and a custom rule can be added, is counted, and can be removed", () => open(async (page) => {
   const lost = page.getByRole("switch", { name: "Jobs fail" });
   await lost.check();
   await page.locator("#rule-list li", { hasText: "every call: fail job" }).waitFor();
@@ -114,7 +114,7 @@ test("a fault is switched on and off, and a rule of one's own is added, counted 
   await page.getByText("Nothing goes wrong.").waitFor();
 }, { expected: /400/ }));
 
-test("the clock is moved, and everything starts anew only when that is meant", () => open(async (page) => {
+test("the clock can be advanced, and a reset needs a confirmation", () => open(async (page) => {
   await call("", { name: "Soon gone" });
   await job(page, "Soon gone").waitFor();
   const before = await page.locator("#now").innerText();
@@ -134,7 +134,7 @@ test("the clock is moved, and everything starts anew only when that is meant", (
   assert.equal(await page.locator("#requests tr").count(), 0);
 }));
 
-test("webhooks and images are listed with what became of them", () => open(async (page) => {
+test("webhooks and images are listed with their outcomes", () => open(async (page) => {
   const variables = { photo: { type: "image", properties: { url: "https://images.example.com/a.jpg" } } };
   await call("", { webhook_url: "http://127.0.0.1:1/hook", variables });
   await page.getByRole("button", { name: "+10 s" }).click();
@@ -142,7 +142,7 @@ test("webhooks and images are listed with what became of them", () => open(async
   await page.locator("#images tr", { hasText: "https://images.example.com/a.jpg" }).filter({ hasText: "fetches nothing" }).waitFor();
 }));
 
-test("what a client sends is shown as text and never becomes markup", () => open(async (page) => {
+test("data from a client is shown as text and never as markup", () => open(async (page) => {
   const evil = "<img src=x onerror=alert(1)>";
   await call("", { name: evil });
   await page.getByRole("heading", { name: evil }).waitFor();
@@ -151,7 +151,7 @@ test("what a client sends is shown as text and never becomes markup", () => open
   assert.equal(await page.locator("img").count(), 0);
 }));
 
-test("the keyboard alone switches a fault, adds a rule, moves the clock and opens a video, and what has the focus keeps it", () => open(async (page) => {
+test("faults, rules, the clock and videos work by keyboard alone, and updates do not move the focus", () => open(async (page) => {
   const focused = () => page.evaluate(() => document.activeElement.getAttribute("aria-label") ?? document.activeElement.textContent);
   await call("", { name: "By keyboard" });
   await job(page, "By keyboard").waitFor();
@@ -162,7 +162,7 @@ test("the keyboard alone switches a fault, adds a rule, moves the clock and open
   await page.keyboard.press("Enter");
   const card = job(page, "By keyboard");
   await shows(card.locator(".status"), "Done");
-  assert.equal(await focused(), "+1 min", "what arrives takes the focus from nobody");
+  assert.equal(await focused(), "+1 min", "new rows do not move the focus");
   for (const next of ["+1 h", "+1 day", "", "Move", "Start anew", "Preview of By keyboard", "Video of By keyboard"]) {
     await page.keyboard.press("Tab");
     assert.equal(await focused(), next);
@@ -177,10 +177,10 @@ test("the keyboard alone switches a fault, adds a rule, moves the clock and open
   await page.getByRole("button", { name: "Remove drop_after_commit on submit" }).focus();
   await page.keyboard.press("Enter");
   await page.getByText("Nothing goes wrong.").waitFor();
-  assert.ok(await page.locator("#fault-on").evaluate((node) => node === document.activeElement), "the focus goes on where the rule was");
+  assert.ok(await page.locator("#fault-on").evaluate((node) => node === document.activeElement), "the focus moves to the place of the removed rule");
 }));
 
-test("a sandbox that ends is said, and the page shows what a new one at its address does", async () => {
+test("the page reports that the sandbox has stopped, and continues with a new one at its URL", async () => {
   const first = await startSandbox();
   const { port } = new URL(first.url);
   await withPage(browser, first, async (page) => {
@@ -199,7 +199,7 @@ test("a sandbox that ends is said, and the page shows what a new one at its addr
 test("axe finds no violation and nothing is wider than the window: empty and filled, light and dark, desktop and phone", () => open(async (page) => {
   const inEveryLook = async (state) => {
     for (const look of LOOKS) {
-      // A row that arrives is lit for a moment; that is nobody's contrast.
+      // A new row is highlighted for a moment, which does not count for contrast.
       await page.emulateMedia({ colorScheme: look.scheme, reducedMotion: "reduce" });
       await page.setViewportSize(look);
       assert.deepEqual(await violations(page), [], `${state}, ${look.name}`);

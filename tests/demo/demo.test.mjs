@@ -1,4 +1,4 @@
-// Decides whether the demo page keeps its word, in a real browser against a real sandbox: one test for each property.
+// Tests of the demo page in Chromium against a sandbox, one for each property.
 
 import assert from "node:assert/strict";
 import { writeFile } from "node:fs/promises";
@@ -7,7 +7,7 @@ import {
   button, choose, newest, overflow, picture, playable, press, readmeScreenshot, startBrowser, startSandbox, status, violations, withPage,
 } from "./harness.mjs";
 
-// Most tests want jobs to be over soon; those about a job on its way want time to look at it.
+// Most tests need fast jobs; tests of a running job need slow ones.
 const FAST = ["--speed", "8", "--editor-access"];
 const SLOW = ["--speed", "1", "--editor-access"];
 const LOOKS = [
@@ -17,7 +17,7 @@ const LOOKS = [
   { name: "phone-dark", width: 390, height: 844, scheme: "dark" },
 ];
 
-/** What may be said of the time that is left. */
+/** The possible texts for the time left. */
 const LEFT = /^(less than a minute left|about \d to \d minutes left|several minutes left|any moment now|taking longer than expected)$/;
 
 let browser;
@@ -49,7 +49,7 @@ const byLength = (list) => list.toSorted((a, b) => a.duration_seconds - b.durati
 const firstText = (template) => template.variables.find(({ type }) => type === "text");
 const charges = async () => (await sandbox.ledger()).charges;
 
-test("a preview shows the text that was filled in, and its render is a video that plays", () => open(async (page) => {
+test("a preview shows the text of the form, and its render is a video that plays", () => open(async (page) => {
   const words = "Written by the test & <b>shown</b> as text";
   await choose(page, short);
   await page.getByLabel(firstText(short).label, { exact: true }).fill(words);
@@ -87,14 +87,14 @@ test("submit goes straight to the video", () => open(async (page) => {
   assert.deepEqual((await charges()).map(({ step }) => step), ["submit"]);
 }));
 
-test("a browser that says it is offline, beside a server that answers, shows a job to its video", () => open(async (page) => {
+test("a job runs to its video while the browser reports offline", () => open(async (page) => {
   assert.equal(await page.evaluate(() => navigator.onLine), false);
   await choose(page, short);
   await playable(await press(page, "Submit"));
   assert.deepEqual((await charges()).map(({ step }) => step), ["submit"]);
 }, { before: (page) => page.addInitScript(() => Object.defineProperty(navigator, "onLine", { value: false })) }));
 
-test("a running job says its status, its progress and its time", () => withPage(browser, slow, async (page) => {
+test("a running job shows its status, its progress and its time", () => withPage(browser, slow, async (page) => {
   await choose(page, byLength(templates).at(-1));
   const card = await press(page, "Submit");
   await status(card, "Running");
@@ -106,7 +106,7 @@ test("a running job says its status, its progress and its time", () => withPage(
   await bar.waitForElementState("hidden");
 }));
 
-test("the time that is left is told in words that are said aloud once each, while the clock ticks in silence", () => withPage(browser, slow, async (page) => {
+test("the time left is a text that is announced once per change, and the clock is not announced", () => withPage(browser, slow, async (page) => {
   await page.evaluate(() => {
     globalThis.heard = { clock: [], words: [], aloud: [] };
     new MutationObserver(() => {
@@ -157,7 +157,7 @@ for (const [behaviour, word] of [["failed", "Failed"], ["rejected", "Rejected"]]
   }));
 }
 
-test("a reload in the middle finds the job again, and it ends", () => open(async (page) => {
+test("a reload during a job finds the job, and it ends", () => open(async (page) => {
   await choose(page, short);
   const finished = await press(page, "Preview");
   await status(finished, "Done");
@@ -180,7 +180,7 @@ test("a reload in the middle finds the job again, and it ends", () => open(async
   assert.equal((await charges()).length, 3);
 }));
 
-test("a job that the page forgot is found in the library's journal, and stays away once it is dismissed", () => open(async (page) => {
+test("a job missing from the page's storage is found in the journal, and a dismissed one stays away", () => open(async (page) => {
   await choose(page, short);
   await press(page, "Submit");
   await page.evaluate(() => localStorage.clear());
@@ -195,7 +195,7 @@ test("a job that the page forgot is found in the library's journal, and stays aw
   assert.equal((await charges()).length, 1);
 }));
 
-test("a job that the server no longer knows is said to be gone, and can be dismissed", () => open(async (page) => {
+test("a job that the server no longer has is reported as gone, and can be dismissed", () => open(async (page) => {
   await choose(page, short);
   await press(page, "Preview");
   await sandbox.reset();
@@ -232,7 +232,7 @@ test("the keyboard alone chooses a template and starts a job", () => open(async 
   assert.equal(await focused(), templates[1].template_id);
   const outline = await page.locator(".template", { has: page.locator(":focus-visible") }).evaluate((node) => getComputedStyle(node).outlineStyle);
   assert.equal(outline, "solid");
-  // Every variable, the model and the name lie between the template and the first button.
+  // The variables, the model and the name are between the template and the first button.
   for (let i = 0; i < templates[1].variables.length + 3; i += 1) await page.keyboard.press("Tab");
   assert.equal(await focused(), "Preview");
   await page.keyboard.press("Enter");
@@ -243,13 +243,13 @@ test("the keyboard alone chooses a template and starts a job", () => open(async 
   await button(newest(page), "Render").focus();
   await page.keyboard.press("Enter");
   await playable(newest(page));
-  assert.equal(await focused(), templates[1].name, "the focus stays with the card");
+  assert.equal(await focused(), templates[1].name, "the focus stays on the template's card");
   await page.getByRole("button", { name: /^Dismiss/ }).focus();
   await page.keyboard.press("Enter");
-  assert.equal(await focused(), "Jobs", "the focus goes where the card was");
+  assert.equal(await focused(), "Jobs", "the focus moves to the heading above the removed card");
 }));
 
-test("what is wrong in the form is said beside it, and nothing is sent", () => open(async (page) => {
+test("an invalid field shows its error, and nothing is sent", () => open(async (page) => {
   const template = templates.find(({ variables }) => variables.some(({ type }) => type === "image"));
   await choose(page, template);
   const picture = page.getByLabel(template.variables.find(({ type }) => type === "image").label);
@@ -270,7 +270,7 @@ test("what is wrong in the form is said beside it, and nothing is sent", () => o
   await status(await press(page, "Preview"), "Done");
 }));
 
-test("a text of 10 MB is refused in words, and the page stays usable", () => open(async (page) => {
+test("a text of 10 MB is refused with a message, and the page stays usable", () => open(async (page) => {
   await choose(page, short);
   const text = page.getByLabel(firstText(short).label, { exact: true });
   await text.evaluate((input) => {
@@ -286,7 +286,7 @@ test("a text of 10 MB is refused in words, and the page stays usable", () => ope
   await status(await press(page, "Preview"), "Done");
 }, { expected: /413/ }));
 
-test("an HTML page in place of an answer leaves the charge unknown, and a look settles it", () => open(async (page) => {
+test("an HTML page as the answer leaves the charge unknown, and a check settles it", () => open(async (page) => {
   await sandbox.faults([{ on: "preview_async", kind: "html", times: 1 }]);
   await choose(page, short);
   const card = await press(page, "Preview");
@@ -298,7 +298,7 @@ test("an HTML page in place of an answer leaves the charge unknown, and a look s
   await status(await press(page, "Preview"), "Done");
 }));
 
-test("an answer that was lost after the charge is found by a look, and charged once", () => open(async (page) => {
+test("a lost answer is settled by a check, and charged once", () => open(async (page) => {
   await sandbox.faults([{ on: "submit", kind: "status_after_commit", status: 502, times: 1 }]);
   await choose(page, short);
   const card = await press(page, "Submit");
@@ -310,13 +310,13 @@ test("an answer that was lost after the charge is found by a look, and charged o
   assert.equal((await charges()).length, 1);
 }, { expected: /502/ }));
 
-test("an HTML page in place of the balance or a look does not stop the page", () => open(async (page) => {
+test("an HTML page in place of the balance or a poll does not stop the page", () => open(async (page) => {
   await choose(page, short);
   await sandbox.faults([{ on: "credits", kind: "html", times: 1 }, { on: "get", kind: "html", times: 2 }]);
   await status(await press(page, "Preview"), "Done");
 }));
 
-test("a template that the server does not know is refused in words", () => open(async (page) => {
+test("an unknown template is refused with a message", () => open(async (page) => {
   const unknown = templates.find(({ behaviour }) => behaviour === "done");
   await choose(page, unknown);
   await button(page, "Preview").click();
@@ -338,7 +338,7 @@ test("a template that the server does not know is refused in words", () => open(
   }),
 }));
 
-test("too few credits are said beforehand and refused in words, and the page stays usable", async () => {
+test("too few credits are shown in advance and refused with a message, and the page stays usable", async () => {
   const poor = await startSandbox(...FAST, "--credits", "2");
   try {
     await withPage(browser, poor, async (page) => {
@@ -362,7 +362,7 @@ test("too few credits are said beforehand and refused in words, and the page sta
   }
 });
 
-test("a server that cannot be reached is said, and Try again brings the page back", () => open(async (page) => {
+test("an unreachable server is reported, and Try again loads the page", () => open(async (page) => {
   const banner = page.locator("#banner");
   await banner.getByText("ConnectionError").waitFor();
   assert.deepEqual(await violations(page), []);
@@ -373,7 +373,7 @@ test("a server that cannot be reached is said, and Try again brings the page bac
   await status(await press(page, "Preview"), "Done");
 }, { expected: /ERR_FAILED/, before: (page) => page.route(/relay|__sandbox/, (route) => route.abort()) }));
 
-test("without the sandbox's own addresses the variables are written as JSON", () => open(async (page) => {
+test("without the sandbox's own routes the variables are entered as JSON", () => open(async (page) => {
   await choose(page, short);
   const json = page.getByLabel("Variables as JSON");
   await json.fill("{ not json");

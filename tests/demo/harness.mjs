@@ -1,4 +1,4 @@
-// Decides how the demo page is brought up for a test: a sandbox of its own, a real Chromium, and guards that hold for every page.
+// Helpers of the demo page's tests: a sandbox, Chromium, and checks that hold for every page.
 
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
@@ -17,13 +17,13 @@ const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.mi
 export const screenshots = path.resolve(process.env.SCREENSHOT_DIR ?? path.join(root, "target/screenshots"));
 export const readmeScreenshot = path.join(root, "www/screenshot.png");
 
-/** How long a job may take on a busy machine. Nothing waits this long when all is well. */
+/** The timeout of a step on a busy machine. */
 export const PATIENCE = 60_000;
 
-/** Starts a sandbox that serves the page. `args` are the sandbox's own options. */
+/** Starts a sandbox that serves the page. `args` are options of the sandbox. */
 export async function startSandbox(...args) {
   const bin = process.env.SANDBOX_BIN;
-  assert.ok(bin, "SANDBOX_BIN names the sandbox's program");
+  assert.ok(bin, "SANDBOX_BIN must be the path of the sandbox");
   const www = (process.env.WWW_DIRS ?? `${root}/www${path.delimiter}${root}/target/demo`).split(path.delimiter);
   const child = spawn(bin, ["--port", "0", ...www.flatMap((dir) => ["--www", dir]), ...args], { stdio: ["ignore", "pipe", "inherit"] });
   const url = await new Promise((resolve, reject) => {
@@ -61,8 +61,8 @@ export function startBrowser() {
 }
 
 /**
- * Opens the page (at `path` of the sandbox), hands it to `use`, and then holds it to what is true of every page: no error on the console, no request to
- * another host, nothing wider than the window. `expected` matches the console errors that a test provokes on purpose.
+ * Opens the page (at `path` of the sandbox), passes it to `use`, and then checks what holds for every page: no console error, no
+ * request to another host, nothing wider than the window. `expected` matches console errors that a test provokes.
  */
 export async function withPage(browser, sandbox, use, { expected = null, width = 1280, height = 900, colorScheme = "light", path: at = "", before } = {}) {
   const context = await browser.newContext({ viewport: { width, height }, colorScheme });
@@ -90,23 +90,23 @@ export async function withPage(browser, sandbox, use, { expected = null, width =
   }
 }
 
-/** How many pixels of the page lie beyond the window's right edge. */
+/** How many pixels the page exceeds the window's width. */
 export function overflow(page) {
   return page.evaluate(() => Math.max(0, document.documentElement.scrollWidth - document.documentElement.clientWidth));
 }
 
-/** Every violation that axe finds on the page, in a line each. What an embedded page looks like is not this page's doing. */
+/** The violations that axe finds, one per line. Embedded pages are not checked. */
 export async function violations(page) {
-  // Evaluated rather than added as a script: the page's own policy allows none.
+  // Evaluated, since the page's policy allows no added script.
   await page.evaluate(axe);
-  // A colour on its way from one scheme to the other is nobody's design.
+  // Transitions between colour schemes are finished first.
   await page.evaluate(() => Promise.allSettled(document.getAnimations().filter((each) => each instanceof CSSTransition).map((each) => each.finished)));
   const found = await page.evaluate(() => globalThis.axe.run(document, { iframes: false }));
   assert.ok(found.passes.length > 20, "axe ran its rules");
   return found.violations.map(({ id, help, nodes }) => `${id}: ${help}: ${nodes.map((node) => node.html.slice(0, 160)).join(" | ")}`);
 }
 
-/** A picture of the page as a person sees it, grown to `height` so that embedded pages are painted too. */
+/** A screenshot, grown to `height` so that embedded pages are painted too. */
 export async function picture(page, name, height) {
   await mkdir(screenshots, { recursive: true });
   const { width } = page.viewportSize();
@@ -124,7 +124,7 @@ export async function choose(page, template) {
 /** The newest card. */
 export const newest = (page) => page.locator(".card").first();
 
-/** Presses a button of the form and gives the card of the job that it started, once the server has taken it. */
+/** Presses a button of the form and returns the card of the new job once the server has accepted it. */
 export async function press(page, name) {
   const before = await page.locator(".card").count();
   await button(page, name).click();
@@ -135,12 +135,12 @@ export async function press(page, name) {
   return card;
 }
 
-/** Waits until a card's status reads `word`. */
+/** Waits until a card's status is `word`. */
 export async function status(card, word) {
   await card.locator(".status", { hasText: new RegExp(`^${word}$`) }).waitFor();
 }
 
-/** Waits until the card's video can be played, and gives what it is. */
+/** Waits until the card's video can be played, and returns its size and duration. */
 export async function playable(card) {
   const video = card.locator("video");
   await video.waitFor();

@@ -1,4 +1,4 @@
-// Decides what a video may cost: the processor's time that one takes, and the memory of four that are asked for at once.
+// Tests of the cost of a video: the processor time of one, and the memory of four in parallel.
 
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
@@ -15,7 +15,7 @@ const directory = resolve(process.env.VIDEO_DIR ?? "target/test/video", "cost");
 const skip = process.platform === "linux" ? false : "only Linux has /proc";
 const TICKS = skip ? 1 : Number(execFileSync("getconf", ["CLK_TCK"]));
 
-/** The processor's time that a process has had, in seconds, and its memory at its greatest, in MB. */
+/** The processor time of a process in seconds, and its peak memory in MB. */
 async function spent(pid) {
   const fields = (await readFile(`/proc/${pid}/stat`, "utf8")).split(") ")[1].split(" ");
   const [, peak] = /VmHWM:\s+(\d+) kB/.exec(await readFile(`/proc/${pid}/status`, "utf8"));

@@ -1,4 +1,4 @@
-// Decides how the tests look at a video: what ffprobe and ffmpeg read in it, the words that tesseract reads in a frame, and how a browser plays it.
+// Helpers of the video tests: ffprobe, ffmpeg, tesseract, and playback in a browser.
 
 import { execFile } from "node:child_process";
 import { createServer } from "node:http";
@@ -12,38 +12,38 @@ import { CHROMIUM } from "../chromium.mjs";
 
 export { startSandbox } from "../node/harness.mjs";
 
-/** How long a step may take on a busy machine. Nothing waits this long when all is well. */
+/** The timeout of a step on a busy machine. */
 export const PATIENCE = 60_000;
 
 const { FFMPEG = "ffmpeg", FFPROBE = "ffprobe", TESSERACT = "tesseract" } = process.env;
 const run = (program, args) => promisify(execFile)(program, args, { timeout: PATIENCE, maxBuffer: 1 << 26 });
 
-/** What ffprobe says of a file: its one stream, and how long it lasts. */
+/** The only stream of a file and its duration, by ffprobe. */
 export async function probe(file) {
   const { stdout } = await run(FFPROBE, ["-v", "error", "-show_streams", "-show_format", "-of", "json", file]);
   const { streams, format } = JSON.parse(stdout);
   return { ...streams[0], streams: streams.length, seconds: Number(format.duration), format: format.format_name };
 }
 
-/** What ffmpeg complains of when it decodes the whole of a file; nothing for a file that is right. */
+/** The complaints of ffmpeg when it decodes a whole file; empty for a valid file. */
 export async function complaints(file) {
   return (await run(FFMPEG, ["-v", "warning", "-i", file, "-f", "null", "-"])).stderr;
 }
 
-/** Writes the frame at a moment as a PNG. */
+/** Writes a frame as a PNG. */
 export async function frame(file, second, to) {
   await run(FFMPEG, ["-v", "error", "-y", "-ss", String(second), "-i", file, "-frames:v", "1", to]);
   return to;
 }
 
-/** The mean colour of a part of a picture, `[red, green, blue]`; the part in fractions of its sides. */
+/** The mean colour of a part of a picture, `[red, green, blue]`. The part is in fractions of its sides. */
 export async function color(file, { x, y, w, h }) {
   const filter = `crop=iw*${w}:ih*${h}:iw*${x}:ih*${y},scale=1:1:flags=area`;
   const { stdout } = await promisify(execFile)(FFMPEG, ["-v", "error", "-i", file, "-vf", filter, "-f", "rawvideo", "-pix_fmt", "rgb24", "-"], { encoding: "buffer" });
   return [...stdout.subarray(0, 3)];
 }
 
-/** The words in a picture, as tesseract reads them: white ones, whatever lies behind. */
+/** The white words in a picture, read by tesseract. */
 export async function words(file) {
   const dark = file.replace(/\.png$/, "-words.png");
   await run(FFMPEG, ["-v", "error", "-y", "-i", file, "-vf", "scale=iw*2:ih*2,format=gray,negate", dark]);
@@ -51,10 +51,10 @@ export async function words(file) {
   return letters(stdout);
 }
 
-/** Words without what stands between them: where a line breaks is nobody's matter. */
+/** The words of a text; line breaks do not matter. */
 export const letters = (text) => text.replace(/[^\p{L}\p{N}%$£]+/gu, " ").trim().toLowerCase();
 
-/** The names of an MP4's outermost boxes, in their order. */
+/** The names of an MP4's outermost boxes, in order. */
 export function boxes(bytes) {
   const names = [];
   for (let at = 0; at + 8 <= bytes.length; at += bytes.readUInt32BE(at)) {
@@ -64,7 +64,7 @@ export function boxes(bytes) {
   return names;
 }
 
-/** Serves files by their path until it is stopped. */
+/** Serves files by their path. `stop` ends it. */
 export async function serve(files) {
   const server = createServer(({ url }, response) => {
     response.writeHead(files[url] ? 200 : 404);
@@ -97,7 +97,7 @@ const ENGINES = {
 
 export const engines = Object.keys(ENGINES);
 
-/** Starts a browser with an empty profile; `quit` it. */
+/** Starts a browser with an empty profile. `quit` ends it. */
 export async function startBrowser(engine) {
   const { driver: builder, capabilities } = ENGINES[engine];
   const service = builder().setLoopback(true).build();
@@ -109,7 +109,7 @@ export async function startBrowser(engine) {
   });
   return {
     visit: (url) => driver.get(url),
-    /** Plays a video of the page's own origin from a second on; gives what it is, how far it came, and the colour of a point. */
+    /** Plays a video of the page's own origin from a given second; returns its properties, its position, and the colour of a point. */
     play: (url, second, point) => driver.executeAsyncScript(PLAY, url, second, point),
     async quit() {
       await driver.quit();
@@ -136,7 +136,7 @@ const PLAY = `
     const [red, green, blue] = context.getImageData(point.x * canvas.width, point.y * canvas.height, 1, 1).data;
     done({ width: canvas.width, height: canvas.height, seconds: video.duration, time: video.currentTime, color: [red, green, blue] });
   };
-  // In sight: what is out of it Firefox plays without decoding.
+  // Visible, since Firefox plays without decoding what is out of view.
   video.style.height = "50vh";
   document.body.replaceChildren(video);
   video.src = url;`;

@@ -1,4 +1,4 @@
-// Decides whether the video of a job is a real one, of the job's own variables: read by ffprobe, ffmpeg and tesseract, and played by two browsers.
+// Tests of the videos of jobs: valid files with the job's variables, read by ffprobe, ffmpeg and tesseract, and played in two browsers.
 
 import assert from "node:assert/strict";
 import { mkdir, rm, writeFile } from "node:fs/promises";
@@ -43,19 +43,19 @@ after(async () => {
   await sandbox?.stop();
 });
 
-/** A picture of one red pixel. */
+/** A GIF of one red pixel. */
 function redGif() {
   const head = Buffer.from("GIF89a\x01\x00\x01\x00\x80\x00\x00", "latin1");
   const rest = Buffer.from("\xff\xff\xff,\x00\x00\x00\x00\x01\x00\x01\x00\x00\x02\x02D\x01\x00;", "latin1");
   return Buffer.concat([head, Buffer.from(RED), rest]);
 }
 
-/** The words of a text that were not read, in whichever order. */
+/** The words of a text that were not read, in any order. */
 const missing = (text, read) => letters(text).split(" ").filter((word) => !read.split(" ").includes(word));
 
 const text = (content) => ({ type: "text", properties: { content } });
 
-/** Has a video made, and gives its URL and a copy of it. */
+/** Makes a video, and returns its URL and a local copy. */
 async function make(form, variables, name) {
   const call = async (path, body) => {
     const response = await fetch(`${sandbox.url}/api/custom_template_jobs/${path}`, {
@@ -75,7 +75,7 @@ async function make(form, variables, name) {
 }
 
 for (const { name } of FORMS) {
-  test(`${name}: ffprobe reads H.264 of the right size and length, its index comes first, and a frame of the middle has the text and the image`, async () => {
+  test(`${name}: ffprobe reads H.264 of the right size and length, its index comes first, and a frame from the middle has the text and the image`, async () => {
     const form = videos[name];
     const [first, second] = ["Fresh bread every morning", "Now 30% off"];
     const variables = { first: text(first), second: text(second), photo: { type: "image", properties: { url: `${pictures.url}/red.gif` } } };
@@ -103,18 +103,18 @@ for (const { name } of FORMS) {
     assert.ok(near(painted, RED), `the image is ${painted}`);
   });
 
-  test(`${name}: a long text is legible to its last word, and an image that cannot be drawn is a card that says why`, async () => {
+  test(`${name}: a long text is legible to its last word, and an image that cannot be drawn is a card with the reason`, async () => {
     const form = videos[name];
     const photo = { type: "image", properties: { url: `${pictures.url}/broken.png` } };
     const made = await make(form, { first: text(LONG), photo }, `${name}-long`);
     const read = await words(await frame(made.file, form.seconds / 2, join(directory, `${name}-long.png`)));
-    // It may take one letter for another in a text as long as this.
+    // tesseract may misread a letter in such a long text.
     assert.ok(missing(LONG, read).length <= 2, `tesseract does not read ${missing(LONG, read)} in: ${read}`);
     assert.deepEqual(missing("Nothing is thrown away. Not drawn", read), [], read);
   });
 }
 
-test("the parts of a video that a player asks for are the bytes of the whole", async () => {
+test("byte ranges of a video equal the bytes of the whole", async () => {
   const { url } = videos.portrait;
   const whole = Buffer.from(await (await fetch(url)).arrayBuffer());
   for (const [range, part] of [["bytes=0-99", whole.subarray(0, 100)], [`bytes=${whole.length - 7}-`, whole.subarray(-7)], ["bytes=-7", whole.subarray(-7)]]) {
