@@ -1,4 +1,4 @@
-//! The typed API in Node and in browsers, against a running sandbox. Its address is given when the tests are built.
+//! Tests of the typed API in Node and in browsers, against a running sandbox. Its URL is set when the tests are built.
 #![cfg(all(target_arch = "wasm32", feature = "serde"))]
 
 use std::fmt::Debug;
@@ -26,11 +26,11 @@ use js_sys::{Array, Date, Function, JSON, Object, Reflect};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_test::wasm_bindgen_test;
 
-// The same tests run in Node and in browsers: the runner is told which by its environment.
+// The same tests run in Node and in browsers, as the test runner's environment chooses.
 
 #[wasm_bindgen(module = "/src/web/snapshot.js")]
 extern "C" {
-    // The library imports it too, under its own name.
+    // The library imports the same function under its own name.
     #[wasm_bindgen(catch, js_name = snapshot)]
     fn text_of(value: &JsValue, root: &str) -> Result<String, JsValue>;
 }
@@ -42,7 +42,7 @@ fn sandbox() -> Options {
         base_url: option_env!("SANDBOX_URL").unwrap_or("http://127.0.0.1:8787").into(),
         api_id: Some("sandbox".into()),
         api_key: Some("sandbox".into()),
-        // The default journal of Node is memory, which has to be chosen for an operation of one's own.
+        // The default journal of Node is in memory, which an explicit operation requires to be chosen.
         journal: if global("indexedDB").is_undefined() { Journal::Memory } else { Journal::Default },
         ..Options::default()
     }
@@ -52,7 +52,7 @@ fn client(options: Options) -> TemplateJobs {
     TemplateJobs::new(options).expect("options that can be used")
 }
 
-/// The sandbox runs fast here: jobs take a second or two.
+/// Options for the sandbox's accelerated clock: jobs take a second or two.
 fn soon() -> PollOptions {
     let moment = Some(Duration::from_millis(1_500));
     PollOptions { expected: moment, max_interval: moment, ..PollOptions::default() }
@@ -70,7 +70,7 @@ fn field(error: &Error) -> Option<&str> {
     if let ErrorKind::InvalidRequest { field } = error.kind() { Some(field) } else { None }
 }
 
-/// The id of the sandbox's template of that name; its jobs always end the same way.
+/// The id of the sandbox's template with this name; its jobs always end the same way.
 async fn template(jobs: &TemplateJobs, name: &str) -> String {
     let templates = jobs.templates().await.expect("a list");
     templates.into_iter().find(|template| template.name == name).expect("a built-in template").template_id
@@ -126,7 +126,7 @@ async fn a_job_is_previewed_rendered_and_polled_to_its_video() {
         .iter()
         .sum::<f64>();
     let after = jobs.remaining_credits().await.expect("a balance");
-    assert!(before - after >= paid, "{before} - {after} is at least {paid}; other tests pay too");
+    assert!(before - after >= paid, "{before} - {after} is at least {paid}; other tests charge too");
     assert_eq!(of_this(jobs.pending().await.expect("the journal")).count(), 0);
 }
 
@@ -159,7 +159,7 @@ async fn an_operation_is_resumed_without_a_charge() {
 }
 
 #[wasm_bindgen_test]
-async fn the_updates_of_a_charge_end_with_its_result_and_an_error_ends_them() {
+async fn the_updates_of_a_charge_end_with_its_result_or_an_error() {
     let jobs = client(sandbox());
     let request = titled(&template(&jobs, "Product teaser").await);
     let mut updates = jobs.submit(&request, usual()).updates(soon());
@@ -178,7 +178,7 @@ async fn next(updates: &mut Updates) -> Option<Result<Update, Error>> {
 }
 
 #[wasm_bindgen_test]
-async fn a_preview_that_blocks_is_there_when_it_returns() {
+async fn a_blocking_preview_returns_the_preview() {
     let jobs = client(sandbox());
     let template_id = template(&jobs, "Product teaser").await;
     let job = jobs.preview_sync(&titled(&template_id), usual()).await.expect("a preview");
@@ -186,7 +186,7 @@ async fn a_preview_that_blocks_is_there_when_it_returns() {
 }
 
 #[wasm_bindgen_test]
-async fn failed_and_rejected_jobs_say_why() {
+async fn failed_and_rejected_jobs_have_a_reason() {
     let jobs = client(sandbox());
     for name in ["Always fails", "Always rejected"] {
         let template_id = template(&jobs, name).await;
@@ -243,7 +243,7 @@ async fn a_journal_that_fails_prevents_the_request() {
 }
 
 #[wasm_bindgen_test]
-async fn an_operation_that_nobody_knows_cannot_be_settled_or_discarded() {
+async fn a_missing_operation_cannot_be_settled_or_discarded() {
     let jobs = client(sandbox());
     let error = jobs.settle("never sent", None).await.expect_err("unknown to the journal");
     assert_eq!((field(&error), error.operation()), (Some("operation"), Some("never sent")));
@@ -252,7 +252,7 @@ async fn an_operation_that_nobody_knows_cannot_be_settled_or_discarded() {
 }
 
 #[wasm_bindgen_test]
-async fn a_wait_listens_to_the_page_until_it_ends() {
+async fn a_poll_listens_to_the_page_until_it_ends() {
     let spy = Function::new_no_args(
         r"
         const { addEventListener, removeEventListener } = globalThis;
@@ -275,21 +275,21 @@ async fn a_wait_listens_to_the_page_until_it_ends() {
         }
     })
     .await;
-    restore.call0(&JsValue::UNDEFINED).expect("the spy is gone");
+    restore.call0(&JsValue::UNDEFINED).expect("the spy is removed");
 }
 
 #[wasm_bindgen_test]
-async fn where_nothing_listens_there_is_a_connection_error() {
+async fn a_refused_connection_rejects_with_connection_error() {
     let jobs = client(Options { base_url: "http://127.0.0.1:9".into(), ..sandbox() });
     let error = jobs.submit(&titled(UNKNOWN_ID), usual()).await.expect_err("no server");
-    // Node proves that nothing was sent; a browser does not say, so there the charge is unknown.
+    // Node proves that nothing was sent; a browser does not, so there the charge is unknown.
     assert!(matches!(error.kind(), ErrorKind::Connection { sent: false } | ErrorKind::ChargeUnknown), "{error:?}");
     let said = (error.charged(), error.remedy());
     assert!([(Charged::No, Remedy::Retry), (Charged::Maybe, Remedy::SettleOrDiscard)].contains(&said), "{error:?}");
 }
 
 #[wasm_bindgen_test]
-async fn every_error_of_a_charge_names_its_operation_and_what_is_known_of_it() {
+async fn every_error_of_a_charge_has_its_operation_and_charged() {
     let jobs = client(sandbox());
     let refused = jobs.submit(&titled(UNKNOWN_ID), operation("refused")).await.expect_err("no such template");
     assert_eq!((refused.operation(), refused.charged()), (Some("refused"), Charged::No));
@@ -319,7 +319,7 @@ async fn a_budget_stops_a_charge_before_it_is_sent() {
 // ---- options, structs and texts --------------------------------------------------------------------
 
 #[wasm_bindgen_test]
-fn amounts_that_are_no_numbers_are_refused() {
+fn amounts_that_are_not_numbers_are_refused() {
     for credits in [f64::NAN, f64::INFINITY, -1.0] {
         let error = TemplateJobs::new(Options { max_credits: Some(credits), ..sandbox() }).expect_err("no amount");
         assert_eq!(field(&error), Some("max_credits"));
@@ -357,9 +357,9 @@ fn a_javascript_object_reads_the_corpus_as_expected() {
         }
         let facts = facts.unwrap_or_else(|| panic!("{name}: no job was read"));
         let text = |member: &str| get(&expected, member).as_string().filter(|text| !text.is_empty());
-        // The corpus has -1 where the core believes no number.
+        // The corpus has -1 for numbers that the core rejects.
         let number = |member: &str| get(&expected, member).as_f64().filter(|number| *number >= 0.0);
-        // The core has one spelling of an id.
+        // The core lower-cases ids.
         assert_eq!(Some(facts.id), text("id").map(|id| id.to_lowercase()), "{name}");
         assert_eq!(Some(format!("{:?}", facts.status)), text("status"), "{name}");
         assert_eq!(facts.progress, number("progress"), "{name}");
@@ -372,7 +372,7 @@ fn a_javascript_object_reads_the_corpus_as_expected() {
             assert_eq!(facts.version, updated_at.as_deref().map(|text| hash::of(text.as_bytes())), "{name}");
         }
 
-        // The struct says the same.
+        // The struct has the same values.
         let job = Job::from_js(&body).unwrap_or_else(|error| panic!("{name}: {error}"));
         let filled = |member: Option<String>| member.filter(|text| !text.is_empty());
         assert_eq!((Some(&job.id), job.status()), (text("id").as_ref(), facts.status), "{name}");
@@ -383,7 +383,7 @@ fn a_javascript_object_reads_the_corpus_as_expected() {
         for (read, fact) in
             [(job.progress, facts.progress), (job.credits_used, facts.credits_used), (job.duration, facts.duration)]
         {
-            // The core believes no number that cannot be.
+            // The core rejects impossible numbers.
             assert_eq!(read.filter(|number| (0.0..1e15).contains(number)), fact, "{name}");
         }
     }
@@ -391,7 +391,7 @@ fn a_javascript_object_reads_the_corpus_as_expected() {
 }
 
 #[wasm_bindgen_test]
-fn structs_survive_the_way_to_javascript_and_back() {
+fn structs_survive_a_round_trip_through_javascript() {
     let job = Job {
         id: UNKNOWN_ID.into(),
         status: "running".into(),
@@ -414,7 +414,7 @@ fn a_job_with_members_of_other_types_is_read() {
 }
 
 #[wasm_bindgen_test]
-async fn a_request_is_sent_as_the_provider_spells_it() {
+async fn a_request_is_sent_with_the_providers_field_names() {
     let jobs = over("return { status: 400, text: async () => JSON.stringify([init.body]) }", Options::default());
     let request = JobRequest {
         model_version: Some(ModelVersion::AuroraV1Fast),
@@ -442,7 +442,7 @@ async fn a_request_is_sent_as_the_provider_spells_it() {
 }
 
 #[wasm_bindgen_test]
-async fn what_a_charge_is_given_besides_its_request_is_sent_or_kept() {
+async fn extra_is_sent_and_metadata_is_kept() {
     let jobs = over(
         &format!("globalThis.body_sent = init.body; {}", answer(201, &pending_job(UNKNOWN_ID))),
         Options { account: "extra".into(), ..Options::default() },
@@ -472,7 +472,7 @@ async fn what_a_charge_is_given_besides_its_request_is_sent_or_kept() {
 }
 
 #[wasm_bindgen_test]
-async fn a_relay_gets_the_idempotency_key_and_no_key() {
+async fn a_relay_receives_the_idempotency_key_and_no_api_key() {
     let fetch = format!(
         "globalThis.relayed = [url, init.headers.get('idempotency-key')]; {}",
         answer(201, &pending_job(UNKNOWN_ID))
@@ -493,8 +493,8 @@ async fn a_relay_gets_the_idempotency_key_and_no_key() {
 }
 
 #[wasm_bindgen_test]
-async fn a_name_of_the_callers_own_needs_a_journal_that_outlives_the_process() {
-    // In a page the default one does.
+async fn an_explicit_operation_needs_a_journal() {
+    // In a page the default one does, as it is IndexedDB.
     let is_page = !global("document").is_undefined() || !global("WorkerGlobalScope").is_undefined();
     let options = || Options {
         fetch: Some(Function::new_with_args("url, init", &answer(201, &pending_job(UNKNOWN_ID)))),
@@ -514,7 +514,7 @@ fn refused_field(source: &str) -> Option<String> {
 }
 
 #[wasm_bindgen_test]
-fn what_json_cannot_carry_is_found_by_its_path() {
+fn values_that_json_cannot_carry_are_refused_with_their_path() {
     for (source, path) in [
         ("{ a: { b: 1n } }", "variables.a.b"),
         ("{ a: new Date() }", "variables.a"),
@@ -598,7 +598,7 @@ async fn settles<T>(call: impl IntoFuture<Output = T>) -> T {
     .await
 }
 
-/// Polls a call for so many milliseconds, then drops it; it must not end before.
+/// Polls a call for some milliseconds, then drops it; it must not end before.
 async fn left_after<T: Debug>(ms: u32, call: impl IntoFuture<Output = T>) {
     let (mut call, mut timer) = (pin!(call.into_future()), pin!(TimeoutFuture::new(ms)));
     poll_fn(|context| {
@@ -611,7 +611,7 @@ async fn left_after<T: Debug>(ms: u32, call: impl IntoFuture<Output = T>) {
 }
 
 #[wasm_bindgen_test]
-async fn a_fetch_that_misbehaves_settles_every_call() {
+async fn a_faulty_fetch_settles_every_call() {
     for (fetch, read) in [
         ("throw new Error('sync')", "ConnectionError"),
         ("throw 'a string'", "ConnectionError"),
@@ -695,7 +695,7 @@ async fn a_header_that_cannot_be_sent_is_refused_without_its_value() {
 }
 
 #[wasm_bindgen_test]
-async fn no_error_holds_a_secret_that_the_server_or_the_runtime_repeats() {
+async fn no_error_contains_a_secret_that_the_server_or_the_runtime_echoes() {
     let shown = |error: &Error| {
         let values = [error.body(), error.cause(), error.job()].map(|value| {
             let value = value.cloned().unwrap_or_default();
@@ -726,7 +726,7 @@ async fn no_error_holds_a_secret_that_the_server_or_the_runtime_repeats() {
 }
 
 #[wasm_bindgen_test]
-async fn what_the_api_reports_about_fields_is_texts_by_their_paths() {
+async fn field_errors_of_the_api_are_messages_by_path() {
     let refused = |status: u32, body: &str| {
         let fetch = format!("return {{ status: {status}, text: async () => JSON.stringify({body}) }}");
         over(&fetch, Options::default())
@@ -752,7 +752,7 @@ async fn a_timeout_aborts_the_request() {
     assert_eq!(global("stopped").as_f64(), Some(1.0));
 }
 
-/// Waits until the journal has the operation as bound. `jobs` is another client of the same account: it only reads.
+/// Waits until the journal has the operation as bound. `jobs` is another client of the same account, which only reads.
 async fn is_bound(jobs: &TemplateJobs, operation: &str, id: &str) {
     for _ in 0..100 {
         sleep(20).await;
@@ -774,7 +774,7 @@ fn slow_charge(id: &str) -> String {
 }
 
 #[wasm_bindgen_test]
-async fn a_caller_whose_time_is_over_leaves_its_charge_to_be_bound() {
+async fn a_charge_is_bound_after_its_callers_timeout() {
     let id = "11111111-0d44-4b50-8888-8dd25736052a";
     let jobs = over(&slow_charge(id), Options::default());
     let options = ChargeOptions { timeout: Some(Duration::from_millis(20)), ..operation("late") };
@@ -784,7 +784,7 @@ async fn a_caller_whose_time_is_over_leaves_its_charge_to_be_bound() {
 }
 
 #[wasm_bindgen_test]
-async fn a_charge_outlives_its_call_and_the_last_of_its_clients() {
+async fn a_charge_outlives_its_call_and_its_clients() {
     for (name, id, timeout) in [
         ("dropped", "22222222-0d44-4b50-8888-8dd25736052a", None),
         ("late, then dropped", "33333333-0d44-4b50-8888-8dd25736052a", Some(Duration::from_millis(20))),
@@ -803,7 +803,7 @@ async fn a_charge_outlives_its_call_and_the_last_of_its_clients() {
 }
 
 #[wasm_bindgen_test]
-async fn a_call_that_is_dropped_before_its_request_sends_none() {
+async fn a_call_dropped_before_its_request_sends_none() {
     let journal = Function::new_no_args(
         r"
         const entries = new Map();
@@ -828,7 +828,7 @@ async fn a_call_that_is_dropped_before_its_request_sends_none() {
 }
 
 #[wasm_bindgen_test]
-async fn a_client_that_is_dropped_leaves_nothing_behind() {
+async fn a_dropped_client_leaves_nothing_behind() {
     let fetch = format!(
         "if (init.method === 'POST' || url.endsWith('{UNKNOWN_ID}/')) return {{ status: 201, text: () => '{{\"id\":\"{UNKNOWN_ID}\",\"status\":\"running\"}}' }};
         return new Promise((_, reject) => init.signal.addEventListener('abort', () => {{
@@ -840,19 +840,19 @@ async fn a_client_that_is_dropped_leaves_nothing_behind() {
     for round in 0..11 {
         let jobs = over(&fetch, Options::default());
         jobs.submit(&titled(UNKNOWN_ID), usual()).await.expect("a job");
-        // A request in flight, a wait that sleeps between two polls, and a charge that runs on alone.
+        // A request in flight, a poll that sleeps, and a charge that runs on.
         left_after(20, jobs.templates()).await;
         left_after(20, jobs.poll(UNKNOWN_ID, soon())).await;
         drop(jobs);
         let slow = over(&slow_charge(UNKNOWN_ID), Options::default());
         left_after(20, slow.submit(&titled(UNKNOWN_ID), usual())).await;
         if round == 0 {
-            // What is made once and kept is there now.
+            // Values that are made once and kept exist now.
             sleep(400).await;
             held = wasm_bindgen::externref_heap_live_count();
         }
     }
-    assert_eq!(global("given_up"), 11, "a request that nobody waits for is aborted");
+    assert_eq!(global("given_up"), 11, "abandoned requests are aborted");
     sleep(400).await;
     let left = wasm_bindgen::externref_heap_live_count();
     assert!(left <= held, "{held} values were held before, {left} are after");
@@ -930,7 +930,7 @@ async fn a_retry_after_is_read_as_seconds_or_as_a_date() {
 }
 
 #[wasm_bindgen_test]
-async fn a_job_is_handed_over_untouched() {
+async fn a_job_is_returned_unchanged() {
     let fetch = format!(
         "globalThis.answer = '{{\"id\":\"{UNKNOWN_ID}\",\"status\":\"done\",\"new_field\":[1,{{\"a\":null}}],\"__proto__\":{{\"x\":1}}}}'; return {{ status: 200, text: () => globalThis.answer }}"
     );
@@ -941,7 +941,7 @@ async fn a_job_is_handed_over_untouched() {
 }
 
 #[wasm_bindgen_test]
-async fn a_wait_for_any_goal_ends_with_the_video() {
+async fn a_poll_for_any_goal_ends_with_the_video() {
     let done =
         format!("{{\"id\":\"{UNKNOWN_ID}\",\"status\":\"done\",\"preview\":\"https://p\",\"video_output\":\"https://v\"}}");
     let jobs = over(&answer(200, &done), Options::default());
@@ -964,7 +964,7 @@ async fn a_listener_receives_changes_and_may_call_the_client() {
         heard.borrow_mut().push(update.job.progress.expect("a progress"));
         assert!(update.next_poll < Some(Duration::from_mins(1)));
         assert!(update.progress.is_some_and(|progress| progress <= 1.0));
-        // A wait that begins and is dropped here disturbs nothing.
+        // A poll that is started and dropped here affects nothing.
         let mut other = Box::pin(listener.poll(UNKNOWN_ID, PollOptions::default()));
         let _ = other.as_mut().poll(&mut std::task::Context::from_waker(std::task::Waker::noop()));
     };
@@ -976,7 +976,7 @@ async fn a_listener_receives_changes_and_may_call_the_client() {
 }
 
 #[wasm_bindgen_test]
-async fn a_webhook_brings_its_job_and_its_operation_where_the_journal_has_one() {
+async fn a_webhook_returns_its_job_and_its_operation_if_the_journal_has_it() {
     let done = format!("{{\"id\":\"{UNKNOWN_ID}\",\"status\":\"done\",\"video_output\":\"https://v\"}}");
     let jobs = over(&answer(200, &done), Options { account: "webhooks".into(), ..Options::default() });
     let candidates = ["op".to_owned(), "hook".to_owned()];
@@ -990,7 +990,7 @@ async fn a_webhook_brings_its_job_and_its_operation_where_the_journal_has_one() 
 }
 
 #[wasm_bindgen_test]
-async fn a_request_that_is_dropped_is_aborted() {
+async fn a_dropped_request_is_aborted() {
     let fetch = "globalThis.aborted_by_drop = init.signal; return new Promise(() => {})";
     let fetch = Some(Function::new_with_args("url, init", fetch));
     let host = WebHost::new(HostOptions { credentials: Object::new().into(), fetch, ..HostOptions::default() });

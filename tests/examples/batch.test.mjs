@@ -1,4 +1,4 @@
-// Decides whether the batch of the recipes keeps its promise: 50 videos, killed four times at random, none paid for twice.
+// Tests of the batch recipe: of 50 videos in a process that is killed four times, none is charged twice.
 
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
@@ -13,7 +13,7 @@ import { settleIn, startSandbox } from "./harness.mjs";
 
 const VIDEOS = 50;
 const KILLS = 4;
-/** How long after a charge its answer comes, in milliseconds. */
+/** The delay of the answer to a charge, in milliseconds. */
 const ANSWER_MS = 1_500;
 const SEED = Number(process.env.BATCH_SEED ?? 13);
 
@@ -38,7 +38,7 @@ beforeEach(async () => {
   await rm(join(home.directory, "jobs"), { recursive: true, force: true });
 });
 
-/** Runs the batch to its end, or to the moment that `until` waits for, when it is killed: the rows with a video, and those with an error. */
+/** Runs the batch to its end, or kills it when `until` resolves. Returns the rows with a video and those with an error. */
 async function run(script, until) {
   const child = spawn(process.execPath, [script], { cwd: home.directory, env, stdio: ["ignore", "pipe", "pipe"] });
   const output = { stdout: "", stderr: "" };
@@ -53,7 +53,7 @@ async function run(script, until) {
   return { videos: rows(output.stdout), errors: rows(output.stderr) };
 }
 
-/** How often each row was paid for. */
+/** How often each row was charged. */
 async function paid() {
   const jobs = await (await fetch(`${sandbox.url}/__sandbox/jobs`)).json();
   const titles = new Map(jobs.map(({ id, variables }) => [id, variables.title.properties.content]));
@@ -62,14 +62,14 @@ async function paid() {
   return { count, jobs };
 }
 
-/** A client over the journal of the batch. */
+/** A client over the batch's journal. */
 async function owner() {
   const load = (file) => import(pathToFileURL(join(home.directory, "node_modules/custom-template-jobs", file)));
   const [{ TemplateJobs }, { fileJournal }] = [await load("node.js"), await load("file-journal.js")];
   return new TemplateJobs({ ...sandbox.options, journal: fileJournal(join(home.directory, "jobs")) });
 }
 
-/** What it has not seen end. */
+/** The operations that have not ended. */
 async function open() {
   const jobs = await owner();
   const operations = await jobs.pending();
@@ -79,7 +79,7 @@ async function open() {
 
 const most = (count) => Math.max(...Object.values(count));
 
-/** Kills the batch at random moments, each between a charge and its answer. */
+/** Kills the batch repeatedly, each time between a charge and its answer. */
 async function killed(script, draw) {
   const charges = async () => (await sandbox.ledger()).charges.length;
   for (let kill = 0; kill < KILLS; kill += 1) {
@@ -94,7 +94,7 @@ async function killed(script, draw) {
   }
 }
 
-test(`${VIDEOS}_videos_killed_${KILLS}_times_are_paid_for_once_each_and_what_is_unknown_is_closed_by_its_owner`, async () => {
+test(`${VIDEOS}_videos_killed_${KILLS}_times_are_charged_once_each_and_unknown_operations_are_settled_or_discarded`, async () => {
   await killed("batch.js", random(SEED));
   const rest = await run("batch.js");
   for (const error of rest.errors) assert.deepEqual(error.slice(1), ["ChargeUnknownError", "maybe", "settle_or_discard"]);
@@ -103,7 +103,7 @@ test(`${VIDEOS}_videos_killed_${KILLS}_times_are_paid_for_once_each_and_what_is_
   const jobs = await owner();
   const unknown = (await jobs.pending()).filter(({ state }) => state === "unknown");
   assert.deepEqual(unknown.map(({ metadata }) => metadata.row).sort(), rest.errors.map(([row]) => row).sort());
-  // What the owner sees in the account's pages.
+  // The jobs as the user's account shows them.
   const { count, jobs: made } = await paid();
   for (const { operation, metadata } of unknown) {
     const title = `Hi Guest ${metadata.row}`;
@@ -119,7 +119,7 @@ test(`${VIDEOS}_videos_killed_${KILLS}_times_are_paid_for_once_each_and_what_is_
   assert.deepEqual([most((await paid()).count), Object.keys((await paid()).count).length], [1, VIDEOS]);
 });
 
-test("where_a_list_of_jobs_tells_of_them_what_was_charged_ends_by_itself", async () => {
+test("with_list_jobs_every_charged_video_ends_by_itself", async () => {
   const source = await readFile(join(home.directory, "batch.js"), "utf8");
   const listed = source
     .replace("new TemplateJobs({", "new TemplateJobs({ listJobs: async () => (await fetch(`${baseUrl}/__sandbox/jobs`)).json(),")
@@ -130,7 +130,7 @@ test("where_a_list_of_jobs_tells_of_them_what_was_charged_ends_by_itself", async
   const rest = await run("listed.js");
   const { count } = await paid();
   assert.equal(most(count), 1);
-  // Only what was never sent is unknown: no job of it is in the list.
+  // Only operations that were never sent stay unknown: the list has no job of theirs.
   for (const [row, name] of rest.errors) assert.deepEqual([name, count[`Hi Guest ${row}`]], ["ChargeUnknownError", undefined]);
   assert.equal(rest.videos.length + rest.errors.length, VIDEOS);
 });

@@ -1,4 +1,4 @@
-// What the tests of the examples share: an example as a person has it, in a folder of its own with the tarball installed.
+// Helpers of the examples' tests: an example in a directory of its own, with the tarball installed.
 
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
@@ -10,15 +10,15 @@ import { promisify } from "node:util";
 
 export { startSandbox } from "../node/harness.mjs";
 
-/** How long a step may take on a busy machine. Nothing waits this long when all is well. */
+/** The timeout of a step on a busy machine. */
 export const PATIENCE = 60_000;
 
 const examples = fileURLToPath(new URL("../../examples/", import.meta.url));
 const tools = JSON.parse(await readFile(new URL("../package.json", import.meta.url), "utf8")).devDependencies;
 
 /**
- * Copies an example to a throw-away folder outside this repository, so that nothing of ours is found by accident, and
- * installs the tarball where the example asks for the package. Its tools come from `tests/package.json`.
+ * Copies an example to a temporary directory outside of this repository, so that no file of the repository is found by accident,
+ * and installs the tarball as its package. Its tools come from `tests/package.json`.
  */
 export async function settleIn(name) {
   const directory = await mkdtemp(join(tmpdir(), `example-${name}-`));
@@ -34,7 +34,7 @@ export async function settleIn(name) {
   return { directory, manifest, tools, leave: () => rm(directory, { recursive: true, force: true }) };
 }
 
-/** The lines `NAME=value` of a file. */
+/** The `NAME=value` lines of a file. */
 export async function readEnv(path) {
   const lines = (await readFile(path, "utf8")).split("\n").filter((line) => /^\w+=/.test(line));
   return Object.fromEntries(lines.map((line) => [line.slice(0, line.indexOf("=")), line.slice(line.indexOf("=") + 1)]));

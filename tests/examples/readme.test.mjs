@@ -1,5 +1,4 @@
-// Decides whether the examples of the README run as they are printed: the page's in Chromium, from the preview to a video
-// that plays, and the server's in Node.
+// Tests of the README's examples as printed: the page's in Chromium, to a video that plays, and the server's in Node.
 
 import assert from "node:assert/strict";
 import { execFile, spawn } from "node:child_process";
@@ -64,7 +63,7 @@ test("the_example_of_a_page_ends_with_a_video_that_plays", async () => {
   }
 });
 
-test("the_example_of_a_server_killed_while_it_waits_takes_up_its_job_when_it_is_run_again", async () => {
+test("the_example_of_a_server_continues_its_job_after_a_kill", async () => {
   const [{ template_id }] = await sandbox.templates();
   const given = `
     const env = { CREATIFY_ID: "sandbox", CREATIFY_KEY: "sandbox" };
@@ -72,7 +71,7 @@ test("the_example_of_a_server_killed_while_it_waits_takes_up_its_job_when_it_is_
     const orderId = "order-1";
   `;
   const example = under("In a worker or on a server");
-  // What differs from the provider, as the README says: where it is.
+  // The only change, as the README says: the base URL.
   const local = example.replace("new TemplateJobs({", `new TemplateJobs({ baseUrl: ${JSON.stringify(sandbox.url)},`);
   assert.notEqual(local, example);
   const told = local.replace(/(const \{ video_output \} = .*)/, "$1\n  console.log(video_output);");
@@ -80,7 +79,7 @@ test("the_example_of_a_server_killed_while_it_waits_takes_up_its_job_when_it_is_
 
   const first = spawn(process.execPath, ["server.mjs"], { cwd: home.directory, stdio: "ignore" });
   const exit = once(first, "exit");
-  // It has the answer to its charge, and polls.
+  // Its charge was answered, and it polls.
   while (!(await sandbox.requests()).some(({ call }) => call === "get")) await setTimeout(5);
   first.kill("SIGKILL");
   assert.deepEqual(await exit, [null, "SIGKILL"]);

@@ -1,5 +1,4 @@
-// Decides whether the recipes run as they are printed: pages in Chromium, the Worker in workerd, the rest in Node, each against
-// the sandbox.
+// Tests of the recipes as printed, against the sandbox: pages in Chromium, the Worker in workerd, the others in Node.
 
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
@@ -15,7 +14,7 @@ import * as vite from "vite";
 import { CHROMIUM } from "../chromium.mjs";
 import { PATIENCE, settleIn, startSandbox } from "./harness.mjs";
 
-/** The most lines that a recipe takes, without imports, comments and blank lines. */
+/** The most lines of a recipe, without imports, comments and blank lines. */
 const LINES = {
   "approve.js": 12, "batch.js": 20, "cancel.js": 12, "errors.js": 6, "form.js": 12, "react.jsx": 17, "reload.js": 8, "tenants.js": 4,
   "tracing.js": 12, "unit.test.js": 12, "worker.js": 20,
@@ -23,7 +22,7 @@ const LINES = {
 
 const USUAL = "<iframe></iframe><button>Go</button><output></output><video></video>";
 
-/** What the body of each page has. */
+/** The body of each page. */
 const PAGES = {
   form: `
     <form>
@@ -41,14 +40,14 @@ let home;
 let sandbox;
 let browser;
 const running = (args) => {
-  // A test runner in a test runner would report to the outer one.
+  // A nested test runner would report to the outer one.
   const { NODE_TEST_CONTEXT, ...env } = process.env;
   return promisify(execFile)(process.execPath, args, { cwd: home.directory, env });
 };
 
 before(async () => {
   home = await settleIn("recipes");
-  // Each page is a folder of its own, whose `main.js` imports the recipe and plays the person.
+  // Each page is a directory whose `main.js` imports the recipe and acts as the user.
   await cp(new URL("pages/request.js", import.meta.url), join(home.directory, "request.js"));
   const input = {};
   for (const [name, body] of Object.entries(PAGES)) {
@@ -72,7 +71,7 @@ beforeEach(() => sandbox.reset());
 
 const steps = async () => (await sandbox.ledger()).charges.map(({ step }) => step);
 
-/** What `act` returns for a page, which has thrown no error. */
+/** The result of `act` in a page, after a check that the page threw no error. */
 async function visit(name, act) {
   const page = await browser.newPage();
   try {
@@ -96,7 +95,7 @@ for (const [file, most] of Object.entries(LINES)) {
     const lines = code.split("\n").filter((line) => line.trim() && !/^\s*\/[/*]/.test(line));
     assert.ok(lines.length <= most, `${lines.length} lines:\n${lines.join("\n")}`);
     const table = await readFile(join(home.directory, "README.md"), "utf8");
-    assert.ok(table.includes(`(${file}) | ${lines.length} |`), `the README says another number than ${lines.length}`);
+    assert.ok(table.includes(`(${file}) | ${lines.length} |`), `the README does not say ${lines.length} lines`);
   });
 }
 
@@ -124,14 +123,14 @@ test("a_preview_is_approved_and_then_rendered", () =>
     assert.deepEqual(await steps(), ["preview", "render"]);
   }));
 
-test("a_wait_that_is_cancelled_can_be_taken_up_and_costs_once", () =>
+test("a_cancelled_wait_can_be_resumed_and_is_charged_once", () =>
   visit("cancel", async (page) => {
     await video(page);
     assert.equal(await page.locator("output").evaluate(({ value }) => value), "cancelled");
     assert.deepEqual(await steps(), ["submit"]);
   }));
 
-test("after_a_reload_the_job_is_taken_up_with_its_metadata", () =>
+test("after_a_reload_the_job_is_resumed_with_its_metadata", () =>
   visit("reload", async (page) => {
     const says = (words) => page.waitForFunction((value) => document.querySelector("output").value === value, words);
     await says("submitted");
@@ -141,7 +140,7 @@ test("after_a_reload_the_job_is_taken_up_with_its_metadata", () =>
     assert.deepEqual(await steps(), ["submit"]);
   }));
 
-test("a_hook_of_react_shows_progress_and_the_video", () =>
+test("a_react_hook_shows_progress_and_the_video", () =>
   visit("react", async (page) => {
     await page.locator("button").click();
     await video(page);
@@ -149,7 +148,7 @@ test("a_hook_of_react_shows_progress_and_the_video", () =>
     assert.deepEqual(await steps(), ["submit"]);
   }));
 
-test("a_worker_charges_an_order_once_and_takes_in_its_webhook", async () => {
+test("a_worker_charges_an_order_once_and_handles_its_webhook", async () => {
   const { outputFiles } = await build({
     absWorkingDir: home.directory, entryPoints: ["worker.js"], bundle: true, write: false, format: "esm", target: "es2022", logLevel: "error",
     conditions: ["workerd", "worker", "browser"], external: ["cloudflare:*", "*.wasm"],
@@ -186,7 +185,7 @@ test("a_unit_test_needs_no_network", async () => {
   assert.match(stdout, /pass 1/);
 });
 
-test("every_error_says_what_it_cost_and_what_to_do", async () => {
+test("every_error_has_its_charge_and_a_remedy", async () => {
   const load = (file) => import(pathToFileURL(join(home.directory, file)));
   const [{ handle }, { TemplateJobs }] = [await load("errors.js"), await load("node_modules/custom-template-jobs/node.js")];
   const jobs = new TemplateJobs({ ...sandbox.options, journal: "memory", maxRetries: 0 });
@@ -220,7 +219,7 @@ test("each_request_is_a_span", async () => {
   assert.deepEqual(JSON.parse(stdout), [["GET /api/custom_templates/", 200], ["GET /api/custom_template_jobs/3c90c3cc-0d44-4b50-8888-8dd25736052a/", 404]]);
 });
 
-test("each_tenant_has_a_journal_and_a_limit_of_its_own", async () => {
+test("each_tenant_has_its_own_journal_and_limit", async () => {
   await writeFile(join(home.directory, "two.mjs"), `
     import { clientOf } from "./tenants.js";
     const shared = ${JSON.stringify(sandbox.options)};

@@ -1,5 +1,4 @@
-// Decides whether the example's page keeps its word in a real Chromium, built and while developing: from the form to the
-// video, through a reload, through what goes wrong, and for everybody.
+// Tests of the Vite example in Chromium, built and in development: form to video, reloads, faults, and accessibility.
 
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
@@ -45,7 +44,7 @@ beforeEach(async () => {
   await sandbox.faults([]);
 });
 
-/** Opens the page and holds it to what is true of every page: no error on it, nothing wider than the window. */
+/** Opens the page and checks what always holds: no console error, nothing wider than the window. */
 async function visit(use, { url = sandbox.url, expected } = {}) {
   const context = await browser.newContext({ viewport: { width: 1280, height: 900 } });
   const page = await context.newPage();
@@ -81,7 +80,7 @@ const plays = (page) => page.locator("video").evaluate(async (video) => {
   }
 });
 
-/** Every violation that axe finds, in a line each. */
+/** The violations that axe finds, one per line. */
 async function violations(page) {
   await page.evaluate(axe);
   const found = await page.evaluate(() => globalThis.axe.run(document, { iframes: false }));
@@ -89,7 +88,7 @@ async function violations(page) {
   return found.violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html.slice(0, 120)).join(" | ")}`);
 }
 
-/** A picture of the page as a person sees it, grown so that the embedded page is painted too. */
+/** A screenshot, grown so that the embedded page is painted too. */
 async function picture(page, name) {
   const directory = process.env.SCREENSHOT_DIR;
   if (!directory) return;
@@ -99,7 +98,7 @@ async function picture(page, name) {
   await page.screenshot({ path: join(directory, `example-${name}.png`) });
 }
 
-/** The form's words, previewed, rendered and played. */
+/** Fills in the form, previews, renders and plays the video. */
 async function fromFormToVideo(page, press) {
   await page.getByLabel("Headline").fill("Written by the test");
   await press(page, "Preview");
@@ -112,19 +111,19 @@ async function fromFormToVideo(page, press) {
   assert.deepEqual(await steps(), ["preview", "render"]);
 }
 
-/** Presses Tab until it is at a button, and then Enter. */
+/** Presses Tab until a button has the focus, then Enter. */
 async function pressByKeyboard(page, name) {
   const button = page.getByRole("button", { name, exact: true });
   for (let steps = 0; !(await button.evaluate((element) => element === document.activeElement)); steps++) {
-    assert.ok(steps < 20, `${name} is reached with the Tab key`);
+    assert.ok(steps < 20, `the Tab key does not reach ${name}`);
     await page.keyboard.press("Tab");
   }
   await page.keyboard.press("Enter");
 }
 
-test("the_built_page_goes_from_the_form_to_the_video_by_the_keyboard_alone", () => visit((page) => fromFormToVideo(page, pressByKeyboard)));
+test("the_built_page_goes_from_the_form_to_the_video_by_keyboard_alone", () => visit((page) => fromFormToVideo(page, pressByKeyboard)));
 
-test("the_page_goes_from_the_form_to_the_video_while_developing", async () => {
+test("the_development_server_goes_from_the_form_to_the_video", async () => {
   const { directory } = example;
   process.env.RELAY = sandbox.url;
   const server = await vite.createServer({ root: directory, logLevel: "error", server: { host: "127.0.0.1", port: 0, watch: null } });
@@ -136,14 +135,14 @@ test("the_page_goes_from_the_form_to_the_video_while_developing", async () => {
   }
 });
 
-test("a_reload_goes_on_with_what_is_under_way_shows_what_is_ready_and_pays_for_nothing_twice", async () => {
-  // As slow as life, so that a job is still under way after a reload.
+test("a_reload_continues_a_running_job_shows_a_finished_one_and_charges_nothing_twice", async () => {
+  // In real time, so that a job is still running after a reload.
   const slow = await startSandbox("--speed", "1", "--www", join(example.directory, "dist"));
   try {
     await visit(async (page) => {
       await press(page, "Preview");
       await says(page, "Making the preview …");
-      // Without the job's id in the address, so that the journal alone knows.
+      // Without the job's id in the URL, so that only the journal has it.
       await page.goto("about:blank");
       await page.goto(slow.url);
       await says(page, "Making the preview …");
@@ -168,7 +167,7 @@ test("a_reload_goes_on_with_what_is_under_way_shows_what_is_ready_and_pays_for_n
   }
 });
 
-test("while_a_job_is_under_way_the_page_shows_how_far_it_is_and_what_is_left", async () => {
+test("while_a_job_runs_the_page_shows_its_progress_and_the_time_left", async () => {
   const slow = await startSandbox("--speed", "1", "--www", join(example.directory, "dist"));
   try {
     await visit(async (page) => {
@@ -195,7 +194,7 @@ const PROBLEMS = [
 ];
 
 for (const [what, fault, words, paid] of PROBLEMS) {
-  test(`${what}_is_told_with_what_to_do_and_the_form_can_be_sent_again`, () => visit(async (page) => {
+  test(`${what}_is_shown_with_a_remedy_and_the_form_can_be_sent_again`, () => visit(async (page) => {
     await sandbox.faults([{ ...fault, times: 1 }]);
     await press(page, "Preview");
     const alert = page.getByRole("alert");
@@ -210,7 +209,7 @@ for (const [what, fault, words, paid] of PROBLEMS) {
   }, { expected: /Failed to load resource/ }));
 }
 
-test("axe_finds_nothing_and_nothing_is_wider_than_the_window_on_any_screen_in_any_scheme", () => visit(async (page) => {
+test("axe_finds_no_violation_and_nothing_is_wider_than_the_window", () => visit(async (page) => {
   const looks = async (what) => {
     for (const { name, width, height, colorScheme } of LOOKS) {
       await page.setViewportSize({ width, height });
@@ -227,6 +226,6 @@ test("axe_finds_nothing_and_nothing_is_wider_than_the_window_on_any_screen_in_an
   await looks("preview");
 }));
 
-test("the_vite_that_it_asks_for_is_the_one_that_ran_here", () => {
+test("the_required_vite_is_the_tested_one", () => {
   assert.equal(example.manifest.devDependencies.vite, `^${example.tools.vite}`);
 });

@@ -1,5 +1,4 @@
-// Decides whether the example's worker is a relay that can be trusted: it forwards what it lists, refuses everything
-// else before the provider hears of it, makes one charge of one operation id, and shows the key to nobody.
+// Tests of the worker example as a relay: it forwards listed requests only, makes one charge of one operation id, and reveals no key.
 
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
@@ -61,7 +60,7 @@ beforeEach(async () => {
   await sandbox.faults([]);
 });
 
-/** The worker in workerd, set up as its wrangler.jsonc says, and with these variables too. */
+/** The worker in workerd, configured as in its wrangler.jsonc, with these variables. */
 async function startRelay(variables, persist = storage) {
   const worker = new Miniflare({
     cf: false, modules, compatibilityDate: config.compatibility_date, compatibilityFlags: config.compatibility_flags,
@@ -75,7 +74,7 @@ async function startRelay(variables, persist = storage) {
   return {
     url,
     stop: () => worker.dispose(),
-    /** Asks the relay, and holds every answer to the first rule: no part of the key. */
+    /** Sends a request to the relay, and asserts that the answer contains no part of the key. */
     async ask(method, path, { body, headers } = {}) {
       const answer = await fetch(`${url}${path}`, {
         method, headers, duplex: "half", signal: AbortSignal.timeout(PATIENCE),
@@ -95,7 +94,7 @@ const post = (path, body, operation = randomUUID(), headers = {}) =>
   relay.ask("POST", path, { body, headers: { "content-type": "application/json", "idempotency-key": operation, ...headers } });
 const charges = async () => (await sandbox.ledger()).charges;
 
-/** Waits until something is so, and returns it. */
+/** Waits until `so` returns a truthy value, and returns that. */
 async function until(so) {
   const patience = AbortSignal.timeout(PATIENCE);
   for (;;) {
@@ -121,13 +120,13 @@ test("the_package_in_a_page_previews_and_renders_through_it", async () => {
   assert.deepEqual((await charges()).map(({ step }) => step), ["preview", "render", "preview", "submit"]);
 });
 
-test("the_list_of_templates_holds_those_that_it_lists_and_no_other", async () => {
+test("the_list_of_templates_has_only_the_allowed_ones", async () => {
   const { status, body } = await relay.ask("GET", "/relay/api/custom_templates/");
   assert.equal(status, 200);
   assert.deepEqual(body.map(({ template_id }) => template_id).toSorted(), config.vars.TEMPLATES.toSorted());
 });
 
-test("what_it_does_not_list_is_refused_and_the_provider_hears_nothing", async () => {
+test("requests_that_are_not_allowed_are_refused_without_a_request_to_the_provider", async () => {
   const id = randomUUID();
   const large = JSON.stringify({ ...job(), name: "x".repeat(70_000) });
   const inPieces = () => new ReadableStream({
@@ -146,7 +145,7 @@ test("what_it_does_not_list_is_refused_and_the_provider_hears_nothing", async ()
     "no JSON": [400, () => post(JOBS, "{")],
     "a number": [400, () => post(JOBS, "7")],
     "a long body": [413, () => post(JOBS, large)],
-    "a long body that does not tell its length": [413, () => post(JOBS, inPieces())],
+    "a long body without a Content-Length": [413, () => post(JOBS, inPieces())],
     "a charge without an operation id": [400, () => relay.ask("POST", JOBS, { body: job() })],
     "a job of nobody": [404, () => relay.ask("GET", `${JOBS}${id}/`)],
     "a render of it": [404, () => post(`${JOBS}${id}/render/`, {})],
@@ -163,7 +162,7 @@ test("what_it_does_not_list_is_refused_and_the_provider_hears_nothing", async ()
   assert.deepEqual(await sandbox.requests(), []);
 });
 
-test("who_is_not_logged_in_is_refused_and_the_provider_hears_nothing", async () => {
+test("callers_without_a_login_are_refused_without_a_request_to_the_provider", async () => {
   const closed = await startRelay({});
   try {
     for (const [method, path] of [["POST", JOBS], ["POST", `${JOBS}preview_async/`], ["GET", `${JOBS}${randomUUID()}/`], ["GET", "/relay/api/custom_templates/"]]) {
@@ -176,7 +175,7 @@ test("who_is_not_logged_in_is_refused_and_the_provider_hears_nothing", async () 
   }
 });
 
-test("one_operation_id_is_one_charge_at_once_and_later", async () => {
+test("one_operation_id_is_one_charge_in_parallel_and_later", async () => {
   const operation = randomUUID();
   await sandbox.faults([{ on: "submit", kind: "delay", ms: 1_000, times: 1 }]);
   const answers = await Promise.all([1, 2, 3].map(() => post(JOBS, job(), operation)));
@@ -186,7 +185,7 @@ test("one_operation_id_is_one_charge_at_once_and_later", async () => {
   assert.equal((await charges()).length, 1);
 });
 
-test("one_operation_id_is_one_charge_after_the_worker_was_started_again", async () => {
+test("one_operation_id_is_one_charge_after_a_restart_of_the_worker", async () => {
   const operation = randomUUID();
   const first = await post(JOBS, job(), operation);
   await relay.stop();
@@ -210,14 +209,14 @@ test("an_operation_id_of_another_request_is_refused", async () => {
   assert.equal((await charges()).length, 1);
 });
 
-test("what_the_provider_refuses_stays_a_refusal", async () => {
+test("a_refusal_of_the_provider_is_passed_on", async () => {
   await sandbox.faults([{ on: "submit", kind: "status_before_commit", status: 429, headers: { "retry-after": "7" }, times: 1 }]);
   const { status, headers } = await post(JOBS, job());
   assert.equal(status, 429);
   assert.equal(headers.get("retry-after"), "7");
 });
 
-test("a_job_of_another_caller_can_be_neither_read_nor_rendered", async () => {
+test("a_job_of_another_user_can_be_neither_read_nor_rendered", async () => {
   const { body: { id } } = await post(`${JOBS}preview_async/`, job());
   await until(async () => (await relay.ask("GET", `${JOBS}${id}/`)).body.status === "done");
   const other = await startRelay({ DEV_CALLER: "another" });
@@ -231,7 +230,7 @@ test("a_job_of_another_caller_can_be_neither_read_nor_rendered", async () => {
   }
 });
 
-test("a_charge_goes_on_after_its_visitor_has_left_and_is_there_when_he_comes_back", async () => {
+test("a_charge_continues_after_its_client_disconnects_and_is_returned_later", async () => {
   const operation = randomUUID();
   await sandbox.faults([{ on: "submit", kind: "delay", ms: 2_000, times: 1 }]);
   const leaving = request(`${relay.url}${JOBS}`, { method: "POST", headers: { "idempotency-key": operation } });
@@ -244,7 +243,7 @@ test("a_charge_goes_on_after_its_visitor_has_left_and_is_there_when_he_comes_bac
   assert.equal((await charges()).length, 1);
 });
 
-test("the_one_other_origin_that_is_set_may_call_and_read", async () => {
+test("the_configured_origin_may_call_and_read", async () => {
   const origin = "https://page.example";
   const apart = await startRelay({ DEV_CALLER: "somebody", PAGE_ORIGIN: origin });
   try {
@@ -260,7 +259,7 @@ test("the_one_other_origin_that_is_set_may_call_and_read", async () => {
   }
 });
 
-test("the_secrets_and_variables_that_it_reads_are_those_that_its_files_name", async () => {
+test("the_secrets_and_variables_that_it_reads_are_those_in_its_files", async () => {
   const source = await readFile(join(example.directory, config.main), "utf8");
   const named = new Set([
     ...Object.keys(config.vars), ...config.durable_objects.bindings.map(({ name }) => name), ...Object.keys(await readEnv(join(example.directory, "sandbox.env"))),

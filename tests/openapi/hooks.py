@@ -1,4 +1,4 @@
-"""Gives schemathesis what chance does not find: the id of a template that exists."""
+"""Schemathesis hooks: ids of templates that exist, which random data would not hit."""
 
 import json
 import os
@@ -13,7 +13,7 @@ with urllib.request.urlopen(os.environ["SANDBOX_URL"] + "/__sandbox/templates") 
 
 @schemathesis.hook
 def map_body(context, body):
-    """Every other body that has a template id of any kind gets a true one; the choice depends on the body alone."""
+    """Puts an existing template id into every other body that has one. The choice depends on the body alone."""
     if not isinstance(body, dict) or not isinstance(body.get("template_id"), str):
         return body
     chance = zlib.crc32(repr(body).encode("utf-8", "surrogatepass"))

@@ -1,5 +1,4 @@
-// Decides whether the package's README says what the tests saw: where the package ran, and what a page of it weighs.
-// With BLESS=1 the README is rewritten instead.
+// Tests of the package README's tables: where the package was tested, and the size of a page. BLESS=1 rewrites the README.
 
 import assert from "node:assert/strict";
 import { readFile, readdir, writeFile } from "node:fs/promises";
@@ -9,32 +8,32 @@ import { fileURLToPath } from "node:url";
 import { INLINE, MAIN } from "../runtimes/seen.mjs";
 
 const README = new URL("../../pkg-template/README.md", import.meta.url);
-/** What the suite `frameworks` wrote down. It takes long and does not run with this one, so each of its files is held there. */
+/** The records of the suite `frameworks`, which takes long and runs separately, so they are kept in the repository. */
 const FRAMEWORKS = new URL("../frameworks/seen/", import.meta.url);
 
-/** In this order; what else was seen comes last. */
+/** The order of the rows. Others come last. */
 const ORDER = [
   "Chromium", "Firefox", "WebKitGTK", "Next.js", "Nuxt", "SvelteKit", "Astro", "React Router", "Angular CLI",
   "Vite", "webpack", "Rspack", "Parcel", "esbuild", "Rollup", "bun build",
   "Node", "Deno", "Bun", "pnpm", "Yarn Plug'n'Play", "Vercel's file tracing", "Netlify's bundler",
   "Cloudflare Workers", "Vercel's edge runtime", "Jest", "Vitest",
 ];
-/** Each of these belongs to a suite of its own, and stays as it is where that suite was not run. */
+/** Rows of other suites, which are kept if those suites did not run. */
 const ELSEWHERE = ["Firefox", "WebKitGTK"];
-/** `Next.js: route in Node` stands where `Next.js` does. */
+/** The rank of a row; `Next.js: route in Node` ranks as `Next.js`. */
 const place = ({ where }) => (ORDER.findIndex((name) => where === name || where.startsWith(`${name}: `)) + 1 || Infinity);
 
-/** What the suites wrote down, each in its own directory. */
+/** The records of all suites. */
 async function sights(directory) {
   const files = (await readdir(directory, { recursive: true })).filter((file) => file.endsWith(".json"));
   const records = await Promise.all(files.map(async (file) => JSON.parse(await readFile(join(directory, file), "utf8"))));
   return records.flat();
 }
 
-/** The text between two markers of the README, told apart by name; `edge` stands between them and the text. */
+/** The text between two markers with this name in the README; `edge` is between the markers and the text. */
 const between = (name, edge) => new RegExp(`(?<=<!-- ${name} -->${edge})[^]*?(?=${edge}<!-- /${name} -->)`);
 
-/** Holds the README to what it should say at a marker. */
+/** Asserts the text at a marker of the README, or writes it with BLESS. */
 async function says(name, edge, wanted) {
   const readme = await readFile(README, "utf8");
   const [written] = between(name, edge).exec(readme) ?? assert.fail(`the README has no <!-- ${name} -->`);
@@ -48,7 +47,7 @@ const cells = (row) => row.split("|").slice(1, -1).map((cell) => cell.trim());
 const versionsOf = (records) =>
   [...new Set(records.map(({ version }) => version))].sort((a, b) => a.localeCompare(b, "en", { numeric: true })).join(", ");
 
-/** `build, dev; worker: build` for what ran as `build`, `dev` and `worker, build`, with the versions where those are not all. */
+/** The ways as one text: `build, dev; worker: build` for `build`, `dev` and `worker, build`, with versions where they differ. */
 function ways(records, versions) {
   const groups = new Map();
   for (const way of [...new Set(records.map(({ how }) => how))].sort()) {
@@ -60,14 +59,14 @@ function ways(records, versions) {
   return sorted.map(([what, all]) => (what ? `${what}: ` : "") + all.join(", ")).join("; ");
 }
 
-/** The table, one row for each place; `written` is the one that the README has. */
+/** The table, one row for each place. `written` is the README's present table. */
 function table(records, written) {
   const rows = new Map(written.split("\n").slice(2).map((row) => [cells(row)[0], cells(row)]));
   const found = [...new Set(records.map(({ where }) => where))].map((where) => {
     const here = records.filter((record) => record.where === where);
     const versions = versionsOf(here);
     const how = (entry) => ways(here.filter((record) => record.entry === entry), versions);
-    // The version of what the machine has changes with its updates, and that is no news of ours.
+    // The version of an unpinned program changes with the machine's updates, so the README's number is kept.
     const shown = here[0].machine && !process.env.BLESS ? rows.get(where)?.[1] : versions;
     return { where, row: [where, shown ?? versions, how(MAIN), how(INLINE)] };
   });
@@ -77,7 +76,7 @@ function table(records, written) {
   return [head, head.map(() => "---"), ...all.map(({ row }) => row)].map((row) => `| ${row.join(" | ")} |`).join("\n");
 }
 
-test("the_table_of_runtimes_is_what_the_tests_saw", async () => {
+test("the_table_of_runtimes_equals_the_records_of_the_tests", async () => {
   const records = await sights(process.env.SEEN_DIR);
   assert.ok(records.length > 20, `only ${records.length} were written down`);
   const frameworks = await sights(fileURLToPath(FRAMEWORKS));
@@ -85,7 +84,7 @@ test("the_table_of_runtimes_is_what_the_tests_saw", async () => {
 });
 
 for (const [name, variable] of [["size", "PAGE_BROTLI"], ["inline-size", "INLINE_BROTLI"]]) {
-  test(`the_${name}_is_what_pack_measured_to_a_kilobyte`, async () => {
+  test(`the_${name}_equals_the_measured_size_to_a_kilobyte`, async () => {
     const brotli = Number(process.env[variable]);
     assert.ok(brotli > 1_000);
     await says(name, "", (written) => {

@@ -1,4 +1,4 @@
-// What the tests of pages share: a Chromium, a server with a Content-Security-Policy, and pages that play the story.
+// Helpers of the page tests: Chromium, a server with a Content-Security-Policy, and pages that run the story.
 
 import assert from "node:assert/strict";
 import { once } from "node:events";
@@ -12,24 +12,24 @@ import { major, seen } from "./seen.mjs";
 
 export const html = (script) => `<!doctype html><meta charset="utf-8"><title>story</title><link rel="icon" href="data:,">${script}`;
 
-/** A script that plays the story on a stage and leaves its end where {@link visit} looks. */
+/** A script that runs the story and leaves its result where {@link visit} reads it. */
 export const telling = (entry, stage) => `
   import * as library from "${entry}";
   import { story } from "./story.mjs";
   globalThis.told = story(library, ${stage.script}).catch(({ name, message }) => ({ name, message }));`;
 
-/** No script but the page's own, no code from strings; `wasm` is what WebAssembly needs. */
+/** Only the page's own scripts, and no code from strings; `wasm` is the source that WebAssembly needs. */
 export const policy = (stage, wasm = "'wasm-unsafe-eval'") =>
   `default-src 'self'; img-src data:; script-src 'self' ${wasm}; connect-src 'self' ${stage.url}`;
 
-/** And no string where a script or its URL is expected. */
+/** Additionally, no string as a script or its URL. */
 export const strictest = (stage, wasm) => `${policy(stage, wasm)}; require-trusted-types-for 'script'; trusted-types 'none'`;
 
 const TYPES = { ".html": "text/html", ".js": "text/javascript", ".mjs": "text/javascript", ".wasm": "application/wasm" };
 
 /**
  * Serves a directory while `use` has its URL. `policies` has a policy for each file that needs another than `"*"`.
- * `instead` may answer a request itself: it is given the file's path, and returns a status, a type and a body.
+ * `instead` may answer a request: it receives the file's path, and returns a status, a type and a body, or nothing.
  */
 export async function serving(directory, policies, use, instead = () => undefined) {
   const server = createServer(async ({ url }, response) => {
@@ -58,7 +58,7 @@ export async function startBrowser() {
     ...CHROMIUM,
     timeout: PATIENCE,
   });
-  /** What the page at this address says. */
+  /** The result of the page at a URL. */
   const visit = async (url) => {
     const context = await browser.newContext();
     try {
@@ -67,7 +67,7 @@ export async function startBrowser() {
       const errors = [];
       page.on("pageerror", (error) => errors.push(String(error)));
       await page.goto(url, { timeout: PATIENCE });
-      // A server that is made for developing may load the page once more before it plays.
+      // A development server may reload the page before the story runs.
       const end = await (await page.waitForFunction(() => globalThis.told)).jsonValue();
       assert.deepEqual(errors, []);
       return end;
@@ -77,12 +77,12 @@ export async function startBrowser() {
   };
   return {
     visit,
-    /** What a page says that this directory holds. `policies` is one for all its files, or has one for each. */
+    /** The result of a page in a directory. `policies` is one policy for all files, or has one for each. */
     page(directory, path, policies) {
       const all = typeof policies === "string" ? { "*": policies } : policies;
       return serving(directory, all, (url) => visit(`${url}/${path}`));
     },
-    /** Writes down that it ran an entry. */
+    /** Records that Chromium ran an entry. */
     ran: (entry, how) => seen("Chromium", major(browser.version()), entry, how, { machine: true }),
     stop: () => browser.close(),
   };

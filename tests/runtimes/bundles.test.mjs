@@ -1,4 +1,4 @@
-// Decides whether a page of each bundler works in a real Chromium under the strictest Content-Security-Policy.
+// Tests of the pages of each bundler in Chromium under the strictest Content-Security-Policy.
 
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
@@ -31,7 +31,7 @@ after(async () => {
   await stage.stop();
 });
 
-/** Plays the story in a page that a tool built, and writes down that it could. */
+/** Runs the story in a page that a tool built, and records it. */
 async function builds(where, entry, directory, page, policy = strictest(stage)) {
   await stage.plays(() => browser.page(directory, page, policy));
   await seen(where, await pinned(where.toLowerCase()), entry, "build");
@@ -55,7 +55,7 @@ for (const entry of [MAIN, INLINE]) {
     const directory = await scene(at("webpack"), { "main.js": telling(entry, stage), "index.html": BUILT_SCRIPT });
     const compiler = webpack({
       mode: "production", context: directory, entry: "./main.js", output: { path: join(directory, "dist"), filename: "main.js" },
-      // The script that carries the wasm is larger than the 244 KiB of which webpack warns; the README says so.
+      // webpack warns of scripts over 244 KiB, as the one with the wasm is; the README says so.
       performance: { hints: inline ? false : "warning" },
     });
     await new Promise((resolve, reject) => {
@@ -77,7 +77,7 @@ for (const entry of [MAIN, INLINE]) {
     assert.equal(stdout + stderr, "");
     const dist = join(directory, "dist");
     assert.equal((await wasmFiles(dist)).length, files);
-    // Parcel says in an import map where the .wasm is, and a map inside a page is a script that its policy must name.
+    // Parcel puts the URL of the .wasm into an inline import map, which the policy must allow.
     const map = /<script type="?importmap"?>(.*?)<\/script>/.exec(await readFile(join(dist, "index.html"), "utf8"))?.[1];
     assert.equal(map === undefined, inline);
     const hash = inline ? "" : ` 'sha256-${createHash("sha256").update(map).digest("base64")}'`;
@@ -85,7 +85,7 @@ for (const entry of [MAIN, INLINE]) {
   });
 }
 
-test("vite_serves_it_while_developing", async () => {
+test("vite_serves_it_in_development", async () => {
   const directory = await scene("vite-dev", { "main.js": telling(MAIN, stage), "index.html": MODULE });
   const server = await vite.createServer({
     root: directory, cacheDir: join(directory, ".vite"), configFile: false, logLevel: "error",
@@ -104,12 +104,12 @@ for (const entry of [MAIN, INLINE]) {
   const name = entry === INLINE ? "the_inline_entry" : "it";
   const at = (where) => (entry === INLINE ? `${where}-inline` : where);
 
-  // Neither copies the .wasm: the main entry finds none, and loads the scripts that carry it.
+  // Neither copies the .wasm, so the main entry falls back to the scripts that carry it.
   for (const [format, page] of [["esm", BUILT_MODULE], ["iife", BUILT_SCRIPT]]) {
     test(`esbuild_builds_${name}_into_one_file_as_${format}`, async () => {
       const directory = await scene(`${at("esbuild")}-${format}`, { "main.js": telling(entry, stage), "index.html": page });
       const outfile = join(directory, "dist/main.js");
-      // `iife` has no import.meta.url, of which esbuild warns.
+      // `iife` has no import.meta.url; esbuild warns of that.
       const logLevel = format === "iife" ? "silent" : "error";
       await esbuild({ absWorkingDir: directory, entryPoints: ["main.js"], bundle: true, minify: true, format, outfile, logLevel });
       await builds("esbuild", entry, directory, "index.html");

@@ -1,4 +1,4 @@
-// Decides whether the installed package works where Vitest plays a browser, as people test their pages.
+// Tests of the package in Vitest's DOM environments, as used for unit tests of pages.
 
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
@@ -15,7 +15,7 @@ before(async () => {
 });
 after(() => stage.stop());
 
-// Neither has IndexedDB, so the default journal is in memory there.
+// Neither has IndexedDB, so the default journal is in memory.
 const spec = (entry, before) => `
   import { readFileSync, writeFileSync } from "node:fs";
   import { expect, test } from "vitest";

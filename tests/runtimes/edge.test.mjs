@@ -1,4 +1,4 @@
-// Decides whether the installed package works at the edge: in workerd, at an old and a recent date, and in Vercel's edge runtime.
+// Tests of the package at the edge: in workerd, at an old and a recent compatibility date, and in Vercel's edge runtime.
 
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
@@ -14,7 +14,7 @@ import { INLINE, MAIN, pinned, seen } from "./seen.mjs";
 
 const OLD = "2023-03-01";
 const RECENT = "2026-04-01";
-/** From the second on, workerd compiles bytes while a worker starts. */
+/** From the second date on, workerd compiles bytes at the start of a worker. */
 const [LAST_WITHOUT_START, FIRST_WITH_START] = ["2025-05-31", "2025-06-01"];
 const WASM = "custom_template_jobs_bg.wasm";
 
@@ -24,7 +24,7 @@ before(async () => {
 });
 after(() => stage.stop());
 
-/** Bundles `main.js` of a scene as the tools of a platform do. */
+/** Bundles `main.js` of a scene as a platform's tools do. */
 async function bundled(name, main, options) {
   const directory = await scene(name, { "main.js": main });
   const { outputFiles } = await build({
@@ -33,7 +33,7 @@ async function bundled(name, main, options) {
   return outputFiles[0].text;
 }
 
-/** Uses a worker that runs in workerd, compiled .wasm beside it, as wrangler uploads them. */
+/** Runs a worker in workerd with its .wasm as a module, as wrangler uploads it. */
 async function withWorker(name, main, compatibilityDate, use) {
   const contents = await bundled(name, main, { conditions: ["workerd", "worker", "browser"], external: ["*.wasm"] });
   const worker = new Miniflare({
@@ -76,7 +76,7 @@ for (const date of [FIRST_WITH_START, RECENT]) {
   });
 }
 
-/** Each visitor of a worker is told what forbids the bytes, and which entry needs none. */
+/** Each request to a worker gets an error with the cause and the entry to use. */
 const refusesBytes = (name, main, date) =>
   withWorker(name, main, date, async (url) => {
     for (const _ of [1, 2]) {
@@ -102,7 +102,7 @@ test("init_with_bytes_rejects_with_load_error_in_a_handler_of_workerd", async ()
   await refusesBytes("workerd-bytes", main, RECENT);
 });
 
-/** A worker with one client for all its requests: it submits, polls the job `?poll=` names, or tells what is pending. */
+/** A worker with one client for all requests: it submits, polls the job in `?poll=`, or returns pending operations. */
 const sharing = ({ url, template }, options = "{ waitUntil: (promise) => ctx.waitUntil(promise) }") => `
   import { TemplateJobs, text } from "custom-template-jobs";
   const jobs = new TemplateJobs({ baseUrl: "${url}", apiId: "sandbox", apiKey: "sandbox" });
@@ -116,20 +116,20 @@ const sharing = ({ url, template }, options = "{ waitUntil: (promise) => ctx.wai
     fetch: async ({ url }, env, ctx) => Response.json(await answer(new URL(url).searchParams, ctx)),
   };`;
 
-/** A visitor who asks, and leaves before there is an answer. */
+/** Sends a request; the result disconnects before there is an answer. */
 function visitor(url) {
   const asking = get(url);
   const gone = new Promise((resolve) => {
     asking.on("response", () => resolve("answered")).on("error", () => resolve("left"));
   });
   return async () => {
-    // With a reset, because workerd does not notice an orderly end while it has nothing to write.
+    // By a reset, since workerd does not notice an orderly end while it has nothing to write.
     asking.socket.resetAndDestroy();
     assert.equal(await gone, "left");
   };
 }
 
-/** Waits until something is so, and returns it. */
+/** Waits until `so` returns a truthy value, and returns that. */
 async function until(so) {
   const patience = AbortSignal.timeout(PATIENCE);
   for (;;) {
@@ -140,17 +140,17 @@ async function until(so) {
 }
 
 for (const date of [OLD, RECENT]) {
-  test(`in_workerd_of_${date}_a_poll_settles_though_another_visitor_who_polled_the_same_job_has_left`, async () => {
-    // As slow as life, so that the job ends when the test says so.
+  test(`in_workerd_of_${date}_a_poll_settles_after_another_client_of_the_same_job_has_disconnected`, async () => {
+    // In real time, so that the job ends when the test advances the clock.
     const slow = await startStage("--speed", "1");
     try {
       await withWorker(`workerd-left-${date}`, sharing(slow.setting), date, async (url) => {
         const { id } = await asked(url);
-        const looks = async () => (await slow.requests()).filter(({ method, path }) => method === "GET" && path.includes(id)).length;
+        const polls = async () => (await slow.requests()).filter(({ method, path }) => method === "GET" && path.includes(id)).length;
         const leave = visitor(`${url}?poll=${id}`);
-        await until(async () => (await looks()) >= 1);
+        await until(async () => (await polls()) >= 1);
         const second = asked(`${url}?poll=${id}`);
-        await until(async () => (await looks()) >= 4);
+        await until(async () => (await polls()) >= 4);
         await leave();
         await slow.advance(600);
         const { status, video_output } = await second;
@@ -162,14 +162,14 @@ for (const date of [OLD, RECENT]) {
     }
   });
 
-  test(`in_workerd_of_${date}_a_charge_goes_on_under_wait_until_after_its_visitor_has_left`, () => goesOn(`workerd-charge-${date}`, date));
+  test(`in_workerd_of_${date}_a_charge_with_wait_until_continues_after_its_client_has_disconnected`, () => continues(`workerd-charge-${date}`, date));
 }
 
-// From about 2025-08 on the runtime itself has it; the version of workerd counts, not the date.
-test("in_workerd_a_charge_goes_on_after_its_visitor_has_left_though_nobody_passed_wait_until", () =>
-  goesOn("workerd-own", RECENT, "{}"));
+// From about 2025-08 on the runtime does so by itself, depending on the version of workerd and not on the date.
+test("in_workerd_a_charge_without_wait_until_continues_after_its_client_has_disconnected", () =>
+  continues("workerd-own", RECENT, "{}"));
 
-async function goesOn(name, date, options) {
+async function continues(name, date, options) {
   await stage.reset();
   await stage.faults([{ on: "submit", kind: "delay", ms: 4_000, times: 1 }]);
   await withWorker(name, sharing(stage.setting, options), date, async (url) => {
@@ -188,7 +188,7 @@ async function goesOn(name, date, options) {
   });
 }
 
-test("in_workerd_one_client_serves_200_requests_at_once", () =>
+test("in_workerd_one_client_serves_200_parallel_requests", () =>
   withWorker("workerd-many", sharing(stage.setting), RECENT, async (url) => {
     await stage.reset();
     const { id } = await asked(url);
@@ -206,8 +206,8 @@ const seenAtVercel = async (entry, how) => seen("Vercel's edge runtime", `edge-r
 
 const edgeConditions = ["edge-light", "worker", "browser"];
 
-test("the_edge_runtime_runs_the_entry_whose_wasm_is_compiled_ahead", async () => {
-  // As Vercel's builder does it: what is imported with ?module becomes a global of the function.
+test("the_edge_runtime_runs_the_entry_with_a_precompiled_wasm", async () => {
+  // As Vercel's builder does: an import with ?module becomes a global of the function.
   const ahead = {
     name: "module",
     setup({ onResolve, onLoad }) {
@@ -230,7 +230,7 @@ test("the_edge_runtime_runs_the_inline_entry", async () => {
   await seenAtVercel(INLINE, "bytes");
 });
 
-/** A Durable Object that charges under one operation id, with its journal in its own storage. */
+/** A Durable Object that charges under one operation id, with the journal in its storage. */
 const account = ({ url, template }) => `
   import { TemplateJobs, text } from "custom-template-jobs";
   import { durableObjectJournal } from "custom-template-jobs/durable-object";
@@ -246,7 +246,7 @@ const account = ({ url, template }) => `
   }
   export default { fetch: (request, { ACCOUNTS }) => ACCOUNTS.get(ACCOUNTS.idFromName("one")).fetch(request) };`;
 
-test("a_charge_whose_isolate_is_killed_before_its_verdict_is_known_afterwards_and_not_sent_again", async () => {
+test("a_charge_whose_isolate_is_killed_before_its_verdict_stays_in_the_journal_and_is_not_sent_again", async () => {
   const contents = await bundled("durable-object", account(stage.setting), { conditions: ["workerd", "worker", "browser"], external: ["*.wasm"] });
   const durableObjectsPersist = await scene("durable-object-storage", {});
   const start = async () => {
@@ -286,7 +286,7 @@ test("a_charge_whose_isolate_is_killed_before_its_verdict_is_known_afterwards_an
   }
 });
 
-/** A worker whose Durable Object is the script's `Account`. */
+/** A worker whose Durable Object is `Account` of the script. */
 async function accounts(name, script) {
   const contents = await bundled(name, script, { conditions: ["workerd", "worker", "browser"], external: ["*.wasm"] });
   return new Miniflare({
@@ -315,7 +315,7 @@ test("one_operation_id_is_one_charge_for_every_request_that_reaches_a_durable_ob
   }
 });
 
-/** A Durable Object with a client for each request and the journal in its storage, whose jobs are done when they are looked at. */
+/** A Durable Object with a client for each request and the journal in its storage, whose jobs are done at the first poll. */
 const learning = `
   import { TemplateJobs } from "custom-template-jobs";
   import { durableObjectJournal } from "custom-template-jobs/durable-object";
@@ -334,7 +334,7 @@ const learning = `
   }
   export default { fetch: (request, { ACCOUNTS }) => ACCOUNTS.get(ACCOUNTS.idFromName("one")).fetch(request) };`;
 
-test("what_one_request_learned_in_a_durable_object_the_next_one_looks_by", async () => {
+test("requests_of_a_durable_object_share_learned_durations", async () => {
   const worker = await accounts("learning", learning);
   try {
     const url = String(await worker.ready);
@@ -342,7 +342,7 @@ test("what_one_request_learned_in_a_durable_object_the_next_one_looks_by", async
     const begun = performance.now();
     const { status } = await (await settles(fetch(url), PATIENCE)).json();
     assert.equal(status, "done");
-    // A job of which nothing is known is polled after 4.4 s.
+    // Without a learned duration the first poll comes after 4.4 s.
     assert.ok(performance.now() - begun < 3_500, `${performance.now() - begun} ms`);
   } finally {
     await worker.dispose();

@@ -1,4 +1,4 @@
-// What the tests of runtimes and bundlers share: the project that installed the tarball, scenes in it, and the story's end.
+// Helpers of the runtime and bundler tests: the project with the installed tarball, directories in it, and the story's sandbox.
 
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
@@ -10,16 +10,16 @@ import { startSandbox } from "../node/harness.mjs";
 
 export { rejection, settles } from "../node/harness.mjs";
 
-/** How long a step may take on a busy machine. Nothing waits this long when all is well. */
+/** The timeout of a step on a busy machine. */
 export const PATIENCE = 60_000;
 
 export const packageDirectory = resolve(process.env.PACKAGE_DIR);
 export const project = resolve(packageDirectory, "../..");
 
-/** Where a tool of `tests/package.json` is. */
+/** The path of a tool of `tests/package.json`. */
 export const tool = (path) => fileURLToPath(new URL(`../node_modules/${path}`, import.meta.url));
 
-/** A folder of its own inside the project, with these files and the story. */
+/** A directory in the project with these files and the story. */
 export async function scene(name, files) {
   const directory = join(project, name);
   await rm(directory, { recursive: true, force: true });
@@ -36,7 +36,7 @@ export async function told(program, args, cwd, env) {
   return JSON.parse(stdout.trim().split("\n").at(-1));
 }
 
-/** A sandbox for the story, and how the story must end there: with a video, for one charge. */
+/** A sandbox for the story, and a check of its result: a video, and one charge. */
 export async function startStage(...flags) {
   const sandbox = await startSandbox("--cors", "*", ...(flags.length ? flags : ["--speed", "20"]));
   const template = (await sandbox.templates()).find(({ behaviour }) => behaviour === "done").template_id;
@@ -44,7 +44,7 @@ export async function startStage(...flags) {
   return {
     ...sandbox,
     setting,
-    /** The setting as a script writes it. */
+    /** The setting as JavaScript source. */
     script: JSON.stringify(setting),
     async plays(telling) {
       await sandbox.reset();

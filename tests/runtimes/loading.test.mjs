@@ -1,4 +1,4 @@
-// Decides what `init` takes in Node, what a load that fails says there, and whether all entries share one instance.
+// Tests of loading in Node: what `init` accepts, the errors of a failed load, and one instance for all entries.
 
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
@@ -12,7 +12,7 @@ import { packageDirectory, scene, told } from "./harness.mjs";
 const FILE = join(packageDirectory, "custom_template_jobs_bg.wasm");
 const THERE = pathToFileURL(FILE).href;
 
-/** A server that has the .wasm at every path, except where a path says otherwise. */
+/** A server with the .wasm at every path, except for some faulty paths. */
 let server;
 let url;
 before(async () => {
@@ -31,13 +31,13 @@ after(() => {
   server.close();
 });
 
-/** Runs a module in a fresh Node, and returns what it says. */
+/** Runs a module in a new process of Node, and returns what it prints. */
 async function says(name, body) {
   const directory = await scene(name, { "main.mjs": body });
   return told(process.execPath, ["main.mjs"], directory);
 }
 
-/** The price of a submit, which only the core knows, after `init(source)` of an entry that has no .wasm by itself. */
+/** A price from the core, after `init(source)` of an entry without a .wasm of its own. */
 const loads = (source, entry = "custom-template-jobs/slim") =>
   says("node-init", `
     import { readFile } from "node:fs/promises";
@@ -69,7 +69,7 @@ for (const [what, source] of Object.entries({ a_file_url: `new URL("${THERE}")`,
   test(`in_node_init_takes_${what}_though_fetch_reads_no_files`, async () => assert.equal(await loads(source, "custom-template-jobs"), 5));
 }
 
-/** How the same call of `init` and one of a client that waits end, and a second try with what is right. */
+/** The outcomes of `init`, of a client's call at the same time, and of a second `init` with the right source. */
 const fails = (source, entry = "custom-template-jobs/slim") =>
   says("node-broken", `
     import { readFileSync } from "node:fs";
@@ -94,7 +94,7 @@ const mistakes = {
   a_number: [() => "1", /could not be loaded: /],
 };
 for (const [what, [source, cause]] of Object.entries(mistakes)) {
-  test(`init_of_${what}_rejects_all_who_wait_with_load_error_and_the_next_one_loads`, async () => {
+  test(`init_of_${what}_rejects_all_waiting_calls_with_load_error_and_the_next_one_loads`, async () => {
     const [given, waited, again, then] = await fails(source());
     for (const { name, message, cause: reason } of [given, waited]) {
       assert.equal(name, "LoadError");
@@ -106,7 +106,7 @@ for (const [what, [source, cause]] of Object.entries(mistakes)) {
   });
 }
 
-test("a_path_that_speaks_of_eval_is_not_taken_for_a_policy", async () => {
+test("a_path_that_contains_eval_is_not_taken_for_a_policy_error", async () => {
   const [{ message }] = await fails('new URL("file:///medieval/CSP/disallowed.wasm")', "custom-template-jobs");
   assert.match(message, /ENOENT/);
   assert.match(message, SERVE);
@@ -127,9 +127,9 @@ test("slim_rejects_with_load_error_until_init_has_loaded_the_wasm", async () => 
   assert.deepEqual(names, ["LoadError", "LoadError", "LoadError", "resolved"]);
 });
 
-/** Every entry, in any order, has the same classes, and the first call of any of them loads for all. */
+/** In any order of imports, all entries have the same classes, and the first call loads the wasm for all. */
 for (const order of [["custom-template-jobs", "custom-template-jobs/inline"], ["custom-template-jobs/inline", "custom-template-jobs"]]) {
-  test(`after_${order[0].split("/").at(-1)}_all_entries_are_one_module_with_one_instance`, async () => {
+  test(`after_${order[0].split("/").at(-1)}_all_entries_share_one_instance`, async () => {
     const end = await says("node-entries", `
       import { createRequire } from "node:module";
       let instances = 0;

@@ -1,4 +1,4 @@
-// Decides whether the tarball is what tools and type checkers expect of a package.
+// Tests of the tarball with the tools of package authors: publint, attw, TypeDoc and TypeScript.
 
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
@@ -11,7 +11,7 @@ import { formatMessage } from "publint/utils";
 import ts from "typescript";
 import { PATIENCE, packageDirectory, scene, tool } from "./harness.mjs";
 
-/** Runs a script of a tool; what it says is the error where it fails. */
+/** Runs a tool's script; if it fails, its output is the error. */
 async function passes(script, args, cwd) {
   await promisify(execFile)(process.execPath, [tool(script), ...args], { cwd, timeout: PATIENCE }).catch(({ stdout, stderr, message }) =>
     assert.fail(stdout || stderr || message),
@@ -26,11 +26,11 @@ test("publint_finds_nothing", async () => {
 
 const typesOf = (...args) => passes("@arethetypeswrong/cli/dist/index.js", [process.env.TARBALL, "--no-color", ...args]);
 
-// The file of WebAssembly is the exception: no tool gives it to `require`.
-test("every_way_to_import_or_require_an_entry_finds_its_types", () =>
+// Except for the .wasm, which no tool provides to `require`.
+test("every_import_and_require_of_an_entry_finds_its_types", () =>
   typesOf("--profile", "strict", "--exclude-entrypoints", "custom_template_jobs_bg.wasm"));
 
-test("every_way_to_import_the_wasm_finds_its_types", () => typesOf("--profile", "esm-only", "--entrypoints", "custom_template_jobs_bg.wasm"));
+test("every_import_of_the_wasm_finds_its_types", () => typesOf("--profile", "esm-only", "--entrypoints", "custom_template_jobs_bg.wasm"));
 
 test("typedoc_documents_every_entry_without_a_warning", async () => {
   const files = ["index.d.ts", "file-journal.d.ts", "durable-object.d.ts"];
@@ -42,13 +42,13 @@ test("typedoc_documents_every_entry_without_a_warning", async () => {
 });
 
 const compilers = { 5: "typescript", 7: "typescript-7" };
-// What a page, a server and a worker have for types of `fetch` and its like.
+// The types of `fetch` and the like in a page, on a server and in a worker.
 const platforms = {
   the_dom: { lib: ["es2022", "dom"], types: [] },
   node: { lib: ["es2022"], types: ["node"] },
   workers: { lib: ["es2022"], types: ["@cloudflare/workers-types"] },
 };
-// `calls.cts` is CommonJS, where `import` is `require`, which no file of WebAssembly is given to.
+// `calls.cts` is CommonJS, where `import` means `require`, which cannot load a .wasm.
 const ways = [
   { moduleResolution: "bundler", module: "esnext", platform: "the_dom" },
   { moduleResolution: "bundler", module: "esnext", platform: "workers" },
@@ -64,7 +64,7 @@ const cases = Object.entries(compilers).flatMap(([version, compiler]) =>
 
 for (const { version, compiler, moduleResolution, module, platform, file } of cases) {
   const required = file === "calls.cts" ? "_of_commonjs" : "";
-  test(`typescript_${version}_with_${moduleResolution}${required}_and_types_of_${platform}_lets_through_what_is_right_and_refuses_what_is_wrong`, async () => {
+  test(`typescript_${version}_with_${moduleResolution}${required}_and_types_of_${platform}_accepts_right_calls_and_refuses_wrong_ones`, async () => {
     const calls = await readFile(new URL("../types/calls.ts", import.meta.url), "utf8");
     const directory = await scene(`types-${version}-${moduleResolution}${required}-${platform}`, {
       [file]: required ? calls.replace(/^import module from .*$/m, "declare const module: WebAssembly.Module;") : calls,
@@ -80,7 +80,7 @@ for (const { version, compiler, moduleResolution, module, platform, file } of ca
   });
 }
 
-/** The members of every interface and class, and every declaration that is exported, as the types name them. */
+/** Every exported declaration, and every member of interfaces and classes, by name. */
 async function declarations() {
   const text = await readFile(join(packageDirectory, "index.d.ts"), "utf8");
   const source = ts.createSourceFile("index.d.ts", text, ts.ScriptTarget.Latest, true);
@@ -102,7 +102,7 @@ test("every_declaration_and_field_of_the_types_is_documented", async () => {
   assert.deepEqual(bare.map(({ name }) => name), []);
 });
 
-test("every_option_tells_its_default_and_its_unit_where_it_is_a_number", async () => {
+test("every_option_documents_its_default_and_the_unit_of_a_number", async () => {
   const options = (await declarations()).filter(({ name, node }) => /Options\.|^JobRequest\./.test(name) && node.questionToken);
   assert.ok(options.length > 25, `only ${options.length} were found`);
   const vague = options.filter(({ comment, node }) => {
@@ -112,12 +112,12 @@ test("every_option_tells_its_default_and_its_unit_where_it_is_a_number", async (
   assert.deepEqual(vague.map(({ name }) => name), []);
 });
 
-test("every_example_of_the_readme_is_right_by_the_types", async () => {
+test("every_example_of_the_readme_passes_the_type_checker", async () => {
   const readme = await readFile(join(packageDirectory, "README.md"), "utf8");
   const blocks = [...readme.matchAll(/```(js|html)\n([^]*?)```/g)].filter(([, language, code]) => language === "js" || code.includes("<script"));
   const examples = blocks.map(([, , code]) => code.replaceAll(/<\/?script.*>/g, ""));
   assert.ok(examples.length > 4, `only ${examples.length} were found`);
-  // A page names the package's file; its types are those of the package.
+  // A page imports the package's file; its types are those of the package.
   const files = examples.map((code, at) => [`example-${at}.js`, code.replace(/"\/node_modules\/custom-template-jobs\/web.js"/, '"custom-template-jobs"')]);
   const directory = await scene("readme", {
     ...Object.fromEntries(files),

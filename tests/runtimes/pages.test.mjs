@@ -1,4 +1,4 @@
-// Decides whether pages of no bundler, and workers of theirs, run the package in a real Chromium under a strict policy.
+// Tests of pages without a bundler, and of their workers, in Chromium under a strict Content-Security-Policy.
 
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
@@ -10,7 +10,7 @@ import { html, policy, serving, startBrowser, strictest, telling } from "./brows
 import { packageDirectory, project, scene, startStage } from "./harness.mjs";
 import { INLINE, MAIN } from "./seen.mjs";
 
-/** The package as a page beside `node_modules` sees it. */
+/** The path of the package from a page beside `node_modules`. */
 const PLACE = "/node_modules/custom-template-jobs";
 const WASM = `${PLACE}/custom_template_jobs_bg.wasm`;
 const ENTRIES = { [MAIN]: `${PLACE}/web.js`, [INLINE]: `${PLACE}/inline.js` };
@@ -31,7 +31,7 @@ after(async () => {
 for (const [entry, file] of Object.entries(ENTRIES)) {
   const name = entry === MAIN ? "it" : "the_inline_entry";
 
-  test(`a_page_runs_${name}_where_only_wasm_is_allowed_beside_its_own_scripts`, async () => {
+  test(`a_page_runs_${name}_where_only_wasm_and_its_own_scripts_are_allowed`, async () => {
     await scene("plain", { "main.js": telling(file, stage), "index.html": PAGE });
     await stage.plays(() => browser.page(project, "plain/index.html", policy(stage)));
     await browser.ran(entry, "a page");
@@ -43,14 +43,14 @@ for (const [entry, file] of Object.entries(ENTRIES)) {
   });
 }
 
-/** What a worker of either kind says to whom it hears. */
+/** A worker, dedicated or service, that answers each message with the result of the story. */
 const worker = (file) => `
   import * as library from "${file}";
   import { story } from "./story.mjs";
   onmessage = ({ data: port }) =>
     story(library, ${stage.script}).then((end) => port.postMessage(end), ({ name, message }) => port.postMessage({ name, message }));`;
 
-/** A page that has its worker play the story. */
+/** A page whose worker runs the story. */
 const working = (start) => `
   const { port1, port2 } = new MessageChannel();
   globalThis.told = new Promise((resolve) => {
@@ -59,7 +59,7 @@ const working = (start) => `
   (${start}).postMessage(port2, [port2]);`;
 
 for (const [entry, file] of Object.entries(ENTRIES)) {
-  // The page starts the worker by a string, which Trusted Types forbid to it; the worker has the stricter policy.
+  // The page starts the worker by a string, which Trusted Types forbid there; the worker has the stricter policy.
   test(`a_dedicated_worker_under_the_strictest_policy_runs_${entry === MAIN ? "it" : "the_inline_entry"}`, async () => {
     const main = working('new Worker("./worker.js", { type: "module" })');
     await scene("dedicated", { "main.js": main, "worker.js": worker(file), "index.html": PAGE });
@@ -78,7 +78,7 @@ test("a_service_worker_under_the_strictest_policy_runs_it", async () => {
 });
 
 for (const [entry, file] of Object.entries(ENTRIES)) {
-  test(`a_page_whose_policy_forbids_wasm_is_told_what_to_add_by_${entry === MAIN ? "it" : "the_inline_entry"}`, async () => {
+  test(`a_page_whose_policy_forbids_wasm_rejects_with_the_missing_source_by_${entry === MAIN ? "it" : "the_inline_entry"}`, async () => {
     await scene("forbidden", { "main.js": telling(file, stage), "index.html": PAGE });
     const { name, message } = await browser.page(project, "forbidden/index.html", policy(stage, ""));
     assert.equal(name, "LoadError");
@@ -87,7 +87,7 @@ for (const [entry, file] of Object.entries(ENTRIES)) {
   });
 }
 
-/** What a page sees that makes two calls at once, and a third one after the server was repaired; and what it requested for them. */
+/** The outcomes of a page's two parallel calls, and of a third one after the server was repaired. */
 const loading = () => `
   import * as library from "${ENTRIES[MAIN]}";
   const events = [];
@@ -103,8 +103,8 @@ const loading = () => `
   })();`;
 
 /**
- * What the page saw, and the files of the WebAssembly that it requested, in order. Until the page calls for a repair, `answers` has
- * the answers to some of them.
+ * The outcomes in the page, and its requests for files of the WebAssembly, in order. `answers` are faulty answers, until the page
+ * requests a repair.
  */
 async function loads(answers, page = PAGE, policies = policy(stage)) {
   await scene("loading", { "main.js": loading(), "index.html": page });
@@ -124,7 +124,7 @@ const original = await readFile(join(packageDirectory, "custom_template_jobs_bg.
 const wasm = (body) => ({ status: 200, type: "application/wasm", body });
 const missing = { status: 404, type: "text/plain", body: "not found" };
 
-/** The WebAssembly as a release with another version has it. */
+/** The .wasm as it would be in another version of the package. */
 function ofVersion(version) {
   const { version: ours } = JSON.parse(readFileSync(join(packageDirectory, "package.json"), "utf8"));
   const [from, to] = [ours, version].map((it) => Buffer.from(`version_${it.replaceAll(".", "_")}`));
@@ -136,7 +136,7 @@ function ofVersion(version) {
   return copy;
 }
 
-test("a_page_whose_server_has_the_wasm_requests_it_once_and_no_script_that_carries_it", async () => {
+test("a_page_requests_the_wasm_once_and_no_script_that_carries_it", async () => {
   const { outcomes, events, requested } = await loads({});
   assert.deepEqual(outcomes, ["resolved", "resolved", "resolved"]);
   assert.deepEqual(events, []);
@@ -153,7 +153,7 @@ const broken = {
   is_an_older_versions: [wasm(ofVersion("0.0.9")), /it is that of version 0\.0\.9, and the scripts are of 0\.1\.0/],
 };
 for (const [what, [answer, cause]] of Object.entries(broken)) {
-  test(`where_the_wasm_${what}_the_page_loads_it_from_scripts_once_and_an_event_says_why`, async () => {
+  test(`where_the_wasm_${what}_the_page_loads_it_from_scripts_once_and_emits_the_reason`, async () => {
     const { outcomes, events, requested } = await loads({ [WASM]: answer });
     assert.deepEqual(outcomes, ["resolved", "resolved", "resolved"]);
     assert.deepEqual(requested, ["wasm", "base64.1.js", "base64.2.js"]);
@@ -165,7 +165,7 @@ for (const [what, [answer, cause]] of Object.entries(broken)) {
     assert.match(message, SERVE);
   });
 
-  test(`where_the_wasm_${what}_and_the_scripts_are_missing_all_who_wait_get_load_error_and_the_next_call_loads_it`, async () => {
+  test(`where_the_wasm_${what}_and_the_scripts_are_missing_waiting_calls_reject_with_load_error_and_the_next_call_loads_it`, async () => {
     const { outcomes, events } = await loads({ [WASM]: answer, ...Object.fromEntries(HALVES.map((half) => [half, missing])) });
     for (const { name, message } of outcomes.slice(0, 2)) {
       assert.equal(name, "LoadError");
@@ -179,7 +179,7 @@ for (const [what, [answer, cause]] of Object.entries(broken)) {
   });
 }
 
-test("where_an_import_map_sends_the_scripts_elsewhere_load_error_says_that_they_failed_too", async () => {
+test("load_error_reports_scripts_that_an_import_map_redirects", async () => {
   const map = JSON.stringify({ imports: { [HALVES[0]]: "/loading/elsewhere.js" } });
   const page = html(`<script type="importmap">${map}</script><script type="module" src="./main.js"></script>`);
   const elsewhere = { status: 200, type: "text/javascript", body: 'export const half = "";' };
@@ -190,13 +190,13 @@ test("where_an_import_map_sends_the_scripts_elsewhere_load_error_says_that_they_
   assert.equal(outcomes[2], "resolved");
 });
 
-test("where_an_import_map_sends_the_package_to_a_place_without_the_wasm_its_scripts_there_carry_it", async () => {
+test("a_package_redirected_by_an_import_map_without_its_wasm_loads_its_scripts", async () => {
   await scene("elsewhere", { "main.js": telling(MAIN, stage), "index.html": html(`<script type="importmap">{"imports":{"${MAIN}":"/elsewhere/package/web.js"}}</script><script type="module" src="./main.js"></script>`) });
   await cp(packageDirectory, join(project, "elsewhere/package"), { recursive: true, filter: (file) => !file.endsWith(".wasm") });
   await stage.plays(() => browser.page(project, "elsewhere/index.html", policy(stage, "'wasm-unsafe-eval' 'unsafe-inline'")));
 });
 
-test("a_service_worker_that_answers_with_an_older_version_from_its_cache_is_named_and_the_right_one_loaded", async () => {
+test("an_older_wasm_from_a_service_workers_cache_is_reported_and_the_right_one_loaded", async () => {
   const worker = `
     addEventListener("activate", (event) => event.waitUntil(clients.claim()));
     addEventListener("fetch", (event) => {
@@ -242,7 +242,7 @@ test("two_versions_of_the_package_run_in_one_page_each_with_its_own_wasm", async
   });
 });
 
-test("where_the_browser_has_no_web_assembly_load_error_says_how_it_may_have_been_turned_off", async () => {
+test("without_web_assembly_load_error_says_how_it_may_have_been_turned_off", async () => {
   const main = `
     delete globalThis.WebAssembly;
     import("${ENTRIES[MAIN]}").then(({ TemplateJobs }) => new TemplateJobs({ relay: "/relay" }).templates()).catch(({ name, message }) => (globalThis.found = { name, message }));

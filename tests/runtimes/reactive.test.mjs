@@ -1,4 +1,4 @@
-// Decides whether a client, its jobs and its updates work inside the reactive state of the usual frameworks, which wraps them in proxies.
+// Tests of clients, jobs and updates in the reactive state of common frameworks, which wraps them in proxies.
 
 import assert from "node:assert/strict";
 import { cp } from "node:fs/promises";
@@ -19,7 +19,7 @@ before(async () => {
 });
 after(() => stage.stop());
 
-/** The story with everything that it uses kept in state that `wrap` makes. */
+/** The story with all its objects kept in state that `wrap` makes. */
 const kept = `async (library, { url, template }, wrap) => {
   const { TemplateJobs, text } = library;
   const options = wrap({ baseUrl: url, apiId: "sandbox", apiKey: "sandbox", dangerouslyAllowBrowser: true, journal: "memory" });
@@ -69,7 +69,7 @@ test("a_client_in_alpine_runs_a_job_in_a_page", async () => {
   }
 });
 
-test("every_method_that_is_taken_off_a_client_belongs_to_it_and_a_subclass_may_replace_it", async () => {
+test("methods_are_bound_to_their_client_and_a_subclass_may_override_them", async () => {
   class Mine extends library.TemplateJobs {
     estimate(question) {
       return super.estimate(question).then((credits) => credits + 1000);

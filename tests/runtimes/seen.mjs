@@ -1,4 +1,4 @@
-// Writes down what ran and in which version, for the table of the package's README. `tests/readme` reads it.
+// Records of what ran in which version, for the tables of the package's README; `tests/readme` reads them.
 
 import { execFile } from "node:child_process";
 import { mkdir, readFile, writeFile } from "node:fs/promises";
@@ -8,7 +8,7 @@ import { promisify } from "node:util";
 /** The entries of the package that the table has a column for. */
 export const [MAIN, INLINE] = ["custom-template-jobs", "custom-template-jobs/inline"];
 
-/** What a version promises to keep: `8` of 8.3.8, `0.28` of 0.28.2. */
+/** The compatible part of a version: `8` of 8.3.8, `0.28` of 0.28.2. */
 export const major = (version) => /^0\.\d+|^\d+/.exec(version)[0];
 
 /** The version of a tool that `tests/package.json` pins. */
@@ -17,15 +17,15 @@ export async function pinned(name) {
   return major(version);
 }
 
-/** The version that a program tells of itself. */
+/** The version that a program prints. */
 export async function version(program) {
   const { stdout } = await promisify(execFile)(program, ["--version"]);
   return major(/\d+\.\d+\.\d+/.exec(stdout)[0]);
 }
 
 /**
- * Says that `where`, in `version`, ran an entry of the package, and `how`. A version that is the `machine`'s, and not
- * pinned, changes with its updates; the README's number is let stand then.
+ * Records that `where`, in `version`, ran an entry of the package, and `how`. The version of the `machine`'s own program is not
+ * pinned and changes with updates; then the README keeps its number.
  */
 export async function seen(where, version, entry, how, { machine = false } = {}) {
   const directory = process.env.SEEN_DIR;

@@ -1,4 +1,4 @@
-// Decides whether the installed package works in Node, Deno and Bun, by `import` and by `require`, and the file journal in each.
+// Tests of the package in Node, Deno and Bun, by `import` and by `require`, and of the file journal in each.
 
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
@@ -28,7 +28,7 @@ const requiring = (entry) => `
 const DENO_ENV = { DENO_DIR: `${project}/.deno`, DENO_NO_UPDATE_CHECK: "1" };
 const deno = (...permissions) => ["run", "--cached-only", "--no-prompt", "--allow-net=127.0.0.1", ...permissions, "main.mjs"];
 
-/** Plays the story in a runtime, and writes down that it could. */
+/** Runs the story in a runtime, and records it. */
 async function plays(where, entry, how, files, [program, args, env]) {
   const directory = await scene(`${where}-${how}-${entry === INLINE ? "inline" : "main"}`.toLowerCase().replaceAll(/\W+/g, "-"), files);
   await stage.plays(() => told(program, args, directory, env));
@@ -45,7 +45,7 @@ test("node_imports_the_inline_entry", () =>
 test("node_requires_the_inline_entry", () =>
   plays("Node", INLINE, "`require`", { "main.cjs": requiring(INLINE) }, [process.execPath, ["main.cjs"]]));
 
-// Jest and its like resolve `require` to these; Node itself requires the modules.
+// Jest and similar tools resolve `require` to these files; Node itself requires the modules.
 for (const file of ["cjs/node.js", "cjs/inline.js"]) {
   test(`node_runs_${file}_which_is_common_js`, async () => {
     const directory = await scene(`node-${file.replace(/\W/g, "-")}`, { "main.cjs": requiring(join(packageDirectory, file)) });

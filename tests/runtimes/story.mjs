@@ -1,4 +1,4 @@
-// The story that every runtime plays: a job is submitted and polled until its video is there.
+// The story that every runtime runs: a job is submitted and polled until its video is there.
 
 export async function story({ TemplateJobs, text }, { url, template, ...options }) {
   const jobs = new TemplateJobs({ baseUrl: url, apiId: "sandbox", apiKey: "sandbox", dangerouslyAllowBrowser: true, ...options });

@@ -1,4 +1,4 @@
-// What the pages submit: one of the sandbox's templates.
+// The request of the pages, for one of the sandbox's templates.
 
 import { image, text } from "custom-template-jobs";
 
