@@ -24,10 +24,10 @@ const page = (library) => `<!doctype html><link rel="icon" href="data:,"><script
 </script>`;
 
 /**
- * Starts the server. `files` are the bundles, which a browser may cache. `heard` is called at each call, and just before each
+ * Starts the server. `files` are the bundles, which a browser may cache. `onCall` is called at each call, and just before each
  * `/begin` is answered, with the time in nanoseconds on the machine's monotonic clock.
  */
-export async function serve({ files, heard } = {}) {
+export async function serve({ files, onCall } = {}) {
   const server = createServer(async ({ url }, response) => {
     const now = process.hrtime.bigint();
     // Cross-origin isolated pages have a finer clock.
@@ -37,14 +37,14 @@ export async function serve({ files, heard } = {}) {
       response.end(body);
     };
     if (url === "/begin") {
-      heard?.("begin", process.hrtime.bigint());
+      onCall?.("begin", process.hrtime.bigint());
       send("text/plain", "");
     } else if (url.startsWith("/page/")) {
       send("text/html", page(url.slice("/page/".length)));
     } else if (files && TYPES[extname(url)]) {
       send(TYPES[extname(url)], await readFile(join(files, normalize(url))), "max-age=31536000, immutable");
     } else {
-      heard?.("call", now);
+      onCall?.("call", now);
       send("application/json", JOB);
     }
   });

@@ -17,7 +17,7 @@ const FIRST_CALL = fileURLToPath(new URL("first-call.mjs", import.meta.url));
 const files = process.argv[2];
 
 const log = [];
-const server = await serve({ files, heard: (what, at) => log.push({ what, at }) });
+const server = await serve({ files, onCall: (what, at) => log.push({ what, at }) });
 const milliseconds = (from, to) => Number(to - from) / 1e6;
 
 async function inProcess(library) {

@@ -16,7 +16,7 @@ const WORDS = {
 const jobs = new Map();
 
 /** The answer about a job, `now` milliseconds after its start on the client's clock. */
-function told({ id, running, end, progress, dialect }, now) {
+function record({ id, running, end, progress, dialect }, now) {
   const [waits, runs, done] = WORDS[dialect];
   const part = Math.max(0, Math.min(1, (now - running) / (end - running)));
   return {
@@ -44,7 +44,7 @@ async function answer(method, path, body) {
     job.requests += 1;
     job.lag = clock - job.begun - job.end;
   }
-  return told(job, clock - job.begun);
+  return record(job, clock - job.begun);
 }
 
 const server = createServer(async (request, response) => {

@@ -104,18 +104,18 @@ async function aborted() {
   let after = 0;
   await Promise.all(Array.from({ length: abort }, async (_, at) => {
     const made = await (await send(`${url}/jobs`, { method: "POST", body: JSON.stringify({ ...job, dialect, speed: 1 }) })).json();
-    const looks = async () => (await (await send(`${url}/jobs/${made.id}`)).json()).requests;
+    const polls = async () => (await (await send(`${url}/jobs/${made.id}`)).json()).requests;
     const controller = new AbortController();
     const wait = abortable(`${url}/${made.id}`, controller.signal).catch(() => {});
     // At any moment between two polls.
     await pause(3_000 + (2_000 * at) / abort);
-    const before = await looks();
+    const before = await polls();
     const began = performance.now();
     controller.abort();
     await wait;
     found.push(performance.now() - began);
     await pause(6_000);
-    after += (await looks()) - before;
+    after += (await polls()) - before;
   }));
   found.sort((a, b) => a - b);
   return { aborts: abort, median: quantile(found, 0.5), worst: found.at(-1), looksAfter: after / abort };

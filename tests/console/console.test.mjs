@@ -5,7 +5,7 @@ import { after, before, beforeEach, test } from "node:test";
 import { overflow, picture, playable, startBrowser, violations, withPage } from "../demo/harness.mjs";
 import { startSandbox } from "../node/harness.mjs";
 
-const LOOKS = [
+const VIEWS = [
   { name: "desktop", width: 1280, height: 1000, scheme: "light" },
   { name: "phone", width: 390, height: 844, scheme: "light" },
   { name: "desktop-dark", width: 1280, height: 1000, scheme: "dark" },
@@ -197,17 +197,17 @@ test("the page reports that the sandbox has stopped, and continues with a new on
 });
 
 test("axe finds no violation and nothing is wider than the window: empty and filled, light and dark, desktop and phone", () => open(async (page) => {
-  const inEveryLook = async (state) => {
-    for (const look of LOOKS) {
+  const inEveryView = async (state) => {
+    for (const view of VIEWS) {
       // A new row is highlighted for a moment, which does not count for contrast.
-      await page.emulateMedia({ colorScheme: look.scheme, reducedMotion: "reduce" });
-      await page.setViewportSize(look);
-      assert.deepEqual(await violations(page), [], `${state}, ${look.name}`);
-      assert.equal(await overflow(page), 0, `pixels wider than the window, ${state}, ${look.name}`);
-      if (state === "filled") await picture(page, `${look.name}.png`);
+      await page.emulateMedia({ colorScheme: view.scheme, reducedMotion: "reduce" });
+      await page.setViewportSize(view);
+      assert.deepEqual(await violations(page), [], `${state}, ${view.name}`);
+      assert.equal(await overflow(page), 0, `pixels wider than the window, ${state}, ${view.name}`);
+      if (state === "filled") await picture(page, `${view.name}.png`);
     }
   };
-  await inEveryLook("empty");
+  await inEveryView("empty");
   await call("", { name: "Slow Sundays", webhook_url: "http://127.0.0.1:1/hook" });
   await call("", { name: "Slow Sundays", webhook_url: "http://127.0.0.1:1/hook" });
   await call("", {}, "Always fails");
@@ -219,5 +219,5 @@ test("axe finds no violation and nothing is wider than the window: empty and fil
   await shows(job(page, "On its way").locator(".status"), "Running");
   await job(page, "Slow Sundays").first().getByRole("button", { name: "Video of Slow Sundays" }).click();
   await playable(job(page, "Slow Sundays").first());
-  await inEveryLook("filled");
+  await inEveryView("filled");
 }));

@@ -10,7 +10,7 @@ import {
 // Most tests need fast jobs; tests of a running job need slow ones.
 const FAST = ["--speed", "8", "--editor-access"];
 const SLOW = ["--speed", "1", "--editor-access"];
-const LOOKS = [
+const VIEWS = [
   { name: "desktop", width: 1280, height: 1000, scheme: "light" },
   { name: "phone", width: 390, height: 844, scheme: "light" },
   { name: "desktop-dark", width: 1280, height: 1000, scheme: "dark" },
@@ -424,8 +424,8 @@ test("no word of a template's name is broken, on a desktop and on a phone", () =
 
 test("axe finds no violation and nothing is wider than the window: empty and filled, light and dark, desktop and phone", () => withPage(browser, slow, async (page) => {
   await button(page, "Preview").waitFor();
-  await inEveryLook(page, async (look) => {
-    assert.deepEqual(await violations(page), [], `empty, ${look.name}`);
+  await inEveryView(page, async (view) => {
+    assert.deepEqual(await violations(page), [], `empty, ${view.name}`);
   });
 
   await choose(page, ending("failed"));
@@ -446,18 +446,18 @@ test("axe finds no violation and nothing is wider than the window: empty and fil
   await status(running, "Running");
   await page.waitForFunction((node) => node.hasAttribute("aria-valuenow"), await running.getByRole("progressbar").elementHandle());
   await running.locator(".card__left", { hasText: LEFT }).waitFor();
-  await inEveryLook(page, async (look) => {
-    assert.deepEqual(await violations(page), [], `filled, ${look.name}`);
-    await photograph(page, look);
+  await inEveryView(page, async (view) => {
+    assert.deepEqual(await violations(page), [], `filled, ${view.name}`);
+    await photograph(page, view);
   });
 }));
 
-async function inEveryLook(page, check) {
-  for (const look of LOOKS) {
-    await page.emulateMedia({ colorScheme: look.scheme });
-    await page.setViewportSize(look);
-    await check(look);
-    assert.equal(await overflow(page), 0, `pixels wider than the window, ${look.name}`);
+async function inEveryView(page, check) {
+  for (const view of VIEWS) {
+    await page.emulateMedia({ colorScheme: view.scheme });
+    await page.setViewportSize(view);
+    await check(view);
+    assert.equal(await overflow(page), 0, `pixels wider than the window, ${view.name}`);
   }
 }
 
@@ -468,10 +468,10 @@ async function seek(card) {
   }));
 }
 
-async function photograph(page, look) {
-  await picture(page, `${look.name}-full.png`);
-  const png = await picture(page, `${look.name}.png`, look.height);
-  if (process.env.UPDATE_SCREENSHOT && look.name === "desktop") {
+async function photograph(page, view) {
+  await picture(page, `${view.name}-full.png`);
+  const png = await picture(page, `${view.name}.png`, view.height);
+  if (process.env.UPDATE_SCREENSHOT && view.name === "desktop") {
     assert.ok(png.length < 300_000, `the screenshot has ${png.length} bytes`);
     await writeFile(readmeScreenshot, png);
   }

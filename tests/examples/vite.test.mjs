@@ -12,7 +12,7 @@ import { CHROMIUM } from "../chromium.mjs";
 import { PATIENCE, settleIn, startSandbox } from "./harness.mjs";
 
 const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
-const LOOKS = [
+const VIEWS = [
   { name: "desktop", width: 1280, height: 900, colorScheme: "light" },
   { name: "desktop-dark", width: 1280, height: 900, colorScheme: "dark" },
   { name: "phone", width: 390, height: 844, colorScheme: "light" },
@@ -210,8 +210,8 @@ for (const [what, fault, words, paid] of PROBLEMS) {
 }
 
 test("axe_finds_no_violation_and_nothing_is_wider_than_the_window", () => visit(async (page) => {
-  const looks = async (what) => {
-    for (const { name, width, height, colorScheme } of LOOKS) {
+  const checkScreens = async (what) => {
+    for (const { name, width, height, colorScheme } of VIEWS) {
       await page.setViewportSize({ width, height });
       await page.emulateMedia({ colorScheme });
       assert.deepEqual(await violations(page), [], `${name}, ${what}`);
@@ -219,11 +219,11 @@ test("axe_finds_no_violation_and_nothing_is_wider_than_the_window", () => visit(
       await picture(page, `${name}-${what}`);
     }
   };
-  await looks("form");
+  await checkScreens("form");
   await press(page, "Preview");
   await says(page, "Your preview is ready.");
   await page.frameLocator("iframe").locator("body").waitFor();
-  await looks("preview");
+  await checkScreens("preview");
 }));
 
 test("the_required_vite_is_the_tested_one", () => {

@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: ours beside the peers, measured in one run.
+//! `cargo xtask bench`: measurements of this package beside its peers, in one run.
 
 mod load;
 mod watch;
@@ -18,7 +18,7 @@ use crate::test::debian::{self, CHROMIUM, NODE, NPM};
 use crate::workspace::Workspace;
 use crate::{npm, pack, sandbox};
 
-/// Where the peers are pinned, and where each has scripts that do the same job with it.
+/// The directory that pins the peers, with scripts that do the same job with each.
 const BENCH: &str = "xtask/bench";
 
 struct Part {
@@ -37,7 +37,7 @@ const PARTS: &[Part] = &[
     Part { name: LOAD, measure: load::run },
 ];
 
-/// The part that measures the sandbox: it needs neither the package nor its peers.
+/// The part that measures the sandbox. It needs neither the package nor its peers.
 const LOAD: &str = "load";
 
 /// `bench` on the command line.
@@ -48,7 +48,7 @@ pub fn command() -> clap::Command {
         .arg(Arg::new("part").value_name("PART").num_args(0..).value_parser(parts).help("What to measure; all without it"))
 }
 
-/// Runs the parts that are named, or all of them, and writes what they found beside what other runs found.
+/// Runs the named parts, or all, and adds their results to the report.
 pub fn run(workspace: &Workspace, names: &[String]) -> Result<ExitCode> {
     if names.is_empty() || names.iter().any(|name| name != LOAD) {
         pack::run(workspace)?;
@@ -66,13 +66,13 @@ pub fn run(workspace: &Workspace, names: &[String]) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// What earlier runs found; nothing where there was none or where it cannot be read.
+/// The report of earlier runs; empty if there is none or it cannot be read.
 fn earlier(path: &Path) -> Map<String, Value> {
     let text = shell::read_text(path).unwrap_or_default();
     serde_json::from_str(&text).unwrap_or_default()
 }
 
-/// What a page loads to run one job to its end, with ours and with each peer, bundled and minified alike.
+/// The bytes that a page loads to run one job to its end, with this package and with each peer.
 fn size(workspace: &Workspace) -> Result<Value> {
     let mut rows = vec![("custom-template-jobs".to_owned(), pack::page_size(workspace, &pack::package(workspace))?)];
     let entries = workspace.path(BENCH).join("size");
@@ -90,22 +90,22 @@ fn size(workspace: &Workspace) -> Result<Value> {
         .collect())
 }
 
-/// How long it takes from a library's import to its first request.
+/// The time from a library's import to its first request.
 fn start(workspace: &Workspace) -> Result<Value> {
     timed(workspace, "start")
 }
 
-/// How long a page's first request comes after its click on a slow line, with and without loading ahead.
+/// The time from a click to a page's first request on a slow connection, with and without preloading.
 fn preload(workspace: &Workspace) -> Result<Value> {
     timed(workspace, "preload")
 }
 
-/// What a library adds to one status read.
+/// The overhead of a library in one status read.
 fn overhead(workspace: &Workspace) -> Result<Value> {
     timed(workspace, "overhead")
 }
 
-/// How often one call charges while something is wrong.
+/// How often one call charges under a fault.
 fn charges(workspace: &Workspace) -> Result<Value> {
     let [_, _, chromium] = match debian::find([&NODE, &NPM, &CHROMIUM])? {
         Ok(found) => found,
@@ -113,7 +113,7 @@ fn charges(workspace: &Workspace) -> Result<Value> {
     };
     npm::install_tools(workspace)?;
     let sandbox = step("build the sandbox", || sandbox::build(workspace))?;
-    // A project of its own, as Deno and the pages want one.
+    // A project of its own, which Deno and the pages need.
     let project = workspace.target.join("bench").join("charges");
     let ours = project.join("node_modules").join("custom-template-jobs");
     shell::fresh_directory(&ours)?;
@@ -139,7 +139,7 @@ fn charges(workspace: &Workspace) -> Result<Value> {
     Ok(found)
 }
 
-/// A table with a line for each fault and connection, and a column for each library or runtime.
+/// A table with a row for each fault and connection, and a column for each library or runtime.
 fn counted(found: &Value, who: &str) -> String {
     let callers: Vec<(&String, &Value)> = found[who].as_object().into_iter().flatten().collect();
     let line = |fault: &str, connection: &str, cells: Vec<String>| {
@@ -161,7 +161,7 @@ fn counted(found: &Value, who: &str) -> String {
     text
 }
 
-/// Runs `tests/bench/<part>.mjs`, which measures every library in one process and prints what it found as JSON.
+/// Runs `tests/bench/<part>.mjs`, which measures every library in one process and prints JSON.
 fn timed(workspace: &Workspace, part: &str) -> Result<Value> {
     let [_, _, chromium] = match debian::find([&NODE, &NPM, &CHROMIUM])? {
         Ok(found) => found,
@@ -182,14 +182,14 @@ fn timed(workspace: &Workspace, part: &str) -> Result<Value> {
     Ok(found)
 }
 
-/// Puts ours where the scripts in `call` and `wait` find it as they find the peers.
+/// Copies this package to where the scripts in `call` and `wait` import the peers from.
 fn beside_the_peers(workspace: &Workspace) -> Result<()> {
     let ours = workspace.path(BENCH).join("node_modules").join("custom-template-jobs");
     shell::fresh_directory(&ours)?;
     shell::copy_directory(&pack::package(workspace), &ours)
 }
 
-/// How often each client looks at a job and how late it sees the end: replayed over many, and seen over a few.
+/// The polls of each client and the delay until it sees the end: in a replay of many jobs, and with real clients for a few.
 fn polling(workspace: &Workspace) -> Result<Value> {
     if let Err(missing) = debian::find([&NODE, &NPM])? {
         bail!("{missing}");
@@ -214,7 +214,7 @@ fn polling(workspace: &Workspace) -> Result<Value> {
     Ok(Value::Object(report))
 }
 
-/// What a real client asked for a few jobs, and what the replay says.
+/// The requests of a real client for a few jobs, and those of the replay.
 #[derive(Debug, PartialEq)]
 struct Client {
     name: String,
@@ -226,8 +226,8 @@ struct Client {
     replayed_lag: f64,
 }
 
-/// How far a real client may be from the replay, which knows no network and no timer that is late: this share of the
-/// requests, and this many for each job.
+/// The tolerance between a real client and the replay, which has neither a network nor late timers: a share of the requests,
+/// and a number for each job.
 const APART: (f64, f64) = (0.08, 0.5);
 
 impl Client {
@@ -257,7 +257,7 @@ fn by_client(seen: &Value) -> Vec<Client> {
     clients
 }
 
-/// A table with a line for each client.
+/// A table with a row for each client.
 fn side_by_side(clients: &[Client]) -> String {
     let heads = ["requests", "replayed", "lag s", "replayed"];
     let width = clients.iter().map(|client| client.name.len()).max().unwrap_or(0);
@@ -271,7 +271,7 @@ fn side_by_side(clients: &[Client]) -> String {
     text + "\n"
 }
 
-/// A table with a line for each library and a column for each place where it was measured.
+/// A table with a row for each library and a column for each place of measurement.
 fn times(found: &Value) -> String {
     let places: Vec<(&String, &Value)> = found["results"].as_object().into_iter().flatten().collect();
     let libraries: Vec<&str> = found["libraries"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
@@ -294,7 +294,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_run_of_one_part_keeps_what_the_others_found() {
+    fn a_run_of_one_part_keeps_the_results_of_the_others() {
         let directory = std::env::temp_dir().join(format!("bench-{}", std::process::id()));
         fs::create_dir_all(&directory).expect("a folder");
         let path = directory.join("report.json");
@@ -307,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_that_asks_otherwise_than_the_replay_says_is_seen() {
+    fn a_client_that_differs_from_the_replay_is_an_error() {
         let wait = |client: &str, real: f64, replayed: f64| json!({ "client": client, "real": { "requests": real, "lag": 900 }, "replayed": { "requests": replayed, "lag": 1_000 } });
         let seen = json!({ "waits": [wait("one", 100.0, 108.0), wait("other", 10.0, 8.0), wait("one", 50.0, 53.0)] });
         let clients = by_client(&seen);
@@ -324,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn the_table_of_charges_has_every_fault_on_every_connection_that_it_met() {
+    fn the_table_of_charges_has_every_fault_and_connection() {
         let cell = |posts: u32| json!({ "requests": 1, "posts": posts, "charges": posts, "ended": "resolves" });
         let found = json!({
             "faults": ["closed", "refused"],

@@ -1,4 +1,4 @@
-//! `cargo xtask demo`: builds what the demo page loads, then serves it until Ctrl-C. It needs no Node.
+//! `cargo xtask demo`: builds the demo page's files, then serves the page until Ctrl-C. It needs no Node.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -17,7 +17,7 @@ use crate::{pack, wasm};
 #[derive(Debug)]
 pub struct Options {
     port: u16,
-    /// Passed to the sandbox as they are.
+    /// Options that are passed on to the sandbox.
     rest: Vec<String>,
 }
 
@@ -39,7 +39,7 @@ pub fn command() -> clap::Command {
 
 pub fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode> {
     let start = Instant::now();
-    // Side by side, since each has stretches in which it keeps only one core busy.
+    // In parallel, since each build has phases that use one core only.
     let (package, program) = std::thread::scope(|scope| {
         let program = scope.spawn(|| step("build the sandbox", || sandbox::build(workspace)));
         let package = build_package(workspace);
@@ -79,7 +79,7 @@ fn build_package(workspace: &Workspace) -> Result<PathBuf> {
     step("assemble the npm package", || pack::assemble(workspace, &built))
 }
 
-/// What the sandbox serves: the page, and beside it the package under the path that the page imports.
+/// The files that the sandbox serves: the page, and the package under the path that the page imports.
 pub fn serve_directories(workspace: &Workspace, package: &Path) -> Result<[PathBuf; 2]> {
     let demo = workspace.target.join("demo");
     shell::fresh_directory(&demo)?;

@@ -1,21 +1,21 @@
-//! What the sources must hold to: imports point one way, files stay short, and one script fetches.
+//! Tests of the source layout: imports point one way, files stay short, and only the loaders call `fetch`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use crate::shell;
 
-/// The modules of the library, each row importing only from itself and from the rows above it.
+/// The modules of the library. Each row imports only from itself and from the rows above it.
 const LAYERS: [&[&str]; 5] =
     [&["api", "error", "hash", "job", "member"], &["charge", "credits", "poll", "retry"], &["host"], &["client"], &["web"]];
 
-/// The longest that a file of the library may be, in lines.
+/// The most lines of a file of the library.
 const LINES: usize = 600;
 
-/// The scripts that load the wasm: they alone may call `fetch`.
+/// The scripts that load the wasm. Only they may call `fetch`.
 const LOADERS: [&str; 2] = ["loading.js", "node.js"];
 
-/// The texts of the files below a directory of this checkout that end so, by their path from it.
+/// The texts of all files with this extension below a directory of the checkout, by their paths in it.
 fn sources(directory: &str, extension: &str) -> BTreeMap<String, String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(directory);
     let files = shell::all_files(&root).expect("it can be listed");
@@ -24,8 +24,8 @@ fn sources(directory: &str, extension: &str) -> BTreeMap<String, String> {
     files.map(|file| (relative(&file), shell::read_text(&file).expect("it is text"))).collect()
 }
 
-/// What each module imports from the library's others. A module is what stands directly below the root: its children count
-/// as itself. Comments are no imports.
+/// The imports of each module from other modules. A module is a direct child of the root; its children count as part of it.
+/// Comments are skipped.
 fn imports(files: &BTreeMap<String, String>) -> BTreeMap<String, BTreeSet<String>> {
     let mut imports = BTreeMap::<String, BTreeSet<String>>::new();
     for (file, text) in files.iter().filter(|(file, _)| *file != "lib.rs") {
@@ -44,7 +44,7 @@ fn imports(files: &BTreeMap<String, String>) -> BTreeMap<String, BTreeSet<String
     imports
 }
 
-/// What is wrong with the imports: a module without a layer, and one that imports from a later layer.
+/// The violations of the layers: modules without a layer, and imports from a later layer.
 fn against_the_layers(imports: &BTreeMap<String, BTreeSet<String>>) -> Vec<String> {
     let layer = |name: &str| LAYERS.iter().position(|layer| layer.contains(&name));
     let modules = imports.keys().filter(|module| layer(module).is_none()).map(|module| format!("{module} has no layer"));
@@ -53,8 +53,8 @@ fn against_the_layers(imports: &BTreeMap<String, BTreeSet<String>>) -> Vec<Strin
     modules.chain(arrows.map(|(module, other)| format!("{module} imports {other}"))).collect()
 }
 
-/// The modules that import one another, and those that import from them: what is left when each that imports none of the rest
-/// is taken away.
+/// The modules in import cycles, and those that import from them: what remains after repeatedly removing every module that
+/// imports none of the remaining ones.
 fn in_cycles(imports: &BTreeMap<String, BTreeSet<String>>) -> BTreeSet<String> {
     let mut left: BTreeSet<String> = imports.keys().cloned().collect();
     while let Some(done) = left.iter().find(|module| imports[*module].is_disjoint(&left)).cloned() {

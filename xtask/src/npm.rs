@@ -1,4 +1,4 @@
-//! What is fetched from npm and how: the tools that `tests/package.json` pins, and the npm command itself.
+//! The npm command, and the npm packages that the workspace pins.
 
 use std::path::Path;
 use std::process::Command;
@@ -8,19 +8,19 @@ use anyhow::Result;
 use crate::shell;
 use crate::workspace::Workspace;
 
-/// `npm`, quiet about anything but errors.
+/// `npm`, printing errors only.
 pub fn npm(directory: &Path) -> Command {
     let mut command = Command::new("npm");
     command.current_dir(directory).args(["--no-audit", "--no-fund", "--loglevel=error"]);
     command
 }
 
-/// Installs the tools that tests and `pack` use.
+/// Installs the tools of the tests and of `pack`.
 pub fn install_tools(workspace: &Workspace) -> Result<()> {
     install(workspace, "tests")
 }
 
-/// Installs what a directory of the workspace pins, when it is missing or when the pins have changed since.
+/// Installs the packages that a directory pins, if they are missing or the pins have changed.
 pub fn install(workspace: &Workspace, relative: &str) -> Result<()> {
     let directory = workspace.path(relative);
     let wanted = shell::read_text(&directory.join("package-lock.json"))?;

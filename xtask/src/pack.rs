@@ -1,4 +1,4 @@
-//! `cargo xtask pack`: builds the npm package as people install it, and says what it costs those who load it.
+//! `cargo xtask pack`: builds the npm package and prints what a page loads of it.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -27,29 +27,29 @@ const FACADE: [&str; 9] = [
     "webhook.js",
 ];
 
-/// The entries that have both forms.
+/// The entries in both forms, ES module and `CommonJS`.
 const COMMON_ENTRIES: [&str; 5] = ["durable-object.js", "file-journal.js", "inline.js", "node.js", "slim.js"];
 
-/// The entries that nobody requires: their runtimes and bundlers know modules.
+/// The entries that are ES modules only, since their runtimes and bundlers never use `require`.
 const ONLY_MODULES: [&str; 3] = ["edge-light.js", "web.js", "workerd.js"];
 
-/// Most bytes of brotli that a page may load: what was reached and 1 KB. Work that makes the page smaller lowers
-/// it; it is raised only by what an issue grants.
+/// The most bytes of brotli that a page may load: the present size and 1 KB. Lower it when the page gets smaller; raise it only
+/// as far as an issue allows.
 const BUDGET: usize = 94_200;
 
-/// A package that can be installed.
+/// A built package.
 #[derive(Debug, Clone)]
 pub struct Package {
     pub directory: PathBuf,
     pub tarball: PathBuf,
 }
 
-/// Where the tarball and all that it is made of are put.
+/// The directory of the tarball and its parts.
 fn directory(workspace: &Workspace) -> PathBuf {
     workspace.target.join("npm")
 }
 
-/// Where [`assemble`] puts the package.
+/// The directory that [`assemble`] fills.
 pub fn package(workspace: &Workspace) -> PathBuf {
     directory(workspace).join("package")
 }
@@ -69,7 +69,7 @@ pub fn run(workspace: &Workspace) -> Result<Package> {
     Ok(Package { directory, tarball })
 }
 
-/// The wasm names its version by an export, and the scripts load no other.
+/// Checks that the wasm exports its version, since the scripts accept no other.
 fn of_this_version(workspace: &Workspace, built: &Built) -> Result<()> {
     let export = format!("version_{}", workspace.version.replace(['.', '-'], "_"));
     if !built.glue.text.contains(&format!("function {export}(")) {
@@ -85,7 +85,7 @@ fn within_budget(bytes: usize) -> Result<()> {
     Ok(())
 }
 
-/// Puts the package together: the template with this workspace's version, the generated files, the licences.
+/// Assembles the package: the template with the workspace's version, the generated files, and the licences.
 pub fn assemble(workspace: &Workspace, built: &Built) -> Result<PathBuf> {
     let package = package(workspace);
     shell::fresh_directory(&package)?;
@@ -108,17 +108,17 @@ pub fn assemble(workspace: &Workspace, built: &Built) -> Result<PathBuf> {
     Ok(package)
 }
 
-/// Two scripts that carry the wasm, for bundlers that do not copy files and runtimes that cannot read them. Two, since webpack
-/// warns of a script above 244 KiB.
+/// Two scripts that carry the wasm, for bundlers that do not copy files and runtimes that cannot read them. Two, since
+/// webpack warns of scripts above 244 KiB.
 fn halves(wasm: &[u8]) -> [String; 2] {
-    // Each ends at a whole number of three bytes, so that the texts can be joined.
+    // The first has a multiple of three bytes, so that the base64 texts can be joined.
     let (first, second) = wasm.split_at(wasm.len().div_ceil(6) * 3);
     [first, second].map(|half| {
         format!("// One half of the WebAssembly beside it.\nexport const half = \"{}\";\n", BASE64_STANDARD.encode(half))
     })
 }
 
-/// Writes the scripts as `CommonJS` too, with their types, for tools that resolve `require` to nothing else, such as Jest.
+/// Writes the scripts as `CommonJS` too, with their types, for tools such as Jest that resolve `require` only to that.
 fn common_js(workspace: &Workspace, package: &Path) -> Result<()> {
     let directory = package.join("cjs");
     shell::fresh_directory(&directory)?;
@@ -136,15 +136,15 @@ fn common_js(workspace: &Workspace, package: &Path) -> Result<()> {
     }
     shell::read(&mut command)?;
     for entry in COMMON_ENTRIES {
-        // Node takes the module for `require`. File tracers that do not know its condition `module-sync` (nft on Node 20) take
-        // this file, and deploy the module only if something refers to it.
+        // Node loads the ES module for `require`. File tracers without the condition `module-sync` (nft on Node 20) follow this file
+        // instead, and deploy the ES module only if something refers to it.
         let text = shell::read_text(&directory.join(entry))?;
         shell::write_file(&directory.join(entry), format!("{text}const traced = () => import(\"../{entry}\");\n"))?;
     }
     shell::write_file(&directory.join("package.json"), "{ \"type\": \"commonjs\" }\n")
 }
 
-/// The manifest with this version in place of the template's, and not another byte changed.
+/// The manifest with the version replaced and no other byte changed.
 fn with_version(manifest: &str, version: &str) -> Result<String> {
     let parsed: Value = serde_json::from_str(manifest).context("pkg-template/package.json is no JSON")?;
     let written = parsed["version"].as_str().context("pkg-template/package.json names no version")?;
@@ -155,7 +155,7 @@ fn with_version(manifest: &str, version: &str) -> Result<String> {
     Ok(manifest.replace(&from, &to))
 }
 
-/// npm gives every file the same time, so that the same files give the same tarball.
+/// Packs the tarball. npm gives every file the same time, so that the same files give the same tarball.
 fn pack(workspace: &Workspace) -> Result<PathBuf> {
     let directory = directory(workspace);
     let tarball = directory.join(format!("custom-template-jobs-{}.tgz", workspace.version));
@@ -168,7 +168,7 @@ fn pack(workspace: &Workspace) -> Result<PathBuf> {
     Ok(tarball)
 }
 
-/// What a page loads, part by part and in all. The total counts the scripts as a bundler sends them.
+/// Prints what a page loads, part by part and in all. The total counts the scripts as a bundler emits them.
 fn measure(workspace: &Workspace, package: &Path, built: &Built) -> Result<Vec<(&'static str, Size)>> {
     let mut facade = Size::default();
     for script in FACADE {
@@ -194,22 +194,22 @@ fn measure(workspace: &Workspace, package: &Path, built: &Built) -> Result<Vec<(
     ])
 }
 
-/// What a page loads in all of a package.
+/// The total that a page loads of a package.
 pub fn page_size(workspace: &Workspace, package: &Path) -> Result<Size> {
     Ok(Size::of(&shell::read_file(&package.join(wasm::WASM))?)? + page_scripts(workspace, package)?)
 }
 
-/// The entry and what it imports at once; not what it loads where the .wasm is not served.
+/// The entry with its static imports, without what it loads only if the .wasm is not served.
 fn page_scripts(workspace: &Workspace, package: &Path) -> Result<Size> {
     Size::of(&bundle(workspace, &package.join(web_entry(package)?), &["*.wasm", "*.base64.1.js", "*.base64.2.js"])?)
 }
 
-/// What a page loads of an entry that a bundler made one file of.
+/// What a page loads of an entry that is bundled into one file.
 pub fn all_in_one(workspace: &Workspace, package: &Path) -> Result<Size> {
     Size::of(&bundle(workspace, &package.join("inline.js"), &[])?)
 }
 
-/// The file that a page's bundler takes.
+/// The file that a bundler uses for a page.
 fn web_entry(package: &Path) -> Result<PathBuf> {
     let manifest: Value =
         serde_json::from_str(&shell::read_text(&package.join("package.json"))?).context("package.json is no JSON")?;
@@ -217,7 +217,7 @@ fn web_entry(package: &Path) -> Result<PathBuf> {
     Ok(entry.as_str().context("package.json names no exports[\".\"].default")?.into())
 }
 
-/// A script and all that it imports except what is `left`, as esbuild minifies it for a page.
+/// A script with all its imports except `left`, minified by esbuild for a page.
 pub fn bundle(workspace: &Workspace, entry: &Path, left: &[&str]) -> Result<Vec<u8>> {
     let tool = workspace.path("tests/node_modules/.bin/esbuild");
     let text = shell::read(
@@ -234,20 +234,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_page_that_weighs_more_than_the_budget_is_not_packed() {
+    fn a_page_above_the_budget_is_not_packed() {
         assert!(within_budget(BUDGET).is_ok());
         let message = within_budget(BUDGET + 7).expect_err("too heavy").to_string();
         assert!(message.contains("7 more than the budget"), "{message}");
     }
 
     #[test]
-    fn the_two_scripts_hold_every_byte_of_the_wasm() {
+    fn the_two_scripts_contain_every_byte_of_the_wasm() {
         let texts = halves(b"\0asm\xff").map(|half| half.split('"').nth(1).map(str::to_owned));
         assert_eq!(texts, [Some("AGFz".to_owned()), Some("bf8=".to_owned())]);
     }
 
     #[test]
-    fn the_package_takes_the_version_of_the_crate_and_keeps_every_other_byte() {
+    fn the_manifest_gets_the_crates_version_and_keeps_every_other_byte() {
         let template = "{\n  \"name\": \"x\",\n  \"version\": \"0.0.0\",\n  \"z\": 1, \"a\": 2\n}\n";
         let filled = with_version(template, "1.2.3").expect("it holds a version");
         assert_eq!(filled, template.replace("0.0.0", "1.2.3"));

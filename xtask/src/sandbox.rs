@@ -1,4 +1,4 @@
-//! Builds the sandbox, starts it and waits until it says where it listens; it ends with its owner.
+//! The sandbox as a child process: it is built, started, awaited, and stopped with its owner.
 
 use std::io::{BufRead as _, BufReader};
 use std::path::PathBuf;
@@ -11,22 +11,22 @@ use anyhow::{Context as _, Result, bail};
 use crate::shell;
 use crate::workspace::Workspace;
 
-/// What the sandbox prints, followed by its address, when it is ready.
+/// The text that the sandbox prints before its URL when it is ready.
 const READY: &str = "listening on ";
 
-/// Builds the sandbox and returns where its program is.
+/// Builds the sandbox and returns the path of the program.
 pub fn build(workspace: &Workspace) -> Result<PathBuf> {
     shell::run(workspace.cargo().args(["build", "--package", "sandbox"]))?;
     Ok(workspace.program("sandbox"))
 }
 
-/// Builds the sandbox with all optimisations, to measure it or what talks to it, and returns where its program is.
+/// Builds the sandbox with all optimisations, for measurements, and returns the path of the program.
 pub fn build_for_bench(workspace: &Workspace) -> Result<PathBuf> {
     shell::run(workspace.cargo().args(["build", "--package", "sandbox", "--release"]))?;
     Ok(workspace.release_program("sandbox"))
 }
 
-/// A running sandbox, ended when it is dropped.
+/// A running sandbox, which is stopped when dropped.
 #[derive(Debug)]
 pub struct Sandbox {
     child: Arc<Mutex<Child>>,
@@ -34,7 +34,7 @@ pub struct Sandbox {
 }
 
 impl Sandbox {
-    /// Starts the sandbox and waits for its address. What it prints afterwards is passed on.
+    /// Starts the sandbox and waits for its URL. Its further output is passed on.
     pub fn start(command: &mut Command) -> Result<Self> {
         let mut child =
             command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().context("the sandbox could not be started")?;
@@ -59,13 +59,13 @@ impl Sandbox {
         Ok(Self { child: Arc::new(Mutex::new(child)), url })
     }
 
-    /// A handle that ends this sandbox from another thread.
+    /// A function that stops this sandbox from another thread.
     pub fn stopper(&self) -> impl Fn() + Send + 'static {
         let child = Arc::clone(&self.child);
         move || stop(&child)
     }
 
-    /// Waits until the sandbox ends by itself or by its stopper.
+    /// Waits until the sandbox exits by itself or is stopped.
     pub fn wait(&self) -> Result<ExitStatus> {
         loop {
             let ended = self.child.lock().unwrap_or_else(PoisonError::into_inner).try_wait()?;
@@ -83,7 +83,7 @@ impl Drop for Sandbox {
     }
 }
 
-/// A sandbox that has already ended cannot be ended again, and that is well.
+/// Killing a process that has already exited fails, which is ignored.
 fn stop(child: &Mutex<Child>) {
     let mut child = child.lock().unwrap_or_else(PoisonError::into_inner);
     let _ = child.kill();

@@ -1,4 +1,4 @@
-//! How commands are run and how progress is told: one line before a step, one line with its time after it.
+//! Commands, files, and progress output: one line before a step, and one with its duration after it.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 
-/// Says what is done, does it, and says how long it took.
+/// Prints what a step does, runs it, and prints its duration.
 pub fn step<T>(what: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
     println!("== {what}");
     let start = Instant::now();
@@ -18,7 +18,7 @@ pub fn step<T>(what: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
     Ok(result)
 }
 
-/// A duration as people read it.
+/// A duration in a readable form.
 pub fn seconds(time: Duration) -> String {
     if time.as_secs() >= 60 {
         format!("{} min {} s", time.as_secs() / 60, time.as_secs() % 60)
@@ -27,32 +27,32 @@ pub fn seconds(time: Duration) -> String {
     }
 }
 
-/// Runs a command that must succeed; its output goes where ours goes.
+/// Runs a command that must succeed, without capturing its output.
 pub fn run(command: &mut Command) -> Result<()> {
     let status = command.status().with_context(|| cannot_start(command))?;
     check(command, status)
 }
 
-/// Runs a command that may fail; its output goes where ours goes.
+/// Runs a command that may fail, without capturing its output.
 pub fn succeeds(command: &mut Command) -> Result<bool> {
     Ok(command.status().with_context(|| cannot_start(command))?.success())
 }
 
-/// Runs a command that must succeed and returns what it printed.
+/// Runs a command that must succeed, and returns its output.
 pub fn read(command: &mut Command) -> Result<String> {
     let output = command.stderr(Stdio::inherit()).output().with_context(|| cannot_start(command))?;
     check(command, output.status)?;
     String::from_utf8(output.stdout).with_context(|| format!("`{}` printed no UTF-8", shown(command)))
 }
 
-/// How a command ended and what it printed.
+/// The exit status and output of a command.
 #[derive(Debug)]
 pub struct Run {
     pub status: ExitStatus,
     pub lines: Vec<String>,
 }
 
-/// Runs a command that may fail, and passes its lines on as they come.
+/// Runs a command that may fail, and passes its lines on while capturing them.
 pub fn tee(command: &mut Command) -> Result<Run> {
     let mut child = command.stdout(Stdio::piped()).spawn().with_context(|| cannot_start(command))?;
     let mut lines = Vec::new();
@@ -77,14 +77,14 @@ fn cannot_start(command: &Command) -> String {
     format!("`{}` could not be started; is it installed?", command.get_program().to_string_lossy())
 }
 
-/// A command as a person would type it, shortened to its first words.
+/// A command as typed in a shell, shortened to its first words.
 fn shown(command: &Command) -> String {
     let program = Path::new(command.get_program()).file_name().unwrap_or(command.get_program());
     let words = command.get_args().take(6).map(OsStr::to_string_lossy);
     std::iter::once(program.to_string_lossy()).chain(words).collect::<Vec<_>>().join(" ")
 }
 
-/// The first of the named programs that `PATH` holds.
+/// The first of the named programs that is in `PATH`.
 pub fn find_program(names: &[&str]) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     names
@@ -93,7 +93,7 @@ pub fn find_program(names: &[&str]) -> Option<PathBuf> {
         .find(|candidate| candidate.is_file())
 }
 
-/// An empty directory at this path, whatever was there before.
+/// Makes an empty directory, and deletes what was there before.
 pub fn fresh_directory(path: &Path) -> Result<()> {
     if path.exists() {
         fs::remove_dir_all(path).with_context(|| format!("{} could not be emptied", path.display()))?;
@@ -101,7 +101,7 @@ pub fn fresh_directory(path: &Path) -> Result<()> {
     fs::create_dir_all(path).with_context(|| format!("{} could not be made", path.display()))
 }
 
-/// Copies a directory with all that is in it, except what npm puts there.
+/// Copies a directory with its contents, except for npm's own files.
 pub fn copy_directory(from: &Path, to: &Path) -> Result<()> {
     fs::create_dir_all(to).with_context(|| format!("{} could not be made", to.display()))?;
     let entries = fs::read_dir(from).with_context(|| format!("{} is missing", from.display()))?;
@@ -119,7 +119,7 @@ pub fn copy_directory(from: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Every file under a directory, in the order of their paths; none where there is no such directory.
+/// Every file under a directory, sorted by path; none if the directory does not exist.
 pub fn all_files(directory: &Path) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     if directory.is_dir() {
@@ -142,17 +142,17 @@ pub fn copy_file(from: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Reads a file, and names it when that fails.
+/// Reads a file; an error names its path.
 pub fn read_file(path: &Path) -> Result<Vec<u8>> {
     fs::read(path).with_context(|| format!("{} could not be read", path.display()))
 }
 
-/// Reads a file of text, and names it when that fails.
+/// Reads a text file; an error names its path.
 pub fn read_text(path: &Path) -> Result<String> {
     fs::read_to_string(path).with_context(|| format!("{} could not be read", path.display()))
 }
 
-/// Writes a file, and names it when that fails.
+/// Writes a file; an error names its path.
 pub fn write_file(path: &Path, bytes: impl AsRef<[u8]>) -> Result<()> {
     fs::write(path, bytes).with_context(|| format!("{} could not be written", path.display()))
 }

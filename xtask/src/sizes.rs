@@ -1,4 +1,4 @@
-//! What bytes cost a visitor: raw, gzip -9 and brotli -11, counted the way that servers send them.
+//! Sizes of files as they are transferred: raw, gzip -9 and brotli -11.
 
 use std::io::Write as _;
 
@@ -41,7 +41,7 @@ fn brotli(bytes: &[u8]) -> Result<usize> {
     Ok(compressed.len())
 }
 
-/// A table with one line for each part.
+/// A table with one row for each part.
 pub fn table(rows: &[(&str, Size)]) -> String {
     let width = rows.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
     let mut text = format!("{:width$}  {:>8}  {:>8}  {:>8}\n", "bytes", "raw", "gzip", "brotli");
@@ -57,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_repeats_itself_is_sent_in_few_bytes() {
+    fn repetitive_data_is_compressed() {
         let size = Size::of(&b"custom template jobs ".repeat(1_000)).expect("it can be measured");
         assert_eq!(size.raw, 21_000);
         assert!(size.brotli < size.gzip && size.gzip < 300, "{size:?}");

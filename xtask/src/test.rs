@@ -1,4 +1,4 @@
-//! `cargo xtask test`: which suites there are, in what order they run, and how their results are counted.
+//! `cargo xtask test`: options, the order of the suites, and the summary of their results.
 
 mod browser;
 mod counts;
@@ -84,7 +84,7 @@ pub fn run(workspace: Workspace, options: &Options) -> Result<ExitCode> {
     Ok(report(&results))
 }
 
-/// One line for each suite, then the one line that says it all.
+/// One line for each suite, and a last line with the totals.
 fn report(results: &[(&str, Counts, Duration)]) -> ExitCode {
     println!();
     let mut total = Counts::default();
@@ -96,7 +96,7 @@ fn report(results: &[(&str, Counts, Duration)]) -> ExitCode {
     if total.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Where nobody reads the output, a skipped suite would never be noticed.
+/// In CI a skipped suite counts as failed, as nobody would notice it.
 fn in_ci() -> bool {
     std::env::var("CI").is_ok_and(|value| !value.is_empty() && value != "false" && value != "0")
 }

@@ -1,7 +1,7 @@
-//! The parts of the Rust toolchain that a command needs: checked, and added with rustup where they are missing.
+//! The parts of the Rust toolchain that a command needs: checked, and installed by rustup if they are missing.
 //!
-//! `rust-toolchain.toml` names them too, but rustup does not act on it where `RUSTUP_AUTO_INSTALL=0` is set, and a
-//! toolchain from elsewhere does not read it.
+//! `rust-toolchain.toml` lists them too, but rustup ignores it if `RUSTUP_AUTO_INSTALL=0` is set, and other toolchains do not
+//! read it.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -17,9 +17,9 @@ use crate::workspace;
 pub struct Part {
     name: &'static str,
     is_present: fn() -> Result<bool>,
-    /// What rustup is called with to add it.
+    /// The arguments with which rustup adds it.
     add: &'static [&'static str],
-    /// What to install where there is no rustup.
+    /// What to install without rustup.
     without_rustup: &'static str,
 }
 
@@ -45,7 +45,7 @@ pub const RUSTFMT: Part = Part {
     without_rustup: "rustfmt on Debian, Ubuntu and Fedora",
 };
 
-/// Adds what is missing, and says so; fails with what to install where rustup cannot.
+/// Adds missing parts and prints so. Without rustup, fails with a message about what to install.
 pub fn ensure(parts: &[&Part]) -> Result<()> {
     let rustup = shell::find_program(&["rustup", "rustup.exe"]);
     parts.iter().try_for_each(|part| ensure_with(rustup.as_deref(), part))
@@ -79,7 +79,7 @@ fn has_wasm_target() -> Result<bool> {
     Ok(Path::new(directory.trim()).is_dir())
 }
 
-/// Whether cargo has this command. rustup puts a stand-in for it into PATH, which fails where the component is missing.
+/// Whether cargo has this command. rustup puts a proxy for it into PATH, which fails if the component is missing.
 fn runs(command: &str) -> Result<bool> {
     let mut cargo = workspace::cargo();
     cargo.args([command, "--version"]).stdout(Stdio::null()).stderr(Stdio::null());
@@ -90,12 +90,12 @@ fn runs(command: &str) -> Result<bool> {
 mod tests {
     use super::*;
 
-    /// `add` is what cargo, called in rustup's place, does at once.
+    /// `add` are the arguments of cargo, which stands in for rustup.
     const MISSING: Part =
         Part { name: "the part", is_present: || Ok(false), add: &["--version"], without_rustup: "its package" };
 
     #[test]
-    fn what_is_present_needs_no_rustup() {
+    fn an_installed_part_needs_no_rustup() {
         assert!(ensure_with(None, &Part { is_present: || Ok(true), ..MISSING }).is_ok());
     }
 

@@ -1,4 +1,4 @@
-//! From the library to the wasm and the scripts of the npm package, by standard tools: cargo, wasm-bindgen, `wasm-opt`.
+//! The build of the npm package's wasm and scripts by standard tools: cargo, wasm-bindgen, `wasm-opt`.
 
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
@@ -11,25 +11,25 @@ use wasm_bindgen_cli_support::Bindgen;
 use crate::shell::{self, step};
 use crate::workspace::{LIBRARY, Workspace};
 
-/// The only target of WebAssembly that browsers and edge workers run.
+/// The only WebAssembly target that browsers and edge workers run.
 pub const TARGET: &str = "wasm32-unknown-unknown";
 
-/// What the names of wasm-bindgen's outputs begin with.
+/// The common prefix of wasm-bindgen's output files.
 const STEM: &str = "custom_template_jobs";
 
-/// The wasm.
+/// The file of the wasm.
 pub const WASM: &str = "custom_template_jobs_bg.wasm";
 
-/// The scripts that carry the wasm, each one half of it as base64.
+/// The scripts that carry the wasm, each with one half of it as base64.
 pub const HALVES: [&str; 2] = ["custom_template_jobs_bg.base64.1.js", "custom_template_jobs_bg.base64.2.js"];
 
-/// What the npm package holds of the library: the wasm, and the scripts from which it imports.
+/// The generated files of the npm package: the wasm and the scripts that it imports from.
 #[derive(Debug)]
 pub struct Built {
     pub wasm: Vec<u8>,
-    /// What hands the wasm its imports.
+    /// The glue, which provides the wasm's imports.
     pub glue: Script,
-    /// What the glue imports, from beside it.
+    /// The scripts that the glue imports.
     pub snippets: Vec<Script>,
 }
 
@@ -47,7 +47,7 @@ impl Script {
     }
 }
 
-/// Compiles the library and writes its glue. Enough to run; [`shrink`] makes it small.
+/// Compiles the library and writes its glue. The result runs; [`shrink`] makes it small.
 pub fn build(workspace: &Workspace) -> Result<Built> {
     let linked = step("build the library for WebAssembly", || compile(workspace))?;
     step("write the glue", || {
@@ -66,14 +66,14 @@ pub fn build(workspace: &Workspace) -> Result<Built> {
     })
 }
 
-/// The wasm at its smallest.
+/// The optimised wasm.
 pub fn shrink(workspace: &Workspace, built: Built) -> Result<Built> {
     let wasm = directory(workspace).join(WASM);
     wasm_opt(workspace, &wasm)?;
     Ok(Built { wasm: shell::read_file(&wasm)?, ..built })
 }
 
-/// Where wasm-bindgen writes.
+/// The directory that wasm-bindgen writes to.
 fn directory(workspace: &Workspace) -> PathBuf {
     workspace.target.join("npm").join("bindgen")
 }
@@ -103,7 +103,7 @@ fn flatten_snippets(directory: &Path, glue: &str) -> Result<Vec<String>> {
     Ok(names)
 }
 
-/// The glue with its imports rewritten, and the file name of each script; `paths` are relative to `snippets/`.
+/// The glue with rewritten imports, and the file name of each script. `paths` are relative to `snippets/`.
 fn flatten(glue: &str, paths: &[String]) -> Result<(String, Vec<String>)> {
     let mut glue = glue.to_owned();
     let mut names: Vec<String> = Vec::new();
@@ -114,7 +114,7 @@ fn flatten(glue: &str, paths: &[String]) -> Result<(String, Vec<String>)> {
                 "two scripts are named {name}, one of them is {path}; rename one, since a package holds them side by side"
             );
         }
-        // Only where it is imported: the wasm knows its imports by the generated path too.
+        // Imports only: the wasm's own import names contain the generated path too.
         for quote in ['"', '\''] {
             glue = glue.replace(&format!("from {quote}./snippets/{path}{quote}"), &format!("from {quote}./{name}{quote}"));
         }
@@ -126,13 +126,13 @@ fn flatten(glue: &str, paths: &[String]) -> Result<(String, Vec<String>)> {
     Ok((glue, names))
 }
 
-/// Runs cargo and returns the wasm that the linker wrote.
+/// Runs cargo and returns the path of the linked wasm.
 fn compile(workspace: &Workspace) -> Result<PathBuf> {
     let mut command = workspace.cargo();
     command.args(["build", "--package", LIBRARY, "--lib", "--no-default-features", "--features", "npm"]);
     let mut child = command
         .args(["--target", TARGET, "--profile", "npm", "--message-format=json-render-diagnostics"])
-        // Only these flags count, so that the same commit gives the same bytes everywhere.
+        // No other flags apply, so that the same commit gives the same bytes everywhere.
         .env("CARGO_ENCODED_RUSTFLAGS", flags(workspace).join("\x1f"))
         .stdout(Stdio::piped())
         .spawn()
@@ -155,7 +155,7 @@ fn is_wasm(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension == "wasm")
 }
 
-/// Panic messages hold the paths of source files: no path of the machine that built it may be read in the package.
+/// Compiler flags that remove the paths of this machine from panic messages, which contain paths of source files.
 fn flags(workspace: &Workspace) -> Vec<String> {
     let sources = workspace.sources.iter().map(|directory| (directory.as_path(), "dependency"));
     sources
@@ -164,9 +164,9 @@ fn flags(workspace: &Workspace) -> Vec<String> {
         .collect()
 }
 
-/// Runs `wasm-opt -Oz` on the wasm, in place. Functions that are called once stay apart: the large ones that inlining makes of
-/// them compress worse, by 1 KB. It reads the features from the module: `--all-features` would ask for more than Node 20 can
-/// load. The names go with it, since only `-g` would keep them.
+/// Runs `wasm-opt -Oz` on the wasm, in place. Functions with one call are not inlined, since the large functions that result
+/// compress worse, by 1 KB. The features are read from the module, since `--all-features` would use more than Node 20 can load.
+/// Names are removed, since only `-g` would keep them.
 fn wasm_opt(workspace: &Workspace, wasm: &Path) -> Result<()> {
     let tool = workspace.path("tests/node_modules/binaryen/bin/wasm-opt");
     let mut command = Command::new("node");
@@ -184,7 +184,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn scripts_are_imported_from_beside_the_glue() {
+    fn scripts_are_imported_from_the_directory_of_the_glue() {
         let glue = "import { a } from './snippets/library-0123/src/web/tabs.js';\n\
                     import { b } from './snippets/library-0123/inline0.js';\n";
         let paths = ["library-0123/inline0.js", "library-0123/src/web/tabs.js"].map(str::to_owned);
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn two_scripts_of_one_name_are_refused() {
+    fn two_scripts_with_one_name_are_refused() {
         let paths = ["library-0123/inline0.js", "other-4567/inline0.js"].map(str::to_owned);
         let message = flatten("", &paths).expect_err("one would replace the other").to_string();
         assert!(message.contains("two scripts are named inline0.js"), "{message}");

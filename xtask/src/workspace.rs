@@ -1,4 +1,4 @@
-//! Where things are: the workspace's root, cargo's target directory, and the version that all of it carries.
+//! The workspace: its root, cargo's target directory, and its version.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -7,26 +7,26 @@ use std::process::Command;
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
-/// The library's package, which is the workspace's root package.
+/// The library's package, the root package of the workspace.
 pub const LIBRARY: &str = "custom-template-jobs";
 
-/// What `cargo metadata` says about the checkout that the command was started in.
+/// The result of `cargo metadata` for the checkout of the working directory.
 #[derive(Debug)]
 pub struct Workspace {
     pub root: PathBuf,
     pub target: PathBuf,
-    /// The library's version, which the npm package takes over.
+    /// The library's version, which is also the npm package's.
     pub version: String,
-    /// The directories that hold the sources of dependencies, such as cargo's registry cache.
+    /// The directories of dependencies' sources, such as cargo's registry cache.
     pub sources: BTreeSet<PathBuf>,
 }
 
 impl Workspace {
-    /// Asks cargo, so that `CARGO_TARGET_DIR` and cargo's configuration are respected.
+    /// Runs `cargo metadata`, so that `CARGO_TARGET_DIR` and cargo's configuration are respected.
     pub fn find() -> Result<Self> {
         let output = cargo()
             .args(["metadata", "--format-version", "1"])
-            // What the wasm is made of; the packages of other platforms would be fetched in vain.
+            // Only the wasm's dependencies, so that packages of other platforms are not downloaded.
             .args(["--filter-platform", "wasm32-unknown-unknown"])
             .stderr(std::process::Stdio::inherit())
             .output()
@@ -59,19 +59,19 @@ impl Workspace {
         self.root.join(relative)
     }
 
-    /// A `cargo` that runs at the root. It draws no progress bar, since two of them may run at once.
+    /// A `cargo` command at the root. It shows no progress bar, since two may run in parallel.
     pub fn cargo(&self) -> Command {
         let mut command = cargo();
         command.current_dir(&self.root).env("CARGO_TERM_PROGRESS_WHEN", "never");
         command
     }
 
-    /// A native program that cargo built in the dev profile.
+    /// The path of a native program built in the dev profile.
     pub fn program(&self, name: &str) -> PathBuf {
         self.built("debug", name)
     }
 
-    /// A native program that cargo built in the release profile.
+    /// The path of a native program built in the release profile.
     pub fn release_program(&self, name: &str) -> PathBuf {
         self.built("release", name)
     }
@@ -81,12 +81,12 @@ impl Workspace {
     }
 }
 
-/// The cargo that started this program, so that both use one toolchain.
+/// The cargo that started this program, so that both use the same toolchain.
 pub fn cargo() -> Command {
     Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
 }
 
-/// The directory around a dependency's own directory; none for the workspace's own packages.
+/// The parent of a dependency's own directory; none for the workspace's own packages.
 fn source_directory(package: &Value) -> Option<PathBuf> {
     package["source"].as_str()?;
     let manifest = Path::new(package["manifest_path"].as_str()?);

@@ -1,4 +1,4 @@
-//! `cargo xtask bench load`: what the sandbox bears, beside Prism on the same document.
+//! `cargo xtask bench load`: the load that the sandbox serves, beside Prism on the same document.
 
 use std::process::Command;
 
@@ -10,10 +10,10 @@ use crate::test::debian::{self, NODE, NPM};
 use crate::workspace::Workspace;
 use crate::{npm, sandbox};
 
-/// Where Prism is pinned.
+/// The directory that pins Prism.
 const TOOLS: &str = "xtask/bench/load";
 
-/// On two cores, which the server and the load generator share.
+/// The load on two cores, which the server and the load generator share.
 pub fn run(workspace: &Workspace) -> Result<Value> {
     if let Err(missing) = debian::find([&NODE, &NPM])? {
         bail!("{missing}");

@@ -1,4 +1,4 @@
-//! `cargo xtask bench watch`: what it takes to wait for many jobs in one process, beside the peers.
+//! `cargo xtask bench watch`: the cost of polling many jobs in one process, beside the peers.
 
 use std::process::Command;
 
@@ -29,7 +29,7 @@ pub fn run(workspace: &Workspace) -> Result<Value> {
     Ok(found)
 }
 
-/// A column of the table: its head, where its figure is, by what it is divided, and how many decimals it has.
+/// A column of the table: its head, the pointer to its figure, a divisor, and its number of decimals.
 type Column = (&'static str, &'static str, f64, usize);
 
 const WAITS: &[Column] = &[
@@ -48,7 +48,7 @@ fn table(found: &Value) -> String {
     ["many", "side", "aborts"].map(|part| rows(&found[part], if part == "aborts" { ABORTS } else { WAITS })).join("\n")
 }
 
-/// A line for each client.
+/// One row for each client.
 fn rows(clients: &Value, columns: &[Column]) -> String {
     let width = clients.as_object().into_iter().flatten().map(|(name, _)| name.len()).max().unwrap_or(0);
     let mut text = format!("{:width$}", "");

@@ -1,4 +1,4 @@
-//! How the browsers of the tests are come by and started: headless, with an empty profile, speaking to nobody but us.
+//! The browsers of the tests: how they are found and started, headless, with an empty profile and no requests of their own.
 
 use std::path::{Path, PathBuf};
 
@@ -23,7 +23,7 @@ const ARGUMENTS: &[&str] = &[
 const GECKODRIVER: &str = "geckodriver";
 const GECKODRIVER_VERSION: &str = "0.37.1";
 
-/// Writes the capabilities that wasm-bindgen's test runner hands to chromedriver, and returns where.
+/// Writes the capabilities that wasm-bindgen's test runner passes to chromedriver, and returns their path.
 pub fn chromium_capabilities(workspace: &Workspace, chromium: &Path) -> Result<PathBuf> {
     let profile = workspace.target.join("test").join("chromium-profile");
     shell::fresh_directory(&profile)?;
@@ -33,7 +33,7 @@ pub fn chromium_capabilities(workspace: &Workspace, chromium: &Path) -> Result<P
     write(workspace, "chromium", &json!({ "goog:chromeOptions": options }))
 }
 
-/// The same for geckodriver, which makes the profile by itself and keeps Firefox quiet.
+/// The same for geckodriver, which makes an empty profile and keeps Firefox from making requests.
 pub fn firefox_capabilities(workspace: &Workspace, firefox: &Path) -> Result<PathBuf> {
     write(workspace, "firefox", &json!({ "moz:firefoxOptions": { "binary": firefox } }))
 }
@@ -44,7 +44,7 @@ fn write(workspace: &Workspace, browser: &str, capabilities: &Value) -> Result<P
     Ok(path)
 }
 
-/// The machine's geckodriver, else one that is built here, once.
+/// The machine's geckodriver, or one that is built once from source.
 pub fn geckodriver(workspace: &Workspace) -> Result<PathBuf> {
     if let Some(found) = shell::find_program(&[GECKODRIVER]) {
         return Ok(found);
@@ -54,7 +54,7 @@ pub fn geckodriver(workspace: &Workspace) -> Result<PathBuf> {
     if !program.is_file() {
         shell::step(&format!("build {GECKODRIVER} {GECKODRIVER_VERSION} from the crate registry"), || {
             let mut install = workspace.cargo();
-            // What compiles soonest, because it waits for Firefox and not for the processor.
+            // The fastest build; geckodriver mostly waits for Firefox, so its own speed does not matter.
             install.args(["install", GECKODRIVER, "--version", GECKODRIVER_VERSION, "--locked", "--debug", "--root"]);
             install.env("CARGO_PROFILE_DEV_DEBUG", "0");
             shell::run(install.arg(&root))

@@ -1,4 +1,4 @@
-//! How the results of cargo's and Node's test runners become one count.
+//! Test counts, read from the output of cargo's and Node's test runners.
 
 use std::fmt;
 use std::ops::AddAssign;
@@ -21,18 +21,18 @@ impl Counts {
         Self { failed, ..Self::default() }
     }
 
-    /// Counts a suite that cannot run here, and says why.
+    /// Counts a suite that cannot run here, and prints the reason.
     pub fn skipped(why: &str) -> Self {
         println!("skipped: {why}");
         Self { skipped: 1, ..Self::default() }
     }
 
-    /// The same, with every skip a failure.
+    /// The same counts with every skip as a failure.
     pub fn without_skips(self) -> Self {
         Self { failed: self.failed + self.skipped, skipped: 0, ..self }
     }
 
-    /// Adds up the `test result:` lines of cargo's test binaries, ours or wasm-bindgen's.
+    /// The sums of the `test result:` lines of cargo's test binaries and wasm-bindgen's runner.
     pub fn of_cargo(run: &shell::Run) -> Self {
         let mut counts = Self::default();
         for line in run.lines.iter().filter(|line| line.contains("test result: ")) {
@@ -42,12 +42,12 @@ impl Counts {
         counts.with_status(run)
     }
 
-    /// Reads the last lines of Node's TAP: `# pass 3`, `# fail 0`. A cancelled test has failed.
+    /// The totals at the end of Node's TAP: `# pass 3`, `# fail 0`. A cancelled test counts as failed.
     pub fn of_node(run: &shell::Run, tap: &str) -> Self {
         Self::of_tap(tap).with_status(run)
     }
 
-    /// The same of a run that is over.
+    /// The same for a finished run.
     pub fn of_tap(tap: &str) -> Self {
         let number = |name: &str| -> usize {
             let value = tap.lines().rev().find_map(|line| line.strip_prefix("# ")?.strip_prefix(name));
@@ -56,7 +56,7 @@ impl Counts {
         Self { passed: number("pass "), failed: number("fail ") + number("cancelled "), skipped: number("skipped ") }
     }
 
-    /// What ended badly without a failed test (it did not compile, it was killed) is one failure.
+    /// A run that failed without a failed test (it did not compile, it was killed) counts as one failure.
     fn with_status(mut self, run: &shell::Run) -> Self {
         if self.failed == 0 && !run.status.success() {
             eprintln!("error: the command ended with {}", run.status);
@@ -84,7 +84,7 @@ impl fmt::Display for Counts {
     }
 }
 
-/// The number that stands before these words, else 0.
+/// The number before these words, or 0.
 fn number_before(line: &str, words: &str) -> usize {
     let before = line.split(words).next().filter(|before| before.len() < line.len());
     before.and_then(|before| before.rsplit(|c: char| !c.is_ascii_digit()).next()?.parse().ok()).unwrap_or(0)
@@ -113,13 +113,13 @@ mod tests {
     }
 
     #[test]
-    fn a_run_that_never_came_to_its_tests_is_one_failure() {
+    fn a_run_that_fails_before_its_tests_is_one_failure() {
         assert_eq!(Counts::of_cargo(&run("false", &[])), Counts::failed(1));
         assert_eq!(Counts::of_node(&run("false", &[]), ""), Counts::failed(1));
     }
 
     #[test]
-    fn the_summary_of_node_is_read_from_its_end() {
+    fn the_summary_of_node_is_read_from_its_last_lines() {
         let tap = "# pass 99\nok 1\n# tests 6\n# pass 3\n# fail 1\n# cancelled 1\n# skipped 1\n";
         let counts = Counts::of_node(&run("false", &[]), tap);
         assert_eq!(counts, Counts { passed: 3, failed: 2, skipped: 1 });

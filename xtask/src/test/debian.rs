@@ -1,4 +1,4 @@
-//! Finds the programs that suites need, and installs them from Debian's packages where we may.
+//! The programs that suites need: found on the machine, or installed from Debian's packages where that is possible.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -7,7 +7,7 @@ use anyhow::Result;
 
 use crate::shell;
 
-/// A program that a suite needs: the names it goes by, and the Debian package that holds it.
+/// A program that a suite needs: its possible names, and its Debian package.
 #[derive(Debug)]
 pub struct Program {
     pub names: &'static [&'static str],
@@ -19,18 +19,18 @@ pub const NPM: Program = Program { names: &["npm"], package: "npm" };
 pub const CHROMIUM: Program = Program { names: &["chromium", "chromium-browser", "google-chrome"], package: "chromium" };
 pub const CHROMEDRIVER: Program = Program { names: &["chromedriver"], package: "chromium-driver" };
 pub const FIREFOX: Program = Program { names: &["firefox-esr", "firefox"], package: "firefox-esr" };
-/// It brings the browser that it drives.
+/// Includes the browser.
 pub const WEBKIT_DRIVER: Program = Program { names: &["WebKitWebDriver"], package: "webkit2gtk-driver" };
-/// It brings what environments of their own are made with.
+/// Includes the module for virtual environments.
 pub const PYTHON: Program = Program { names: &["python3"], package: "python3-venv" };
-/// It brings ffprobe, and what Firefox decodes H.264 with.
+/// Includes ffprobe, and the H.264 decoder of Firefox.
 pub const FFMPEG: Program = Program { names: &["ffmpeg"], package: "ffmpeg" };
-/// It brings what it reads English with.
+/// Includes the data for English.
 pub const TESSERACT: Program = Program { names: &["tesseract"], package: "tesseract-ocr" };
-/// The display of a machine that has none.
+/// A display for machines without one.
 pub const XVFB: Program = Program { names: &["Xvfb"], package: "xvfb" };
 
-/// Where each of the programs is, installed first if need be; else what is missing, in words.
+/// The paths of the programs, after an installation if necessary; otherwise a message about what is missing.
 pub fn find<const N: usize>(programs: [&Program; N]) -> Result<Result<[PathBuf; N], String>> {
     let missing = || programs.iter().filter(|program| shell::find_program(program.names).is_none());
     let packages: Vec<&str> = missing().map(|program| program.package).collect();

@@ -1,4 +1,4 @@
-//! The display that a browser without a headless mode draws on: Xvfb, on a number that is free, ended with its owner.
+//! A display for browsers without a headless mode: Xvfb on a free number, stopped with its owner.
 
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
@@ -7,19 +7,19 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context as _, Result, ensure};
 
-/// A running Xvfb, ended when it is dropped.
+/// A running Xvfb, which is stopped when dropped.
 #[derive(Debug)]
 pub struct Display {
     child: Arc<Mutex<Child>>,
-    /// What `DISPLAY` is set to.
+    /// The value for `DISPLAY`.
     pub name: String,
 }
 
 impl Display {
-    /// Starts Xvfb and waits until it says on which display it can be reached.
+    /// Starts Xvfb and waits until it prints its display.
     pub fn start(xvfb: &Path) -> Result<Self> {
         let mut command = Command::new(xvfb);
-        // Whoever asks for a free number by himself may lose it to another; Xvfb keeps the one that it found.
+        // A free number found beforehand could be taken in the meantime; Xvfb finds and keeps one.
         command.args(["-displayfd", "1", "-screen", "0", "1280x1024x24", "-nolisten", "tcp"]);
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().context("Xvfb could not be started")?;
         let mut number = String::new();
@@ -31,7 +31,7 @@ impl Display {
         Ok(display)
     }
 
-    /// A handle that ends this display from another thread.
+    /// A function that stops this display from another thread.
     pub fn stopper(&self) -> impl Fn() + Send + 'static {
         let child = Arc::clone(&self.child);
         move || stop(&child)
@@ -44,7 +44,7 @@ impl Drop for Display {
     }
 }
 
-/// One that has already ended cannot be ended again, and that is well.
+/// Killing a process that has already exited fails, which is ignored.
 fn stop(child: &Mutex<Child>) {
     let mut child = child.lock().unwrap_or_else(PoisonError::into_inner);
     let _ = child.kill();

@@ -1,4 +1,4 @@
-//! The results of the suite `frameworks`, kept for each file of tests and commit, so that a run that was cut off goes on.
+//! The results of the suite `frameworks`, stored for each test file and commit, so that an interrupted run can be continued.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use super::counts::Counts;
 use crate::shell;
 use crate::workspace::Workspace;
 
-/// Where what passed at this commit is kept; nowhere while there are changes that are in no commit.
+/// The directory of results for this commit; none if there are uncommitted changes.
 pub fn results(workspace: &Workspace) -> Result<Option<PathBuf>> {
     let git = |words: &[&str]| {
         let output = Command::new("git").current_dir(&workspace.root).args(words).stderr(Stdio::null()).output().ok()?;
@@ -25,7 +25,7 @@ pub fn results(workspace: &Workspace) -> Result<Option<PathBuf>> {
     Ok(Some(directory))
 }
 
-/// Whether a file of tests was asked for: `FRAMEWORKS=vite,astro` picks some, and without it all are.
+/// Whether a test file is selected: `FRAMEWORKS=vite,astro` selects some; by default all are.
 pub fn asked_for(file: &Path) -> bool {
     std::env::var("FRAMEWORKS").map_or(true, |names| names.split(',').any(|asked| asked == name(file)))
 }
@@ -36,7 +36,7 @@ pub fn name(file: &Path) -> String {
     name.split('.').next().unwrap_or_default().to_owned()
 }
 
-/// Runs a file of tests, unless it passed at this commit.
+/// Runs a test file, unless it passed at this commit.
 pub fn resumed(results: Option<&Path>, name: &str, tap: &Path, run: impl FnOnce() -> Result<Counts>) -> Result<Counts> {
     let kept = results.map(|directory| directory.join(format!("{name}.tap")));
     if let Some(text) = kept.as_ref().and_then(|path| shell::read_text(path).ok()) {
@@ -55,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_passed_is_not_run_again_and_what_failed_is() {
+    fn a_passed_file_is_not_run_again_and_a_failed_one_is() {
         let directory = std::env::temp_dir().join(format!("frameworks-results-{}", std::process::id()));
         shell::fresh_directory(&directory).expect("it can be made");
         let tap = directory.join("run.tap");
@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_of_tests_is_named_by_its_first_word() {
+    fn a_test_file_is_named_by_its_first_word() {
         assert_eq!(name(Path::new("tests/frameworks/next.test.mjs")), "next");
     }
 }

@@ -1,4 +1,4 @@
-//! Mutation testing: every fault that cargo-mutants puts into the rules of charging, retrying and paying must be seen by a test.
+//! Mutation tests: each fault that cargo-mutants puts into the rules of charging, retrying and prices must fail a test.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -14,10 +14,10 @@ use crate::workspace::Workspace;
 const NAME: &str = "cargo-mutants";
 const VERSION: &str = "27.1.0";
 
-/// The mutants that were looked at and may survive, each with its reason.
+/// The reviewed mutants that may survive, each with a reason.
 const REVIEWED: &str = "tests/mutants/reviewed.txt";
 
-/// Tries out all mutants that `.cargo/mutants.toml` names.
+/// Runs all mutants that `.cargo/mutants.toml` selects.
 pub fn run(workspace: &Workspace) -> Result<Counts> {
     let reviewed = reviewed(&shell::read_text(&workspace.path(REVIEWED))?);
     let output = workspace.target.join("test").join("mutants");
@@ -28,14 +28,14 @@ pub fn run(workspace: &Workspace) -> Result<Counts> {
         .args(["mutants", "--package", "custom-template-jobs", "--jobs", "1", "--no-shuffle", "--colors", "never"])
         .arg("--output")
         .arg(&output);
-    // It ends with an error where a mutant survived or hung; the outcomes tell which.
+    // It exits with an error if a mutant survived or hung; the outcomes say which.
     shell::succeeds(&mut command)?;
     let outcomes = shell::read_text(&output.join("mutants.out").join("outcomes.json"))?;
     let outcomes: Value = serde_json::from_str(&outcomes).context("cargo-mutants wrote no JSON")?;
     Ok(judge(&outcomes, &reviewed))
 }
 
-/// The names of the reviewed mutants, and why they may survive.
+/// The names of the reviewed mutants, and the reasons why they may survive.
 fn reviewed(list: &str) -> BTreeMap<String, String> {
     let lines = list.lines().filter(|line| !line.starts_with('#'));
     lines
@@ -44,7 +44,7 @@ fn reviewed(list: &str) -> BTreeMap<String, String> {
         .collect()
 }
 
-/// Every mutant that was compiled is a test: it passes where a test failed or hung, or where it may survive.
+/// Counts every compiled mutant as a test: it passes if a test failed or hung, or if it is a reviewed one.
 fn judge(outcomes: &Value, reviewed: &BTreeMap<String, String>) -> Counts {
     let mut counts = Counts::default();
     let mut stale = reviewed.clone();
@@ -77,20 +77,20 @@ fn judge(outcomes: &Value, reviewed: &BTreeMap<String, String>) -> Counts {
     counts
 }
 
-/// `src/x.rs:3:4: replace …` without where in the file it is.
+/// The name `src/x.rs:3:4: replace …` without line and column.
 fn without_place(name: &str) -> String {
     let Some((place, what)) = name.split_once(": ") else { return name.to_owned() };
     format!("{}: {what}", place.split(':').next().unwrap_or(place))
 }
 
-/// cargo-mutants, built here, once for each version.
+/// The path of cargo-mutants, built once for each version.
 fn install(workspace: &Workspace) -> Result<PathBuf> {
     let root = workspace.target.join("tools").join(format!("{NAME}-{VERSION}"));
     let program = root.join("bin").join(format!("{NAME}{}", std::env::consts::EXE_SUFFIX));
     if !program.is_file() {
         shell::step(&format!("build {NAME} {VERSION} from the crate registry"), || {
             let mut install = workspace.cargo();
-            // What compiles soonest, because it waits for cargo and not for the processor.
+            // The fastest build; cargo-mutants mostly waits for cargo, so its own speed does not matter.
             install.args(["install", NAME, "--version", VERSION, "--locked", "--debug", "--root"]);
             install.env("CARGO_PROFILE_DEV_DEBUG", "0");
             shell::run(install.arg(&root))
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mutant_that_survives_fails_unless_it_is_in_the_list_and_the_list_holds_no_other() {
+    fn a_surviving_mutant_fails_unless_listed_and_the_list_has_no_others() {
         let list =
             reviewed("# a comment\nsrc/a.rs: replace + with - in f | the same\nsrc/a.rs: replace g with () | it logs\n");
         assert_eq!(list.len(), 2);
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_that_tried_nothing_is_a_failure() {
+    fn a_run_without_mutants_is_a_failure() {
         assert_eq!(
             judge(&json!({ "outcomes": [{ "scenario": "Baseline", "summary": "Failure" }] }), &BTreeMap::new()),
             Counts::failed(1)

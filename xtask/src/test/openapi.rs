@@ -1,4 +1,4 @@
-//! The sandbox against its own `OpenAPI` document: thousands of requests that schemathesis makes up from it.
+//! The sandbox against its own `OpenAPI` document, with thousands of requests that schemathesis generates.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -9,12 +9,12 @@ use super::counts::Counts;
 use crate::shell::{self, step};
 use crate::workspace::Workspace;
 
-/// What must hold of every answer: no 500, nothing that the document does not tell of, and nobody let in without keys.
+/// The checks of every answer: no 500, nothing undocumented, and no access without keys.
 const CHECKS: &str = "not_a_server_error,status_code_conformance,content_type_conformance,response_headers_conformance,\
 response_schema_conformance,ignored_auth,unsupported_method,allow_header_conformance,use_after_free,\
 ensure_resource_availability";
 
-/// The fewest requests that count as a test.
+/// The fewest requests of a valid run.
 const CASES: usize = 2_000;
 
 /// Runs schemathesis against the sandbox at `url`.
@@ -39,7 +39,7 @@ pub fn run(workspace: &Workspace, python: &Path, url: &str) -> Result<Counts> {
     Ok(if run.status.success() && cases >= CASES { Counts::passed(1) } else { Counts::failed(1) })
 }
 
-/// An environment of Python's own under `target`, made once for each version that is asked for.
+/// A virtual environment of Python under `target`, made once for each required version.
 fn install(workspace: &Workspace, python: &Path) -> Result<PathBuf> {
     let wanted = workspace.path("tests").join("openapi").join("requirements.txt");
     let environment = workspace.target.join("test").join("schemathesis");

@@ -1,4 +1,4 @@
-//! What npm and crates.io would be sent: the same bytes each time, all that a package must hold, and nothing else.
+//! Tests of what would be published to npm and crates.io: reproducible bytes, all required files, and no others.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -26,7 +26,7 @@ const CRATE: &[&str] = &[
 /// What people look for in an npm package, beside what its `package.json` names.
 const PACKAGE: &[&str] = &["LICENSE-APACHE", "LICENSE-MIT", "README.md", "index.d.ts", "package.json"];
 
-/// Runs every check; `package` is the directory of what was packed, `tarballs` are two packs of one checkout.
+/// Runs all checks. `package` is the packed directory; `tarballs` are two packs of the same checkout.
 pub fn run(workspace: &Workspace, package: &Path, tarballs: [&[u8]; 2]) -> Result<Counts> {
     let [first, second] = tarballs;
     let mut counts = Counts::default();
@@ -52,8 +52,8 @@ fn same(first: &[u8], second: &[u8]) -> Result<()> {
     Ok(())
 }
 
-/// `npm publish --dry-run` succeeds and has nothing to correct. It asks no registry: there this version may be out
-/// already, which is no fault of the package.
+/// `npm publish --dry-run` succeeds and has nothing to correct. It runs offline, since this version may already be published,
+/// which is no fault of the package.
 fn npm_takes_it(package: &Path) -> Result<()> {
     let mut command = npm::npm(package);
     command.args(["publish", "--dry-run", "--json", "--loglevel=warn"]);
@@ -71,7 +71,7 @@ fn npm_takes_it(package: &Path) -> Result<()> {
     Ok(())
 }
 
-/// What npm says of the package; that nobody is logged in is no fault of it.
+/// The warnings of npm about the package, without the one about a missing login.
 fn publish_warnings(said: &str) -> String {
     said.lines().filter(|line| line.starts_with("npm warn publish") && !line.contains("logged in")).fold(
         String::new(),
@@ -82,13 +82,13 @@ fn publish_warnings(said: &str) -> String {
     )
 }
 
-/// npm names the files at the top or under the package's name, as its version will have it.
+/// The file names at the top level, or under the package's name, as npm's versions differ.
 fn file_names(sent: &Value) -> Vec<&str> {
     let files = sent["files"].as_array().or_else(|| sent.as_object()?.values().next()?["files"].as_array());
     files.into_iter().flatten().filter_map(|file| file["path"].as_str()).collect()
 }
 
-/// A checkout that is being worked on is tested too, hence `--allow-dirty`.
+/// `cargo package`, which also accepts a checkout with uncommitted changes.
 fn cargo_package(workspace: &Workspace) -> Command {
     let mut command = workspace.cargo();
     command.args(["package", "--package", "custom-template-jobs", "--allow-dirty", "--quiet"]);
@@ -104,7 +104,7 @@ fn holds_the_sources(files: &[String]) -> Result<()> {
         files.iter().filter(|file| !file.starts_with("src/") && !CRATE.contains(&file.as_str())).collect();
     ensure!(strangers.is_empty(), "these are not for others: {strangers:?}");
     for wanted in CRATE.iter().chain(&["src/lib.rs"]) {
-        // Cargo writes it only in a checkout of git.
+        // Cargo writes this file only in a git checkout.
         let needed = *wanted != ".cargo_vcs_info.json";
         ensure!(!needed || files.iter().any(|file| file == wanted), "{wanted} is missing");
     }
@@ -123,7 +123,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_stranger_in_the_crate_and_a_missing_licence_are_told() {
+    fn an_extra_file_in_the_crate_and_a_missing_licence_are_errors() {
         let whole: Vec<String> = CRATE.iter().chain(&["src/lib.rs"]).map(|&file| file.to_owned()).collect();
         assert!(holds_the_sources(&whole).is_ok());
         let with_tests: Vec<String> = whole.iter().cloned().chain(["tests/node_modules/x.js".to_owned()]).collect();
@@ -133,14 +133,14 @@ mod tests {
     }
 
     #[test]
-    fn what_npm_would_correct_is_told_and_a_missing_login_is_not() {
+    fn corrections_by_npm_are_warnings_and_a_missing_login_is_not() {
         let said =
             "npm warn publish This command requires you to be logged in (dry-run)\nnpm warn publish \"bin\" was removed\n";
         assert_eq!(publish_warnings(said), "npm warn publish \"bin\" was removed\n");
     }
 
     #[test]
-    fn packs_that_differ_are_told_where() {
+    fn packs_that_differ_are_an_error_with_the_position() {
         assert!(same(b"abc", b"abc").is_ok());
         assert!(format!("{:#}", same(b"abc", b"axc").expect_err("they differ")).contains("Some(1)"));
     }

@@ -1,4 +1,4 @@
-//! The suites: what each runs, and what it needs to be there first.
+//! The test suites: the command of each, and the programs that it needs.
 
 use std::ffi::OsString;
 use std::fs;
@@ -30,7 +30,7 @@ pub struct Suite {
     pub run: fn(&mut Lab) -> Result<Counts>,
 }
 
-/// When a suite runs that nobody named.
+/// When a suite runs without being named.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum When {
     /// For every change.
@@ -39,7 +39,7 @@ pub enum When {
     All,
 }
 
-/// In the order in which they run: what fails fastest comes first.
+/// The suites in their order: those that fail fastest come first.
 pub const SUITES: &[Suite] = &[
     Suite { name: "format", what: "cargo fmt --check", when: Always, exists: always, run: format },
     Suite { name: "lint", what: "clippy, natively and for wasm", when: Always, exists: always, run: lint },
@@ -53,7 +53,7 @@ pub const SUITES: &[Suite] = &[
     },
     Suite {
         name: "mutants",
-        what: "no fault in the rules of charging goes unseen",
+        what: "every fault put into the rules of charging fails a test",
         when: All,
         exists: always,
         run: mutants_suite,
@@ -74,7 +74,7 @@ pub const SUITES: &[Suite] = &[
     Suite { name: "node", what: "the packed package in Node", when: Always, exists: has_node, run: node },
     Suite {
         name: "fuzz",
-        what: "what is made up from outside, FUZZ_SECONDS (60) for each target",
+        what: "generated inputs, FUZZ_SECONDS (60) for each target",
         when: All,
         exists: has_node,
         run: fuzz,
@@ -88,14 +88,14 @@ pub const SUITES: &[Suite] = &[
     },
     Suite {
         name: "frameworks",
-        what: "the packed package in projects of frameworks and tools, FRAMEWORKS=vite,astro picks some",
+        what: "the packed package in projects of frameworks and tools, FRAMEWORKS=vite,astro selects some",
         when: All,
         exists: has_frameworks,
         run: frameworks_suite,
     },
     Suite {
         name: "faults",
-        what: "50 faults, each met by each call, on real sockets",
+        what: "50 faults, each with every call, on real sockets",
         when: Always,
         exists: has_faults,
         run: faults,
@@ -145,12 +145,12 @@ pub const SUITES: &[Suite] = &[
     },
 ];
 
-/// What several suites share, made when the first of them needs it.
+/// Parts that several suites share, made when the first of them needs one.
 pub struct Lab {
     workspace: Workspace,
     sandbox: Option<Sandbox>,
     package: Option<Package>,
-    /// What ends the programs that would outlive us when a signal ends us.
+    /// Functions that stop child processes when a signal ends this process.
     stoppers: Option<Stoppers>,
 }
 
@@ -161,8 +161,8 @@ impl Lab {
         Self { workspace, sandbox: None, package: None, stoppers: None }
     }
 
-    /// Has this done when a signal ends us.
-    fn at_a_signal(&mut self, stop: impl Fn() + Send + 'static) -> Result<()> {
+    /// Adds a function to call when a signal ends this process.
+    fn on_signal(&mut self, stop: impl Fn() + Send + 'static) -> Result<()> {
         if self.stoppers.is_none() {
             let stoppers = Stoppers::default();
             let watched = Arc::clone(&stoppers);
@@ -181,28 +181,28 @@ impl Lab {
         Ok(())
     }
 
-    /// A display for a suite, which it has while it runs.
+    /// A display for one suite.
     fn display(&mut self, xvfb: &Path) -> Result<Display> {
         let display = Display::start(xvfb)?;
-        self.at_a_signal(display.stopper())?;
+        self.on_signal(display.stopper())?;
         Ok(display)
     }
 
-    /// The address of a sandbox that serves every suite. It runs faster than life and lets pages of any origin in.
+    /// The URL of a sandbox that all suites share. Its clock is accelerated, and it accepts pages of any origin.
     fn sandbox_url(&mut self) -> Result<String> {
         if self.sandbox.is_none() {
             let program = sandbox_program(&self.workspace)?;
             let mut command = Command::new(program);
             command.args(["--port", "0", "--cors", "*", "--speed", SPEED]);
             let sandbox = Sandbox::start(&mut command)?;
-            self.at_a_signal(sandbox.stopper())?;
+            self.on_signal(sandbox.stopper())?;
             self.sandbox = Some(sandbox);
         }
         let sandbox = self.sandbox.as_ref().context("the sandbox has gone")?;
         Ok(sandbox.url.clone())
     }
 
-    /// The npm package as people install it.
+    /// The packed npm package.
     fn package(&mut self) -> Result<Package> {
         if self.package.is_none() {
             self.package = Some(pack::run(&self.workspace)?);
@@ -211,10 +211,10 @@ impl Lab {
     }
 }
 
-/// Of cargo: the library, compiled to WebAssembly.
+/// Arguments of cargo: the library, compiled to WebAssembly.
 const LIBRARY_FOR_WASM: [&str; 4] = ["--package", LIBRARY, "--target", wasm::TARGET];
 
-/// How much faster than life the sandbox of the tests runs: a job of a minute takes three seconds.
+/// The acceleration of the tests' sandbox: a job of a minute takes three seconds.
 const SPEED: &str = "20";
 
 fn always(_: &Workspace) -> bool {
@@ -286,7 +286,7 @@ fn native(lab: &mut Lab) -> Result<Counts> {
     Ok(Counts::of_cargo(&run))
 }
 
-/// The short one is among the native tests. This one names the seeds that fail.
+/// The long run, which prints failing seeds. A short one is among the native tests.
 fn simulation(lab: &mut Lab) -> Result<Counts> {
     all_pass(&mut [lab.workspace.cargo().args(["run", "--package", "simulation", "--", "--seeds", "0..10000"])])
 }
@@ -302,7 +302,7 @@ fn docs(lab: &mut Lab) -> Result<Counts> {
         command
     };
     let runner = test_runner(lab)?;
-    // The examples of the typed face need a browser's words, so they are compiled for WebAssembly.
+    // The examples of the typed API need a JavaScript host, so they are compiled for WebAssembly.
     let mut examples = lab.workspace.cargo();
     examples.args(["test", "--doc"]).args(LIBRARY_FOR_WASM).args(["--features", "serde"]);
     examples.env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER", runner);
@@ -314,7 +314,7 @@ fn wasm_node(lab: &mut Lab) -> Result<Counts> {
         return Ok(Counts::skipped(&missing));
     }
     let mut command = wasm_tests(lab)?;
-    // The mode in which Node is given ES modules, as our scripts are.
+    // The mode in which the test runner gives Node ES modules, which the crate's scripts are.
     Ok(Counts::of_cargo(&shell::tee(command.env("WASM_BINDGEN_USE_NODE_EXPERIMENTAL", "1"))?))
 }
 
@@ -345,23 +345,23 @@ fn wasm_webkit(lab: &mut Lab) -> Result<Counts> {
         Err(missing) => return Ok(Counts::skipped(&missing)),
     };
     let display = lab.display(&xvfb)?;
-    // WebKitGTK's driver is spoken to like Safari's: with no capabilities, for which it starts its own MiniBrowser.
+    // WebKitGTK's driver is used like Safari's: without capabilities, it starts its own MiniBrowser.
     let mut command = browser_tests(lab, "SAFARIDRIVER", &driver)?;
     Ok(Counts::of_cargo(&shell::tee(command.env("DISPLAY", &display.name).env_remove("WAYLAND_DISPLAY"))?))
 }
 
-/// The library's wasm tests in the browser of the driver that this variable names to the test runner.
+/// The library's wasm tests in the browser whose driver is in this environment variable of the test runner.
 fn browser_tests(lab: &mut Lab, variable: &str, driver: &Path) -> Result<Command> {
     let mut command = wasm_tests(lab)?;
     for name in ["GECKODRIVER", "SAFARIDRIVER", "CHROMEDRIVER", "MSEDGEDRIVER"] {
-        // The runner takes the first that is set, of whichever browser.
+        // The runner uses the first variable that is set, of any browser.
         command.env_remove(name).env_remove(format!("{name}_REMOTE"));
     }
     command.env("WASM_BINDGEN_USE_BROWSER", "1").env(variable, driver);
     Ok(command)
 }
 
-/// The library's wasm tests. They learn the sandbox's address when they are compiled: a page has no environment.
+/// The library's wasm tests. The sandbox's URL is compiled in, since a page has no environment.
 fn wasm_tests(lab: &mut Lab) -> Result<Command> {
     let url = lab.sandbox_url()?;
     let runner = test_runner(lab)?;
@@ -414,7 +414,7 @@ fn node(lab: &mut Lab) -> Result<Counts> {
     run_node_tests(&lab.workspace, "node", &mut command)
 }
 
-/// The short ones are among the native tests and among those in Node. These look for seeds that nobody has tried.
+/// The long runs, with new seeds. Short ones are among the native tests and those in Node.
 fn fuzz(lab: &mut Lab) -> Result<Counts> {
     let seconds = std::env::var("FUZZ_SECONDS").unwrap_or_else(|_| "60".to_owned());
     let mut command = lab.workspace.cargo();
@@ -441,14 +441,14 @@ fn runtimes(lab: &mut Lab) -> Result<Counts> {
         .env("TARBALL", tarball)
         .env("CHROMIUM", chromium);
     let mut counts = run_node_tests(&lab.workspace, "runtimes", &mut command)?;
-    // Where a test failed, what was seen is not all that there is to see.
+    // After a failure the records are incomplete.
     if counts.failed == 0 {
         counts += readme(&lab.workspace, &directory)?;
     }
     Ok(counts)
 }
 
-/// Holds the package's README to what the tests saw and what `pack` measured; with `BLESS=1` it is rewritten.
+/// Compares the package's README with the records of the tests and the sizes of `pack`; `BLESS=1` rewrites it.
 fn readme(workspace: &Workspace, package: &Path) -> Result<Counts> {
     let page = pack::page_size(workspace, package)?;
     let inline = pack::all_in_one(workspace, package)?;
@@ -460,12 +460,12 @@ fn readme(workspace: &Workspace, package: &Path) -> Result<Counts> {
     run_node_tests(workspace, "readme", &mut command)
 }
 
-/// Where each suite writes down, in a directory of its own, what it saw the package run in.
+/// The directory of the records of what the package ran in; each suite has a subdirectory.
 fn seen_directory(workspace: &Workspace) -> PathBuf {
     workspace.target.join("test").join("seen")
 }
 
-/// One file after the other, since each has builds that take all of a small machine.
+/// Runs the files one by one, since each has builds that use all of a small machine.
 fn frameworks_suite(lab: &mut Lab) -> Result<Counts> {
     let [_, _, chromium] = match debian::find([&NODE, &NPM, &CHROMIUM])? {
         Ok(found) => found,
@@ -492,7 +492,7 @@ fn frameworks_suite(lab: &mut Lab) -> Result<Counts> {
     Ok(counts)
 }
 
-/// The packed package against faults, in Node, workerd and Deno; what each came to is written down as a table.
+/// The packed package against faults, in Node, workerd and Deno. The outcomes are written as a table.
 fn faults(lab: &mut Lab) -> Result<Counts> {
     if let Err(missing) = debian::find([&NODE, &NPM])? {
         return Ok(Counts::skipped(&missing));
@@ -549,7 +549,7 @@ fn demo_suite(lab: &mut Lab) -> Result<Counts> {
     Ok(counts)
 }
 
-/// The examples, each copied to a folder of its own, where the tarball is installed.
+/// The examples, each copied to a directory of its own with the tarball installed.
 fn examples(lab: &mut Lab) -> Result<Counts> {
     let [_, _, chromium] = match debian::find([&NODE, &NPM, &CHROMIUM])? {
         Ok(found) => found,
@@ -565,7 +565,7 @@ fn examples(lab: &mut Lab) -> Result<Counts> {
     Ok(counts)
 }
 
-/// It needs no package: the console is the sandbox's own.
+/// The tests of the sandbox's console, which need no package.
 fn console_suite(lab: &mut Lab) -> Result<Counts> {
     let [_, _, chromium] = match debian::find([&NODE, &NPM, &CHROMIUM])? {
         Ok(found) => found,
@@ -600,7 +600,7 @@ fn video(lab: &mut Lab) -> Result<Counts> {
     run_node_tests(&lab.workspace, "video", &mut command)
 }
 
-/// Requests that schemathesis makes up, to a sandbox of their own whose jobs end at once and whose credits last.
+/// Generated requests to a sandbox of their own, whose jobs end at once and whose credits suffice.
 fn openapi_suite(lab: &mut Lab) -> Result<Counts> {
     let [python] = match debian::find([&PYTHON])? {
         Ok(found) => found,
@@ -609,11 +609,11 @@ fn openapi_suite(lab: &mut Lab) -> Result<Counts> {
     let mut command = Command::new(sandbox_program(&lab.workspace)?);
     command.args(["--port", "0", "--speed", "1000000", "--credits", "1000000000"]);
     let sandbox = Sandbox::start(&mut command)?;
-    lab.at_a_signal(sandbox.stopper())?;
+    lab.on_signal(sandbox.stopper())?;
     openapi::run(&lab.workspace, &python, &sandbox.url)
 }
 
-/// The tests that every change passes with some kills, with two hundred.
+/// The kill tests of the file journal with two hundred kills; every change runs them with a few.
 fn kills(lab: &mut Lab) -> Result<Counts> {
     let mut command = lab.workspace.cargo();
     command
@@ -628,7 +628,7 @@ fn kills(lab: &mut Lab) -> Result<Counts> {
     Ok(counts)
 }
 
-/// One file of the suite `node`, with a setting that makes it the long run.
+/// One file of the suite `node`, with an environment variable that makes it a long run.
 fn one_node_file(lab: &mut Lab, suite: &str, file: &str, setting: (&str, &str)) -> Result<Counts> {
     let tarball = lab.package()?.tarball;
     let project = install_package(&lab.workspace, &tarball)?;
@@ -638,12 +638,12 @@ fn one_node_file(lab: &mut Lab, suite: &str, file: &str, setting: (&str, &str)) 
     run_node_tests(&lab.workspace, suite, &mut command)
 }
 
-/// Node's test runner over one folder of tests.
+/// Node's test runner for one directory of tests.
 fn node_tests(workspace: &Workspace, folder: &str) -> Result<Command> {
     node_tests_of(workspace, folder, test_files(workspace, folder))
 }
 
-/// Node's test runner over some files of tests, knowing where the sandbox's program is.
+/// Node's test runner for some test files, with the sandbox's program in the environment.
 fn node_tests_of(workspace: &Workspace, folder: &str, files: Vec<PathBuf>) -> Result<Command> {
     npm::install_tools(workspace)?;
     let seen = seen_directory(workspace).join(folder);
@@ -666,7 +666,7 @@ fn destination(workspace: &Workspace, folder: &str) -> OsString {
     argument
 }
 
-/// Where Node writes the results that [`Counts::of_node`] reads.
+/// The file to which Node writes the results that [`Counts::of_node`] reads.
 fn tap_path(workspace: &Workspace, folder: &str) -> PathBuf {
     workspace.target.join("test").join(format!("{folder}.tap"))
 }
@@ -679,7 +679,7 @@ fn run_node_tests(workspace: &Workspace, folder: &str, command: &mut Command) ->
     Ok(Counts::of_node(&run, &shell::read_text(&tap)?))
 }
 
-/// Installs the tarball into a throw-away project, as a person would.
+/// Installs the tarball into an empty project.
 fn install_package(workspace: &Workspace, tarball: &Path) -> Result<PathBuf> {
     let project = workspace.target.join("test").join("node-project");
     step("install the tarball into an empty project", || {
@@ -694,7 +694,7 @@ fn sandbox_program(workspace: &Workspace) -> Result<PathBuf> {
     step("build the sandbox", || sandbox::build(workspace))
 }
 
-/// Each command is one test, which passes when the command succeeds.
+/// Counts each command as one test, which passes if the command succeeds.
 fn all_pass(commands: &mut [&mut Command]) -> Result<Counts> {
     let mut counts = Counts::default();
     for command in commands {
@@ -703,14 +703,14 @@ fn all_pass(commands: &mut [&mut Command]) -> Result<Counts> {
     Ok(counts)
 }
 
-/// The test files of a folder under `tests/`: `x.test.js`, `x.test.mjs`.
+/// The test files of a directory under `tests/`: `x.test.js`, `x.test.mjs`.
 fn test_files(workspace: &Workspace, folder: &str) -> Vec<PathBuf> {
     let mut found = files(&workspace.path("tests").join(folder), &["js", "mjs"]);
     found.retain(|path| path.file_stem().is_some_and(|stem| Path::new(stem).extension() == Some("test".as_ref())));
     found
 }
 
-/// The files of a directory that end so, in the order of their names; none where there is no such directory.
+/// The files of a directory with this ending, sorted by name; none if the directory does not exist.
 fn files(directory: &Path, extensions: &[&str]) -> Vec<PathBuf> {
     let entries = fs::read_dir(directory).into_iter().flatten().flatten();
     let mut found: Vec<PathBuf> = entries
