@@ -1,6 +1,6 @@
-// Measures the cost of polling many jobs in one process: ten thousand of the sandbox's jobs with this client, over loopback and with
-// answers after 100 ms; a few hundred with this client and with each peer's own loop; and the time from an abort to the end of a
-// poll. Only the polling process is measured. Argument: the sandbox.
+// Measures the cost of polling many jobs in one process: ten thousand of the sandbox's jobs with this client, over loopback
+// and with answers after 100 ms; a few hundred with this client and with each peer's own loop; and the time from an abort to
+// the end of a poll. Only the polling process is measured. Argument: the sandbox.
 
 import { execFile } from "node:child_process";
 import { mkdtemp, readdir, rm, writeFile } from "node:fs/promises";

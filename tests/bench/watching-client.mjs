@@ -1,7 +1,7 @@
 // A process that polls many jobs and prints the cost: memory, processor time, requests, and the delay until an end is seen.
-// Argument: a record with `script`, a module of xtask/bench/wait, `client`, one of its polls, and `url` of the waiting server, with
-// `jobs` of a given kind; or with `url` of a sandbox and `list`, a file of its jobs, which this client polls in the way `how`. With
-// `abort`, the module's `abortable` poll is aborted so many times.
+// Argument: a record with `script`, a module of xtask/bench/wait, `client`, one of its polls, and `url` of the waiting server,
+// with `jobs` of a given kind; or with `url` of a sandbox and `list`, a file of its jobs, which this client polls in the way
+// `how`. `abort` is how often the module's `abortable` poll is aborted.
 
 import { readFile } from "node:fs/promises";
 

@@ -108,21 +108,21 @@ test("a running job shows its status, its progress and its time", () => withPage
 
 test("the time left is a text that is announced once per change, and the clock is not announced", () => withPage(browser, slow, async (page) => {
   await page.evaluate(() => {
-    globalThis.heard = { clock: [], words: [], aloud: [] };
+    globalThis.observed = { clock: [], words: [], aloud: [] };
     new MutationObserver(() => {
       const [clock, words] = document.querySelectorAll(".card__line span");
       for (const [name, node] of Object.entries({ clock, words, aloud: document.getElementById("announcer") })) {
-        if (node && heard[name].at(-1) !== node.textContent) heard[name].push(node.textContent);
+        if (node && observed[name].at(-1) !== node.textContent) observed[name].push(node.textContent);
       }
     }).observe(document.body, { subtree: true, childList: true, characterData: true });
   });
   await choose(page, byLength(templates).at(-1));
   await playable(await press(page, "Submit"));
-  const { clock, words, aloud } = await page.evaluate(() => heard);
-  const told = words.filter((each) => each !== "");
-  assert.ok(told.length > 0 && told.every((each) => LEFT.test(each)), JSON.stringify(words));
+  const { clock, words, aloud } = await page.evaluate(() => observed);
+  const shownWords = words.filter((each) => each !== "");
+  assert.ok(shownWords.length > 0 && shownWords.every((each) => LEFT.test(each)), JSON.stringify(words));
   assert.ok(clock.length > 4 * words.length, `${clock.length} times and ${JSON.stringify(words)}`);
-  assert.deepEqual(aloud.filter((each) => told.some((those) => each.endsWith(`, ${those}`))).length, told.length, JSON.stringify(aloud));
+  assert.deepEqual(aloud.filter((each) => shownWords.some((those) => each.endsWith(`, ${those}`))).length, shownWords.length, JSON.stringify(aloud));
   assert.deepEqual(aloud.filter((each) => /\d:\d\d/.test(each)), []);
 }));
 

@@ -1,4 +1,4 @@
-// Tests of the worker example as a relay: it forwards listed requests only, makes one charge of one operation id, and reveals no key.
+// Tests of the worker example: a relay that forwards listed requests only, charges an operation id once, and reveals no key.
 
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";

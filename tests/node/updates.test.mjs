@@ -51,13 +51,13 @@ test("the first update comes at once, the next ones each second, and none takes 
 test("a listener and a reader get the same updates, which end with a progress of 1", async () => {
   const { jobs } = client(until(4_000));
   const submitted = await jobs.submit(request);
-  const heard = [];
+  const received = [];
   const read = [];
-  const options = { maxInterval: 1_500, expectedMs: 4_000, onUpdate: (...update) => heard.push(update) };
+  const options = { maxInterval: 1_500, expectedMs: 4_000, onUpdate: (...update) => received.push(update) };
   for await (const update of jobs.watch(submitted, options)) read.push(update);
   assert.ok(read.length >= 5, `${read.length}`);
-  assert.deepEqual(heard.map(([, update]) => update), read);
-  for (const [job, update] of heard) assert.equal(update.job, job);
+  assert.deepEqual(received.map(([, update]) => update), read);
+  for (const [job, update] of received) assert.equal(update.job, job);
   const progress = read.map((update) => update.progress);
   assert.deepEqual(progress, progress.toSorted((a, b) => a - b));
   assert.equal(progress.at(-1), 1);
@@ -83,11 +83,11 @@ test("a slow reader receives each change of the job, and only the newest of the 
 test("a finished job emits one update, also for a listener", async () => {
   const { jobs, polls } = client(running);
   const done = jobOf(UNKNOWN_ID, { status: "done", video_output: "https://v" });
-  const heard = [];
-  await settles(jobs.poll(done, { until: "video", onUpdate: (job, update) => heard.push(update) }));
+  const received = [];
+  await settles(jobs.poll(done, { until: "video", onUpdate: (job, update) => received.push(update) }));
   const read = [];
   for await (const update of jobs.watch(done, { until: "video" })) read.push(update);
-  for (const updates of [heard, read]) {
+  for (const updates of [received, read]) {
     assert.deepEqual(updates, [{ job: done, step: undefined, progress: 1, remainingMs: undefined, nextPollMs: undefined }]);
   }
   assert.deepEqual(polls, []);
@@ -96,11 +96,11 @@ test("a finished job emits one update, also for a listener", async () => {
 test("an abandoned loop receives no more updates", async () => {
   const { jobs } = client(running);
   const controller = new AbortController();
-  let heard = 0;
-  const call = jobs.poll(UNKNOWN_ID, { signal: controller.signal, onUpdate: () => (++heard === 2 ? controller.abort(new Error("mine")) : undefined) });
+  let received = 0;
+  const call = jobs.poll(UNKNOWN_ID, { signal: controller.signal, onUpdate: () => (++received === 2 ? controller.abort(new Error("mine")) : undefined) });
   await assert.rejects(settles(call), { message: "mine" });
   await pause(1_500);
-  assert.equal(heard, 2);
+  assert.equal(received, 2);
   jobs.close();
 });
 

@@ -1,4 +1,4 @@
-// Tests of the videos of jobs: valid files with the job's variables, read by ffprobe, ffmpeg and tesseract, and played in two browsers.
+// Tests of jobs' videos: valid files with the job's variables, read by ffprobe, ffmpeg and tesseract, and played in browsers.
 
 import assert from "node:assert/strict";
 import { mkdir, rm, writeFile } from "node:fs/promises";

@@ -136,8 +136,8 @@ fn common_js(workspace: &Workspace, package: &Path) -> Result<()> {
     }
     shell::read(&mut command)?;
     for entry in COMMON_ENTRIES {
-        // Node loads the ES module for `require`. File tracers without the condition `module-sync` (nft on Node 20) follow this file
-        // instead, and deploy the ES module only if something refers to it.
+        // Node loads the ES module for `require`. File tracers without the condition `module-sync` (nft on Node 20) follow this
+        // file instead, and deploy the ES module only if something refers to it.
         let text = shell::read_text(&directory.join(entry))?;
         shell::write_file(&directory.join(entry), format!("{text}const traced = () => import(\"../{entry}\");\n"))?;
     }

@@ -23,7 +23,7 @@ const CRATE: &[&str] = &[
     ".cargo_vcs_info.json",
 ];
 
-/// What people look for in an npm package, beside what its `package.json` names.
+/// The files that users expect in an npm package, besides those in its `package.json`.
 const PACKAGE: &[&str] = &["LICENSE-APACHE", "LICENSE-MIT", "README.md", "index.d.ts", "package.json"];
 
 /// Runs all checks. `package` is the packed directory; `tarballs` are two packs of the same checkout.
