@@ -1,4 +1,4 @@
-// How a job's status is asked for with ours.
+// A status read with this client.
 import { TemplateJobs } from "custom-template-jobs";
 
 export function client(base) {

@@ -1,4 +1,4 @@
-// How a job's status is asked for with fal's client, which goes where its middleware says.
+// A status read with fal's client, redirected by its middleware.
 import { createFalClient } from "@fal-ai/client";
 
 export function client(base) {

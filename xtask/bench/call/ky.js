@@ -1,4 +1,4 @@
-// How a job's status is asked for with ky.
+// A status read with ky.
 import ky from "ky";
 
 export function client(base) {

@@ -1,4 +1,4 @@
-// How one thing that is paid for is asked of fal's client, which goes where its middleware says: a job in the queue.
+// A charging call of fal's client, redirected by its middleware: a job in the queue.
 import { createFalClient } from "@fal-ai/client";
 
 export function client({ url, fetch }) {

@@ -1,4 +1,4 @@
-// How one thing that is paid for is asked of OpenAI's client: an image.
+// A charging call of OpenAI's client: an image.
 import OpenAI from "openai";
 
 export function client({ url, fetch, timeout }) {

@@ -1,4 +1,4 @@
-// How one thing that is paid for is asked of Replicate's client: a prediction.
+// A charging call of Replicate's client: a prediction.
 import Replicate from "replicate";
 
 export function client({ url, fetch }) {

@@ -1,4 +1,4 @@
-// How a job is asked of the one other client of this API, which uses no `fetch`.
+// A charging call of the other client of this API, which uses no `fetch`: a job.
 import { Creatify } from "@tsavo/creatify-api-ts";
 
 export function client({ url }) {

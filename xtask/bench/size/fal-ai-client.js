@@ -1,4 +1,4 @@
-// What a page bundles to submit a job to fal and wait for its end, through a relay of its own.
+// A page that submits a job to fal through a relay and polls it to its end.
 import { createFalClient } from "@fal-ai/client";
 
 const client = createFalClient({ proxyUrl: "/relay" });

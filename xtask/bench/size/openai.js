@@ -1,4 +1,4 @@
-// What a page bundles to start a job of OpenAI's that is polled to its end.
+// A page that starts a job of OpenAI's and polls it to its end.
 import OpenAI from "openai";
 
 const client = new OpenAI({ apiKey: "key", baseURL: "/relay", dangerouslyAllowBrowser: true });

@@ -1,4 +1,4 @@
-// What a page bundles to create a prediction at Replicate and wait for its end.
+// A page that creates a prediction at Replicate and polls it to its end.
 import Replicate from "replicate";
 
 const client = new Replicate({ auth: "token", baseUrl: "/relay" });

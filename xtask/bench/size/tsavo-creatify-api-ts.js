@@ -1,4 +1,4 @@
-// What a page bundles to create a custom template job with the one other client of this API, and wait for its end.
+// A page that creates a custom template job with the other client of this API and polls it to its end.
 import { Creatify } from "@tsavo/creatify-api-ts";
 
 const client = new Creatify({ apiId: "id", apiKey: "key", baseUrl: "/relay" });

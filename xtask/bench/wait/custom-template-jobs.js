@@ -1,4 +1,4 @@
-// How a job is waited for with ours: with memory, with someone who watches, and with nothing known.
+// Polls of this client: with learned durations, attentive, and without any knowledge.
 import { TemplateJobs } from "custom-template-jobs";
 
 const client = (base) => new TemplateJobs({ baseUrl: base, apiId: "id", apiKey: "key", journal: "memory" });

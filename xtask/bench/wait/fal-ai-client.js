@@ -1,4 +1,4 @@
-// How a job is waited for with fal's client, which goes where its middleware says.
+// A poll of fal's client, redirected by its middleware.
 import { createFalClient } from "@fal-ai/client";
 
 export const dialect = "fal";

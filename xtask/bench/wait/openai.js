@@ -1,4 +1,4 @@
-// How a job of OpenAI's is waited for with its client.
+// A poll of OpenAI's client.
 import OpenAI from "openai";
 
 export const dialect = "openai";

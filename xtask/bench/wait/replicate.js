@@ -1,4 +1,4 @@
-// How a prediction is waited for with Replicate's client.
+// A poll of Replicate's client.
 import Replicate from "replicate";
 
 export const dialect = "replicate";

@@ -1,4 +1,4 @@
-// How a custom template job is waited for with the one other client of this API.
+// A poll of the other client of this API.
 import tsavo from "@tsavo/creatify-api-ts";
 
 export const dialect = "creatify";
