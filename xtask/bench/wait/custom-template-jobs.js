@@ -1,4 +1,4 @@
-// Polls of this client: with learned durations, attentive, and without any knowledge.
+// Polls of this client: with an expected duration, with a listener, and with neither.
 import { TemplateJobs } from "custom-template-jobs";
 
 const client = (base) => new TemplateJobs({ baseUrl: base, apiId: "id", apiKey: "key", journal: "memory" });
@@ -17,7 +17,7 @@ export const waits = {
   "ours, told nothing": { progress: false, wait: (base) => wait(base) },
 };
 
-/** A wait that ends when the signal says so. */
+/** A poll that a signal aborts. */
 export async function abortable(base, signal) {
   const jobs = client(base);
   await jobs.poll(await submit(jobs), { signal });

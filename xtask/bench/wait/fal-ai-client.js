@@ -6,7 +6,7 @@ export const waits = {
   fal: (base) => abortable(base),
 };
 
-/** A wait that ends when the signal says so. */
+/** A poll that a signal aborts. */
 export async function abortable(base, abortSignal) {
   const requestMiddleware = async (request) => ({ ...request, url: `${base}/status` });
   const fal = createFalClient({ credentials: "key", suppressLocalCredentialsWarning: true, requestMiddleware });

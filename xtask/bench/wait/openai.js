@@ -6,7 +6,7 @@ export const waits = {
   openai: (base) => abortable(base),
 };
 
-/** A wait that ends when the signal says so. */
+/** A poll that a signal aborts. */
 export async function abortable(base, signal) {
   const client = new OpenAI({ apiKey: "key", baseURL: base });
   await client.vectorStores.fileBatches.createAndPoll("store", { file_ids: [] }, { signal });

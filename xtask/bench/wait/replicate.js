@@ -9,7 +9,7 @@ export const waits = {
   },
 };
 
-/** A wait that ends when the signal says so. */
+/** A poll that a signal aborts. */
 export async function abortable(base, signal) {
   const client = new Replicate({ auth: "token", baseUrl: base });
   await client.run("owner/model:version", { input: {}, wait: { mode: "poll" }, signal });
