@@ -186,7 +186,7 @@ after(() => rm(directory, { recursive: true }));
 await cp(packageDirectory, directory, { recursive: true });
 const copy = await import(pathToFileURL(join(directory, "node.js")).href);
 
-test("instanceof_works_across_copies_and_realms_only", async () => {
+test("instanceof_works_across_copies_and_realms_and_refuses_everything_else", async () => {
   const error = await rejection(client(usual).get("x"));
   const others = await rejection(new copy.TemplateJobs().get("x"));
   assert.notEqual(copy.TemplateJobsError, TemplateJobsError);
