@@ -71,7 +71,7 @@ test("the_example_of_a_server_continues_its_job_after_a_kill", async () => {
     const orderId = "order-1";
   `;
   const example = under("In a worker or on a server");
-  // The only change, as the README says: the base URL.
+  // What differs from the provider, as the README says: where it is.
   const local = example.replace("new TemplateJobs({", `new TemplateJobs({ baseUrl: ${JSON.stringify(sandbox.url)},`);
   assert.notEqual(local, example);
   const told = local.replace(/(const \{ video_output \} = .*)/, "$1\n  console.log(video_output);");

@@ -26,11 +26,11 @@ test("publint_finds_nothing", async () => {
 
 const typesOf = (...args) => passes("@arethetypeswrong/cli/dist/index.js", [process.env.TARBALL, "--no-color", ...args]);
 
-// Except for the .wasm, which no tool provides to `require`.
-test("every_import_and_require_of_an_entry_finds_its_types", () =>
+// The file of WebAssembly is the exception: no tool gives it to `require`.
+test("every_way_to_import_or_require_an_entry_finds_its_types", () =>
   typesOf("--profile", "strict", "--exclude-entrypoints", "custom_template_jobs_bg.wasm"));
 
-test("every_import_of_the_wasm_finds_its_types", () => typesOf("--profile", "esm-only", "--entrypoints", "custom_template_jobs_bg.wasm"));
+test("every_way_to_import_the_wasm_finds_its_types", () => typesOf("--profile", "esm-only", "--entrypoints", "custom_template_jobs_bg.wasm"));
 
 test("typedoc_documents_every_entry_without_a_warning", async () => {
   const files = ["index.d.ts", "file-journal.d.ts", "durable-object.d.ts"];

@@ -15,7 +15,7 @@ pub fn npm(directory: &Path) -> Command {
     command
 }
 
-/// Installs the tools of the tests and of `pack`.
+/// Installs the tools that tests and `pack` use.
 pub fn install_tools(workspace: &Workspace) -> Result<()> {
     install(workspace, "tests")
 }

@@ -27,10 +27,10 @@ const FACADE: [&str; 9] = [
     "webhook.js",
 ];
 
-/// The entries in both forms, ES module and `CommonJS`.
+/// The entries that have both forms.
 const COMMON_ENTRIES: [&str; 5] = ["durable-object.js", "file-journal.js", "inline.js", "node.js", "slim.js"];
 
-/// The entries that are ES modules only, since their runtimes and bundlers never use `require`.
+/// The entries that nobody requires: their runtimes and bundlers know modules.
 const ONLY_MODULES: [&str; 3] = ["edge-light.js", "web.js", "workerd.js"];
 
 /// The most bytes of brotli that a page may load: the present size and 1 KB. Lower it when the page gets smaller; raise it only
@@ -85,7 +85,7 @@ fn within_budget(bytes: usize) -> Result<()> {
     Ok(())
 }
 
-/// Assembles the package: the template with the workspace's version, the generated files, and the licences.
+/// Puts the package together: the template with this workspace's version, the generated files, the licences.
 pub fn assemble(workspace: &Workspace, built: &Built) -> Result<PathBuf> {
     let package = package(workspace);
     shell::fresh_directory(&package)?;

@@ -21,7 +21,7 @@ impl Counts {
         Self { failed, ..Self::default() }
     }
 
-    /// Counts a suite that cannot run here, and prints the reason.
+    /// Counts a suite that cannot run here, and says why.
     pub fn skipped(why: &str) -> Self {
         println!("skipped: {why}");
         Self { skipped: 1, ..Self::default() }

@@ -83,14 +83,14 @@ fn without_place(name: &str) -> String {
     format!("{}: {what}", place.split(':').next().unwrap_or(place))
 }
 
-/// The path of cargo-mutants, built once for each version.
+/// cargo-mutants, built here, once for each version.
 fn install(workspace: &Workspace) -> Result<PathBuf> {
     let root = workspace.target.join("tools").join(format!("{NAME}-{VERSION}"));
     let program = root.join("bin").join(format!("{NAME}{}", std::env::consts::EXE_SUFFIX));
     if !program.is_file() {
         shell::step(&format!("build {NAME} {VERSION} from the crate registry"), || {
             let mut install = workspace.cargo();
-            // The fastest build; cargo-mutants mostly waits for cargo, so its own speed does not matter.
+            // What compiles soonest, because it waits for cargo and not for the processor.
             install.args(["install", NAME, "--version", VERSION, "--locked", "--debug", "--root"]);
             install.env("CARGO_PROFILE_DEV_DEBUG", "0");
             shell::run(install.arg(&root))

@@ -39,7 +39,7 @@ pub fn run(workspace: &Workspace, python: &Path, url: &str) -> Result<Counts> {
     Ok(if run.status.success() && cases >= CASES { Counts::passed(1) } else { Counts::failed(1) })
 }
 
-/// A virtual environment of Python under `target`, made once for each required version.
+/// An environment of Python's own under `target`, made once for each version that is asked for.
 fn install(workspace: &Workspace, python: &Path) -> Result<PathBuf> {
     let wanted = workspace.path("tests").join("openapi").join("requirements.txt");
     let environment = workspace.target.join("test").join("schemathesis");

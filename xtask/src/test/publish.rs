@@ -23,7 +23,7 @@ const CRATE: &[&str] = &[
     ".cargo_vcs_info.json",
 ];
 
-/// The files that users expect in an npm package, besides those in its `package.json`.
+/// What people look for in an npm package, beside what its `package.json` names.
 const PACKAGE: &[&str] = &["LICENSE-APACHE", "LICENSE-MIT", "README.md", "index.d.ts", "package.json"];
 
 /// Runs all checks. `package` is the packed directory; `tarballs` are two packs of the same checkout.
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn packs_that_differ_are_an_error_with_the_position() {
+    fn packs_that_differ_are_told_where() {
         assert!(same(b"abc", b"abc").is_ok());
         assert!(format!("{:#}", same(b"abc", b"axc").expect_err("they differ")).contains("Some(1)"));
     }

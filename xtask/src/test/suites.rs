@@ -286,7 +286,7 @@ fn native(lab: &mut Lab) -> Result<Counts> {
     Ok(Counts::of_cargo(&run))
 }
 
-/// The long run, which prints failing seeds. A short one is among the native tests.
+/// The short one is among the native tests. This one names the seeds that fail.
 fn simulation(lab: &mut Lab) -> Result<Counts> {
     all_pass(&mut [lab.workspace.cargo().args(["run", "--package", "simulation", "--", "--seeds", "0..10000"])])
 }
@@ -565,7 +565,7 @@ fn examples(lab: &mut Lab) -> Result<Counts> {
     Ok(counts)
 }
 
-/// The tests of the sandbox's console, which need no package.
+/// It needs no package: the console is the sandbox's own.
 fn console_suite(lab: &mut Lab) -> Result<Counts> {
     let [_, _, chromium] = match debian::find([&NODE, &NPM, &CHROMIUM])? {
         Ok(found) => found,
