@@ -66,15 +66,15 @@ test("the_example_of_a_page_ends_with_a_video_that_plays", async () => {
 test("the_example_of_a_server_continues_its_job_after_a_kill", async () => {
   const [{ template_id }] = await sandbox.templates();
   const given = `
-    const env = { CREATIFY_ID: "sandbox", CREATIFY_KEY: "sandbox" };
+    const [apiId, apiKey] = ["sandbox", "sandbox"];
     const template_id = ${JSON.stringify(template_id)};
     const orderId = "order-1";
   `;
-  const example = under("In a worker or on a server");
-  // What differs from the provider, as the README says: where it is.
+  const example = under("On a server");
+  // The sandbox in place of the provider.
   const local = example.replace("new TemplateJobs({", `new TemplateJobs({ baseUrl: ${JSON.stringify(sandbox.url)},`);
   assert.notEqual(local, example);
-  const told = local.replace(/(const \{ video_output \} = .*)/, "$1\n  console.log(video_output);");
+  const told = local.replace(/(const \{ video_output \} = .*)/, "$1\nconsole.log(video_output);");
   await writeFile(join(home.directory, "server.mjs"), given + told);
 
   const first = spawn(process.execPath, ["server.mjs"], { cwd: home.directory, stdio: "ignore" });
