@@ -41,3 +41,8 @@ pub mod retry;
 
 #[cfg(target_arch = "wasm32")]
 pub mod web;
+
+/// The code samples of the guide for Rust front ends.
+#[cfg(all(doctest, target_arch = "wasm32", feature = "serde"))]
+#[doc = include_str!("../docs/rust.md")]
+mod guide {}

@@ -8,6 +8,7 @@ mod npm;
 mod pack;
 mod sandbox;
 mod shell;
+mod site;
 mod sizes;
 mod test;
 mod toolchain;
@@ -41,6 +42,7 @@ fn commands() -> Command {
         .subcommand(demo::command())
         .subcommand(test::command())
         .subcommand(Command::new("pack").about("Build the npm package, print its sizes and its path"))
+        .subcommand(Command::new("site").about("Build the documentation site and print its path"))
         .subcommand(bench::command())
 }
 
@@ -54,6 +56,11 @@ fn run(arguments: &ArgMatches) -> Result<ExitCode> {
         Some(("bench", arguments)) => {
             toolchain::ensure(&[&WASM_TARGET])?;
             bench::run(&Workspace::find()?, &words(arguments, "part"))
+        }
+        Some(("site", _)) => {
+            toolchain::ensure(&[&WASM_TARGET])?;
+            println!("{}", site::run(&Workspace::find()?)?.display());
+            Ok(ExitCode::SUCCESS)
         }
         // `pack`; clap has refused what is no command.
         _ => {

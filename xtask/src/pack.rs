@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use crate::npm;
 use crate::shell::{self, step};
+use crate::site;
 use crate::sizes::{self, Size};
 use crate::wasm::{self, Built};
 use crate::workspace::Workspace;
@@ -85,7 +86,7 @@ fn within_budget(bytes: usize) -> Result<()> {
     Ok(())
 }
 
-/// Puts the package together: the template with this workspace's version, the generated files, the licences.
+/// Puts the package together: the template with this workspace's version, the generated files, the licences, the guides.
 pub fn assemble(workspace: &Workspace, built: &Built) -> Result<PathBuf> {
     let package = package(workspace);
     shell::fresh_directory(&package)?;
@@ -105,6 +106,7 @@ pub fn assemble(workspace: &Workspace, built: &Built) -> Result<PathBuf> {
     for licence in ["LICENSE-MIT", "LICENSE-APACHE"] {
         shell::copy_file(&workspace.path(licence), &package.join(licence))?;
     }
+    site::copy_guides(workspace, &package)?;
     Ok(package)
 }
 

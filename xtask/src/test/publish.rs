@@ -24,7 +24,8 @@ const CRATE: &[&str] = &[
 ];
 
 /// What people look for in an npm package, beside what its `package.json` names.
-const PACKAGE: &[&str] = &["LICENSE-APACHE", "LICENSE-MIT", "README.md", "index.d.ts", "package.json"];
+const PACKAGE: &[&str] =
+    &["LICENSE-APACHE", "LICENSE-MIT", "README.md", "docs/index.md", "index.d.ts", "llms.txt", "package.json"];
 
 /// Runs all checks. `package` is the packed directory; `tarballs` are two packs of the same checkout.
 pub fn run(workspace: &Workspace, package: &Path, tarballs: [&[u8]; 2]) -> Result<Counts> {

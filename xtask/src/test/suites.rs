@@ -19,7 +19,7 @@ use crate::sandbox::{self, Sandbox};
 use crate::shell::{self, step};
 use crate::toolchain::{self, CLIPPY, RUSTFMT};
 use crate::workspace::{LIBRARY, Workspace};
-use crate::{demo, npm, wasm};
+use crate::{demo, npm, site, wasm};
 
 #[derive(Debug)]
 pub struct Suite {
@@ -107,6 +107,14 @@ pub const SUITES: &[Suite] = &[
         exists: has_engines,
         run: engines,
     },
+    Suite {
+        name: "guides",
+        what: "the tables, code samples and prose of README and docs",
+        when: Always,
+        exists: always,
+        run: guides,
+    },
+    Suite { name: "site", what: "the documentation site in Chromium", when: All, exists: always, run: site_suite },
     Suite { name: "demo", what: "the demo page in Chromium", when: Always, exists: has_demo, run: demo_suite },
     Suite {
         name: "examples",
@@ -561,6 +569,38 @@ fn examples(lab: &mut Lab) -> Result<Counts> {
     let mut command = node_tests(&lab.workspace, "examples")?;
     command.env("TARBALL", tarball).env("CHROMIUM", chromium).env("SCREENSHOT_DIR", &screenshots);
     let counts = run_node_tests(&lab.workspace, "examples", &mut command)?;
+    println!("screenshots: {}", screenshots.display());
+    Ok(counts)
+}
+
+/// The code samples run with the packed package, against the sandbox.
+fn guides(lab: &mut Lab) -> Result<Counts> {
+    let [_, _, chromium] = match debian::find([&NODE, &NPM, &CHROMIUM])? {
+        Ok(found) => found,
+        Err(missing) => return Ok(Counts::skipped(&missing)),
+    };
+    let tarball = lab.package()?.tarball;
+    let project = install_package(&lab.workspace, &tarball)?;
+    npm::install(&lab.workspace, site::GUIDES)?;
+    let mut command = node_tests(&lab.workspace, "guides")?;
+    command
+        .env("PACKAGE_DIR", project.join("node_modules").join("custom-template-jobs"))
+        .env("TARBALL", tarball)
+        .env("CHROMIUM", chromium);
+    run_node_tests(&lab.workspace, "guides", &mut command)
+}
+
+fn site_suite(lab: &mut Lab) -> Result<Counts> {
+    let [_, _, chromium] = match debian::find([&NODE, &NPM, &CHROMIUM])? {
+        Ok(found) => found,
+        Err(missing) => return Ok(Counts::skipped(&missing)),
+    };
+    let directory = site::run(&lab.workspace)?;
+    let screenshots = lab.workspace.target.join("screenshots").join("site");
+    shell::fresh_directory(&screenshots)?;
+    let mut command = node_tests(&lab.workspace, "site")?;
+    command.env("SITE_DIR", directory).env("CHROMIUM", chromium).env("SCREENSHOT_DIR", &screenshots);
+    let counts = run_node_tests(&lab.workspace, "site", &mut command)?;
     println!("screenshots: {}", screenshots.display());
     Ok(counts)
 }
