@@ -13,17 +13,24 @@ const repository = "https://github.com/custom-template-jobs/custom-template-jobs
 /** Pages that are made of files outside of this folder. */
 const MADE = { "CONTRIBUTING.md": "/contributing", "CHANGELOG.md": "/changelog", "pkg-template/index.d.ts": "/js/" };
 
-/** A link out of `docs` leads to the page that is made of that file, or to the repository. */
+/** The page or the address of a file of the repository. */
+function placeOf(path) {
+  if (path in MADE && (path !== "CONTRIBUTING.md" || existsSync(join(pages, "contributing.md")))) return MADE[path];
+  const [, guide] = /^docs\/(.*)\.md$/.exec(path) ?? [];
+  return guide ? `/${guide}` : `${repository}/blob/main/${path}`;
+}
+
+/** Links out of `docs`, and those of the pages that are files of the root, lead to pages or to the repository. */
 function outward(markdown) {
   markdown.core.ruler.push("outward", ({ tokens, env }) => {
     // `rust,no_run` is for rustdoc.
     for (const token of tokens.filter(({ type }) => type === "fence")) token.info = token.info.replace(/,.*/, "");
     if (env.relativePath.startsWith("js/")) return;
+    const ofRoot = ["changelog.md", "contributing.md"].includes(env.relativePath);
+    const link = ofRoot ? /^(?![a-z]+:|[#/])([^#]+)(#.*)?$/ : /^\.\.\/([^#]*)(#.*)?$/;
     for (const token of tokens.flatMap(({ children }) => children ?? []).filter(({ type }) => type === "link_open")) {
-      const [, path, anchor = ""] = /^\.\.\/([^#]*)(#.*)?$/.exec(token.attrGet("href")) ?? [];
-      if (path === undefined) continue;
-      const made = path in MADE && (path !== "CONTRIBUTING.md" || existsSync(join(pages, "contributing.md")));
-      token.attrSet("href", made ? MADE[path] + anchor : `${repository}/blob/main/${path}${anchor}`);
+      const [, path, anchor = ""] = link.exec(token.attrGet("href")) ?? [];
+      if (path !== undefined) token.attrSet("href", placeOf(path) + anchor);
     }
   });
 }
@@ -46,8 +53,9 @@ function reference() {
     const names = readdirSync(join(pages, "js", "index", kind)).map((file) => file.replace(/\.md$/, ""));
     return { text, items: names.sort().map((name) => item(name, `/js/index/${kind}/${name}`)) };
   });
-  const entries = ["file-journal", "durable-object"].map((name) => item(name, `/js/${name}/`));
-  return [item("All entries", "/js/"), ...groups, { text: "Journals", items: entries }];
+  const folders = readdirSync(join(pages, "js"), { withFileTypes: true }).filter((each) => each.isDirectory() && each.name !== "index");
+  const entries = folders.map(({ name }) => item(name, `/js/${name}/`));
+  return [item("All entries", "/js/"), ...groups, { text: "Other entries", items: entries }];
 }
 
 const contributing = existsSync(join(pages, "contributing.md")) ? [item("How to contribute", "/contributing")] : [];
