@@ -10,7 +10,7 @@ import { promisify } from "node:util";
 import { button, choose, newest, playable, startBrowser, startSandbox, status } from "./harness.mjs";
 
 const FRAMES_A_SECOND = 4;
-const [WIDTH, HEIGHT, SHOWN] = [1280, 900, 840];
+const [WIDTH, HEIGHT, SHOWN] = [1280, 1010, 840];
 
 const [, , file] = process.argv;
 const directory = await mkdtemp(join(tmpdir(), "film-"));
@@ -49,7 +49,7 @@ try {
   await camera;
 
   const input = ["-framerate", String(FRAMES_A_SECOND), "-i", join(directory, "%04d.png"), "-vf", `scale=${SHOWN}:-1:flags=lanczos`];
-  await promisify(execFile)("ffmpeg", ["-y", "-loglevel", "error", ...input, "-c:v", "libwebp_anim", "-quality", "60", "-compression_level", "6", "-loop", "0", file]);
+  await promisify(execFile)("ffmpeg", ["-y", "-loglevel", "error", ...input, "-c:v", "libwebp_anim", "-quality", "75", "-compression_level", "6", "-loop", "0", file]);
   console.log(`${file}: ${count} frames`);
 } finally {
   await browser.close();
