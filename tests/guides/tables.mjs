@@ -96,8 +96,7 @@ function faults() {
 /* ---- where they stand ------------------------------------------------------------------------ */
 
 export async function render(name) {
-  const numbers = JSON.parse(await readFile(PEERS, "utf8"));
-  return { peers, charges: chargesTable, polling: pollingTable, faults }[name](numbers);
+  return { peers, charges: chargesTable, polling: pollingTable, faults }[name](await numbersOf());
 }
 
 /** The text of a file with a table in it, and what that text should be. */
@@ -107,6 +106,17 @@ export async function places(file, name) {
   if (!between.test(text)) throw new Error(`${file} has no <!-- ${name} -->`);
   const table = await render(name);
   return { text, wanted: text.replace(between, () => `${table}\n`), write: (wanted) => writeFile(new URL(file, root), wanted) };
+}
+
+const numbersOf = async () => JSON.parse(await readFile(PEERS, "utf8"));
+
+/** Whether the size of a page with ours is still what the tables have, to a kilobyte. */
+export const isSize = async (bytes) => Math.abs((await numbersOf()).brotli[OURS] - bytes) < 1_000;
+
+export async function recordSize(bytes) {
+  const numbers = await numbersOf();
+  numbers.brotli[OURS] = bytes;
+  await writeFile(PEERS, `${JSON.stringify(numbers, null, 2)}\n`);
 }
 
 export const bless = () => Promise.all(PLACES.map(async ([file, name]) => {

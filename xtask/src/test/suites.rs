@@ -579,13 +579,14 @@ fn guides(lab: &mut Lab) -> Result<Counts> {
         Ok(found) => found,
         Err(missing) => return Ok(Counts::skipped(&missing)),
     };
-    let tarball = lab.package()?.tarball;
+    let Package { directory, tarball } = lab.package()?;
     let project = install_package(&lab.workspace, &tarball)?;
     npm::install(&lab.workspace, site::GUIDES)?;
+    let page = pack::page_size(&lab.workspace, &directory)?;
     let mut command = node_tests(&lab.workspace, "guides")?;
     command
         .env("PACKAGE_DIR", project.join("node_modules").join("custom-template-jobs"))
-        .env("TARBALL", tarball)
+        .env("PAGE_BROTLI", page.brotli.to_string())
         .env("CHROMIUM", chromium);
     run_node_tests(&lab.workspace, "guides", &mut command)
 }
