@@ -135,6 +135,7 @@ test("every_sample_is_right_by_the_types", async () => {
     declare module "@opentelemetry/api" { export const SpanKind: { CLIENT: number }; export const trace: { getTracer(name: string): any }; }
     declare module "@vercel/functions" { export function waitUntil(promise: Promise<unknown>): void; }
     declare module "cloudflare:workers" { export class DurableObject { ctx: any; env: any; } }
+    declare module "node:http" { const http: any; export default http; }
     declare module "vite" { export function defineConfig(config: object): object; }
     declare module "react" { export function useEffect(effect: () => void | (() => void), given: unknown[]): void; export function useState<S>(first: S): [any, (next: any) => void]; }
     declare module "node:assert/strict" { const assert: { equal(one: unknown, other: unknown): void }; export default assert; }`);
