@@ -85,7 +85,10 @@ function chargeEnd(charges) {
 
 function faults() {
   const rows = TABLE.map(({ n, fault, reads, charges }) => [n, fault, readEnd(reads), chargeEnd(charges)]);
-  const others = ELSEWHERE.map(({ n, fault, held = [], word }) => [n, fault, word ?? "", [...new Set(held.map(([file]) => `\`${file}\``))].join(", ")]);
+  const others = ELSEWHERE.map(({ n, fault, held = [], tests = held, word = "", note = word }) => {
+    if (!tests.length && !note) throw new Error(`fault ${n} has neither a test nor a reason`);
+    return [n, fault, note, [...new Set(tests.map(([file]) => `\`${file}\``))].join(", ")];
+  });
   const byNumber = (list) => list.toSorted(([a], [b]) => a - b).map(([n, ...rest]) => [String(n), ...rest]);
   return [
     "## On the wire", "", markdown(["#", "fault", "a call that reads", "a call that charges"], byNumber(rows)), "",
