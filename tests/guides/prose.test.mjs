@@ -27,7 +27,7 @@ const read = (file) => readFile(root + file, "utf8");
 
 /** The paragraphs and list items of a file, without code, tables and headings; a link is its text, and code in a line one word. */
 function paragraphs(markdown) {
-  const text = markdown.replaceAll(/^```[^]*?^```$/gm, "").replaceAll(/<!--[^]*?-->/g, "").replaceAll(/^(\||#|!\[).*$/gm, "");
+  const text = markdown.replaceAll(/^```[^]*?^```$/gm, "").replaceAll(/<!--[^]*?-->/g, "").replaceAll(/^(\||#|!\[|\s*<).*$/gm, "");
   const blocks = text.split(/\n\s*\n|\n(?=\s*(?:[-*]|\d+\.) )/).map((block) => block.replaceAll(/\s+/g, " ").trim());
   const plain = blocks.map((block) => block.replace(/^([-*]|\d+\.) /, "").replaceAll(/\[([^\]]*)\]\([^)]*\)/g, "$1").replaceAll("**", ""));
   return plain.filter(Boolean);

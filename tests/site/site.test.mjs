@@ -62,7 +62,7 @@ test("every_link_of_the_readme_and_of_llms_txt_leads_to_a_file_and_to_a_heading_
   const wrong = [];
   for (const [file, base] of [["README.md", root], ["docs/llms.txt", root], ["pkg-template/README.md", join(root, "pkg-template")]]) {
     const text = await readFile(join(root, file), "utf8");
-    for (const [, path, anchor] of text.matchAll(/\]\(([^)#\s]+)(?:#([^)]+))?\)/g)) {
+    for (const [, path, anchor] of text.matchAll(/(?:\]\(|\bsrc(?:set)?=")([^)#\s"]+)(?:#([^)]+))?[)"]/g)) {
       if (/^[a-z]+:/.test(path)) continue;
       const target = await readFile(join(base, path), "utf8").catch(({ code }) => (code === "EISDIR" ? "" : undefined));
       const headings = [...(target ?? "").matchAll(/^#+ (.*)$/gm)].map(([, heading]) => slug(heading));
