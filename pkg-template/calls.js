@@ -102,7 +102,7 @@ export class Call {
 
   // Passes an update to the listener.
   update(job, step, progress = null, remainingMs, nextPollMs) {
-    later(() => this.quitted || this.listener.onUpdate?.(job, { job, step, progress, remainingMs, nextPollMs }));
+    later(() => this.hasQuit || this.listener.onUpdate?.(job, { job, step, progress, remainingMs, nextPollMs }));
   }
 
   // `update` as a function that references nothing but this call.
@@ -112,7 +112,7 @@ export class Call {
 
   // Rejects the call at its caller's wish. A charge that may have been sent continues.
   quit(reason) {
-    this.quitted = true;
+    this.hasQuit = true;
     this.fail(reason);
   }
 

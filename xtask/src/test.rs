@@ -7,8 +7,10 @@ mod display;
 mod frameworks;
 mod mutants;
 mod openapi;
+mod project;
 mod publish;
 mod suites;
+mod tools;
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -35,7 +37,11 @@ pub struct Options {
 
 /// `test` on the command line.
 pub fn command() -> Command {
-    let suites = Arg::new("suite").value_name("SUITE").num_args(0..).hide_possible_values(true);
+    let suites = Arg::new("suite")
+        .value_name("SUITE")
+        .num_args(0..)
+        .hide_possible_values(true)
+        .help("Their names; --list prints them");
     Command::new("test")
         .about("Run what every change must pass, or the suites that are named")
         .arg(Arg::new("all").long("all").action(ArgAction::SetTrue).help("Run every suite"))

@@ -408,9 +408,9 @@ impl Checker {
         for (place, Logged { at, host, event }) in log.iter().enumerate() {
             let Event::Verdict { operation, job_id: Some(job), .. } = event else { continue };
             let render = self.operations.get(operation).filter(|operation| operation.render.is_some());
-            let anothers =
+            let of_another =
                 |fetch: &Fetch| fetch.crossed && !fetch.replayed && fetch.host == *host && fetch.answered_at == Some(*at);
-            if render.is_some_and(|operation| operation.fetches.iter().any(anothers)) {
+            if render.is_some_and(|operation| operation.fetches.iter().any(of_another)) {
                 broken = Some(format!("{operation} is bound by an answer about another job"));
             }
             let render = render.is_some();

@@ -1,13 +1,13 @@
 //! Mutation tests: each fault that cargo-mutants puts into the rules of charging, retrying and prices must fail a test.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context as _, Result};
 use serde_json::Value;
 
 use super::counts::Counts;
+use super::tools;
 use crate::shell;
 use crate::workspace::Workspace;
 
@@ -22,7 +22,7 @@ pub fn run(workspace: &Workspace) -> Result<Counts> {
     let reviewed = reviewed(&shell::read_text(&workspace.path(REVIEWED))?);
     let output = workspace.target.join("test").join("mutants");
     shell::fresh_directory(&output)?;
-    let mut command = Command::new(install(workspace)?);
+    let mut command = Command::new(tools::from_crates_io(workspace, NAME, VERSION)?);
     command
         .current_dir(&workspace.root)
         .args(["mutants", "--package", "custom-template-jobs", "--jobs", "1", "--no-shuffle", "--colors", "never"])
@@ -81,22 +81,6 @@ fn judge(outcomes: &Value, reviewed: &BTreeMap<String, String>) -> Counts {
 fn without_place(name: &str) -> String {
     let Some((place, what)) = name.split_once(": ") else { return name.to_owned() };
     format!("{}: {what}", place.split(':').next().unwrap_or(place))
-}
-
-/// cargo-mutants, built here, once for each version.
-fn install(workspace: &Workspace) -> Result<PathBuf> {
-    let root = workspace.target.join("tools").join(format!("{NAME}-{VERSION}"));
-    let program = root.join("bin").join(format!("{NAME}{}", std::env::consts::EXE_SUFFIX));
-    if !program.is_file() {
-        shell::step(&format!("build {NAME} {VERSION} from the crate registry"), || {
-            let mut install = workspace.cargo();
-            // What compiles soonest, because it waits for cargo and not for the processor.
-            install.args(["install", NAME, "--version", VERSION, "--locked", "--debug", "--root"]);
-            install.env("CARGO_PROFILE_DEV_DEBUG", "0");
-            shell::run(install.arg(&root))
-        })?;
-    }
-    Ok(program)
 }
 
 #[cfg(test)]

@@ -1,12 +1,13 @@
 //! The sandbox against its own `OpenAPI` document, with thousands of requests that schemathesis generates.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 
 use super::counts::Counts;
-use crate::shell::{self, step};
+use super::tools;
+use crate::shell;
 use crate::workspace::Workspace;
 
 /// The checks of every answer: no 500, nothing undocumented, and no access without keys.
@@ -19,7 +20,7 @@ const CASES: usize = 2_000;
 
 /// Runs schemathesis against the sandbox at `url`.
 pub fn run(workspace: &Workspace, python: &Path, url: &str) -> Result<Counts> {
-    let program = install(workspace, python)?;
+    let program = tools::from_pypi(workspace, python, "openapi")?.join("schemathesis");
     let folder = workspace.path("tests").join("openapi");
     let mut command = Command::new(program);
     command
@@ -37,25 +38,4 @@ pub fn run(workspace: &Workspace, python: &Path, url: &str) -> Result<Counts> {
         eprintln!("error: {cases} requests are fewer than {CASES}");
     }
     Ok(if run.status.success() && cases >= CASES { Counts::passed(1) } else { Counts::failed(1) })
-}
-
-/// An environment of Python's own under `target`, made once for each version that is asked for.
-fn install(workspace: &Workspace, python: &Path) -> Result<PathBuf> {
-    let wanted = workspace.path("tests").join("openapi").join("requirements.txt");
-    let environment = workspace.target.join("test").join("schemathesis");
-    let program = environment.join("bin").join("schemathesis");
-    let stamp = environment.join("requirements.txt");
-    let text = shell::read_text(&wanted)?;
-    if program.exists() && shell::read_text(&stamp).is_ok_and(|installed| installed == text) {
-        return Ok(program);
-    }
-    step("install schemathesis from PyPI", || {
-        shell::fresh_directory(&environment)?;
-        shell::run(Command::new(python).args(["-m", "venv"]).arg(&environment))
-            .context("Python could not make an environment; on Debian that needs python3-venv")?;
-        let pip = environment.join("bin").join("pip");
-        shell::run(Command::new(pip).args(["install", "--quiet", "--requirement"]).arg(&wanted))?;
-        shell::write_file(&stamp, &text)
-    })?;
-    Ok(program)
 }

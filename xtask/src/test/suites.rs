@@ -13,7 +13,7 @@ use super::browser;
 use super::counts::Counts;
 use super::debian::{self, CHROMEDRIVER, CHROMIUM, FFMPEG, FIREFOX, NODE, NPM, PYTHON, TESSERACT, WEBKIT_DRIVER, XVFB};
 use super::display::Display;
-use super::{frameworks, mutants, openapi, publish};
+use super::{frameworks, mutants, openapi, project, publish};
 use crate::pack::{self, Package};
 use crate::sandbox::{self, Sandbox};
 use crate::shell::{self, step};
@@ -43,7 +43,35 @@ pub enum When {
 pub const SUITES: &[Suite] = &[
     Suite { name: "format", what: "cargo fmt --check", when: Always, exists: always, run: format },
     Suite { name: "lint", what: "clippy, natively and for wasm", when: Always, exists: always, run: lint },
+    Suite {
+        name: "project",
+        what: "workflows, spelling, and the licences of dependencies",
+        when: Always,
+        exists: always,
+        run: |lab| with_python(lab, project::run),
+    },
     Suite { name: "native", what: "cargo test --workspace", when: Always, exists: always, run: native },
+    Suite {
+        name: "msrv",
+        what: "the crate with the oldest Rust that it promises",
+        when: All,
+        exists: always,
+        run: |lab| project::oldest_rust(&lab.workspace),
+    },
+    Suite {
+        name: "semver",
+        what: "the crate beside its last release",
+        when: All,
+        exists: always,
+        run: |lab| project::semver(&lab.workspace),
+    },
+    Suite {
+        name: "advisories",
+        what: "known faults of dependencies",
+        when: All,
+        exists: always,
+        run: |lab| with_python(lab, project::advisories),
+    },
     Suite {
         name: "simulation",
         what: "a million simulated operations, with every fault",
@@ -292,6 +320,13 @@ fn lint(lab: &mut Lab) -> Result<Counts> {
 fn native(lab: &mut Lab) -> Result<Counts> {
     let run = shell::tee(lab.workspace.cargo().args(["test", "--workspace", "--no-fail-fast"]))?;
     Ok(Counts::of_cargo(&run))
+}
+
+fn with_python(lab: &mut Lab, run: fn(&Workspace, &Path) -> Result<Counts>) -> Result<Counts> {
+    match debian::find([&PYTHON])? {
+        Ok([python]) => run(&lab.workspace, &python),
+        Err(missing) => Ok(Counts::skipped(&missing)),
+    }
 }
 
 /// The short one is among the native tests. This one names the seeds that fail.
