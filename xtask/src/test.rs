@@ -4,6 +4,7 @@ mod browser;
 mod counts;
 pub mod debian;
 mod display;
+mod docs;
 mod frameworks;
 mod mutants;
 mod openapi;

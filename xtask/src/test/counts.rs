@@ -3,6 +3,8 @@
 use std::fmt;
 use std::ops::AddAssign;
 
+use anyhow::Result;
+
 use crate::shell;
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -19,6 +21,20 @@ impl Counts {
 
     pub fn failed(failed: usize) -> Self {
         Self { failed, ..Self::default() }
+    }
+
+    /// Counts one check, and prints its name and why it failed.
+    pub fn of(name: &str, result: Result<()>) -> Self {
+        match result {
+            Ok(()) => {
+                println!("test {name} ... ok");
+                Self::passed(1)
+            }
+            Err(error) => {
+                println!("test {name} ... FAILED\n{error:#}");
+                Self::failed(1)
+            }
+        }
     }
 
     /// Counts a suite that cannot run here, and says why.

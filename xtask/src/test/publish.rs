@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
 
 use super::counts::Counts;
@@ -31,19 +31,20 @@ const PACKAGE: &[&str] =
 pub fn run(workspace: &Workspace, package: &Path, tarballs: [&[u8]; 2]) -> Result<Counts> {
     let [first, second] = tarballs;
     let mut counts = Counts::default();
-    let mut check = |name: &str, result: Result<()>| {
-        match &result {
-            Ok(()) => println!("test {name} ... ok"),
-            Err(error) => println!("test {name} ... FAILED\n{error:#}"),
-        }
-        counts += if result.is_ok() { Counts::passed(1) } else { Counts::failed(1) };
-    };
+    let mut check = |name: &str, result: Result<()>| counts += Counts::of(name, result);
     check("two_packs_give_the_same_bytes", same(first, second));
     check("npm_would_publish_the_package_as_it_is", npm_takes_it(package));
     check("the_crate_holds_its_sources_and_licences_and_nothing_else", holds_the_sources(&list(workspace)?));
     check("the_crate_builds_from_what_crates_io_would_be_sent", builds(workspace, &[]));
     let wasm = ["--target", "wasm32-unknown-unknown", "--features", "serde"];
     check("the_crate_builds_so_for_webassembly_too", builds(workspace, &wasm));
+    check("a_tag_names_the_version_that_it_releases", tags_fit(workspace));
+    let refusal = crates_io_refuses(workspace)?;
+    if refusal.as_ref().is_some_and(|refusal| is_offline(refusal)) {
+        counts += Counts::skipped("crates.io cannot be reached, which `cargo publish --dry-run` asks for the crate");
+    } else {
+        counts += Counts::of("crates_io_would_take_the_crate", refusal.map_or(Ok(()), |refusal| bail!(refusal)));
+    }
     Ok(counts)
 }
 
@@ -119,6 +120,39 @@ fn builds(workspace: &Workspace, flags: &[&str]) -> Result<()> {
     Ok(())
 }
 
+/// What `cargo publish --dry-run` says against the crate. It asks the registry.
+fn crates_io_refuses(workspace: &Workspace) -> Result<Option<String>> {
+    let mut command = workspace.cargo();
+    command.args(["publish", "--dry-run", "--no-verify", "--package", "custom-template-jobs", "--allow-dirty"]);
+    let output = command.output().context("cargo could not be started")?;
+    let words = String::from_utf8_lossy(&output.stderr).into_owned();
+    let refused = !output.status.success() || words.contains("warning: manifest has no");
+    Ok(refused.then_some(words))
+}
+
+/// Whether cargo could not ask the registry.
+fn is_offline(words: &str) -> bool {
+    ["--offline was specified", "Could not resolve host", "Couldn't resolve host", "Could not connect", "Couldn't connect"]
+        .iter()
+        .any(|sign| words.contains(sign))
+}
+
+/// A release tag of this commit is the version, and the changelog has a section for it.
+fn tags_fit(workspace: &Workspace) -> Result<()> {
+    let mut git = Command::new("git");
+    let tags = git.current_dir(&workspace.root).args(["tag", "--points-at", "HEAD", "v*"]).output();
+    // Without git there is no tag: an archive of the sources.
+    let tags = tags.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
+    let changelog = shell::read_text(&workspace.path("CHANGELOG.md"))?;
+    tags.lines().try_for_each(|tag| tag_fits(tag, &workspace.version, &changelog))
+}
+
+fn tag_fits(tag: &str, version: &str, changelog: &str) -> Result<()> {
+    ensure!(tag == format!("v{version}"), "the tag {tag} is on version {version}");
+    ensure!(changelog.contains(&format!("\n## [{version}]")), "CHANGELOG.md has no section [{version}]");
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -138,6 +172,14 @@ mod tests {
         let said =
             "npm warn publish This command requires you to be logged in (dry-run)\nnpm warn publish \"bin\" was removed\n";
         assert_eq!(publish_warnings(said), "npm warn publish \"bin\" was removed\n");
+    }
+
+    #[test]
+    fn a_tag_of_another_version_or_without_a_section_is_refused() {
+        let changelog = "# Changelog\n\n## [Unreleased]\n\n## [1.2.3] - 2026-12-01\n";
+        assert!(tag_fits("v1.2.3", "1.2.3", changelog).is_ok());
+        assert!(tag_fits("v1.2.4", "1.2.3", changelog).is_err());
+        assert!(tag_fits("v1.2.3", "1.2.3", "## [Unreleased]").is_err());
     }
 
     #[test]

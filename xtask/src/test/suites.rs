@@ -13,7 +13,7 @@ use super::browser;
 use super::counts::Counts;
 use super::debian::{self, CHROMEDRIVER, CHROMIUM, FFMPEG, FIREFOX, NODE, NPM, PYTHON, TESSERACT, WEBKIT_DRIVER, XVFB};
 use super::display::Display;
-use super::{frameworks, mutants, openapi, project, publish};
+use super::{docs, frameworks, mutants, openapi, project, publish};
 use crate::pack::{self, Package};
 use crate::sandbox::{self, Sandbox};
 use crate::shell::{self, step};
@@ -86,7 +86,7 @@ pub const SUITES: &[Suite] = &[
         exists: always,
         run: mutants_suite,
     },
-    Suite { name: "docs", what: "cargo doc without a warning", when: Always, exists: always, run: docs },
+    Suite { name: "docs", what: "cargo doc without a warning", when: Always, exists: always, run: docs_suite },
     Suite { name: "wasm-node", what: "wasm tests in Node", when: Always, exists: has_wasm, run: wasm_node },
     Suite {
         name: "wasm-chromium",
@@ -338,18 +338,17 @@ fn mutants_suite(lab: &mut Lab) -> Result<Counts> {
     mutants::run(&lab.workspace)
 }
 
-fn docs(lab: &mut Lab) -> Result<Counts> {
-    let doc = || {
-        let mut command = lab.workspace.cargo();
-        command.args(["doc", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings");
-        command
-    };
+fn docs_suite(lab: &mut Lab) -> Result<Counts> {
+    let mut doc = lab.workspace.cargo();
+    doc.args(["doc", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings");
     let runner = test_runner(lab)?;
     // The examples of the typed API need a JavaScript host, so they are compiled for WebAssembly.
     let mut examples = lab.workspace.cargo();
     examples.args(["test", "--doc"]).args(LIBRARY_FOR_WASM).args(["--features", "serde"]);
     examples.env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER", runner);
-    all_pass(&mut [doc().arg("--workspace"), doc().args(LIBRARY_FOR_WASM).args(["--features", "serde"]), &mut examples])
+    let mut counts = all_pass(&mut [doc.arg("--workspace"), &mut examples])?;
+    counts += Counts::of("docs_rs_shows_every_public_item", docs::run(&lab.workspace));
+    Ok(counts)
 }
 
 fn wasm_node(lab: &mut Lab) -> Result<Counts> {
