@@ -57,6 +57,7 @@ pub fn package(workspace: &Workspace) -> PathBuf {
 
 /// Builds the tarball.
 pub fn run(workspace: &Workspace) -> Result<Package> {
+    npm::ensure_node()?;
     npm::install_tools(workspace)?;
     let built = wasm::build(workspace)?;
     let built = step("optimise the wasm", || wasm::shrink(workspace, built))?;

@@ -37,11 +37,22 @@ pub fn find<const N: usize>(programs: [&Program; N]) -> Result<Result<[PathBuf; 
     if !packages.is_empty() && is_root_on_debian() {
         install(&packages)?;
     }
-    let names: Vec<&str> = missing().filter_map(|program| program.names.first().copied()).collect();
-    if !names.is_empty() {
-        return Ok(Err(format!("this machine has no {}", names.join(" and no "))));
+    let missing: Vec<&Program> = missing().copied().collect();
+    if !missing.is_empty() {
+        return Ok(Err(how_to_get(&missing)));
     }
     Ok(Ok(programs.map(|program| shell::find_program(program.names).unwrap_or_default())))
+}
+
+/// What is missing, and the packages that hold it.
+fn how_to_get(missing: &[&Program]) -> String {
+    let names: Vec<&str> = missing.iter().filter_map(|program| program.names.first().copied()).collect();
+    let packages: Vec<&str> = missing.iter().map(|program| program.package).collect();
+    format!(
+        "this machine has no {}. On Debian and Ubuntu, `apt-get install {}` installs it",
+        names.join(" and no "),
+        packages.join(" ")
+    )
 }
 
 fn is_root_on_debian() -> bool {
@@ -62,4 +73,18 @@ fn install(packages: &[&str]) -> Result<()> {
         shell::run(apt().args(["update", "-qq"]))?;
         shell::run(apt().args(["install", "-qq", "-y", "--no-install-recommends"]).args(packages))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_missing_is_named_with_its_packages() {
+        assert_eq!(
+            how_to_get(&[&NODE, &CHROMEDRIVER]),
+            "this machine has no node and no chromedriver. On Debian and Ubuntu, `apt-get install nodejs chromium-driver` \
+             installs it"
+        );
+    }
 }

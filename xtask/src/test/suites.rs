@@ -345,7 +345,7 @@ fn docs_suite(lab: &mut Lab) -> Result<Counts> {
     // The examples of the typed API need a JavaScript host, so they are compiled for WebAssembly.
     let mut examples = lab.workspace.cargo();
     examples.args(["test", "--doc"]).args(LIBRARY_FOR_WASM).args(["--features", "serde"]);
-    examples.env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER", runner);
+    examples.args(with_runner(&runner));
     let mut counts = all_pass(&mut [doc.arg("--workspace"), &mut examples])?;
     counts += Counts::of("docs_rs_shows_every_public_item", docs::run(&lab.workspace));
     Ok(counts)
@@ -412,10 +412,16 @@ fn wasm_tests(lab: &mut Lab) -> Result<Command> {
         .arg("test")
         .args(LIBRARY_FOR_WASM)
         .args(["--features", "serde", "--test", "*", "--no-fail-fast"])
-        .env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER", runner)
+        .args(with_runner(&runner))
         .env("WASM_BINDGEN_TEST_TIMEOUT", "120")
         .env("SANDBOX_URL", url);
     Ok(command)
+}
+
+/// Tells cargo what runs WebAssembly. In a variable of the environment a path with a space would be two words.
+fn with_runner(runner: &Path) -> [String; 2] {
+    let path = serde_json::Value::from(runner.to_string_lossy());
+    ["--config".to_owned(), format!("target.{}.runner = [{path}]", wasm::TARGET)]
 }
 
 fn test_runner(lab: &Lab) -> Result<PathBuf> {
@@ -794,4 +800,18 @@ fn files(directory: &Path, extensions: &[&str]) -> Vec<PathBuf> {
         .collect();
     found.sort();
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_runner_below_a_path_with_a_space_is_one_word() {
+        let [flag, config] = with_runner(Path::new("/a path/runner"));
+        assert_eq!(
+            (flag.as_str(), config.as_str()),
+            ("--config", r#"target.wasm32-unknown-unknown.runner = ["/a path/runner"]"#)
+        );
+    }
 }
