@@ -6,12 +6,15 @@ pub mod debian;
 mod display;
 mod docs;
 mod frameworks;
+mod lab;
 mod mutants;
+mod node;
 mod openapi;
 mod project;
 mod publish;
 mod suites;
 mod tools;
+mod wasm_tests;
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -24,7 +27,8 @@ use crate::shell;
 use crate::toolchain::{self, WASM_TARGET};
 use crate::workspace::Workspace;
 use counts::Counts;
-use suites::{Lab, SUITES, Suite, When};
+use lab::Lab;
+use suites::{SUITES, Suite, When};
 
 #[derive(Debug)]
 pub struct Options {

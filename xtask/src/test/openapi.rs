@@ -6,7 +6,11 @@ use std::process::Command;
 use anyhow::Result;
 
 use super::counts::Counts;
+use super::debian::{self, PYTHON};
+use super::lab::Lab;
+use super::node::sandbox_program;
 use super::tools;
+use crate::sandbox::Sandbox;
 use crate::shell;
 use crate::workspace::Workspace;
 
@@ -19,7 +23,7 @@ ensure_resource_availability";
 const CASES: usize = 2_000;
 
 /// Runs schemathesis against the sandbox at `url`.
-pub fn run(workspace: &Workspace, python: &Path, url: &str) -> Result<Counts> {
+fn run(workspace: &Workspace, python: &Path, url: &str) -> Result<Counts> {
     let program = tools::from_pypi(workspace, python, "openapi")?.join("schemathesis");
     let folder = workspace.path("tests").join("openapi");
     let mut command = Command::new(program);
@@ -38,4 +42,17 @@ pub fn run(workspace: &Workspace, python: &Path, url: &str) -> Result<Counts> {
         eprintln!("error: {cases} requests are fewer than {CASES}");
     }
     Ok(if run.status.success() && cases >= CASES { Counts::passed(1) } else { Counts::failed(1) })
+}
+
+/// Generated requests to a sandbox of their own, whose jobs end at once and whose credits suffice.
+pub fn suite(lab: &mut Lab) -> Result<Counts> {
+    let [python] = match debian::find([&PYTHON])? {
+        Ok(found) => found,
+        Err(missing) => return Ok(Counts::skipped(&missing)),
+    };
+    let mut command = Command::new(sandbox_program(&lab.workspace)?);
+    command.args(["--port", "0", "--speed", "1000000", "--credits", "1000000000"]);
+    let sandbox = Sandbox::start(&mut command)?;
+    lab.on_signal(sandbox.stopper())?;
+    run(&lab.workspace, &python, &sandbox.url)
 }
