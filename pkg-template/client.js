@@ -193,12 +193,12 @@ export class TemplateJobs {
   }
 
   // The parts of a wait. Loading is not limited by `timeout` here, which the core applies to the wait.
-  #polling(target, { timeout, until, expectedMs, maxInterval, operation }) {
+  #polling(target, { timeout, until, expectedMs, maxInterval, urgency, operation }) {
     const id = this.#client.checked(idOf, target);
     if (typeof id !== "string") throw problem("InvalidRequestError", "id must be the UUID of a job", { field: "id" });
     const job = this.#client.checked(jobOf, target);
     return (core, number, _, call) =>
-      core.poll(number, id, job, { timeout, until, expectedMs, maxInterval, operation }, call.listener.onUpdate && call.updating());
+      core.poll(number, id, job, { timeout, until, expectedMs, maxInterval, urgency, operation }, call.listener.onUpdate && call.updating());
   }
 
   poll(target, options) {

@@ -338,6 +338,8 @@ export interface PollOptions {
   expectedMs?: number | undefined;
   /** The longest time between two polls, in milliseconds. Default: 15000 with a listener for updates, otherwise 30000. */
   maxInterval?: number | undefined;
+  /** How soon the end is wanted. `"high"`: intervals half as long, at least 1 s, so the end is seen sooner, for more requests. `"low"`: intervals twice as long, for fewer requests. `maxInterval` still holds. Default: `"normal"`. */
+  urgency?: "low" | "normal" | "high" | undefined;
 }
 
 /** A job whose preview is ready. */

@@ -5,7 +5,7 @@ import { snapshot } from "./snapshot.js";
 
 export const READ = ["timeout", "signal"];
 export const CHARGE = ["operation", "timeout", "signal", "waitUntil", "extra", "metadata"];
-export const POLLING = ["timeout", "until", "expectedMs", "maxInterval", "onUpdate", "signal"];
+export const POLLING = ["timeout", "until", "expectedMs", "maxInterval", "urgency", "onUpdate", "signal"];
 export const WAITING = POLLING.filter((name) => name !== "until");
 export const SETTLING = ["jobId", "signal"];
 export const QUESTION = ["step", "seconds", "model_version"];
@@ -141,6 +141,7 @@ export function checkPreviewWait(read) {
     const [fits, advice] = ms;
     if (name in read && !fits(read[name])) refuse(name, advice);
   }
+  if ("urgency" in read && !["low", "normal", "high"].includes(read.urgency)) refuse("urgency", "must be low, normal or high");
 }
 
 /** Separates a request into its JSON text and its `seconds`. Throws like `readOptions`. */

@@ -199,31 +199,55 @@ pub fn learn(old: Option<f64>, seen: f64) -> f64 {
     old + longer * if longer < 0.0 { 0.12 } else { 0.084 }
 }
 
-/// When to poll next.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Next {
-    /// Milliseconds from now.
-    pub in_ms: f64,
-    /// Milliseconds until the job is expected to end.
-    pub remaining_ms: Option<f64>,
+/// How soon the end of a job is wanted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Urgency {
+    /// Fewer requests, and the end is seen later.
+    Low,
+    #[default]
+    Normal,
+    /// The end is seen sooner, for more requests.
+    High,
 }
 
-/// The rule. `facts` is what was last known of the job.
-pub fn next(facts: &JobFacts, memory: &Memory, now: f64) -> Next {
-    let unknown = |in_ms| Next { in_ms, remaining_ms: None };
+impl Urgency {
+    /// The urgency of that name, as the option `urgency` has it.
+    pub fn parse(name: &str) -> Option<Self> {
+        Some(match name {
+            "low" => Self::Low,
+            "normal" => Self::Normal,
+            "high" => Self::High,
+            _ => return None,
+        })
+    }
+
+    /// Intervals are so many times as long. Where nothing is known requests are so many times fewer and the lag as many times
+    /// longer, so that a request is worth its square in lag.
+    const fn factor(self) -> f64 {
+        match self {
+            Self::Low => 2.0,
+            Self::Normal => 1.0,
+            Self::High => 0.5,
+        }
+    }
+}
+
+/// The rule: milliseconds until the next poll. `facts` is what was last known of the job.
+pub fn next(facts: &JobFacts, memory: &Memory, urgency: Urgency, now: f64) -> f64 {
     match facts.status {
         // A preview of which no render was seen.
-        Status::Done if facts.preview && !memory.charged && memory.polls == memory.incomplete => unknown(UNCHARGED),
+        Status::Done if facts.preview && !memory.charged && memory.polls == memory.incomplete => UNCHARGED,
         // The URL follows the status within moments, if it comes at all.
-        Status::Done => unknown(while_incomplete(memory)),
-        Status::Unknown => unknown(CAP),
+        Status::Done => while_incomplete(memory),
+        Status::Unknown => CAP,
         _ => {
+            let factor = urgency.factor();
             let growth = (1.0 + memory.waited(now) / GROWTH).sqrt().sqrt();
-            let (blind, saved) = (START * growth, SAVED * growth);
+            let (blind, saved) = (START * growth * factor, SAVED * growth * factor * factor);
             let in_ms = match (memory.range, expected(memory)) {
                 // A prediction from one line is not worth polling for.
                 (Some(range), _) if range.latest <= now && memory.has_one_line() => blind,
-                (Some(range), _) if range.latest <= now => ((now - range.latest) * OVERDUE).min(blind),
+                (Some(range), _) if range.latest <= now => ((now - range.latest) * OVERDUE * factor).min(blind),
                 (Some(range), _) => within(range, PROGRESS_WRONG, now, blind, saved),
                 (None, Some(range)) if range.latest > now => {
                     // The first poll is at half of it: a duration that was learned from a late poll could not become shorter else.
@@ -233,10 +257,15 @@ pub fn next(facts: &JobFacts, memory: &Memory, now: f64) -> Next {
                 }
                 _ => blind,
             };
-            let end = memory.range.or(expected(memory)).map(|range| range.likely - now);
-            Next { in_ms: between(in_ms, FLOOR, CAP), remaining_ms: end.filter(|ms| *ms > 0.0) }
+            between(in_ms, FLOOR, CAP)
         }
     }
+}
+
+/// Milliseconds until a job that goes on is expected to end.
+pub fn remaining(facts: &JobFacts, memory: &Memory, now: f64) -> Option<f64> {
+    let range = memory.range.or(expected(memory)).filter(|_| facts.status.is_active())?;
+    Some(range.likely - now).filter(|ms| *ms > 0.0)
 }
 
 /// The range by what is remembered.
@@ -296,6 +325,7 @@ pub struct Wish {
     pub max_interval: f64,
     /// Whether it listens for changes, and so is served more often.
     pub attentive: bool,
+    pub urgency: Urgency,
 }
 
 impl Wish {
@@ -356,9 +386,9 @@ mod tests {
         let mut polls = Vec::new();
         let mut last = facts(Status::Pending, None);
         while now < end {
-            let next = next(&last, &memory, now);
-            assert!(next.in_ms >= FLOOR && next.in_ms <= CAP, "{next:?} at {now}");
-            now += next.in_ms;
+            let wait = next(&last, &memory, Urgency::Normal, now);
+            assert!((FLOOR..=CAP).contains(&wait), "{wait} at {now}");
+            now += wait;
             polls.push(now);
             let (status, progress) = state(now);
             last = facts(status, progress);
@@ -376,8 +406,8 @@ mod tests {
     fn whatever_is_remembered_the_first_poll_is_early() {
         for expected in [None, Some(1.0), Some(8_000.0), Some(3_600_000.0), Some(f64::INFINITY), Some(f64::NAN), Some(-1.0)]
         {
-            let next = next(&facts(Status::Pending, None), &Memory::new(0.0, expected), 0.0);
-            assert!(next.in_ms <= put_off(0.0) + 1.0, "{expected:?}: {next:?}");
+            let wait = next(&facts(Status::Pending, None), &Memory::new(0.0, expected), Urgency::Normal, 0.0);
+            assert!(wait <= put_off(0.0) + 1.0, "{expected:?}: {wait}");
         }
     }
 
@@ -434,8 +464,8 @@ mod tests {
         let mut memory = Memory::new(0.0, None);
         let begun = facts(Status::Running, Some(0.05));
         memory.observe(&begun, 5_000.0);
-        let next = next(&begun, &memory, 5_000.0);
-        assert!(next.in_ms <= START * 1.2 / PROGRESS_WRONG.sqrt(), "{next:?}");
+        let wait = next(&begun, &memory, Urgency::Normal, 5_000.0);
+        assert!(wait <= START * 1.2 / PROGRESS_WRONG.sqrt(), "{wait}");
     }
 
     #[test]
@@ -443,12 +473,12 @@ mod tests {
         let mut memory = Memory::new(0.0, Some(60_000.0));
         let running = |progress| facts(Status::Running, Some(progress));
         let pending = facts(Status::Pending, None);
-        assert_eq!(next(&pending, &memory, 10_000.0).remaining_ms, Some(50_000.0));
+        assert_eq!(remaining(&pending, &memory, 10_000.0), Some(50_000.0));
         for at in [0.2, 0.5] {
             memory.observe(&running(at), at * 100_000.0);
         }
-        assert_eq!(next(&running(0.5), &memory, 50_000.0).remaining_ms, Some(50_000.0));
-        assert_eq!(next(&pending, &Memory::new(0.0, None), 10_000.0).remaining_ms, None);
+        assert_eq!(remaining(&running(0.5), &memory, 50_000.0), Some(50_000.0));
+        assert_eq!(remaining(&pending, &Memory::new(0.0, None), 10_000.0), None);
     }
 
     #[test]
@@ -497,7 +527,7 @@ mod tests {
         }
         let running = facts(Status::Running, Some(0.1));
         memory.observe(&running, 30_000.0);
-        assert_eq!(next(&running, &memory, 30_000.0).remaining_ms, Some(90_000.0), "a tenth took at most ten seconds");
+        assert_eq!(remaining(&running, &memory, 30_000.0), Some(90_000.0), "a tenth took at most ten seconds");
     }
 
     #[test]

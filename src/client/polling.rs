@@ -16,7 +16,7 @@ use crate::api::{Endpoint, Goal, Status, job_id};
 use crate::error::{Error, ErrorKind};
 use crate::host::{Answer, Event, Host, OnUpdate, Reply, Update};
 use crate::job::JobFacts;
-use crate::poll::{self, Ending, HIDDEN, LONGEST, Memory, Wish};
+use crate::poll::{self, Ending, HIDDEN, LONGEST, Memory, Urgency, Wish};
 use crate::retry;
 
 /// How long a wait lasts by default, in milliseconds: longer than any render that was reported.
@@ -44,6 +44,8 @@ pub struct PollOptions {
     pub max_interval: Option<f64>,
     /// Whether the caller listens for changes, and so wants them soon.
     pub attentive: bool,
+    /// How soon the end is wanted, at the price of more requests.
+    pub urgency: Urgency,
 }
 
 impl<H: Host> Client<H> {
@@ -118,6 +120,7 @@ impl<H: Host> Client<H> {
             deadline: now + options.timeout.map_or(POLL_TIMEOUT, |ms| poll::between(ms, 0.0, LONGEST)),
             max_interval: options.max_interval.unwrap_or(LONGEST),
             attentive: options.attentive,
+            urgency: options.urgency,
         };
         let (sender, receiver) = oneshot::channel();
         let number = self.0.last_waiter.get() + 1;
@@ -131,6 +134,7 @@ impl<H: Host> Client<H> {
             let mut state = watch.state.borrow_mut();
             state.due = state.due.min(now + wish.longest());
             state.waiters.push(waiter);
+            state.plan_sooner(now);
             drop(state);
             watch
         } else {
@@ -199,9 +203,7 @@ impl<H: Host> Client<H> {
                 let mut state = watch.state.borrow_mut();
                 if state.kind == Some(kind) && state.memory.expected.is_none() {
                     state.memory.expected = Some(expected);
-                    let due = state.due;
-                    state.plan(now);
-                    state.due = state.due.min(due);
+                    state.plan_sooner(now);
                     drop(state);
                     client.schedule(&watches, &watch, now);
                 }

@@ -128,7 +128,8 @@ pub(super) struct Waiter<V> {
 impl<V: Clone> State<V> {
     pub fn plan(&mut self, now: f64) {
         let Some(facts) = &self.facts else { return };
-        let wait = poll::next(facts, &self.memory, now).in_ms;
+        let urgency = self.waiters.iter().map(|waiter| waiter.wish.urgency).max().unwrap_or_default();
+        let wait = poll::next(facts, &self.memory, urgency, now);
         if self.memory.incomplete > 0 && !self.memory.charged {
             // A job that is done without a known charge for more is polled ever less often, whatever `max_interval` says.
             let hurried = self.waiters.iter().any(|waiter| waiter.wish.max_interval < wait);
@@ -136,6 +137,13 @@ impl<V: Clone> State<V> {
             return;
         }
         self.due = now + self.waiters.iter().fold(wait, |wait, waiter| wait.min(waiter.wish.longest()));
+    }
+
+    /// Plans anew with what became known; no poll is later for it.
+    pub fn plan_sooner(&mut self, now: f64) {
+        let due = self.due;
+        self.plan(now);
+        self.due = self.due.min(due);
     }
 
     /// When the next poll is due in this environment. In a hidden page once a minute is enough, and without a network polls are
@@ -155,7 +163,7 @@ impl<V: Clone> State<V> {
         let mut remaining_ms = None;
         if let Some(facts) = &self.facts {
             self.shown = poll::progress(facts, &self.memory, self.shown, now);
-            remaining_ms = poll::next(facts, &self.memory, now).remaining_ms;
+            remaining_ms = poll::remaining(facts, &self.memory, now);
         }
         let next = if matches!(self.poll, Poll::Idle) { self.due_in(env).max(quiet_until) } else { now };
         News {

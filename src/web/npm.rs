@@ -18,6 +18,7 @@ use crate::client::{ChargeOptions, Client, Config, Operation, PollOptions};
 use crate::credits::{BudgetPeriod, Price};
 use crate::error::{Error, Refusal};
 use crate::host::{OnUpdate, Update};
+use crate::poll::Urgency;
 
 /// A small allocator without unsafe code of ours, 2 KB smaller than the default one.
 #[global_allocator]
@@ -278,18 +279,9 @@ impl Core {
     /// Waits for a job. `job` is the job as last seen, or undefined. `options.operation` is the charge that the wait belongs
     /// to, if any. `on_update` receives updates and must not call back synchronously.
     pub fn poll(&self, call: u32, id: &str, job: JsValue, options: &JsValue, on_update: Option<Function>) -> Promise {
-        let goal = get(options, "until");
-        let until = goal.as_string().and_then(|goal| Goal::parse(&goal)).filter(|goal| *goal != Goal::Done);
-        if !goal.is_undefined() && until.is_none() {
-            let refusal = Refusal::new("until", "must be preview or video");
-            return self.promise(call, Box::pin(ready(Err(refusal.into()))));
-        }
-        let wait = PollOptions {
-            until,
-            timeout: given_number(&get(options, "timeout")),
-            expected_ms: given_number(&get(options, "expectedMs")),
-            max_interval: given_number(&get(options, "maxInterval")),
-            attentive: on_update.is_some(),
+        let wait = match poll_options(options, on_update.is_some()) {
+            Ok(wait) => wait,
+            Err(refusal) => return self.promise(call, Box::pin(ready(Err(refusal.into())))),
         };
         let on_update = on_update.map(|on_update| -> OnUpdate<JsValue> {
             Box::new(move |update: Update<'_, JsValue>| {
@@ -354,4 +346,26 @@ fn operation_record(operation: &Operation) -> JsValue {
         .with_some("jobId", job_id.as_deref())
         .with_some("metadata", metadata.as_deref().and_then(|json| JSON::parse(json).ok()))
         .into()
+}
+
+/// How a job is waited for, as the facade passes it.
+fn poll_options(options: &JsValue, attentive: bool) -> Result<PollOptions, Refusal> {
+    let until = get(options, "until");
+    let goal = until.as_string().and_then(|name| Goal::parse(&name)).filter(|goal| *goal != Goal::Done);
+    if goal.is_none() && !until.is_undefined() {
+        return Err(Refusal::new("until", "must be preview or video"));
+    }
+    let urgency = get(options, "urgency");
+    let wanted = urgency.as_string().and_then(|name| Urgency::parse(&name));
+    if wanted.is_none() && !urgency.is_undefined() {
+        return Err(Refusal::new("urgency", "must be low, normal or high"));
+    }
+    Ok(PollOptions {
+        until: goal,
+        timeout: given_number(&get(options, "timeout")),
+        expected_ms: given_number(&get(options, "expectedMs")),
+        max_interval: given_number(&get(options, "maxInterval")),
+        attentive,
+        urgency: wanted.unwrap_or_default(),
+    })
 }

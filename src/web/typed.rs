@@ -17,6 +17,7 @@ use crate::client::{self, Client, Config, Operation};
 use crate::credits::{BudgetPeriod, Price, PriceTable};
 use crate::error::{self, ApiKind, ErrorKind, Refusal};
 use crate::host;
+use crate::poll::Urgency;
 
 #[wasm_bindgen(module = "/src/web/platform.js")]
 extern "C" {
@@ -242,6 +243,8 @@ pub struct PollOptions {
     pub expected: Option<Duration>,
     /// The longest interval between two polls.
     pub max_interval: Option<Duration>,
+    /// How soon the end is wanted: see [`Urgency`].
+    pub urgency: Urgency,
     /// Receives updates: one at once, one on each change of the job, and in a visible page one each second in between. With a
     /// listener the job is polled more often.
     pub on_update: Option<Box<dyn Fn(Update)>>,
@@ -249,13 +252,14 @@ pub struct PollOptions {
 
 impl fmt::Debug for PollOptions {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { until, timeout, expected, max_interval, .. } = self;
+        let Self { until, timeout, expected, max_interval, urgency, .. } = self;
         formatter
             .debug_struct("PollOptions")
             .field("until", until)
             .field("timeout", timeout)
             .field("expected", expected)
             .field("max_interval", max_interval)
+            .field("urgency", urgency)
             .finish_non_exhaustive()
     }
 }
@@ -483,13 +487,14 @@ impl TemplateJobs {
     }
 
     pub(super) async fn wait(&self, id: &str, job: Option<JsValue>, options: PollOptions) -> Result<Job, Error> {
-        let PollOptions { until, timeout, expected, max_interval, on_update } = options;
+        let PollOptions { until, timeout, expected, max_interval, urgency, on_update } = options;
         let options = client::PollOptions {
             until,
             timeout: timeout.map(ms),
             expected_ms: expected.map(ms),
             max_interval: max_interval.map(ms),
             attentive: on_update.is_some(),
+            urgency,
         };
         let on_update = on_update.map(|on_update| -> host::OnUpdate<JsValue> {
             Box::new(move |update| {

@@ -34,7 +34,7 @@ const deep = (() => {
 })();
 const NAMES = [
   "template_id", "variables", "name", "webhook_url", "id", "status", "operation", "seconds", "timeout", "signal", "waitUntil", "until",
-  "expectedMs", "maxInterval", "onUpdate", "step", "model_version", "jobId",
+  "expectedMs", "maxInterval", "urgency", "onUpdate", "step", "model_version", "jobId",
 ];
 const BAD = {
   "null": null,

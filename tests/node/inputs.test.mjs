@@ -164,6 +164,9 @@ test("an option of a call that is out of range is an error, and charges nothing"
     ]) invalid(await rejection(call()), "timeout");
     for (const field of ["expectedMs", "maxInterval"]) invalid(await rejection(jobs.poll(OTHER_ID, { [field]: bad })), field);
     invalid(await rejection(jobs.submit(request({ seconds: bad }))), "seconds");
+    for (const call of [(options) => jobs.poll(OTHER_ID, options), (options) => jobs.watch(OTHER_ID, options).next(), (options) => jobs.preview(request(), options)]) {
+      for (const urgency of [bad, "urgent", "High", ""]) invalid(await rejection(call({ urgency })), "urgency", "low, normal or high");
+    }
   }
   for (const field of ["expectedMs", "maxInterval"]) invalid(await rejection(jobs.poll(OTHER_ID, { [field]: 0 })), field);
   for (const seconds of [0, 86_401, Infinity]) invalid(await rejection(jobs.submit(request({ seconds }))), "seconds");

@@ -48,6 +48,17 @@ test("the first update comes at once, the next ones each second, and none takes 
   }
 });
 
+test("the more urgent a wait is, the sooner its next poll", async () => {
+  const { jobs } = client(running);
+  const next = [];
+  for (const urgency of ["low", "normal", undefined, "high"]) {
+    const { value } = await jobs.watch(jobOf(UNKNOWN_ID), { urgency }).next();
+    next.push(Math.round(value.nextPollMs / 100));
+  }
+  assert.deepEqual(next, [88, 44, 44, 22]);
+  jobs.close();
+});
+
 test("a listener and a reader get the same updates, which end with a progress of 1", async () => {
   const { jobs } = client(until(4_000));
   const submitted = await jobs.submit(request);

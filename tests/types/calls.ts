@@ -170,7 +170,12 @@ export async function calls(signal: AbortSignal): Promise<void> {
   (await jobs.poll(job, { until: "preview" })).video_output.toUpperCase();
   // @ts-expect-error There is no such end.
   jobs.poll(job, { until: "done" });
+  await jobs.poll(job, { urgency: "low" });
+  for await (const { job } of jobs.watch(rendered, { urgency: "normal" })) holds<Same<typeof job, Job>>();
+  // @ts-expect-error There is no such urgency.
+  jobs.poll(job, { urgency: "urgent" });
 
+  await jobs.submit(request).wait({ urgency: "high" });
   const promise = jobs.submit(request, { operation: "order-1" });
   holds<Same<typeof promise, JobPromise<RenderedJob>>>();
   holds<Same<typeof promise.operation, string>>();
@@ -282,7 +287,7 @@ export async function unset(job: Job, given: { text?: string; ms?: number; signa
     maxCredits: ms, journal: undefined, listJobs: undefined, fetch: undefined, onEvent: undefined, headers: undefined, prices: undefined,
     dangerouslyAllowBrowser: undefined, idempotencyHeader: undefined, budgetPeriod: undefined, waitUntil: undefined,
   });
-  await client.poll(job, { signal, timeout: ms, onUpdate, until: undefined, expectedMs: ms, maxInterval: ms });
+  await client.poll(job, { signal, timeout: ms, onUpdate, until: undefined, expectedMs: ms, maxInterval: ms, urgency: undefined });
   await client.submit({ ...request, name: word, webhook_url: word }, { operation: word, signal, timeout: ms, waitUntil: undefined });
   await client.settle("order-1", { jobId: word, signal });
 }

@@ -24,6 +24,7 @@ use custom_template_jobs::charge::{Entry, State, salvage};
 use custom_template_jobs::client::{ChargeOptions, Client, Config, Operation, PollOptions};
 use custom_template_jobs::error::ErrorKind;
 use custom_template_jobs::host::{Body, Env, Host as _, JournalReply, Unusable, Update};
+use custom_template_jobs::poll::Urgency;
 use futures_channel::oneshot;
 use serde_json::{Value, json};
 use test_host::fixtures::Failure;
@@ -364,6 +365,7 @@ impl World {
                     expected_ms: timeout(3),
                     max_interval: timeout(3),
                     attentive: self.tape.one_in(2),
+                    urgency: if self.tape.one_in(2) { Urgency::High } else { Urgency::Low },
                 };
                 self.call(&format!("poll({id}, {options:?})"), f64::NAN, move |client, _| async move {
                     let shown = Cell::new(None);

@@ -7,7 +7,7 @@ use custom_template_jobs::api::{self, Goal, Step};
 use custom_template_jobs::charge::{self, Claim, Entry, Verdict};
 use custom_template_jobs::error::ErrorKind;
 use custom_template_jobs::job::JobFacts;
-use custom_template_jobs::poll::{self, Memory};
+use custom_template_jobs::poll::{self, Memory, Urgency};
 use custom_template_jobs::retry;
 use fuzz::inputs::{self, IDS};
 use fuzz::world::{Options, World, decode};
@@ -58,9 +58,11 @@ fn any_job_gives_finite_facts_and_a_next_poll_in_range() {
             }
             now += f64::from(source.arbitrary::<u16>()?);
             memory.observe(&facts, now);
-            let next = poll::next(&facts, &memory, now);
-            assert!((1_000.0..=30_000.0).contains(&next.in_ms), "{next:?} after {job}");
-            assert!(next.remaining_ms.is_none_or(|ms| ms > 0.0), "{next:?} after {job}");
+            for urgency in [Urgency::Low, Urgency::Normal, Urgency::High] {
+                let wait = poll::next(&facts, &memory, urgency, now);
+                assert!((1_000.0..=30_000.0).contains(&wait), "{wait} after {job}");
+            }
+            assert!(poll::remaining(&facts, &memory, now).is_none_or(|ms| ms > 0.0), "{memory:?} after {job}");
             if [Goal::Preview, Goal::Video].into_iter().any(|goal| facts.meets(goal)) {
                 assert!(facts.preview || facts.video, "{job}");
             }

@@ -3,6 +3,8 @@
 use std::fmt::Write as _;
 use std::ops::Range;
 
+use custom_template_jobs::poll::Urgency;
+
 use crate::SECOND;
 use crate::rules::{Cost, INTERVALS, LESSONS, PEERS, baseline_over, fixed_over, ours_over};
 use crate::world::World;
@@ -24,6 +26,8 @@ pub struct Found {
     pub length: f64,
     pub ours: Cost,
     pub watched: Cost,
+    pub low: Cost,
+    pub high: Cost,
     pub baseline: Cost,
     /// Peers and fixed intervals.
     pub others: Vec<(String, Cost)>,
@@ -33,12 +37,15 @@ impl Found {
     pub fn of(seed: u64, count: usize) -> Self {
         let world = World::draw(seed);
         let jobs = world.jobs(count + LESSONS);
+        let ours = |watched, urgency| ours_over(&world, &jobs, watched, urgency);
         let fixed = INTERVALS.map(|seconds| (format!("every {seconds} s"), fixed_over(&world, &jobs, seconds)));
         let peers = PEERS.iter().map(|peer| (peer.name.to_owned(), peer.over(&world, &jobs)));
         Self {
             length: jobs.iter().map(|job| job.end).sum::<f64>() / jobs.len() as f64 / SECOND,
-            ours: ours_over(&world, &jobs, false),
-            watched: ours_over(&world, &jobs, true),
+            ours: ours(false, Urgency::Normal),
+            watched: ours(true, Urgency::Normal),
+            low: ours(false, Urgency::Low),
+            high: ours(false, Urgency::High),
             baseline: baseline_over(&world, &jobs),
             others: fixed.into_iter().chain(peers).collect(),
             world,
@@ -74,6 +81,8 @@ pub struct Verdict {
     pub worlds: usize,
     pub ours: Cost,
     pub watched: Cost,
+    pub low: Cost,
+    pub high: Cost,
     pub baseline: Cost,
     /// The lag of a fixed interval that makes as many requests over all worlds, in seconds.
     pub fixed_lag: f64,
@@ -100,6 +109,8 @@ impl Verdict {
             worlds: found.len(),
             ours,
             watched: mean(&|found| found.watched),
+            low: mean(&|found| found.low),
+            high: mean(&|found| found.high),
             baseline: mean(&|found| found.baseline),
             fixed_lag: interpolated(&others[..INTERVALS.len()], ours.requests),
             better_over_all: others
@@ -127,7 +138,9 @@ impl Verdict {
     /// For people.
     pub fn text(&self) -> String {
         let mut text = format!("means of {} worlds\n", self.worlds);
-        for (name, cost) in [("ours", self.ours), ("ours, watched", self.watched), ("baseline", self.baseline)] {
+        let ours = [("ours", self.ours), ("ours, watched", self.watched)];
+        let urgency = [("ours, low", self.low), ("ours, high", self.high)];
+        for (name, cost) in ours.into_iter().chain(urgency).chain([("baseline", self.baseline)]) {
             let _ = writeln!(text, "{name:16} {:>6.1} requests {:>6.2} s", cost.requests, cost.lag);
         }
         let _ = writeln!(text, "a fixed interval with as many requests as ours: {:.2} s", self.fixed_lag);

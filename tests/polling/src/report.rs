@@ -20,6 +20,8 @@ pub fn json(found: &[Found], verdict: &Verdict, side: &Value) -> Value {
             "lengthSeconds": found.length,
             "ours": figures(&found.ours),
             "watched": figures(&found.watched),
+            "low": figures(&found.low),
+            "high": figures(&found.high),
             "baseline": figures(&found.baseline),
             "others": others,
         })
@@ -27,6 +29,8 @@ pub fn json(found: &[Found], verdict: &Verdict, side: &Value) -> Value {
     json!({
         "ours": figures(&verdict.ours),
         "watched": figures(&verdict.watched),
+        "low": figures(&verdict.low),
+        "high": figures(&verdict.high),
         "baseline": figures(&verdict.baseline),
         "fixedLagSeconds": verdict.fixed_lag,
         "missed": verdict.missed,

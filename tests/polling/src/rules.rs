@@ -1,7 +1,7 @@
 //! When each client polls: ours as `poll.rs` says, peers as they were measured, and rules that depend on no job.
 
 use custom_template_jobs::api::Goal;
-use custom_template_jobs::poll::{self, LONGEST, Memory, Wish};
+use custom_template_jobs::poll::{self, LONGEST, Memory, Urgency, Wish};
 use sandbox::random::Random;
 
 use crate::SECOND;
@@ -61,8 +61,8 @@ fn poll(world: &World, job: &Job, mut pause: impl FnMut(f64, Option<f64>) -> f64
 
 /// Ours, from the answer that made the job on, as `client/polling.rs` does it. `expected` is what is remembered of such
 /// jobs, in milliseconds.
-pub fn ours(world: &World, job: &Job, expected: Option<f64>, watched: bool) -> Wait {
-    let wish = Wish { goal: Goal::Video, deadline: LONGEST, max_interval: LONGEST, attentive: watched };
+pub fn ours(world: &World, job: &Job, expected: Option<f64>, watched: bool, urgency: Urgency) -> Wait {
+    let wish = Wish { goal: Goal::Video, deadline: LONGEST, max_interval: LONGEST, attentive: watched, urgency };
     let mut memory = Memory::new(0.0, expected);
     let mut facts = world.facts(job, 0.0);
     poll(world, job, |now, read| {
@@ -70,12 +70,12 @@ pub fn ours(world: &World, job: &Job, expected: Option<f64>, watched: bool) -> W
             facts = world.facts(job, read);
             memory.observe(&facts, now);
         }
-        poll::next(&facts, &memory, now).in_ms.min(wish.longest())
+        poll::next(&facts, &memory, urgency, now).min(wish.longest())
     })
 }
 
 /// Ours over the jobs of a world. Each job that ends well teaches.
-pub fn ours_over(world: &World, jobs: &[Job], watched: bool) -> Cost {
+pub fn ours_over(world: &World, jobs: &[Job], watched: bool, urgency: Urgency) -> Cost {
     let mut learned = None;
     let mut costs = Vec::new();
     for job in jobs {
@@ -86,7 +86,7 @@ pub fn ours_over(world: &World, jobs: &[Job], watched: bool) -> Cost {
             Remembered::Long => learned.map(|ms| ms * 3.0),
             Remembered::Other => Some(world.other),
         };
-        let wait = ours(world, job, expected, watched);
+        let wait = ours(world, job, expected, watched, urgency);
         if !job.fails {
             learned = Some(poll::learn(learned, job.end + wait.lag));
         }

@@ -1,5 +1,6 @@
 //! Jobs that real clients wait for side by side, and what the replay says of each.
 
+use custom_template_jobs::poll::Urgency;
 use sandbox::random::Random;
 use serde_json::{Value, json};
 
@@ -40,9 +41,9 @@ fn side_by_side(world: &World, job: &Job) -> Value {
         "end": job.end,
         "expected": world.median(),
         "replayed": {
-            "ours": seen(ours(world, job, Some(world.median()), false)),
-            "ours, watched": seen(ours(world, job, Some(world.median()), true)),
-            "ours, told nothing": seen(ours(&absent, job, None, false)),
+            "ours": seen(ours(world, job, Some(world.median()), false, Urgency::Normal)),
+            "ours, watched": seen(ours(world, job, Some(world.median()), true, Urgency::Normal)),
+            "ours, told nothing": seen(ours(&absent, job, None, false, Urgency::Normal)),
             "fal": peer("fal"),
             "replicate": peer("replicate"),
             "openai": peer("openai"),

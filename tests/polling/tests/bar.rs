@@ -1,6 +1,6 @@
 //! What a progress bar shows that is fed by updates: each second, and at each poll.
 
-use custom_template_jobs::poll::{self, Memory};
+use custom_template_jobs::poll::{self, Memory, Urgency};
 use polling::SECOND;
 use polling::world::{Durations, Failures, Job, Progress, Queue, Remembered, World};
 
@@ -11,7 +11,7 @@ fn shown(world: &World, job: &Job, expected: Option<f64>) -> Vec<(f64, f64)> {
     let (mut mark, mut bar) = (None, vec![(0.0, 0.0)]);
     let mut polled = 0.0;
     loop {
-        let due = polled + poll::next(&facts, &memory, polled).in_ms;
+        let due = polled + poll::next(&facts, &memory, Urgency::Normal, polled);
         let mut now = polled;
         while now < due {
             now = (now + SECOND).min(due);

@@ -12,6 +12,9 @@ fn over_all_worlds_nobody_makes_less_requests_and_less_lag() {
     let text = verdict.text();
     assert!(verdict.better_over_all.is_empty(), "{text}");
     assert!(verdict.ours.requests < verdict.baseline.requests && verdict.ours.lag < verdict.baseline.lag, "{text}");
+    for (less, more) in [(verdict.low, verdict.ours), (verdict.ours, verdict.high)] {
+        assert!(less.requests * 1.4 < more.requests && less.lag > more.lag * 1.5, "{text}");
+    }
     // What was reached with as many jobs as the bench has, and some chance.
     assert!(verdict.ours.lag * 2.2 < verdict.fixed_lag, "{text}");
     assert!(verdict.missed.len() * 100 <= verdict.limited * 30, "{text}");
