@@ -32,6 +32,8 @@ const PROGRESS_WRONG: f64 = 0.15;
 /// The range of what is remembered, in shares of it: it is short rather than long.
 const SHORTER: f64 = 0.75;
 const LONGER: f64 = 2.5;
+/// Progress of less than this is none, so that a number next to 0 predicts no end in a million years.
+const LEAST: f64 = 0.001;
 /// With one line through the progress, the range is from now to this many times what remains.
 const FIRST: f64 = 3.0;
 /// With two, from this share less than the sooner end to this share more than the later one.
@@ -153,7 +155,7 @@ impl Memory {
             // What is reported before it runs is of an earlier step, and what goes back begins anew.
             let begun = Mark { at: now, progress: if running { progress } else { 0.0 } };
             (self.from, self.before, self.seen, self.range) = (begun, begun, begun, None);
-        } else if progress > self.seen.progress {
+        } else if progress >= self.seen.progress + LEAST {
             self.before = self.seen;
             self.seen = Mark { at: now, progress };
             let mut rest = (progress * 100.0 + 0.5) as u32;
@@ -456,6 +458,18 @@ mod tests {
                 polls(None, run, |now| (Status::Running, Some((now / (run - early) * 20.0).round().min(20.0) / 20.0)));
             let lag = polls.last().map_or(f64::MAX, |last| last - run);
             assert!(lag <= 1_500.0, "all of it {early} ms early: {lag} ms late");
+        }
+    }
+
+    #[test]
+    fn a_step_of_next_to_nothing_is_no_progress() {
+        for from in [0.0, 0.5] {
+            let mut memory = Memory::new(0.0, None);
+            memory.observe(&facts(Status::Running, Some(from)), 5_000.0);
+            let before = (next(&facts(Status::Running, None), &memory, Urgency::Normal, 10_000.0), memory.range);
+            let running = facts(Status::Running, Some(from + f64::EPSILON));
+            memory.observe(&running, 10_000.0);
+            assert_eq!((next(&running, &memory, Urgency::Normal, 10_000.0), memory.range), before);
         }
     }
 
