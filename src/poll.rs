@@ -2,9 +2,11 @@
 //!
 //! Polling often costs requests, polling seldom costs waiting.
 //!
-//! **Nothing known.** A job is polled every few seconds, and ever less often: the interval grows with the fourth root of the
-//! time waited. For one length of job no rule is better than a fixed interval, whose requests times lag are half that length;
-//! but a short job needs a short interval, and a long job can do with a longer one.
+//! **Nothing known.** A job is polled every few seconds, and ever less often. For one length of job no rule is better than a
+//! fixed interval, whose requests times lag are half that length; but a short job needs a short interval, and a long job can do
+//! with a longer one. Where no progress is reported the interval grows slowly, with the eighth root of the time waited, so that
+//! it is close to a fixed one at every length. Where progress is reported, the first polls are early, since each shows more of
+//! when the job will end, and the interval grows with the square root. A job that does not run yet is polled less often.
 //!
 //! **A range.** Progress, or else how long such jobs took, gives a range of time in which the job is expected to end. Two
 //! lines through the progress, one from its beginning and one from the last step that was seen, predict two ends, which differ
@@ -21,25 +23,30 @@ use crate::api::{Goal, Status};
 use crate::job::JobFacts;
 use crate::retry::doubling;
 
-/// The interval where nothing is known, in milliseconds, and the time waited after which it grows.
-const START: f64 = 4_400.0;
-const GROWTH: f64 = 6_500.0;
-/// The lag that a poll is expected to save where a range is known, in milliseconds; it grows as the interval does.
+/// The interval where nothing is known, in milliseconds: where no progress is reported, and where it is.
+const SILENT: f64 = 4_800.0;
+const REPORTING: f64 = 2_400.0;
+/// The time waited after which it grows, in milliseconds.
+const GROWTH: f64 = 6_000.0;
+/// It is at least this share of that time, so that a job that never ends is polled ever less often.
+const OLD: f64 = 0.005;
+/// Intervals are so many times as long while polls find that a job does not run yet.
+const QUEUED: f64 = 1.5;
+/// The lag that a poll is expected to save where a range is known, in milliseconds; it grows as the interval of a silent job.
 const SAVED: f64 = 100.0;
 /// How likely a range is wrong, so that the job may end at any time: one that is remembered, and one that progress gives.
-const MEMORY_WRONG: f64 = 0.3;
-const PROGRESS_WRONG: f64 = 0.15;
-/// The range of what is remembered, in shares of it: it is short rather than long.
-const SHORTER: f64 = 0.75;
-const LONGER: f64 = 2.5;
+const MEMORY_WRONG: f64 = 0.5;
+const PROGRESS_WRONG: f64 = 0.08;
+/// The range of what is remembered is from that, which is short rather than long, to so many times as much.
+const LONGER: f64 = 7.0;
 /// Progress of less than this is none, so that a number next to 0 predicts no end in a million years.
 const LEAST: f64 = 0.001;
 /// With one line through the progress, the range is from now to this many times what remains.
-const FIRST: f64 = 3.0;
+const FIRST: f64 = 1.6;
 /// With two, from this share less than the sooner end to this share more than the later one.
 const MARGIN: f64 = 0.4;
 /// Past the range that progress gave, the interval is this share of the time since then.
-const OVERDUE: f64 = 0.12;
+const OVERDUE: f64 = 0.06;
 /// Never closer than this to the last poll, in milliseconds.
 pub const FLOOR: f64 = 1_000.0;
 /// Never further from it.
@@ -175,14 +182,11 @@ impl Memory {
     fn by_progress(&self) -> Range {
         let Mark { at, progress } = self.seen;
         let left = 1.0 - progress;
-        if left <= 0.0 {
-            return Range { earliest: at, likely: at, latest: at };
-        }
         // Milliseconds for all of it, by the lines from two marks.
         let line = |from: Mark| (at - from.at) / (progress - from.progress);
         let (whole, last) = (line(self.from), line(self.before));
         let (low, high) = if self.has_one_line() { (0.0, FIRST) } else { (1.0 - MARGIN, 1.0 + MARGIN) };
-        // Part of the next step may be done already.
+        // Part of the next step may be done already; and all of it may be reported half a step before the end.
         let step = f64::from(self.step) / 200.0;
         Range {
             earliest: at + low * whole.min(last) * (left - step).max(0.0),
@@ -243,9 +247,12 @@ pub fn next(facts: &JobFacts, memory: &Memory, urgency: Urgency, now: f64) -> f6
         Status::Done => while_incomplete(memory),
         Status::Unknown => CAP,
         _ => {
-            let factor = urgency.factor();
-            let growth = (1.0 + memory.waited(now) / GROWTH).sqrt().sqrt();
-            let (blind, saved) = (START * growth * factor, SAVED * growth * factor * factor);
+            let factor = urgency.factor() * if facts.status == Status::Running || memory.polls == 0 { 1.0 } else { QUEUED };
+            let waited = memory.waited(now);
+            let fast = (1.0 + waited / GROWTH).sqrt();
+            let slow = fast.sqrt().sqrt();
+            let blind = factor * if facts.progress.is_some() { REPORTING * fast } else { SILENT * slow }.max(waited * OLD);
+            let saved = factor * factor * SAVED * slow;
             let in_ms = match (memory.range, expected(memory)) {
                 // A prediction from one line is not worth polling for.
                 (Some(range), _) if range.latest <= now && memory.has_one_line() => blind,
@@ -273,7 +280,7 @@ pub fn remaining(facts: &JobFacts, memory: &Memory, now: f64) -> Option<f64> {
 /// The range by what is remembered.
 fn expected(memory: &Memory) -> Option<Range> {
     let at = |ms: f64| memory.since + ms;
-    memory.expected.map(|ms| Range { earliest: at(SHORTER * ms), likely: at(ms), latest: at(LONGER * ms) })
+    memory.expected.map(|ms| Range { earliest: at(ms), likely: at(ms), latest: at(LONGER * ms) })
 }
 
 /// Milliseconds until a poll is expected to save so much lag, where the job ends in a range, and with the probability
@@ -401,7 +408,7 @@ mod tests {
 
     /// The longest interval that a wrong memory makes of the one where nothing is known.
     fn put_off(waited: f64) -> f64 {
-        (START * (1.0 + waited / GROWTH).sqrt().sqrt() / MEMORY_WRONG.sqrt()).min(CAP)
+        (QUEUED * SILENT * (1.0 + waited / GROWTH).sqrt().sqrt().sqrt() / MEMORY_WRONG.sqrt()).min(CAP)
     }
 
     #[test]
@@ -466,7 +473,7 @@ mod tests {
         for from in [0.0, 0.5] {
             let mut memory = Memory::new(0.0, None);
             memory.observe(&facts(Status::Running, Some(from)), 5_000.0);
-            let before = (next(&facts(Status::Running, None), &memory, Urgency::Normal, 10_000.0), memory.range);
+            let before = (next(&facts(Status::Running, Some(from)), &memory, Urgency::Normal, 10_000.0), memory.range);
             let running = facts(Status::Running, Some(from + f64::EPSILON));
             memory.observe(&running, 10_000.0);
             assert_eq!((next(&running, &memory, Urgency::Normal, 10_000.0), memory.range), before);
@@ -479,7 +486,7 @@ mod tests {
         let begun = facts(Status::Running, Some(0.05));
         memory.observe(&begun, 5_000.0);
         let wait = next(&begun, &memory, Urgency::Normal, 5_000.0);
-        assert!(wait <= START * 1.2 / PROGRESS_WRONG.sqrt(), "{wait}");
+        assert!(wait <= REPORTING * 2.0f64.sqrt() / PROGRESS_WRONG.sqrt(), "{wait}");
     }
 
     #[test]

@@ -140,10 +140,10 @@ fn a_job_of_an_earlier_process_does_not_change_learned_durations() {
 #[test]
 fn a_duration_from_the_journal_moves_the_first_poll_and_delays_no_poll() {
     let (client, world) = taking(4_000.0);
-    assert_eq!(polls_at(&client, &world, &request(), usual()), [4_400.0]);
+    assert_eq!(polls_at(&client, &world, &request(), usual()), [4_800.0]);
     let (key, entry) = durations(&world).pop().expect("a learned duration");
     let polls = polls_at(&another(&world), &world, &request(), usual());
-    assert_eq!(polls[0], 2_200.0, "half of the learned duration");
+    assert_eq!(polls[0], 2_400.0, "half of the learned duration");
 
     // If the duration arrives late, the poll is still early;
     let slow = |ms| world.journal().plan_all(Plan::answers_after(ms));
@@ -158,7 +158,7 @@ fn a_duration_from_the_journal_moves_the_first_poll_and_delays_no_poll() {
     let client = another(&world);
     let pending = submit(&client, &world, &request());
     slow(3_600_000.0);
-    assert_eq!(polls_of(&client, &world, &pending, usual()), [4_400.0]);
+    assert_eq!(polls_of(&client, &world, &pending, usual()), [4_800.0]);
 
     // An attentive poll is as early as without the journal.
     slow(0.0);
@@ -168,7 +168,7 @@ fn a_duration_from_the_journal_moves_the_first_poll_and_delays_no_poll() {
     let pending = submit(&client, &world, &request());
     slow(2_000.0);
     let watched = PollOptions { attentive: true, ..usual() };
-    assert_eq!(polls_of(&client, &world, &pending, watched)[0], 4_400.0);
+    assert_eq!(polls_of(&client, &world, &pending, watched)[0], 4_800.0);
 }
 
 #[test]

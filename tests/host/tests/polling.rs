@@ -522,7 +522,7 @@ fn a_known_job_is_an_update_at_once_and_each_second_without_a_request() {
         assert!(world.run_for(4_100.0, call).is_none());
         assert_eq!(times(&updates), [0.0, 1_000.0, 2_000.0, 3_000.0, 4_000.0]);
         let next: Vec<_> = updates.borrow().iter().map(|update| update.next_poll_ms).collect();
-        assert_eq!(next, [4_400.0, 3_400.0, 2_400.0, 1_400.0, 400.0].map(Some));
+        assert_eq!(next, [4_800.0, 3_800.0, 2_800.0, 1_800.0, 800.0].map(Some));
         assert_eq!(world.network().count(), 0);
     }
 }
@@ -569,7 +569,7 @@ fn a_poll_without_a_listener_wakes_only_for_requests() {
     });
     world.executor().settle();
     let next = world.executor().next_timer().expect("a timer");
-    assert!((next - 4_400.0).abs() < 1.0, "{next}");
+    assert!((next - 4_800.0).abs() < 1.0, "{next}");
 }
 
 #[test]

@@ -10,7 +10,7 @@ use crate::rules::{Cost, INTERVALS, LESSONS, PEERS, baseline_over, fixed_over, o
 use crate::world::World;
 
 /// The seeds on which the constants were fitted, and those that judge them.
-pub const FITTED: Range<u64> = 0..600;
+pub const FITTED: Range<u64> = 0..1_800;
 pub const JUDGED: Range<u64> = 3_000..3_200;
 /// Jobs of each world that count.
 pub const JOBS: usize = 300;
