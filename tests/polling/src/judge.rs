@@ -1,11 +1,13 @@
 //! What the replay must show, world by world and over all.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::ops::Range;
 
 use custom_template_jobs::poll::Urgency;
 
 use crate::SECOND;
+use crate::reasons::reason;
 use crate::rules::{Cost, INTERVALS, LESSONS, PEERS, baseline_over, fixed_over, ours_over};
 use crate::world::World;
 
@@ -35,7 +37,10 @@ pub struct Found {
 
 impl Found {
     pub fn of(seed: u64, count: usize) -> Self {
-        let world = World::draw(seed);
+        Self::over(World::draw(seed), count)
+    }
+
+    pub fn over(world: World, count: usize) -> Self {
         let jobs = world.jobs(count + LESSONS);
         let ours = |watched, urgency| ours_over(&world, &jobs, watched, urgency);
         let fixed = INTERVALS.map(|seconds| (format!("every {seconds} s"), fixed_over(&world, &jobs, seconds)));
@@ -66,6 +71,10 @@ impl Found {
         }
     }
 
+    pub fn misses(&self) -> bool {
+        self.over_limit().is_some_and(|over| over > 1.0)
+    }
+
     /// Another that is clearly better in both.
     pub fn better(&self) -> Option<&(String, Cost)> {
         let Cost { requests, lag } = self.ours;
@@ -90,12 +99,20 @@ pub struct Verdict {
     pub better_over_all: Vec<String>,
     /// Worlds that have a limit, those where it is missed, and those where another is clearly better in both.
     pub limited: usize,
-    pub missed: Vec<String>,
-    pub beaten: Vec<String>,
+    pub missed: Vec<Listed>,
+    pub beaten: Vec<Listed>,
+}
+
+/// A world that shows what it should not.
+#[derive(Debug)]
+pub struct Listed {
+    pub reason: &'static str,
+    pub line: String,
 }
 
 impl Verdict {
-    pub fn of(found: &[Found]) -> Self {
+    /// `count` is how many jobs of each world were waited for.
+    pub fn of(found: &[Found], count: usize) -> Self {
         let mean = |of: &dyn Fn(&Found) -> Cost| Cost::mean(found.iter().map(of));
         let ours = mean(&|found| found.ours);
         let names: Vec<&str> =
@@ -121,15 +138,20 @@ impl Verdict {
             limited: found.iter().filter(|found| found.over_limit().is_some()).count(),
             missed: found
                 .iter()
-                .filter_map(|found| {
-                    found.over_limit().filter(|over| *over > 1.0).map(|over| format!("x{over:.2} {}", line(found)))
+                .filter(|found| found.misses())
+                .map(|found| Listed {
+                    reason: reason(&found.world, count, Found::misses),
+                    line: format!("x{:.2} {}", found.over_limit().unwrap_or_default(), line(found)),
                 })
                 .collect(),
             beaten: found
                 .iter()
                 .filter_map(|found| {
                     let (name, other) = found.better()?;
-                    Some(format!("{}; {name}: {:.1}, {:.2} s", line(found), other.requests, other.lag))
+                    Some(Listed {
+                        reason: reason(&found.world, count, |found| found.better().is_some()),
+                        line: format!("{}; {name}: {:.1}, {:.2} s", line(found), other.requests, other.lag),
+                    })
                 })
                 .collect(),
         }
@@ -146,11 +168,22 @@ impl Verdict {
         let _ = writeln!(text, "a fixed interval with as many requests as ours: {:.2} s", self.fixed_lag);
         let _ = writeln!(text, "better than ours in both, over all worlds: {}", self.better_over_all.join(", "));
         let _ = writeln!(text, "\na limit is missed in {} of {} worlds that have one:", self.missed.len(), self.limited);
-        text.extend(self.missed.iter().map(|line| format!("  {line}\n")));
+        text += &table(&self.missed);
         let _ = writeln!(text, "\nanother is clearly better in both in {} of {} worlds:", self.beaten.len(), self.worlds);
-        text.extend(self.beaten.iter().map(|line| format!("  {line}\n")));
+        text += &table(&self.beaten);
         text
     }
+}
+
+/// Worlds by their reasons.
+fn table(listed: &[Listed]) -> String {
+    let reasons: BTreeSet<&str> = listed.iter().map(|listed| listed.reason).collect();
+    let group = |reason: &str| {
+        let lines: Vec<String> =
+            listed.iter().filter(|listed| listed.reason == reason).map(|listed| format!("    {}\n", listed.line)).collect();
+        format!("  {:>3}  {reason}\n{}", lines.len(), lines.concat())
+    };
+    reasons.into_iter().map(group).collect()
 }
 
 /// The lag of fixed intervals at a number of requests, between those that were tried.

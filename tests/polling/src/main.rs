@@ -32,7 +32,7 @@ fn arguments() -> Result<Arguments, String> {
 fn run() -> Result<(), String> {
     let Arguments { from, to, jobs, json } = arguments()?;
     let found: Vec<Found> = (from..to).map(|seed| Found::of(seed, jobs)).collect();
-    let verdict = Verdict::of(&found);
+    let verdict = Verdict::of(&found, jobs);
     println!("{}", verdict.text());
     if let Some(path) = json {
         let text = format!("{:#}\n", report::json(&found, &verdict, &side::jobs(from)));

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::judge::{Found, Verdict};
+use crate::judge::{Found, Listed, Verdict};
 use crate::rules::Cost;
 
 fn figures(cost: &Cost) -> Value {
@@ -26,6 +26,9 @@ pub fn json(found: &[Found], verdict: &Verdict, side: &Value) -> Value {
             "others": others,
         })
     };
+    let listed = |listed: &[Listed]| -> Vec<Value> {
+        listed.iter().map(|Listed { reason, line }| json!({ "reason": reason, "world": line })).collect()
+    };
     json!({
         "ours": figures(&verdict.ours),
         "watched": figures(&verdict.watched),
@@ -33,8 +36,8 @@ pub fn json(found: &[Found], verdict: &Verdict, side: &Value) -> Value {
         "high": figures(&verdict.high),
         "baseline": figures(&verdict.baseline),
         "fixedLagSeconds": verdict.fixed_lag,
-        "missed": verdict.missed,
-        "beaten": verdict.beaten,
+        "missed": listed(&verdict.missed),
+        "beaten": listed(&verdict.beaten),
         "worlds": found.iter().map(world).collect::<Vec<_>>(),
         "side": side,
     })
