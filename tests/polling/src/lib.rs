@@ -9,6 +9,7 @@
 //! fail. `cargo xtask bench polling` runs real clients over loopback to show that the replay is true.
 
 pub mod judge;
+pub mod loopback;
 pub mod reasons;
 pub mod report;
 pub mod rules;

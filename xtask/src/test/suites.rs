@@ -112,6 +112,13 @@ pub const SUITES: &[Suite] = &[
         run: fuzz,
     },
     Suite {
+        name: "loopback",
+        what: "real waits over loopback against their replay, three minutes",
+        when: All,
+        exists: always,
+        run: loopback,
+    },
+    Suite {
         name: "runtimes",
         what: "the packed package in runtimes and bundlers",
         when: Always,
@@ -326,6 +333,20 @@ fn fuzz(lab: &mut Lab) -> Result<Counts> {
     }
     counts += one_node_file(lab, "fuzz", "fuzz.test.mjs", ("FUZZ_SECONDS", &seconds))?;
     Ok(counts)
+}
+
+/// The waits are in real time, all at once.
+fn loopback(lab: &mut Lab) -> Result<Counts> {
+    if let Err(missing) = debian::find([&NODE, &NPM])? {
+        return Ok(Counts::skipped(&missing));
+    }
+    let tarball = lab.package()?.tarball;
+    let project = install_package(&lab.workspace, &tarball)?;
+    let mut command = node_tests(&lab.workspace, "loopback")?;
+    let replay = lab.workspace.target.join("test").join("loopback.json");
+    shell::run(lab.workspace.cargo().args(["run", "--package", "polling", "--", "--loopback"]).arg(&replay))?;
+    command.env("PACKAGE_DIR", project.join("node_modules").join("custom-template-jobs")).env("REPLAY", replay);
+    run_node_tests(&lab.workspace, "loopback", &mut command)
 }
 
 fn runtimes(lab: &mut Lab) -> Result<Counts> {
