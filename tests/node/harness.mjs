@@ -36,6 +36,7 @@ export async function startSandbox(...flags) {
     templates: () => control("templates"),
     ledger: () => control("ledger"),
     requests: async () => (await control("requests")).requests,
+    webhooks: () => control("webhooks"),
     reset: () => control("reset", { method: "POST", body: "{}" }),
     faults: (rules) => control("faults", { method: "PUT", body: JSON.stringify(rules) }),
     advance: (seconds) => control("clock", { method: "POST", body: JSON.stringify({ advance_seconds: seconds }) }),

@@ -26,14 +26,15 @@ test("publint_finds_nothing", async () => {
 
 const typesOf = (...args) => passes("@arethetypeswrong/cli/dist/index.js", [process.env.TARBALL, "--no-color", ...args]);
 
-// The file of WebAssembly is the exception: no tool gives it to `require`.
+// The file of WebAssembly and the Durable Object are the exceptions: neither is given to `require`.
 test("every_way_to_import_or_require_an_entry_finds_its_types", () =>
-  typesOf("--profile", "strict", "--exclude-entrypoints", "custom_template_jobs_bg.wasm"));
+  typesOf("--profile", "strict", "--exclude-entrypoints", "custom_template_jobs_bg.wasm", "relay/cloudflare"));
 
-test("every_way_to_import_the_wasm_finds_its_types", () => typesOf("--profile", "esm-only", "--entrypoints", "custom_template_jobs_bg.wasm"));
+test("every_way_to_import_the_wasm_and_the_durable_object_finds_their_types", () =>
+  typesOf("--profile", "esm-only", "--entrypoints", "custom_template_jobs_bg.wasm", "relay/cloudflare"));
 
 test("typedoc_documents_every_entry_without_a_warning", async () => {
-  const files = ["index.d.ts", "file-journal.d.ts", "durable-object.d.ts"];
+  const files = ["index.d.ts", "file-journal.d.ts", "durable-object.d.ts", "relay.d.ts"];
   const sources = await Promise.all(files.map(async (file) => [file, await readFile(join(packageDirectory, file))]));
   const compilerOptions = { target: "es2022", module: "nodenext", moduleResolution: "nodenext", lib: ["es2022", "dom"], types: [], strict: true, noEmit: true };
   const directory = await scene("typedoc", { ...Object.fromEntries(sources), "tsconfig.json": JSON.stringify({ compilerOptions, files }) });

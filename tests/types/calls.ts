@@ -38,6 +38,7 @@ import module from "custom-template-jobs/custom_template_jobs_bg.wasm";
 import { durableObjectJournal } from "custom-template-jobs/durable-object";
 import { fileJournal } from "custom-template-jobs/file-journal";
 import { TemplateJobs as Inline } from "custom-template-jobs/inline";
+import { createRelay, durableObjectStore, fileStore, memoryStore, toNodeListener, type Relay, type User } from "custom-template-jobs/relay";
 import { init as initSlim, type PollOptions } from "custom-template-jobs/slim";
 
 /** Holds where two types are the same. */
@@ -344,3 +345,25 @@ export async function loading(): Promise<void> {
 // The entries share one class.
 export const inline: TemplateJobs = new Inline();
 export const options: PollOptions = { until: "video" };
+
+/* ---- the relay ------------------------------------------------------------------------------- */
+
+const secret = { apiId: "id", apiKey: "key" };
+const authorize = async (request: Request): Promise<User | null> => (request.headers.has("authorization") ? { id: "ann", maxCredits: 50 } : null);
+const templates = { "7e3a1c52-0b6d-4f0e-9a41-5d2c8b7f0001": { seconds: 15 } };
+
+export const relay: Relay = createRelay({ ...secret, authorize, templates, store: fileStore("./relay"), limits: { maxCredits: 100, budgetPeriod: "day" } });
+export const listener = toNodeListener(relay);
+export const worker = createRelay((env: { KEY: string; ACCOUNTS: { idFromName(name: string): unknown; get(id: unknown): unknown } }) => ({
+  ...secret, apiKey: env.KEY, authorize, templates: { any: true, maxSeconds: 60 }, store: durableObjectStore(env.ACCOUNTS), allow: { model_version: ["aurora_v1"] },
+}));
+// @ts-expect-error A relay without a login.
+createRelay({ ...secret, templates, store: memoryStore() });
+// @ts-expect-error A relay without a store.
+createRelay({ ...secret, authorize, templates });
+// @ts-expect-error A template without its length.
+createRelay({ ...secret, authorize, templates: { a: {} }, store: memoryStore() });
+// @ts-expect-error A relay has no development mode.
+createRelay({ ...secret, authorize, templates, store: memoryStore(), dev: true });
+// @ts-expect-error A week is no period.
+createRelay({ ...secret, authorize, templates, store: memoryStore(), limits: { maxCredits: 5, budgetPeriod: "week" } });

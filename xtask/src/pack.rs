@@ -29,10 +29,11 @@ const FACADE: [&str; 9] = [
 ];
 
 /// The entries that have both forms.
-const COMMON_ENTRIES: [&str; 5] = ["durable-object.js", "file-journal.js", "inline.js", "node.js", "slim.js"];
+const COMMON_ENTRIES: [&str; 7] =
+    ["durable-object.js", "file-journal.js", "inline.js", "node.js", "relay-node.js", "relay.js", "slim.js"];
 
 /// The entries that nobody requires: their runtimes and bundlers know modules.
-const ONLY_MODULES: [&str; 3] = ["edge-light.js", "web.js", "workerd.js"];
+const ONLY_MODULES: [&str; 4] = ["edge-light.js", "relay/cloudflare.js", "web.js", "workerd.js"];
 
 /// The most bytes of brotli that a page may load: the present size and 1 KB. Lower it when the page gets smaller; raise it only
 /// as far as an issue allows.
@@ -128,12 +129,13 @@ fn common_js(workspace: &Workspace, package: &Path) -> Result<()> {
     let mut command = Command::new(workspace.path("tests/node_modules/.bin/esbuild"));
     command.current_dir(package).args(["--format=cjs", "--outdir=cjs", "--log-level=error"]);
     for file in shell::all_files(package)? {
-        let name = file.strip_prefix(package)?.to_string_lossy().into_owned();
+        let name = file.strip_prefix(package)?.to_string_lossy().replace('\\', "/");
         match name.split_once('.').map(|(_, ending)| ending) {
             Some("js" | "base64.1.js" | "base64.2.js") if !ONLY_MODULES.contains(&name.as_str()) => {
                 command.arg(name);
             }
-            Some("d.ts" | "wasm.d.ts") => shell::copy_file(&file, &directory.join(name))?,
+            // Those of an entry that nobody requires stay in its folder.
+            Some("d.ts" | "wasm.d.ts") if !name.contains('/') => shell::copy_file(&file, &directory.join(name))?,
             _ => {}
         }
     }

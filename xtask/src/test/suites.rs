@@ -140,6 +140,13 @@ pub const SUITES: &[Suite] = &[
         run: faults,
     },
     Suite {
+        name: "relay",
+        what: "the relay of the packed package in Node and workerd",
+        when: Always,
+        exists: has_relay,
+        run: relay,
+    },
+    Suite {
         name: "engines",
         what: "the packed package in three browser engines",
         when: All,
@@ -214,6 +221,10 @@ fn has_frameworks(workspace: &Workspace) -> bool {
 
 fn has_faults(workspace: &Workspace) -> bool {
     !test_files(workspace, "faults").is_empty()
+}
+
+fn has_relay(workspace: &Workspace) -> bool {
+    !test_files(workspace, "relay").is_empty()
 }
 
 fn has_engines(workspace: &Workspace) -> bool {
@@ -394,6 +405,17 @@ fn faults(lab: &mut Lab) -> Result<Counts> {
     let counts = run_node_tests(&lab.workspace, "faults", &mut command)?;
     println!("outcomes: {}", table.display());
     Ok(counts)
+}
+
+fn relay(lab: &mut Lab) -> Result<Counts> {
+    if let Err(missing) = debian::find([&NODE, &NPM])? {
+        return Ok(Counts::skipped(&missing));
+    }
+    let tarball = lab.package()?.tarball;
+    let project = install_package(&lab.workspace, &tarball)?;
+    let mut command = node_tests(&lab.workspace, "relay")?;
+    command.env("PACKAGE_DIR", project.join("node_modules").join("custom-template-jobs")).env("TARBALL", &tarball);
+    run_node_tests(&lab.workspace, "relay", &mut command)
 }
 
 fn engines(lab: &mut Lab) -> Result<Counts> {
