@@ -239,8 +239,11 @@ export class TemplateJobs {
     });
   }
 
-  pending() {
-    return this.#client.run([], undefined, () => ({ run: (core, number) => core.pending(number) }));
+  async pending() {
+    const list = () => this.#client.run([], undefined, () => ({ run: (core, number) => core.pending(number) }));
+    // The relay may know those whose outcome is unknown; of the others nothing is asked.
+    if (this.#client.options.relay) await Promise.allSettled((await list()).map(({ operation }) => this.settle(operation)));
+    return list();
   }
 
   settle(operation, options) {

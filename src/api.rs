@@ -98,6 +98,8 @@ pub enum Endpoint {
     Templates,
     /// `GET /api/remaining_credits/`
     RemainingCredits,
+    /// `GET /operations?key=`, of a relay: the state of an operation.
+    Operation,
 }
 
 impl Endpoint {
@@ -107,7 +109,7 @@ impl Endpoint {
             Self::Submit => Some(Step::Submit),
             Self::PreviewSync | Self::PreviewAsync => Some(Step::Preview),
             Self::Render => Some(Step::Render),
-            Self::Get | Self::Templates | Self::RemainingCredits => None,
+            Self::Get | Self::Templates | Self::RemainingCredits | Self::Operation => None,
         }
     }
 
@@ -116,8 +118,8 @@ impl Endpoint {
         if self.charges().is_some() { "POST" } else { "GET" }
     }
 
-    /// The path below the base URL, for the job `id` where the endpoint has one. It ends in a slash: without one the
-    /// provider redirects, and a redirected POST loses its body.
+    /// The path below the base URL, for the job `id` where the endpoint has one; for an operation, `id` is its id,
+    /// percent-encoded. Those of the provider end in a slash: without one it redirects, and a redirected POST loses its body.
     pub fn path(self, id: &str) -> String {
         match self {
             Self::Submit => "/api/custom_template_jobs/".into(),
@@ -127,6 +129,7 @@ impl Endpoint {
             Self::Get => format!("/api/custom_template_jobs/{id}/"),
             Self::Templates => "/api/custom_templates/".into(),
             Self::RemainingCredits => "/api/remaining_credits/".into(),
+            Self::Operation => format!("/operations?key={id}"),
         }
     }
 }

@@ -16,7 +16,7 @@ mod tests;
 
 use std::fmt::Write as _;
 
-use crate::api::{Status, Step, is_uuid};
+use crate::api::{Status, Step, is_uuid, job_id};
 use crate::error::Charged;
 use crate::hash::{hex, parse_hex};
 use crate::job::JobFacts;
@@ -116,6 +116,29 @@ fn end_of_string(bytes: &[u8], mut at: usize) -> Option<usize> {
             b'"' => return Some(at),
             b'\\' => at += 2,
             _ => at += 1,
+        }
+    }
+}
+
+/// What a relay knows of an operation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Report {
+    /// It never got the operation, or refused it: it may be sent again. A copy that is still on its way and one that is sent now
+    /// are one charge, since the relay knows both by their key.
+    Free,
+    /// It was charged, for this job.
+    Bound(String),
+}
+
+impl Report {
+    /// From the members `operation`, `job_id` and `state` of an answer; `None` where the relay does not know it either, or
+    /// yet, or the answer is no report on this operation.
+    pub fn read(operation: &str, [about, job, state]: [Member; 3]) -> Option<Self> {
+        match state.text()? {
+            _ if about.text() != Some(operation) => None,
+            "never_seen" | "rejected" => Some(Self::Free),
+            "bound" => job_id(job.text()?).ok().map(Self::Bound),
+            _ => None,
         }
     }
 }

@@ -10,6 +10,7 @@ mod history;
 mod operations;
 mod polling;
 mod reading;
+mod relay;
 mod rendering;
 mod request;
 mod tasks;
@@ -62,6 +63,8 @@ pub struct Config {
     /// Whether that is the default and not the caller's choice: then operation ids of the caller are refused, since another
     /// process would charge them again.
     pub journal_by_default: bool,
+    /// Whether the address is a relay's, which knows the operations that it got.
+    pub relay: bool,
 }
 
 impl Config {
@@ -84,6 +87,7 @@ impl Config {
             budget_period: None,
             journal_in_memory: false,
             journal_by_default: false,
+            relay: false,
         }
     }
 }

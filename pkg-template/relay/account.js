@@ -18,6 +18,7 @@ import { readRequest, secondsOf } from "./routes.js";
 const OPERATION = "relay:op/";
 const JOB = "relay:job/";
 const PROVIDER_MS = 300_000; // how long the provider may take to answer
+const PATIENCE_MS = 20_000; // how long a question about an operation in flight waits
 const KEPT_MS = 32 * 86_400_000; // a key is kept for 30 days, and an operation counts in its month
 const OWNED_MS = 400 * 86_400_000; // a job is its owner's for so long after its last charge
 const FIRST_CHECK_MS = 15_000;
@@ -245,6 +246,11 @@ export class Account {
   async #state(key) {
     const record = this.#records.get(key);
     if (!record) return { operation: key, state: "never_seen" };
+    // In flight, its outcome is waited for: a page that lost the answer asks for nothing else.
+    let timer;
+    const late = new Promise((resolve) => (timer = setTimeout(resolve, PATIENCE_MS)));
+    await Promise.race([this.#busy.get(key)?.promise, late]);
+    clearTimeout(timer);
     if (!this.#busy.has(key)) await this.#settle(record);
     const { step, state, jobId, createdAt } = record;
     const shown = state === "ended" ? "bound" : state;

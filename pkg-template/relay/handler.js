@@ -35,11 +35,14 @@ async function answer(request, find, ctx) {
     const settings = find();
     const url = new URL(request.url);
     const found = routesOf(url.pathname, settings.path);
-    const hook = found.find(({ call }) => call === "webhook");
-    if (hook) return respond(await webhook(request, hook, settings), {});
     page = pageOf(request, url, settings);
-    if (page.refused) return respond(refuse(403, "This relay does not answer pages of this origin."), page);
-    return respond(await relayed(request, url, found, settings, ctx), page);
+    const hook = found.find(({ call }) => call === "webhook");
+    if (hook) page = {};
+    let made = page.refused && refuse(403, "This relay does not answer pages of this origin.");
+    made ||= await (hook ? webhook(request, hook, settings) : relayed(request, url, found, settings, ctx));
+    // A server that answers before the body has come may close the connection, and the answer is lost.
+    if (request.body && !request.bodyUsed) await readText(request);
+    return respond(made, page);
   } catch (thrown) {
     report(thrown);
     return respond(refuse(503, "The relay cannot answer at the moment."), page);

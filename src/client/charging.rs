@@ -11,7 +11,7 @@ use super::reading::with_body;
 use super::rendering::Look;
 use super::{Client, Outcome};
 use crate::api::{self, Endpoint, Step};
-use crate::charge::{self, Claim, Entry, State, Verdict};
+use crate::charge::{self, Claim, Entry, Report, State, Verdict};
 use crate::error::{Charged, Error, ErrorKind, Refusal};
 use crate::host::{Answer, Body, Event, Host, JournalCall, JournalReply, Reply, Request, Store};
 use crate::job::JobFacts;
@@ -205,7 +205,18 @@ impl<H: Host> Client<H> {
         }
         caller.if_late(Err(Error::charge_unknown()));
         let reply = self.send(charge, headers, number + 1).await;
-        let (verdict, job_id) = self.judge(charge, reply.as_ref());
+        let (mut verdict, mut job_id) = self.judge(charge, reply.as_ref());
+        // The relay's refusal of a key that another request has. Of other servers the status says nothing.
+        let conflicts = matches!(&reply, Some(Reply::Answer(Answer { status: 409, .. })));
+        if verdict == Verdict::Unknown {
+            match self.report(&charge.operation).await {
+                Some(_) if conflicts => verdict = Verdict::Rejected,
+                Some(Report::Bound(id)) => (verdict, job_id) = (Verdict::Bound, Some(id)),
+                // A copy that is late is the same charge to the relay. The last attempt leaves the operation open for it.
+                Some(Report::Free) if number < RESENDS && !is_gone() => verdict = Verdict::NotSent,
+                _ => {}
+            }
+        }
         self.host().emit(Event::Verdict {
             operation: &charge.operation,
             verdict: verdict.as_str(),
@@ -221,7 +232,12 @@ impl<H: Host> Client<H> {
                 Ok(Attempted::NotSent(error))
             }
             (Verdict::Rejected, _) => {
-                let error = reply.map_or_else(Error::charge_unknown, |reply| self.error_of(reply, ""));
+                let error = if conflicts {
+                    caller.was_charged(Charged::Maybe);
+                    conflict()
+                } else {
+                    reply.map_or_else(Error::charge_unknown, |reply| self.error_of(reply, ""))
+                };
                 caller.if_late(Err(error.clone()));
                 self.free(charge, &text, &entry).await;
                 Err(error)
@@ -492,8 +508,7 @@ impl<H: Host> Client<H> {
             }
             (_, entry) => {
                 caller.was_charged(entry.map_or(Charged::Maybe, |entry| entry.charged()));
-                let message = "This operation id was used before for another request; this one was not sent.";
-                Err(Error::new(ErrorKind::OperationConflict, message))
+                Err(conflict())
             }
         }
     }
@@ -521,6 +536,11 @@ impl Drop for Over {
 
 pub(super) fn late<V>() -> Error<V> {
     Error::not_sent(LATE)
+}
+
+fn conflict<V>() -> Error<V> {
+    let message = "This operation id was used before for another request; this one was not sent.";
+    Error::new(ErrorKind::OperationConflict, message)
 }
 
 fn cause_of<V: Clone>(reply: Option<&Reply<V>>) -> Option<V> {

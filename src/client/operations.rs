@@ -13,7 +13,7 @@ use super::Client;
 use super::caller::JOIN_INTERVAL;
 use super::history::KnownCharge;
 use crate::api::{self, Step};
-use crate::charge::{self, Entry, State};
+use crate::charge::{self, Entry, Report, State};
 use crate::error::{Charged, Error, Refusal};
 use crate::hash;
 use crate::host::{Event, Host, JournalCall, JournalReply, Store};
@@ -97,12 +97,13 @@ impl<H: Host> Client<H> {
         text: &str,
         entry: Entry,
     ) -> Result<Operation, Error<H::Value>> {
-        let found = match entry.job.clone().or(job) {
-            Some(id) => {
+        let found = match (self.report(operation).await, entry.job.clone().or(job)) {
+            (Some(Report::Bound(id)), _) => Some(id),
+            (_, Some(id)) => {
                 let job = self.read(api::Endpoint::Get, &id, None).await?;
                 self.proves(operation, &entry, &id, &job).await?.then_some(id)
             }
-            None => match self.find_listed(&entry).await? {
+            (_, None) => match self.find_listed(&entry).await? {
                 Some(id) if !self.is_bound_elsewhere(&id, operation, entry.step).await? => Some(id),
                 _ => None,
             },

@@ -157,6 +157,7 @@ impl<H: Host> Client<H> {
             let found = match endpoint {
                 Endpoint::Templates => self.templates_of(body),
                 Endpoint::RemainingCredits => self.remaining_credits_of(body).map(|_| body.clone()),
+                Endpoint::Operation => Some(body.clone()),
                 _ => self.facts(body).filter(|facts| facts.id == id).map(|_| body.clone()),
             };
             if let Some(found) = found {

@@ -7,6 +7,7 @@ use web_sys::{AbortSignal, RequestInit};
 
 use super::convert::{get, number};
 use super::journal::settled;
+use crate::api::percent_encode;
 use crate::host::{Answer, Body, Reply, Request, Unusable};
 
 #[wasm_bindgen(module = "/src/web/platform.js")]
@@ -91,9 +92,9 @@ pub async fn send(request: Request<'_>, headers: Headers, idempotent: bool, inje
     }
     if let Some(operation) = request.operation
         && idempotent
-        && operation.bytes().all(|byte| (b' '..=b'~').contains(&byte))
     {
-        headers.set("idempotency-key", operation);
+        // A header's value has no other characters, and none at its ends.
+        headers.set("idempotency-key", &percent_encode(operation));
     }
     let init = request_init(request.endpoint.method(), &headers.into_raw(), request.body);
     let unusable = |cause| {

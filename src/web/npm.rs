@@ -131,6 +131,7 @@ impl Core {
             .map(|period| if period == "day" { BudgetPeriod::Day } else { BudgetPeriod::Month });
         config.journal_in_memory = host.journal_in_memory();
         config.journal_by_default = host.journal_by_default();
+        config.relay = get(options, "relay").is_truthy();
         let prices = get(options, "prices");
         for name in convert::names(&prices) {
             let given = get(&prices, &name);

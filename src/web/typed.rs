@@ -190,6 +190,7 @@ impl Options {
             budget_key: self.budget_key.clone(),
             budget_period: self.budget_period,
             prices: self.prices.clone(),
+            relay: self.relay.is_some(),
             ..config
         }
     }

@@ -119,9 +119,9 @@ export async function startRelay(runtime, sandbox, { hooks, ...options } = {}) {
       await rm(directory, { recursive: true, force: true });
     },
     /** Asks it as a user, and holds every answer to the first rules: no part of the key, never 500, never stored. */
-    async ask(method, path, { user = "ann", body, key, headers } = {}) {
+    async ask(method, path, { user = "ann", body, key, headers, patience = PATIENCE } = {}) {
       const answer = await fetch(`${url}${path}`, {
-        method, duplex: "half", signal: AbortSignal.timeout(PATIENCE),
+        method, duplex: "half", signal: AbortSignal.timeout(patience),
         headers: { ...(user && { authorization: `Bearer ${user}` }), ...(key !== undefined && { "idempotency-key": encodeURIComponent(key) }), ...headers },
         body: body === undefined || body instanceof ReadableStream || typeof body === "string" ? body : JSON.stringify(body),
       });

@@ -49,15 +49,13 @@ for (const runtime of RUNTIMES) {
       return from.ask("POST", `${JOBS}${id}/render/`, { body: {}, key });
     }
 
-    test("the_state_of_an_operation_is_told_in_written_words", async () => {
+    test("a_question_about_an_operation_in_flight_is_answered_with_its_outcome", async () => {
       assert.deepEqual(await state("nobody's"), { operation: "nobody's", state: "never_seen" });
       await sandbox.faults([{ on: "submit", kind: "delay", ms: 700, times: 1 }]);
       const answer = post(JOBS, job(), "slow");
-      const sending = await until(async () => (await state("slow")).state !== "never_seen" && state("slow"));
-      assert.deepEqual([sending.state, sending.step], ["sending", "submit"]);
-      const { body: { id } } = await answer;
-      const { created_at, ...bound } = await state("slow");
-      assert.deepEqual(bound, { operation: "slow", state: "bound", step: "submit", job_id: id });
+      await until(async () => (await charges()).length);
+      const { created_at, ...found } = await state("slow");
+      assert.deepEqual(found, { operation: "slow", state: "bound", step: "submit", job_id: (await answer).body.id });
       assert.ok(Math.abs(Date.now() - Date.parse(created_at)) < 60_000);
     });
 
@@ -86,6 +84,80 @@ for (const runtime of RUNTIMES) {
         });
       });
     }
+
+    /** A client in a page whose connection breaks: with `lose` the answers to charges do not arrive, with `drop` the charges do not. */
+    function page({ lose = 0, drop = 0, ...options } = {}) {
+      const sent = [];
+      const link = async (url, init) => {
+        const charges = init.method === "POST";
+        if (charges) sent.push(new Headers(init.headers).get("idempotency-key"));
+        if (charges && drop-- > 0) throw new TypeError("Failed to fetch");
+        const answer = await fetch(url, init);
+        if (charges && lose-- > 0) throw new TypeError("Failed to fetch");
+        return answer;
+      };
+      const jobs = new library.TemplateJobs({ relay: `${relay.url}/relay`, journal: "memory", account: randomUUID(), headers: { authorization: "Bearer ann" }, fetch: link, ...options });
+      return { jobs, sent };
+    }
+    const soon = { expectedMs: 200, maxInterval: 200 };
+    const CLIENTS = {
+      submit: (jobs) => jobs.submit(job()),
+      previewSync: (jobs) => jobs.previewSync(job()),
+      previewAsync: (jobs) => jobs.previewAsync(job()),
+      render: async (jobs) => {
+        const { body: { id } } = await post(`${JOBS}preview_async/`, job());
+        await ended(id);
+        return jobs.render(id);
+      },
+    };
+    for (const [call, run] of Object.entries(CLIENTS)) {
+      test(`a_${call}_whose_answer_the_page_lost_brings_its_job_and_is_charged_once`, async () => {
+        const { jobs, sent } = page({ lose: 1 });
+        const { id } = await run(jobs);
+        assert.equal((await charges()).at(-1).job_id, id);
+        assert.equal((await charges()).length, call === "render" ? 2 : 1);
+        assert.equal(sent.length, 1);
+        jobs.close();
+      });
+
+      test(`a_${call}_that_never_reached_the_relay_is_sent_again_with_its_key`, async () => {
+        const { jobs, sent } = page({ drop: 1 });
+        await run(jobs);
+        assert.equal((await charges()).length, call === "render" ? 2 : 1);
+        assert.deepEqual([sent.length, new Set(sent).size], [2, 1]);
+        jobs.close();
+      });
+    }
+
+    test("after_a_reload_pending_and_resume_bring_what_the_relay_knows", async () => {
+      const account = randomUUID();
+      const { jobs, sent } = page({ lose: 1, account });
+      // The connection stays broken, so the relay cannot be asked either.
+      const offline = page({ account, fetch: async (url, init) => {
+        if (init.method === "POST") await fetch(url, init);
+        throw new TypeError("Failed to fetch");
+      }, maxRetries: 0 });
+      const operation = "order 7, Größe ä/b?c=%20";
+      const lost = await offline.jobs.submit(job(), { operation }).then(() => undefined, (error) => error);
+      assert.deepEqual([lost.name, lost.charged], ["ChargeUnknownError", "maybe"]);
+      offline.jobs.close();
+      const [open] = await jobs.pending();
+      assert.deepEqual([open.operation, open.state], [operation, "bound"]);
+      const video = await jobs.resume(operation).wait(soon);
+      assert.match(video.video_output, /^http/);
+      assert.equal((await charges()).length, 1);
+      assert.deepEqual(sent, []);
+      jobs.close();
+    });
+
+    test("a_key_of_another_request_is_an_operation_conflict_in_the_page", async () => {
+      await post(JOBS, job(), "taken");
+      const { jobs } = page();
+      const error = await jobs.submit(job(OTHER), { operation: "taken" }).then(() => undefined, (thrown) => thrown);
+      assert.deepEqual([error.name, error.charged], ["OperationConflictError", "maybe"]);
+      assert.equal((await charges()).length, 1);
+      jobs.close();
+    });
 
     test("a_charge_whose_answer_was_lost_without_a_webhook_stays_unknown_and_is_not_sent_again", async () => {
       await sandbox.faults([{ on: "submit", kind: "drop_after_commit", times: 1 }]);
