@@ -240,8 +240,9 @@ export type HeadersSource = NonNullable<ConstructorParameters<typeof Headers>[0]
 export interface TemplateJobsOptions {
   /**
    * The URL of your relay, a server that adds the API key and makes one charge per `Idempotency-Key`. In a page it may be relative.
-   * It replaces `baseUrl`, and each charge carries `Idempotency-Key`. The constructor throws if `apiKey` or `baseUrl` is set too.
-   * Default: none.
+   * `custom-template-jobs/relay` is one. It replaces `baseUrl`, and each charge carries `Idempotency-Key`, percent-encoded. If the
+   * answer to a charge is lost, the client asks `GET /operations?key=` below this URL, and sends the charge again, with the same key,
+   * only if the relay reports that it charged nothing. The constructor throws if `apiKey` or `baseUrl` is set too. Default: none.
    */
   relay?: string | URL | undefined;
   /** The URL of the provider or of the sandbox. In a page it may be relative. If it is no URL, calls reject with `InvalidRequestError`. Default: `https://api.creatify.ai`. */
@@ -419,10 +420,10 @@ export class TemplateJobs {
   remainingCredits(options?: CallOptions): Promise<number>;
   /** Estimates the cost of a step in credits, for a video of `seconds` seconds. Sends nothing. Rejects with `InvalidRequestError` if `seconds` is not more than 0, or if the model has no price. */
   estimate(question: { step: Step; seconds: number; model_version?: ModelVersion | (string & {}) | undefined }): Promise<number>;
-  /** Lists the operations in the journal that have not ended, for example to resume them after a reload. Rejects with `JournalError`. */
+  /** Lists the operations in the journal that have not ended, for example to resume them after a reload. With the option `relay` it first asks the relay about those whose outcome is unknown. Rejects with `JournalError`. */
   pending(): Promise<Operation[]>;
   /**
-   * Looks for the outcome of an unknown charge. Never charges. Pass `jobId` if you know the job, for example from a webhook. If the
+   * Looks for the outcome of an unknown charge, with the option `relay` at the relay first. Never charges. Pass `jobId` if you know the job, for example from a webhook. If the
    * request's `webhook_url` had `{operation}` in it, only a job with that URL is accepted. `state` stays `unknown` if the outcome was
    * not found. Rejects with `InvalidRequestError` if the journal has no such operation.
    */

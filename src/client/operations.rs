@@ -74,8 +74,8 @@ impl<H: Host> Client<H> {
         Ok(open.iter().map(|(operation, entry)| Operation::new(operation, entry)).collect())
     }
 
-    /// Looks again at an operation whose outcome is unknown: at its job, at the job of the id `job`, or through the
-    /// caller's list of jobs. Sends nothing that charges.
+    /// Looks again at an operation whose outcome is unknown: at the relay's report on it, at its job, at the job of the id
+    /// `job`, or through the caller's list of jobs. Sends nothing that charges.
     ///
     /// # Errors
     /// `InvalidRequest` where the journal has no such operation, `Journal`, and those of a read.
