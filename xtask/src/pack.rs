@@ -37,7 +37,7 @@ const ONLY_MODULES: [&str; 4] = ["edge-light.js", "relay/cloudflare.js", "web.js
 
 /// The most bytes of brotli that a page may load: the present size and 1 KB. Lower it when the page gets smaller; raise it only
 /// as far as an issue allows.
-const BUDGET: usize = 94_900;
+const BUDGET: usize = 95_900;
 
 /// A built package.
 #[derive(Debug, Clone)]
