@@ -1,3 +1,3 @@
-// The entry of the relay for Node, Deno and Bun, which have files.
+// The entry of the relay for Node, Deno and Bun, with `fileStore`.
 export * from "./relay.js";
 export { fileStore } from "./relay/file-store.js";

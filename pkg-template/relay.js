@@ -1,4 +1,4 @@
-// The entry of the relay where there are no files: Workers and edge runtimes.
+// The entry of the relay for Workers and edge runtimes, without `fileStore`.
 export { createRelay } from "./relay/handler.js";
 export { toNodeListener } from "./relay/node-listener.js";
 export { durableObjectStore, memoryStore } from "./relay/stores.js";

@@ -98,7 +98,7 @@ pub enum Endpoint {
     Templates,
     /// `GET /api/remaining_credits/`
     RemainingCredits,
-    /// `GET /operations?key=`, of a relay: the state of an operation.
+    /// `GET /operations?key=` of a relay: the state of an operation.
     Operation,
 }
 
@@ -118,8 +118,8 @@ impl Endpoint {
         if self.charges().is_some() { "POST" } else { "GET" }
     }
 
-    /// The path below the base URL, for the job `id` where the endpoint has one; for an operation, `id` is its id,
-    /// percent-encoded. Those of the provider end in a slash: without one it redirects, and a redirected POST loses its body.
+    /// The path below the base URL. `id` is the job's, or the operation's, percent-encoded. The provider's paths end in a slash:
+    /// without one it redirects, and a redirected POST loses its body.
     pub fn path(self, id: &str) -> String {
         match self {
             Self::Submit => "/api/custom_template_jobs/".into(),

@@ -120,19 +120,19 @@ fn end_of_string(bytes: &[u8], mut at: usize) -> Option<usize> {
     }
 }
 
-/// What a relay knows of an operation.
+/// A relay's report on an operation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Report {
-    /// It never got the operation, or refused it: it may be sent again. A copy that is still on its way and one that is sent now
-    /// are one charge, since the relay knows both by their key.
+    /// It never received the operation, or refused it, so it may be sent again. A late first copy and the second one are one
+    /// charge, since both have the same key.
     Free,
-    /// It was charged, for this job.
+    /// It was charged for this job.
     Bound(String),
 }
 
 impl Report {
-    /// From the members `operation`, `job_id` and `state` of an answer; `None` where the relay does not know it either, or
-    /// yet, or the answer is no report on this operation.
+    /// Reads the members `operation`, `job_id` and `state` of a response; `None` if the relay does not know the outcome, or if
+    /// the response is no report on this operation.
     pub fn read(operation: &str, [about, job, state]: [Member; 3]) -> Option<Self> {
         match state.text()? {
             _ if about.text() != Some(operation) => None,

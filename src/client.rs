@@ -63,7 +63,7 @@ pub struct Config {
     /// Whether that is the default and not the caller's choice: then operation ids of the caller are refused, since another
     /// process would charge them again.
     pub journal_by_default: bool,
-    /// Whether the address is a relay's, which knows the operations that it got.
+    /// Whether the base URL is a relay's, which can report the state of operations.
     pub relay: bool,
 }
 

@@ -276,7 +276,7 @@ pub trait Host: 'static {
     /// Starts (true) or stops (false) reporting changes of the environment to `Client::environment_changed`.
     fn listen(&self, _begin: bool) {}
 
-    /// Waits for the turn to poll a job; `None` if no other tab polls. Responses of other tabs go to `Client::hear`.
+    /// Waits for the turn to poll a job; `None` if no other tab polls. Responses of other tabs go to `Client::receive`.
     async fn turn(&self, _job_id: &str) -> Option<Self::Turn> {
         None
     }

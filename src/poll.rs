@@ -1,117 +1,117 @@
-//! The polling schedule: a pure function from what is known of a job to the time of its next poll.
+//! The polling schedule: a pure function from the state of a job to the time of its next poll.
 //!
-//! Polling often costs requests, polling seldom costs waiting.
+//! Frequent polls cost requests; rare polls cost waiting.
 //!
-//! **Nothing known.** A job is polled every few seconds, and ever less often. For one length of job no rule is better than a
-//! fixed interval, whose requests times lag are half that length; but a short job needs a short interval, and a long job can do
-//! with a longer one. Where no progress is reported the interval grows slowly, with the eighth root of the time waited, so that
-//! it is close to a fixed one at every length. Where progress is reported, the first polls are early, since each shows more of
-//! when the job will end, and the interval grows with the square root. A job that does not run yet is polled less often.
+//! **Nothing known.** A job is polled every few seconds, at growing intervals. For jobs of one length no rule beats a fixed
+//! interval: requests times lag is half that length. But a short job needs a short interval, and a long job can do with a
+//! longer one. Without reported progress the interval grows slowly, with the eighth root of the time waited, so it stays
+//! close to a fixed one at every length. With reported progress the first polls are early, since each shows more of when the
+//! job will end, and the interval grows with the square root. A queued job is polled less often.
 //!
-//! **A range.** Progress, or else how long such jobs took, gives a range of time in which the job is expected to end. Two
-//! lines through the progress, one from its beginning and one from the last step that was seen, predict two ends, which differ
-//! where the progress is bent; with a margin they are the range. Each moment of the range is taken to be as likely as any
-//! other, and some probability is kept for an end at any time, since the range may be wrong. The next poll is when the lag that
-//! it is expected to save has grown to `SAVED`. After the range the interval is a share of the time since its end: a prediction
-//! that was wrong by so much may be wrong by as much again.
+//! **A range.** Progress, or else the duration of earlier jobs, gives a range of time in which the job should end. Two lines
+//! through the progress, one from its start and one from the last step that was observed, predict two ends, which differ if
+//! the progress is not linear. With a margin they are the range. Each moment of the range counts as equally likely. Some
+//! probability remains for an end at any time, since the range may be wrong. The next poll is due when the lag that it is
+//! expected to save reaches `SAVED`. After the range, the interval is a share of the time since its end: a prediction that
+//! was wrong by some amount may be wrong by as much again.
 //!
-//! Source: Barlow, Hunter and Proschan (1963) derive the best times to inspect what ends at random.
+//! Source: Barlow, Hunter and Proschan (1963) derive the best times to inspect a system that fails at a random time.
 //!
-//! The constants were fitted on some worlds of `tests/polling`, and are judged on others: `cargo xtask bench polling`.
+//! The constants were fitted on some worlds of `tests/polling` and are judged on others: `cargo xtask bench polling`.
 
 use crate::api::{Goal, Status};
 use crate::job::JobFacts;
 use crate::retry::doubling;
 
-/// The interval where nothing is known, in milliseconds: where no progress is reported, and where it is.
+/// The first interval if nothing is known, in milliseconds: without and with reported progress.
 const SILENT: f64 = 4_800.0;
 const REPORTING: f64 = 2_400.0;
-/// The time waited after which it grows, in milliseconds.
+/// The wait after which the interval starts to grow, in milliseconds.
 const GROWTH: f64 = 6_000.0;
-/// It is at least this share of that time, so that a job that never ends is polled ever less often.
+/// The interval is at least this share of the time waited, so that a job that never ends is polled ever less often.
 const OLD: f64 = 0.005;
-/// Intervals are so many times as long while polls find that a job does not run yet.
+/// The factor on intervals while the job is not running yet.
 const QUEUED: f64 = 1.5;
-/// The lag that a poll is expected to save where a range is known, in milliseconds; it grows as the interval of a silent job.
+/// The lag that a poll is expected to save within a range, in milliseconds. It grows like the interval without progress.
 const SAVED: f64 = 100.0;
-/// How likely a range is wrong, so that the job may end at any time: one that is remembered, and one that progress gives.
+/// The probability that a range is wrong, so that the job may end at any time: a range from memory, and one from progress.
 const MEMORY_WRONG: f64 = 0.5;
 const PROGRESS_WRONG: f64 = 0.08;
-/// The range of what is remembered is from that, which is short rather than long, to so many times as much.
+/// The range from memory ends at this multiple of the remembered duration, which is rather short.
 const LONGER: f64 = 7.0;
-/// Progress of less than this is none, so that a number next to 0 predicts no end in a million years.
+/// Smaller steps of progress are ignored, so that a tiny number does not predict an end in a million years.
 const LEAST: f64 = 0.001;
-/// With one line through the progress, the range is from now to this many times what remains.
+/// With one line through the progress, the range is from now to this multiple of the remaining time.
 const FIRST: f64 = 1.6;
-/// With two, from this share less than the sooner end to this share more than the later one.
+/// With two lines, it is from this share before the earlier end to this share after the later one.
 const MARGIN: f64 = 0.4;
-/// Past the range that progress gave, the interval is this share of the time since then.
+/// After a range from progress, the interval is this share of the time since its end.
 const OVERDUE: f64 = 0.06;
-/// Never closer than this to the last poll, in milliseconds.
+/// The shortest interval, in milliseconds.
 pub const FLOOR: f64 = 1_000.0;
-/// Never further from it.
+/// The longest interval, in milliseconds.
 pub const CAP: f64 = 30_000.0;
-/// While nobody sees the page, never closer than this.
+/// The shortest interval while the page is hidden, in milliseconds.
 pub const HIDDEN: f64 = 60_000.0;
-/// Somebody who watches gets a poll this often.
+/// The longest interval with a listener for updates, in milliseconds.
 const WATCHED_CAP: f64 = 15_000.0;
-/// A job that is `done` without its URL is given up by two polls that are this far apart, in milliseconds; and where it is a
-/// video, and no charge for it is known.
+/// A wait for a job that is `done` without its URL ends after two polls this far apart, in milliseconds; the second value is
+/// for a video without a known charge.
 const INCOMPLETE: f64 = 30_000.0;
 const UNCHARGED: f64 = 10_000.0;
-/// A job that has not ended is not shown to be further than this.
+/// The highest progress that is shown for a job that has not ended.
 const ALMOST: f64 = 0.99;
-/// The longest wait that a timer is given; a deadline further away than this is this.
+/// The longest delay of a timer, in milliseconds. Later deadlines are shortened to it.
 pub const LONGEST: f64 = 2_147_483_647.0;
 
-/// What the polls of a job, and earlier jobs like it, have taught. All times are milliseconds on the monotonic clock.
+/// What is known from the polls of a job and from earlier jobs. Times are milliseconds on the monotonic clock.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Memory {
-    /// When the wait began.
+    /// The start of the job's step, as far as known.
     since: f64,
     /// When it was last polled.
     pub polled_at: f64,
-    /// How long such jobs take; short rather than long.
+    /// The remembered duration of such jobs, which is rather short.
     pub expected: Option<f64>,
-    /// Where its progress begins, the poll before the last at which it had moved, and that last one.
+    /// The start of the progress, and the last two polls at which it had moved.
     from: Mark,
     before: Mark,
     seen: Mark,
-    /// When it will end, by its progress.
+    /// The range in which it should end, from its progress.
     range: Option<Range>,
-    /// In what steps it counts, in percent: the greatest common divisor of what was reported.
+    /// The step size of the progress in percent: the greatest common divisor of the reported values.
     step: u32,
-    /// Whether this provider counts progress to 100.
+    /// Whether progress is reported from 0 to 100.
     percent: bool,
-    /// Polls that brought an answer.
+    /// Polls with a response.
     pub polls: u32,
-    /// Polls since the last answer that brought none.
+    /// Failed polls since the last response.
     pub failures: u32,
-    /// Polls in a row that found `done` without the URL, and when the first of them was.
+    /// Consecutive polls that found `done` without the URL, and the time of the first.
     pub incomplete: u32,
     incomplete_since: f64,
     /// Whether the journal has a charge for the job's video.
     pub charged: bool,
 }
 
-/// How far a job was at a moment, from 0 to 1.
+/// The progress of a job at some time, from 0 to 1.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Mark {
     at: f64,
     pub progress: f64,
 }
 
-/// When a job is expected to end.
+/// The time in which a job should end.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Range {
     earliest: f64,
-    /// What people are shown.
+    /// The estimate that is shown.
     likely: f64,
     latest: f64,
 }
 
 impl Memory {
-    /// Of a job that was begun at `since` and is expected to take so many milliseconds.
+    /// The memory of a job that started at `since` and should take `expected` milliseconds.
     pub fn new(since: f64, expected: Option<f64>) -> Self {
         let begun = Mark { at: since, progress: 0.0 };
         Self {
@@ -132,7 +132,7 @@ impl Memory {
         }
     }
 
-    /// Takes in whether a poll found `done` without the URL.
+    /// Records whether a poll found `done` without the URL.
     pub const fn miss(&mut self, missing: bool, now: f64) {
         if !missing {
             self.incomplete = 0;
@@ -144,12 +144,12 @@ impl Memory {
         self.incomplete += 1;
     }
 
-    /// How long the wait has lasted, in milliseconds.
+    /// The time since the start, in milliseconds.
     pub const fn waited(&self, now: f64) -> f64 {
         (now - self.since).max(0.0)
     }
 
-    /// Takes in what a poll brought.
+    /// Records the result of a poll.
     pub fn observe(&mut self, facts: &JobFacts, now: f64) {
         self.polls = self.polls.saturating_add(1);
         self.failures = 0;
@@ -159,7 +159,7 @@ impl Memory {
         let progress = if self.percent { reported / 100.0 } else { reported }.min(1.0);
         let running = facts.status == Status::Running;
         if !running || (0.0 <= progress && progress < self.seen.progress) {
-            // What is reported before it runs is of an earlier step, and what goes back begins anew.
+            // Progress before the job runs belongs to an earlier step, and progress that falls starts again.
             let begun = Mark { at: now, progress: if running { progress } else { 0.0 } };
             (self.from, self.before, self.seen, self.range) = (begun, begun, begun, None);
         } else if progress >= self.seen.progress + LEAST {
@@ -173,20 +173,20 @@ impl Memory {
         }
     }
 
-    /// Whether its progress has moved once, and not to the end.
+    /// Whether the progress has moved only once, and not to the end.
     fn has_one_line(&self) -> bool {
         self.before == self.from && self.seen.progress < 1.0
     }
 
-    /// The range in which the job will end, by its progress, which has just moved.
+    /// The range in which the job should end, from progress that has just moved.
     fn by_progress(&self) -> Range {
         let Mark { at, progress } = self.seen;
         let left = 1.0 - progress;
-        // Milliseconds for all of it, by the lines from two marks.
+        // The whole duration in milliseconds, by the line from a mark.
         let line = |from: Mark| (at - from.at) / (progress - from.progress);
         let (whole, last) = (line(self.from), line(self.before));
         let (low, high) = if self.has_one_line() { (0.0, FIRST) } else { (1.0 - MARGIN, 1.0 + MARGIN) };
-        // Part of the next step may be done already; and all of it may be reported half a step before the end.
+        // The job may be up to half a step further than it reports, or half a step less far.
         let step = f64::from(self.step) / 200.0;
         Range {
             earliest: at + low * whole.min(last) * (left - step).max(0.0),
@@ -196,28 +196,28 @@ impl Memory {
     }
 }
 
-/// What is remembered of how long such jobs take, in milliseconds, after another one took `seen`. It follows what is short
-/// sooner than what is long, and so stays below the middle, and it forgets: a poll too early costs a request, one too late
-/// costs all who wait.
+/// The remembered duration of such jobs, in milliseconds, after another one took `seen`. It follows shorter jobs faster than
+/// longer ones, so it stays below the mean, and old jobs lose weight. A poll that is too early costs one request; a poll that
+/// is too late costs waiting.
 pub fn learn(old: Option<f64>, seen: f64) -> f64 {
     let Some(old) = old else { return seen };
     let longer = seen - old;
     old + longer * if longer < 0.0 { 0.12 } else { 0.084 }
 }
 
-/// How soon the end of a job is wanted.
+/// How soon the caller wants to know that the job has ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Urgency {
-    /// Fewer requests, and the end is seen later.
+    /// Fewer requests, more lag.
     Low,
     #[default]
     Normal,
-    /// The end is seen sooner, for more requests.
+    /// More requests, less lag.
     High,
 }
 
 impl Urgency {
-    /// The urgency of that name, as the option `urgency` has it.
+    /// The urgency of that name, as in the option `urgency`.
     pub fn parse(name: &str) -> Option<Self> {
         Some(match name {
             "low" => Self::Low,
@@ -227,8 +227,8 @@ impl Urgency {
         })
     }
 
-    /// Intervals are so many times as long. Where nothing is known requests are so many times fewer and the lag as many times
-    /// longer, so that a request is worth its square in lag.
+    /// The factor on intervals. If nothing is known, it divides the requests and multiplies the lag, so a request is worth its
+    /// square in lag.
     const fn factor(self) -> f64 {
         match self {
             Self::Low => 2.0,
@@ -238,10 +238,10 @@ impl Urgency {
     }
 }
 
-/// The rule: milliseconds until the next poll. `facts` is what was last known of the job.
+/// The rule: milliseconds until the next poll. `facts` is the job as last polled.
 pub fn next(facts: &JobFacts, memory: &Memory, urgency: Urgency, now: f64) -> f64 {
     match facts.status {
-        // A preview of which no render was seen.
+        // A preview without a known render.
         Status::Done if facts.preview && !memory.charged && memory.polls == memory.incomplete => UNCHARGED,
         // The URL follows the status within moments, if it comes at all.
         Status::Done => while_incomplete(memory),
@@ -251,15 +251,17 @@ pub fn next(facts: &JobFacts, memory: &Memory, urgency: Urgency, now: f64) -> f6
             let waited = memory.waited(now);
             let fast = (1.0 + waited / GROWTH).sqrt();
             let slow = fast.sqrt().sqrt();
-            let blind = factor * if facts.progress.is_some() { REPORTING * fast } else { SILENT * slow }.max(waited * OLD);
+            let interval = if facts.progress.is_some() { REPORTING * fast } else { SILENT * slow };
+            let blind = factor * interval.max(waited * OLD);
             let saved = factor * factor * SAVED * slow;
             let in_ms = match (memory.range, expected(memory)) {
-                // A prediction from one line is not worth polling for.
+                // A prediction from one line is too weak to poll more often for.
                 (Some(range), _) if range.latest <= now && memory.has_one_line() => blind,
                 (Some(range), _) if range.latest <= now => ((now - range.latest) * OVERDUE * factor).min(blind),
                 (Some(range), _) => within(range, PROGRESS_WRONG, now, blind, saved),
                 (None, Some(range)) if range.latest > now => {
-                    // The first poll is at half of it: a duration that was learned from a late poll could not become shorter else.
+                    // The first poll is at half of it. Otherwise a duration that was learned from a late poll could never
+                    // shrink.
                     let half = f64::midpoint(memory.since, range.likely) - now;
                     let first = if memory.polls == 0 { half } else { LONGEST };
                     within(range, MEMORY_WRONG, now, blind, saved).min(first)
@@ -271,20 +273,20 @@ pub fn next(facts: &JobFacts, memory: &Memory, urgency: Urgency, now: f64) -> f6
     }
 }
 
-/// Milliseconds until a job that goes on is expected to end.
+/// Milliseconds until an active job should end.
 pub fn remaining(facts: &JobFacts, memory: &Memory, now: f64) -> Option<f64> {
     let range = memory.range.or(expected(memory)).filter(|_| facts.status.is_active())?;
     Some(range.likely - now).filter(|ms| *ms > 0.0)
 }
 
-/// The range by what is remembered.
+/// The range from memory.
 fn expected(memory: &Memory) -> Option<Range> {
     let at = |ms: f64| memory.since + ms;
     memory.expected.map(|ms| Range { earliest: at(ms), likely: at(ms), latest: at(LONGER * ms) })
 }
 
-/// Milliseconds until a poll is expected to save so much lag, where the job ends in a range, and with the probability
-/// `wrong` at any time, as where it is polled every `blind` milliseconds.
+/// Milliseconds until a poll is expected to save `saved` milliseconds of lag. The job ends within `range`, or, with the
+/// probability `wrong`, at any time; then it would be polled every `blind` milliseconds.
 fn within(range: Range, wrong: f64, now: f64, blind: f64, saved: f64) -> f64 {
     let before = (range.earliest - now).max(0.0);
     let length = (range.latest - now - before).max(1.0);
@@ -300,13 +302,13 @@ fn within(range: Range, wrong: f64, now: f64, blind: f64, saved: f64) -> f64 {
     (half + (half * half - both * (half * before - saved)).max(0.0).sqrt()) / both
 }
 
-/// The distance to the next poll of a job that is `done` without its URL.
+/// Milliseconds until the next poll of a job that is `done` without its URL.
 pub fn while_incomplete(memory: &Memory) -> f64 {
     doubling(1_000.0, memory.incomplete, CAP)
 }
 
-/// How far the step of a job is shown to be, from 0 to 1, after `shown`: it moves steadily to 1 at the expected end, and never
-/// falls. `None` where neither progress nor an end is known.
+/// The progress to show after `shown`, from 0 to 1. It moves steadily to 1 at the expected end and never falls. `None` if
+/// neither progress nor an end is known.
 pub fn progress(facts: &JobFacts, memory: &Memory, shown: Option<Mark>, now: f64) -> Option<Mark> {
     let last = shown.unwrap_or(Mark { at: memory.since, progress: 0.0 });
     let passed = match memory.range.or(expected(memory)) {
@@ -318,49 +320,50 @@ pub fn progress(facts: &JobFacts, memory: &Memory, shown: Option<Mark>, now: f64
     Some(Mark { at: now, progress: progress.max(last.progress) })
 }
 
-/// `clamp` can panic, and its message prints a float: 8 KB for every visitor.
+/// Like `clamp`, which can panic with a message that prints a float: 8 KB for every visitor.
 pub const fn between(value: f64, least: f64, most: f64) -> f64 {
     value.max(least).min(most)
 }
 
-/// How one watcher wants to be served.
+/// The terms of one wait.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Wish {
-    /// What it waits for.
+pub struct Terms {
+    /// The result to wait for.
     pub goal: Goal,
-    /// When it gives up, on the monotonic clock.
+    /// The deadline, on the monotonic clock.
     pub deadline: f64,
-    /// The longest distance between two polls that it accepts, in milliseconds.
+    /// The longest interval between two polls, in milliseconds.
     pub max_interval: f64,
-    /// Whether it listens for changes, and so is served more often.
+    /// Whether it has a listener for updates, and so polls more often.
     pub attentive: bool,
+    /// The trade of requests against lag.
     pub urgency: Urgency,
 }
 
-impl Wish {
-    /// The longest distance to the next poll that it accepts, in milliseconds.
+impl Terms {
+    /// The longest interval to the next poll, in milliseconds.
     pub const fn longest(&self) -> f64 {
         let interval = self.max_interval.max(FLOOR);
         if self.attentive { interval.min(WATCHED_CAP) } else { interval }
     }
 }
 
-/// What a poll means to one watcher.
+/// The result of a poll for one wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
-    /// It goes on.
+    /// The wait continues.
     None,
-    /// It is there.
+    /// The result is ready.
     Reached,
     /// The job failed or was rejected.
     Failed,
-    /// `done`, and the URL did not come.
+    /// The job is `done` without the URL.
     Incomplete,
-    /// `done` without a video, and no charge for one is known.
+    /// The job is `done` without a video, and no charge for one is known.
     Uncharged,
 }
 
-/// Whether a job that stands like this ends the wait for `goal`.
+/// Whether a job in this state ends a wait for `goal`.
 pub const fn ending(facts: &JobFacts, goal: Goal, memory: &Memory) -> Ending {
     if facts.meets(goal) {
         Ending::Reached

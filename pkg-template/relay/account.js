@@ -1,13 +1,13 @@
-// One user's account: the operations, what they cost, the jobs that they own, and the client that charges.
+// One user's account: the operations, their cost, the user's jobs, and the client that charges.
 //
-// An account has one owner at a time: one Durable Object, or one process. What it knows of operations is in memory and in its
-// storage. The storage is a journal, which the client shares:
+// An account has one owner at a time: one Durable Object or one process. Its operations are in memory and in its storage. The
+// storage is a journal, which the client shares:
 //
 //   relay:op/KEY     an operation: the page's key, the token by which the client and webhooks know it, its request and credits
 //   relay:job/ID     a job that the user owns
-//   others           the client's own entries, under the token
+//   other keys       the client's own entries, under the token
 //
-// Between the check of a limit and the reservation nothing is awaited, so requests that arrive together cannot pass it together.
+// Nothing is awaited between the check of a limit and the reservation, so concurrent requests cannot exceed it together.
 
 import { TemplateJobs, TemplateJobsError } from "custom-template-jobs";
 import { conflict, failure, jobFor, later, ok, refuse, templateFor, unknown } from "./answers.js";
@@ -17,10 +17,10 @@ import { readRequest, secondsOf } from "./routes.js";
 
 const OPERATION = "relay:op/";
 const JOB = "relay:job/";
-const PROVIDER_MS = 300_000; // how long the provider may take to answer
-const PATIENCE_MS = 20_000; // how long a question about an operation in flight waits
-const KEPT_MS = 32 * 86_400_000; // a key is kept for 30 days, and an operation counts in its month
-const OWNED_MS = 400 * 86_400_000; // a job is its owner's for so long after its last charge
+const PROVIDER_MS = 300_000; // the timeout of a charge at the provider
+const PATIENCE_MS = 20_000; // how long a request for the state of an operation in flight waits
+const KEPT_MS = 32 * 86_400_000; // at least 30 days for a key, and the month in which an operation counts
+const OWNED_MS = 400 * 86_400_000; // how long a job has its owner after its last charge
 const FIRST_CHECK_MS = 15_000;
 const LAST_CHECK_MS = 3_600_000;
 const DAY_MS = 86_400_000;
@@ -35,13 +35,13 @@ export class Account {
   #wake;
   #jobs;
   #records = new Map(); // by key
-  #busy = new Map(); // key -> what is going on with it: { print, promise }
-  #sent = new Set(); // tokens whose charging request was sent by this client
-  #times = []; // of the requests of the last minute
+  #busy = new Map(); // key -> the work in progress: { print, promise }
+  #sent = new Set(); // tokens whose charging request this client has sent
+  #times = []; // the times of the requests in the last minute
   #ready;
   #check = FIRST_CHECK_MS;
 
-  /** `journal` is the account's storage; `wake(ms)` has `tick()` called once so many milliseconds later. */
+  /** `journal` is the account's storage. `wake(ms)` schedules one call of `tick()`. */
   constructor(settings, journal, wake) {
     this.#settings = settings;
     this.#journal = journal;
@@ -58,7 +58,7 @@ export class Account {
     });
   }
 
-  /** Answers one request of the user: `{ route, text, key, user, name }`, where `name` is the account's. */
+  /** Responds to one request of the user: `{ route, text, key, user, name }`. `name` is the account's. */
   async run({ route, text, key, user, name }) {
     try {
       await (this.#ready ??= this.#load());
@@ -79,7 +79,7 @@ export class Account {
       }
     } catch (error) {
       if (error instanceof TemplateJobsError) return failure(error);
-      this.#ready = undefined; // its storage failed: read it anew
+      this.#ready = undefined; // its storage failed: read it again
       throw error;
     }
   }
@@ -128,14 +128,14 @@ export class Account {
     return await this.#alone(key, print, () => this.#send(record, isNew, { call, id, body, name }));
   }
 
-  /** Nothing else is done with a key while this is; others wait for it. It does not reject. */
+  /** Runs `act` while no other work on the key runs. It does not reject. */
   #alone(key, print, act) {
     const promise = act().catch((error) => (error instanceof TemplateJobsError ? failure(error) : refuse(503, "The relay's storage cannot be used.")));
     this.#busy.set(key, { print, promise });
     return promise.finally(() => this.#busy.delete(key));
   }
 
-  /** The answer to a charge that would pass a limit. */
+  /** The response to a charge above a limit. */
   #limit({ maxCredits, jobsAtOnce }, credits) {
     const now = Date.now();
     const records = [...this.#records.values()];
@@ -152,7 +152,7 @@ export class Account {
 
   async #send(record, isNew, { call, id, body, name }) {
     try {
-      await this.#write(record); // bound to its key before anything is sent
+      await this.#write(record); // recorded under its key before anything is sent
     } catch (cause) {
       this.#records.delete(record.key);
       throw cause;
@@ -169,7 +169,7 @@ export class Account {
     }
     try {
       const job = await (call === "render" ? this.#jobs.render(id, request, options) : this.#jobs[call](request, options));
-      // A render that was there already, or in progress.
+      // The job was rendered or rendering already.
       if (isNew && !this.#sent.has(record.token)) await this.#change(record, { credits: 0 });
       await this.#notice(job);
       return ok(jobFor(job, this.#settings.allow));
@@ -177,7 +177,7 @@ export class Account {
       if (!(error instanceof TemplateJobsError)) throw error;
       if (error.charged === "no") await this.#change(record, { state: "rejected", credits: 0 });
       else if (record.state === "sending") await this.#change(record, { state: "unknown" });
-      // The address of webhooks has changed since: to the client this is another request, to the page it is the same.
+      // `publicUrl` has changed since, so this is another request for the client, but the same one for the page.
       return error.name === "OperationConflictError" ? unknown() : failure(error);
     } finally {
       this.#sent.delete(record.token);
@@ -191,7 +191,7 @@ export class Account {
 
   /* ---- jobs and their owner ------------------------------------------------------------------ */
 
-  /** The client's journal: before it binds an operation to a job, the job is its user's and the operation knows it. */
+  /** The client's journal. Before it binds an operation to a job, it records the job's owner and the operation's job. */
   #watched(journal) {
     const first = async (id, entry) => {
       const slash = id.indexOf("/");
@@ -229,7 +229,7 @@ export class Account {
     return ok(jobFor(job, this.#settings.allow));
   }
 
-  /** Takes in a job as it is now: where a step of it has ended, its operation is settled at what it cost. */
+  /** Records a job. The operations of its ended steps are settled at their cost. */
   async #notice(job) {
     if (!ENDED.includes(job.status)) return;
     const steps = [...this.#records.values()].filter(({ jobId }) => jobId === job.id.toLowerCase());
@@ -246,7 +246,7 @@ export class Account {
   async #state(key) {
     const record = this.#records.get(key);
     if (!record) return { operation: key, state: "never_seen" };
-    // In flight, its outcome is waited for: a page that lost the answer asks for nothing else.
+    // Wait for the outcome of an operation in flight, since the page needs it.
     let timer;
     const late = new Promise((resolve) => (timer = setTimeout(resolve, PATIENCE_MS)));
     await Promise.race([this.#busy.get(key)?.promise, late]);
@@ -257,27 +257,27 @@ export class Account {
     return { operation: key, state: shown, step, created_at: new Date(createdAt).toISOString(), ...(jobId && { job_id: jobId }) };
   }
 
-  /** Looks again at an operation that has no outcome. It never charges. */
+  /** Looks for the outcome of an operation. Never charges. */
   async #settle(record) {
     if (record.state !== "sending" && record.state !== "unknown") return;
     await this.#alone(record.key, undefined, async () => {
       try {
         const { jobId, state } = await this.#jobs.settle(record.token);
-        // Its entry is bound, and a crash came before the record was.
+        // A crash after the entry was bound and before the record was.
         if (jobId && (state === "bound" || state === "ended")) await this.#own(record.token, jobId);
         else if (record.state === "sending") await this.#change(record, { state: "unknown" });
       } catch (error) {
         if (!(error instanceof TemplateJobsError)) throw error;
-        // The journal has no entry of it, so nothing was sent, or it was refused.
+        // Without an entry in the journal, it was never sent, or it was refused.
         if (error.name === "InvalidRequestError" && error.charged === "no") await this.#change(record, { state: "rejected", credits: 0 });
       }
     });
   }
 
-  /** A webhook is a doorbell: it is not signed, so its job is fetched. Who does not know the token rings nothing. */
+  /** Handles a webhook. It is not signed, so the job is fetched. A webhook without a known token is ignored. */
   async #webhook(operation, text) {
     const record = this.#withToken(operation);
-    // While its answer may still come, nobody but that answer binds it.
+    // While its response may still arrive, only that response binds it.
     for (let busy; record && (busy = this.#busy.get(record.key)); ) await busy.promise;
     if (!record || record.state === "ended" || record.state === "rejected") return { status: 204 };
     const url = `http://relay/${operation}`;
@@ -286,13 +286,13 @@ export class Account {
       if (record.jobId === job.id.toLowerCase()) await this.#notice(job);
       return { status: 204 };
     });
-    // Sent again where the provider could not be asked; a webhook that is none is no reason for that.
+    // The provider sends the webhook again if its API could not be reached. Anything else is not worth a second delivery.
     return answer.status === 503 || answer.status === 502 ? answer : { status: 204 };
   }
 
   /* ---- time ---------------------------------------------------------------------------------- */
 
-  /** Settles what is open and removes what is old. Called by a timer, also when nobody is connected. Returns whether more will come. */
+  /** Settles open operations and removes expired ones. A timer calls it, also when no page is connected. Returns whether it is needed again. */
   async tick() {
     await (this.#ready ??= this.#load());
     const now = Date.now();

@@ -1,4 +1,4 @@
-// What a relay answers: listed fields only, errors in the provider's shape, and the headers of every answer.
+// The responses of a relay: listed fields only, errors in the provider's shape, and the headers of every response.
 
 const JOB = [
   "id", "status", "progress", "preview", "video_output", "failed_reason", "credits_used", "duration", "variables", "media_job",
@@ -8,30 +8,30 @@ const TEMPLATE = ["template_id", "name", "preview", "aspect_ratio", "created_at"
 
 const pick = (object, names) => Object.fromEntries(names.filter((name) => object[name] !== undefined).map((name) => [name, object[name]]));
 
-/** A job as a page gets it. Not `webhook_url`, which has the operation's token in it. */
+/** A job for a page. Without `webhook_url`, which contains the operation's token. */
 export const jobFor = (job, allow) => pick(job, allow.editor_url ? [...JOB, "editor_url"] : JOB);
 
 export const templateFor = (template) => pick(template, TEMPLATE);
 
-/** An answer as plain data, which crosses from a Durable Object to its worker. */
+/** A response as plain data, for the way from a Durable Object to its worker. */
 export const ok = (body) => ({ status: 200, body });
 
 export const refuse = (status, detail, more) => ({ status, body: { detail, ...more } });
 
 export const later = (status, detail, ms, more) => ({ ...refuse(status, detail, more), headers: { "retry-after": String(Math.max(1, Math.ceil(ms / 1000))) } });
 
-/** The same key came with another request. The client of a page knows it by its status. */
+/** The response to a key that another request has. The page's client recognises its status. */
 export const conflict = () => refuse(409, "This Idempotency-Key was used before for another request; this one was not sent.", { code: "operation_conflict" });
 
-/** A charge was sent, and nobody knows what came of it. */
+/** The response to a charge with an unknown outcome. */
 export const unknown = () => refuse(502, "The charge was sent, and its outcome is not known yet.", { code: "charge_unknown" });
 
-// What the provider refused, as the page's client reads it: nothing was charged.
+// The statuses of refusals: the page's client knows that nothing was charged.
 const REFUSALS = [400, 402, 404, 405, 413, 414, 415, 422, 429, 431];
 
 /**
- * The answer to a call that failed. Refusals stay refusals. A charge whose outcome is not known is 502, and one that was not sent
- * 503: the page's client then looks up the operation.
+ * The response to a failed call. Refusals keep their status. A charge with an unknown outcome is 502, and one that was not sent 503:
+ * the page's client then asks for the state of the operation.
  */
 export function failure(error) {
   const { name, message, status, fields, field, charged, operation, retryAfterMs } = error;
@@ -58,16 +58,16 @@ const METHODS = "GET, POST, OPTIONS";
 const HEADERS = "authorization, content-type, idempotency-key";
 
 /**
- * Which page a request comes from: `{ foreign: false }` for one of the relay's own origin or none, `{ foreign: true, headers }` for
- * one of a listed origin, `{ refused: true }` for any other.
+ * The origin of a request: `{ foreign: false }` for the relay's own origin or none, `{ foreign: true, headers }` for a listed one,
+ * `{ refused: true }` for any other.
  */
 export function pageOf(request, url, { origins, publicUrl }) {
   const origin = request.headers.get("origin");
   if (origin === null) {
-    // An image or a frame of another site: its request has no origin, and the user's cookies.
+    // An image or a frame of another site. Its request has no origin, but the user's cookies.
     return request.headers.get("sec-fetch-site") === "cross-site" ? { refused: true } : { foreign: false };
   }
-  // The host: behind a proxy that ends TLS, the scheme differs.
+  // Compare hosts: behind a proxy that terminates TLS, the scheme differs.
   const host = origin.replace(/^https?:\/\//, "");
   if (host !== origin && (host === url.host || (publicUrl && host === publicUrl.host))) return { foreign: false };
   if (!origins.includes(origin)) return { refused: true };
@@ -81,13 +81,13 @@ export function pageOf(request, url, { origins, publicUrl }) {
   };
 }
 
-/** The answer to a preflight. */
+/** The response to a preflight. */
 export const preflight = () => ({
   status: 204,
   headers: { "access-control-allow-methods": METHODS, "access-control-allow-headers": HEADERS, "access-control-max-age": "7200" },
 });
 
-/** The `Response` of an answer. */
+/** Converts the plain data to a `Response`. */
 export function respond({ status, body, headers }, page) {
   const all = { "cache-control": "no-store", vary: "origin", "x-content-type-options": "nosniff", ...headers, ...page.headers };
   if (body === undefined) return new Response(null, { status, headers: all });

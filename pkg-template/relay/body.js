@@ -1,13 +1,13 @@
 // The body of a request: read with a limit of bytes and time, and parsed strictly.
 
 export const MAX_BODY = 262144; // bytes
-const DISCARDED = 16_777_216; // bytes of a body that is too long: until it is sent, its sender does not read the answer
+const DISCARDED = 16_777_216; // the most bytes to read and discard of a body that is too long, since its sender reads no response before
 const MAX_DEPTH = 100; // levels, as the client allows
 const PATIENCE = 30_000; // ms
 
 const refusal = (status, detail) => ({ refusal: { status, body: { detail } } });
 
-/** `{ text }`, or `{ refusal }` where the body is too long or does not come. */
+/** Reads a body: `{ text }`, or `{ refusal }` if it is too long or does not arrive in time. */
 export async function readText(request) {
   const reader = request.body?.getReader?.();
   if (!reader) return { text: "" };
@@ -32,7 +32,7 @@ export async function readText(request) {
   }
 }
 
-/** `{ value }`, or `{ refusal }` where the text is no JSON object, is nested too deep, or names a member twice. */
+/** Parses a body: `{ value }`, or `{ refusal }` if it is no JSON object, is nested too deep, or has a member twice. */
 export function parseObject(text) {
   const deep = tooDeep(text);
   if (deep) return refusal(400, `The body has more than ${MAX_DEPTH} levels.`);
@@ -60,7 +60,7 @@ function tooDeep(text) {
   return false;
 }
 
-/** The first member of valid JSON that its object names twice. Readers differ in which of the two they take. */
+/** The first duplicate member of valid JSON. Parsers differ in which of the two they take. */
 function repeatedMember(text) {
   const open = []; // the names of each open object, undefined for an array
   let last;
@@ -79,7 +79,7 @@ function repeatedMember(text) {
   return undefined;
 }
 
-/** JSON with the members of each object in order: two spellings of one request are one text. */
+/** JSON with sorted members, so that two spellings of one request are equal. */
 export function canonical(value) {
   if (Array.isArray(value)) return `[${value.map(canonical).join()}]`;
   if (typeof value !== "object" || value === null) return JSON.stringify(value);
@@ -89,7 +89,7 @@ export function canonical(value) {
 
 /** The SHA-256 of a text, as hex digits. */
 export async function hash(text) {
-  // The JSON, since UTF-8 has no lone surrogates: two texts would have one hash.
+  // Hashes the JSON: UTF-8 has no lone surrogates, so two different texts could have one hash.
   const bytes = new TextEncoder().encode(JSON.stringify(text));
   return Array.from(new Uint8Array(await crypto.subtle.digest("SHA-256", bytes)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 }

@@ -3,8 +3,8 @@ import type { Relay } from "../relay.js";
 export { durableObjectStore } from "../relay.js";
 
 /**
- * One user's account as a Durable Object: money, jobs and the journal of charges. The worker exports a class of its own that
- * extends this one, which `wrangler.jsonc` names in `durable_objects` and in `migrations` (`new_sqlite_classes`).
+ * One user's account as a Durable Object: budget, jobs and the journal of charges. The worker exports a class that extends this one,
+ * and `wrangler.jsonc` names that class in `durable_objects` and in `migrations` (`new_sqlite_classes`).
  *
  * ```ts
  * export class Account extends RelayAccount {

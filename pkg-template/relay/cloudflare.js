@@ -21,12 +21,12 @@ export class RelayAccount extends DurableObject {
     return (this.#account ??= new Account(settingsOf(this.relay, this.env), durableObjectJournal(storage), wake));
   }
 
-  /** Answers a request of the user. Called by the relay. */
+  /** Responds to a request of the user. Called by the relay. */
   run(ask) {
     return this.#own().run(ask);
   }
 
-  /** Settles what is open. Called by the runtime. */
+  /** Settles open operations. Called by the runtime. */
   async alarm() {
     await this.#own().tick();
   }

@@ -1,4 +1,4 @@
-// A store in a directory, of one process: a file journal that all accounts share, and a lock on the directory.
+// A store in a directory for one process: a file journal that all accounts share, and a lock on the directory.
 
 import { mkdirSync } from "node:fs";
 import { join, resolve } from "node:path";
@@ -8,9 +8,9 @@ import { fileJournal } from "../file-journal.js";
 import { newOwner, release, take } from "../file-lock.js";
 import { processStore } from "./stores.js";
 
-const OPEN = "open/"; // what the journal has the names of the accounts under that have something open
+const OPEN = "open/"; // the prefix of the names of accounts with open operations
 
-// A server may load this module twice, as `import` and as `require`, or anew after a change.
+// A server may load this module twice: by `import` and by `require`, or again after a change.
 const stores = (globalThis[Symbol.for("custom-template-jobs.relay.stores")] ??= new Map());
 
 export function fileStore(given) {

@@ -1,11 +1,11 @@
-// The handler of a relay: which requests it answers, for whom, and with what headers.
+// The HTTP handler of a relay: routing, login and headers.
 
 import { pageOf, preflight, refuse, respond } from "./answers.js";
 import { hash, readText } from "./body.js";
 import { readKey, routesOf } from "./routes.js";
 import { readSettings, readUser } from "./settings.js";
 
-// Copies of this package find the settings of each other's relays by it.
+// The symbol under which copies of this package find the settings of each other's relays.
 const SETTINGS = Symbol.for("custom-template-jobs.relay");
 
 /** The settings of a relay in this environment. */
@@ -24,7 +24,7 @@ export function createRelay(given) {
     return made.get(env);
   };
   Object.defineProperty(relay, SETTINGS, { value: of });
-  // What an earlier process left open.
+  // Settle what an earlier process left open.
   settings?.store.resume?.(settings).catch(() => {});
   return relay;
 }
@@ -40,7 +40,7 @@ async function answer(request, find, ctx) {
     if (hook) page = {};
     let made = page.refused && refuse(403, "This relay does not answer pages of this origin.");
     made ||= await (hook ? webhook(request, hook, settings) : relayed(request, url, found, settings, ctx));
-    // A server that answers before the body has come may close the connection, and the answer is lost.
+    // Read the body first: a server that responds earlier may close the connection and lose the response.
     if (request.body && !request.bodyUsed) await readText(request);
     return respond(made, page);
   } catch (thrown) {
@@ -63,7 +63,7 @@ async function relayed(request, url, found, settings, ctx) {
     if (!ask.key) return refuse(400, "The query must be ?key= with the operation id.");
   }
   if (route.method === "POST") {
-    // No form of another site can send this header, so it also keeps out what rides on the user's cookies.
+    // A form of another site cannot send this header, so it also prevents cross-site request forgery.
     ask.key = readKey(request.headers.get("idempotency-key"));
     if (!ask.key) return refuse(400, "Idempotency-Key is missing, or is not percent-encoded. The client sends it with the option relay.");
     const { text, refusal } = await readText(request);
@@ -80,7 +80,7 @@ async function webhook(request, route, settings) {
   return run({ route: { call: route.call, parts: route.parts }, name: route.parts[0], text }, settings);
 }
 
-/** Has the account answer. It goes on where the visitor leaves. */
+/** Passes the request to the account, which continues even if the visitor leaves. */
 async function run(ask, settings, ctx) {
   const answered = settings.store.run(ask, settings);
   const rest = answered.catch(() => {});

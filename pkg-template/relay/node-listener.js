@@ -1,9 +1,9 @@
 // A relay as a listener of Node's http server, and as a handler of Express and Fastify.
 
-/** The request of Node's as a `Request`. */
+/** Converts Node's request to a `Request`. */
 function requestOf(message, parsed) {
   const { method, headers, socket } = message;
-  // Express shortens `url` by the path that it is mounted on. A URL that names a host of its own is for a proxy.
+  // Express removes its mount path from `url`. An absolute URL is a proxy request.
   const path = message.originalUrl ?? message.url;
   if (!path.startsWith("/")) return undefined;
   const list = new Headers();
@@ -17,7 +17,7 @@ function requestOf(message, parsed) {
   return new Request(`${socket?.encrypted ? "https" : "http"}://${host}${path}`, { method, headers: list, body, duplex: "half" });
 }
 
-// What a framework made of the body.
+// The text of a body that a framework has parsed.
 function textOf(parsed) {
   if (typeof parsed === "string" || ArrayBuffer.isView(parsed)) return parsed;
   return JSON.stringify(parsed ?? {});
@@ -57,7 +57,7 @@ export function toNodeListener({ fetch: answerTo }) {
       const answer = await answerTo(request);
       response.statusCode = answer.status;
       for (const [name, value] of answer.headers) response.setHeader(name, value);
-      // What was not read of a long body is not waited for.
+      // Close the connection instead of reading the rest of a long body.
       if (!message.complete) response.setHeader("connection", "close");
       response.end(await answer.text());
     } catch (thrown) {

@@ -1,4 +1,4 @@
-// The routes that a relay answers, and what a page may put into a request.
+// The routes of a relay, and the checks of a page's request.
 
 import { parseObject } from "./body.js";
 
@@ -7,7 +7,7 @@ const UUID = "[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}";
 
 const route = (method, path, call, step) => ({ method, call, step, pattern: new RegExp(`^${path}$`) });
 
-/** All of them; anything else is 404. Paths are below the relay's own. */
+/** All routes; anything else is 404. Paths are relative to the relay's path. */
 const ROUTES = [
   route("POST", JOBS, "submit", "submit"),
   route("POST", `${JOBS}preview/`, "previewSync", "preview"),
@@ -19,7 +19,7 @@ const ROUTES = [
   route("POST", "/webhooks/([0-9a-f]{32})/([0-9a-f]{32})", "webhook"),
 ];
 
-/** The routes that a pathname has, of any method, each with the parts of the path that it names. */
+/** The routes of a pathname, of any method, each with the matched parts of the path. */
 export function routesOf(pathname, base) {
   if (!pathname.startsWith(base)) return [];
   const path = pathname.slice(base.length);
@@ -29,7 +29,7 @@ export function routesOf(pathname, base) {
   });
 }
 
-/** The operation id in a percent-encoded header or query; undefined where it is none. */
+/** The operation id in a percent-encoded header or query; undefined if it is invalid. */
 export function readKey(encoded) {
   try {
     const key = decodeURIComponent(encoded ?? "");
@@ -41,7 +41,7 @@ export function readKey(encoded) {
 
 const refuse = (field, text) => ({ refusal: { status: 400, body: { [field]: [text] } } });
 
-/** The body of a charging request, checked: `{ body }`, or `{ refusal }` in the shape in which the provider names wrong fields. */
+/** Checks the body of a charging request: `{ body }`, or `{ refusal }` in the provider's shape of field errors. */
 export function readRequest(text, call, settings, user) {
   const { value, refusal } = parseObject(text);
   if (refusal) return { refusal };
@@ -50,7 +50,7 @@ export function readRequest(text, call, settings, user) {
       return refuse(field, field === "model_version" ? "This relay does not allow this model." : "This relay does not forward this field.");
     }
   }
-  // A render goes on with the template of its preview, unless it names one.
+  // A render uses the template of its preview, unless it has its own.
   const isNeeded = call !== "render" || "template_id" in value;
   if (isNeeded && secondsOf(value.template_id, settings, user) === undefined) return refuse("template_id", "This relay does not have this template.");
   return { body: value };
@@ -63,7 +63,7 @@ function mayHave(field, value, allow) {
 
 const UUID_ONLY = new RegExp(`^${UUID}$`);
 
-/** The length of a template's videos, in seconds; undefined where the user may not use the template. */
+/** The length of a template's videos, in seconds; undefined if the user may not use the template. */
 export function secondsOf(template, { templates }, user) {
   if (typeof template !== "string" || !UUID_ONLY.test(template)) return undefined;
   const id = template.toLowerCase();

@@ -1,4 +1,4 @@
-// The options of a relay, checked when it is made.
+// The options of a relay and their checks.
 
 import { problem } from "../errors.js";
 import { readOptions } from "../options.js";
@@ -19,7 +19,7 @@ const refuse = (field, advice) => {
 };
 const need = (fits, field, advice) => fits || refuse(field, advice);
 
-/** The options as the relay uses them. Throws `InvalidRequestError`, whose `field` is the option to correct. */
+/** Checks and copies the options. Throws `InvalidRequestError`, whose `field` is the invalid option. */
 export function readSettings(given) {
   try {
     return read(given);
@@ -73,7 +73,7 @@ function originOf(text) {
   }
 }
 
-/** The beginning of a webhook's address. */
+/** The prefix of webhook URLs. */
 function hooksOf(url, path) {
   const base = url.href.replace(/\/+$/, "");
   const hooks = base.endsWith(path) ? base : base + path;
@@ -119,8 +119,8 @@ function allowOf(given) {
 }
 
 /**
- * What `authorize` returned, as a user with their own limits; undefined where it is nobody. Throws an Error where it is neither: a
- * mistake in `authorize` must not let anybody in.
+ * Checks the result of `authorize`: a user with their limits, or undefined. Throws if it is neither, since a mistake in `authorize`
+ * must not let anybody in.
  */
 export function readUser(given, limits) {
   if (given === null || given === undefined) return undefined;

@@ -1,10 +1,10 @@
-// Where accounts live: in this process, or each in a Durable Object of its own.
+// The stores of accounts: in this process, or one Durable Object for each.
 
 import { Account } from "./account.js";
 
 /**
- * A store whose accounts are in this process. `journalOf(name)` is an account's storage; `names()` lists the accounts that had
- * something open when the process before this one ended, and `note(name, isOpen)` writes that down.
+ * A store whose accounts are in this process. `journalOf(name)` returns an account's storage. `note(name, isOpen)` records whether an
+ * account has open operations, and `names()` lists those of an earlier process.
  */
 export function processStore(journalOf, { names = async () => [], note = async () => {} } = {}) {
   const accounts = new Map(); // name -> { account, active, timer, at }
@@ -46,7 +46,7 @@ export function processStore(journalOf, { names = async () => [], note = async (
     }
   }
 
-  // What an earlier process left open is settled also when none of its users comes back.
+  // Settles what an earlier process left open, even if none of its users returns.
   async function resume(settings) {
     if (resumed) return;
     resumed = true;

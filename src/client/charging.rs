@@ -17,31 +17,31 @@ use crate::host::{Answer, Body, Event, Host, JournalCall, JournalReply, Reply, R
 use crate::job::JobFacts;
 use crate::retry;
 
-/// How often a charge that was proven unsent is sent again.
+/// The most resends of a charge that was proven unsent.
 const RESENDS: u32 = 2;
-/// How often `create` may find the id taken and then no entry under it: others may have deleted theirs in between.
+/// The most retries if `create` finds the id taken but `read` finds no entry, since another client deleted its own in between.
 const CREATES: u32 = 10;
-/// The message of a call whose time was over before it was sent.
+/// The message of a call that timed out before it was sent.
 const LATE: &str = "There was no time left; nothing was sent. A longer timeout may help.";
 
-/// How a charging call is made.
+/// The options of a charging call.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ChargeOptions {
     /// The id of the operation.
     pub operation: String,
-    /// Whether the id is the caller's own, and not one that was made for this call.
+    /// Whether the caller chose the id.
     pub explicit: bool,
     /// Seconds of video, for the estimate.
     pub seconds: Option<f64>,
-    /// Milliseconds until the caller stops waiting. A charge that may have been sent goes on.
+    /// Milliseconds until the caller stops waiting. A charge that may have been sent continues.
     pub timeout: Option<f64>,
     /// A JSON object with fields of the request that this version does not know.
     pub extra: Option<String>,
-    /// The caller's own data of the operation, as JSON text.
+    /// The caller's own data, as JSON text.
     pub metadata: Option<String>,
 }
 
-/// One charge, as it was asked for.
+/// A checked charging call.
 pub(super) struct Charge {
     pub endpoint: Endpoint,
     pub step: Step,
@@ -51,7 +51,7 @@ pub(super) struct Charge {
     pub key: String,
     /// The job that is rendered.
     pub render: Option<String>,
-    /// The request as the caller gave it, and the body that is sent.
+    /// The caller's request, and the body that is sent.
     pub given: Option<String>,
     pub body: Option<String>,
     pub fingerprint: u64,
@@ -61,12 +61,12 @@ pub(super) struct Charge {
     pub model: String,
     pub seconds: Option<f64>,
     pub metadata: Option<String>,
-    /// When the call was made, on the monotonic clock.
+    /// The time of the call, on the monotonic clock.
     pub begun: f64,
 }
 
 impl Charge {
-    /// Whether others may charge for the same operation, so that the journal is read first.
+    /// Whether other calls may charge for the same operation, so that the journal is read first.
     fn is_shared(&self) -> bool {
         self.explicit || self.step == Step::Render
     }
@@ -76,24 +76,24 @@ impl Charge {
     }
 }
 
-/// Whether the entry is kept, and where its `create` is acknowledged.
+/// Whether to keep the entry, and the receiver of the acknowledgement of `create`.
 type Creating<V> = (Rc<Cell<bool>>, oneshot::Receiver<Result<bool, V>>);
 
-/// What an attempt came to, other than an error.
+/// The outcome of an attempt without an error.
 enum Attempted<V> {
-    /// Charged, for this job.
+    /// It was charged for this job.
     Job(V),
-    /// Charged, for the job of this id; the answer did not bring the job itself.
+    /// It was charged for the job of this id; the response did not contain the job itself.
     Bound(String),
-    /// The journal already has this entry for the operation; nothing was sent.
+    /// The journal already had this entry for the operation. Nothing was sent.
     Claimed(String),
     /// Nothing left this machine.
     NotSent(Error<V>),
 }
 
 impl<H: Host> Client<H> {
-    /// Charges once. Dropping this future before the request is sent prevents it; an attempt that has begun is a task of its
-    /// own, which runs on, and binds the job in the journal. `over` is called when the last of it has ended.
+    /// Charges once. Dropping this future before the request is sent prevents the request. A started attempt is a separate
+    /// task, which continues and binds the job in the journal. `over` is called when the last attempt has ended.
     pub(crate) async fn charge(
         &self,
         endpoint: Endpoint,
@@ -111,18 +111,18 @@ impl<H: Host> Client<H> {
         let config = self.config();
         let usual = if endpoint == Endpoint::PreviewSync { config.preview_timeout } else { config.timeout };
         let deadline = charge.begun + timeout.unwrap_or(usual);
-        // Until the journal was read, an earlier call may have charged for the operation.
+        // Until the journal is read, an earlier call may have charged for the operation.
         let charged = if charge.is_shared() { Charged::Maybe } else { Charged::No };
         let caller = Rc::new(Caller::new(charge.render.clone(), deadline, charged));
         let outcome = caller.wait(self.host(), self.carry_out(Rc::new(charge), &caller, over)).await;
         outcome.map_err(|error| caller.about(&operation, error))
     }
 
-    /// The whole charge: its turn, what the journal knows of it, the look before a render, and its attempts.
+    /// The whole charge: its turn, its journal entry, the check before a render, and its attempts.
     async fn carry_out(&self, charge: Rc<Charge>, caller: &Rc<Caller<H::Value>>, over: Over) -> Outcome<H::Value> {
         let host = self.host();
         let mut held = None;
-        // The holder of the turn or the lock may stall although the journal has the job already, so it is read before too.
+        // The journal is read before the turn and the lock too, since their holder may stall after it has recorded the job.
         let held = loop {
             caller.if_late(Err(late()));
             if charge.is_shared()
@@ -132,10 +132,10 @@ impl<H: Host> Client<H> {
                 return self.claimed(&charge, caller, &found).await;
             }
             if let Some(held) = held {
-                // Until the last attempt has ended, whether its caller waits or not.
+                // Held until the last attempt has ended, even if its caller has left.
                 break Rc::new((held, over));
             }
-            // Another call may have sent the same operation, so a caller that waits here too long does not know.
+            // Another call may have sent the same operation, so a timeout here leaves the outcome unknown.
             caller.if_late(Err(Error::charge_unknown()));
             let in_flight = self.take_turn(&charge.operation).await;
             // Another tab may charge for the same id, or resume it.
@@ -159,7 +159,7 @@ impl<H: Host> Client<H> {
                     let is_gone = || sender.is_canceled();
                     let attempted = client.attempt(&charge, &caller, headers, attempt, before.as_ref(), is_gone).await;
                     drop(held);
-                    // Where the caller has left, nobody wants it.
+                    // Fails if the caller has left.
                     let _ = sender.send(attempted);
                 }
             });
@@ -176,7 +176,7 @@ impl<H: Host> Client<H> {
         Err(late())
     }
 
-    /// One attempt: the journal, the request, and the verdict. It runs to its end even if the caller leaves.
+    /// One attempt: the journal, the request, and the verdict. It continues even if the caller leaves.
     async fn attempt(
         &self,
         charge: &Charge,
@@ -206,13 +206,13 @@ impl<H: Host> Client<H> {
         caller.if_late(Err(Error::charge_unknown()));
         let reply = self.send(charge, headers, number + 1).await;
         let (mut verdict, mut job_id) = self.judge(charge, reply.as_ref());
-        // The relay's refusal of a key that another request has. Of other servers the status says nothing.
+        // A relay refuses a key of another request with 409. From other servers the status means nothing.
         let conflicts = matches!(&reply, Some(Reply::Answer(Answer { status: 409, .. })));
         if verdict == Verdict::Unknown {
             match self.report(&charge.operation).await {
                 Some(_) if conflicts => verdict = Verdict::Rejected,
                 Some(Report::Bound(id)) => (verdict, job_id) = (Verdict::Bound, Some(id)),
-                // A copy that is late is the same charge to the relay. The last attempt leaves the operation open for it.
+                // For the relay, a late copy is the same charge. The last attempt leaves the operation open for it.
                 Some(Report::Free) if number < RESENDS && !is_gone() => verdict = Verdict::NotSent,
                 _ => {}
             }
@@ -264,7 +264,7 @@ impl<H: Host> Client<H> {
         }
     }
 
-    /// What the charge is expected to cost, where there is a limit.
+    /// The estimated cost of the charge, if there is a limit.
     fn estimate_of(&self, charge: &Charge) -> Result<Option<f64>, Error<H::Value>> {
         let config = self.config();
         if config.max_credits.is_none() {
@@ -278,8 +278,8 @@ impl<H: Host> Client<H> {
         Ok(Some(config.prices.estimate(charge.step, seconds, &charge.model)?))
     }
 
-    /// Writes the entry, unless one is there: that one's text. The entry of an attempt whose acknowledgement was lost is
-    /// known by its owner token.
+    /// Creates the entry, or returns the text of an existing one. If the acknowledgement was lost, the attempt recognises its
+    /// own entry by the owner token.
     pub(super) async fn create(&self, key: &str, text: &str, entry: &Entry) -> Result<Option<String>, Error<H::Value>> {
         for _ in 0..CREATES {
             let (kept, mut creating) = self.begin_create(key, text);
@@ -289,17 +289,17 @@ impl<H: Host> Client<H> {
                 match self.read_entry_text(key).await {
                     Ok(Some(found)) if found == text => kept.set(true),
                     Ok(Some(found)) => return Ok(Some(found)),
-                    // It was deleted in between.
+                    // The other entry was deleted in between.
                     Ok(None) if matches!(created, Some(Ok(_))) => continue,
                     found => {
-                        // It may be there, or come.
+                        // The entry may exist, or be written later.
                         drop(creating);
                         let _ = self.delete_entry(key, text).await;
                         return Err(found.err().unwrap_or_else(|| Error::journal(created.and_then(Result::err))));
                     }
                 }
             }
-            // Without its marker the operation is not listed, so it is not sent.
+            // An operation without a marker would not be listed, so it is not sent.
             let marked = async {
                 self.hold(entry).await?;
                 self.mark_open(key, entry).await
@@ -313,8 +313,9 @@ impl<H: Host> Client<H> {
         Err(Error::journal(None))
     }
 
-    /// Writes an entry if none is there: whether it did, or what was thrown. An entry that is acknowledged after its
-    /// attempt gave up (the receiver was dropped) and was not kept is deleted: nobody sends under it.
+    /// Starts to create an entry. The receiver gets whether it was created, or the exception. If the acknowledgement arrives
+    /// after the attempt gave up (it dropped the receiver), the entry is deleted unless it is kept, since nothing is sent
+    /// under it.
     fn begin_create(&self, key: &str, text: &str) -> Creating<H::Value> {
         let (client, key, text) = (self.clone(), key.to_owned(), text.to_owned());
         let kept = Rc::new(Cell::new(false));
@@ -332,8 +333,8 @@ impl<H: Host> Client<H> {
         (kept, receiver)
     }
 
-    /// The charging request. This is the one place that sends one. `None` where no answer came in time: the caller's time
-    /// is the caller's; an answer is waited for as long as any.
+    /// Sends the charging request. No other place does. `None` if no response arrived in time. The caller's timeout does not
+    /// count here: the attempt waits for the response as long as for a blocking preview.
     async fn send(&self, charge: &Charge, headers: H::Headers, attempt: u32) -> Option<Reply<H::Value>> {
         let path = charge.path();
         let request = Request {
@@ -347,7 +348,7 @@ impl<H: Host> Client<H> {
         self.exchange(request, &path, headers, deadline, attempt).await
     }
 
-    /// The verdict on a reply, and the id of the job that it names.
+    /// The verdict on a reply, and the id of its job.
     fn judge(&self, charge: &Charge, reply: Option<&Reply<H::Value>>) -> (Verdict, Option<String>) {
         let answer = match reply {
             None => return (Verdict::Unknown, None),
@@ -360,10 +361,10 @@ impl<H: Host> Client<H> {
                 let [id] = self.host().members(body, ["id"]);
                 id.text().and_then(|id| api::job_id(id).ok())
             }
-            // Where the answer gave no length, nothing says that it was cut off.
+            // A response without a length may have been cut off unnoticed.
             Body::Cut(text) | Body::Text(text) => charge::salvage(text),
         };
-        // The answer to a render may be empty; about another job it is somebody else's.
+        // The response to a render may be empty. One about another job is not ours.
         let empty = matches!(&answer.body, Body::Text(text) if text.trim().is_empty());
         let id = match (&charge.render, id) {
             (Some(render), Some(id)) if *render == id => Some(id),
@@ -375,7 +376,7 @@ impl<H: Host> Client<H> {
         (verdict, id.filter(|_| verdict == Verdict::Bound))
     }
 
-    /// The charge was for this job.
+    /// Binds the charge to its job.
     async fn bound(
         &self,
         charge: &Charge,
@@ -395,7 +396,7 @@ impl<H: Host> Client<H> {
             }
             _ => None,
         };
-        // A verdict that cannot be written does not take the job from the caller: the entry still says sending.
+        // The caller gets the job even if the verdict cannot be written: the entry then stays `sending`.
         caller.is_about(&id);
         caller.was_charged(Charged::Yes);
         caller.if_late(whole.clone().ok_or_else(Error::no_answer));
@@ -405,19 +406,19 @@ impl<H: Host> Client<H> {
         Ok(Attempted::Job(job))
     }
 
-    /// The job of an operation that was charged for.
+    /// Fetches the job of a charged operation.
     async fn fetch_job(&self, caller: &Caller<H::Value>, id: &str) -> Outcome<H::Value> {
         caller.is_about(id);
         caller.if_late(Err(Error::no_answer()));
         self.read(Endpoint::Get, id, None).await.map_err(Error::after_a_charge)
     }
 
-    /// Writes that the charge was for this job, over the entry of this attempt alone.
+    /// Writes the job of the charge, over this attempt's own entry only.
     async fn write_bound(&self, charge: &Charge, id: &str, (text, entry): (&str, &Entry)) {
         let bound = entry.bound(id);
         if let Ok(false) = self.replace_entry(&charge.key, text, &bound.encode()).await
             && let Ok(found) = self.read_entry(&charge.key).await
-            // Somebody may have settled it meanwhile, with the same job.
+            // Another client may have settled it in the meantime, with the same job.
             && found.is_none_or(|found| found.state == State::Sending || found.job.as_deref() != Some(id))
         {
             let message = "An operation that was discarded, or settled with another job, was charged after all.";
@@ -435,8 +436,8 @@ impl<H: Host> Client<H> {
         self.host().emit(Event::Warning { code, message, operation: Some(operation), job_id: Some(job_id) });
     }
 
-    /// The request may have been charged. A render has a job to look at; of the other steps the journal may know the job
-    /// by now, where a webhook or another client has settled the operation.
+    /// Handles an unknown outcome. A render is settled by its job. For the other steps the journal may have the job by now,
+    /// if a webhook or another client has settled the operation.
     async fn unknown(
         &self,
         charge: &Charge,
@@ -467,7 +468,7 @@ impl<H: Host> Client<H> {
         }
     }
 
-    /// A look has shown that the job was rendered. It does not show by which operation; this one's entry is `written`.
+    /// Binds a render whose job shows a render, though not by which operation. `written` is this operation's entry.
     async fn bind_render(
         &self,
         charge: &Charge,
@@ -484,7 +485,7 @@ impl<H: Host> Client<H> {
         job
     }
 
-    /// What follows from an entry that the journal has for the operation. Nothing is sent.
+    /// The outcome of an operation that is in the journal: its job, or an error. Nothing is sent.
     pub(super) async fn claimed(&self, charge: &Charge, caller: &Caller<H::Value>, found: &str) -> Outcome<H::Value> {
         let entry = self.decode(found);
         match (charge::claim(entry.as_ref(), charge.step, charge.fingerprint), entry) {
@@ -497,7 +498,7 @@ impl<H: Host> Client<H> {
             }
             (Claim::Unknown, Some(entry)) => {
                 caller.if_late(Err(Error::charge_unknown()));
-                // Its marker may be missing, where its process ended between the two writes.
+                // Its marker is missing if its process ended between the two writes.
                 let _ = self.mark_open(&charge.key, &entry).await;
                 let Some(id) = &charge.render else { return Err(Error::charge_unknown()) };
                 let job = self.read(Endpoint::Get, id, None).await.map_err(|_| Error::charge_unknown())?;
@@ -513,10 +514,10 @@ impl<H: Host> Client<H> {
         }
     }
 
-    /// The operation charged nothing: its id is free, and so is its share of the budget.
+    /// Releases the id and the budget of an operation that charged nothing.
     async fn free(&self, charge: &Charge, text: &str, entry: &Entry) {
         self.release(entry).await;
-        // An entry that cannot be deleted still says sending, which is never sent again.
+        // An entry that cannot be deleted stays `sending`, and is never sent again.
         if self.delete_entry(&charge.key, text).await.is_ok() {
             self.unmark_open(&charge.operation, entry).await;
         }

@@ -1,11 +1,11 @@
-//! The journal: its entries and markers, the operations that it lists, and what settles or discards an unknown one.
+//! The journal: its entries and markers, the list of operations, and how an unknown operation is settled or discarded.
 //!
 //! Keys begin with the namespace, `NS`:
 //! - `NS/OPERATION`: the entry of an operation;
-//! - `NS:open/OPERATION`: marks one that was not seen to end, so that `pending` reads only those; it holds the owner;
-//! - `NS:ended/PERIOD/STEP:JOB/OPERATION`: marks one that ended, so that it expires by its age;
-//! - `NS:budget/PERIOD/KEY/OPERATION=MILLICREDITS`: what is set aside or spent;
-//! - `NS:took/N`: how long jobs of a kind took.
+//! - `NS:open/OPERATION`: the marker of an open operation, so that `pending` reads only those; it contains the owner;
+//! - `NS:ended/PERIOD/STEP:JOB/OPERATION`: the marker of an ended operation, by which it expires;
+//! - `NS:budget/PERIOD/KEY/OPERATION=MILLICREDITS`: a reservation, or the credits that were spent;
+//! - `NS:took/N`: the duration of jobs of a kind.
 
 use std::future::Future;
 
@@ -19,31 +19,31 @@ use crate::hash;
 use crate::host::{Event, Host, JournalCall, JournalReply, Store};
 use crate::poll;
 
-/// Entries of operations that ended are kept for at least 30 days: so long their ids bring their jobs back.
+/// Entries of ended operations are kept for at least 30 days. Until then their ids return their jobs.
 const PERIOD_MS: f64 = 30.0 * 86_400_000.0;
-/// How many periods back entries are looked for that have expired.
+/// The number of past periods in which expired entries are searched.
 const PERIODS: u64 = 14;
-/// In the memory of a process, an entry whose id nobody knows but us is kept for an hour.
+/// In the memory of a process, an ended entry with a generated id is kept for an hour.
 const HOUR_MS: f64 = 3_600_000.0;
 
-/// How many parts of a webhook's address are looked up in the journal.
+/// The most parts of a webhook's URL that are looked up in the journal.
 const CANDIDATES: usize = 16;
 
-/// How long `discard` waits for the lock of an operation, in milliseconds: who holds it longer is charging.
+/// The time that `discard` waits for an operation's lock, in milliseconds. A longer holder is charging.
 const LOCK_PATIENCE: f64 = 1_000.0;
 
-/// An operation of the journal, for people.
+/// An operation of the journal, for callers.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Operation {
-    /// Its id.
+    /// The operation id.
     pub operation: String,
-    /// Its state.
+    /// The state.
     pub state: State,
     /// The step that it charges for.
     pub step: Step,
-    /// When it was first written, in milliseconds since 1970.
+    /// The time of its first write, in milliseconds since 1970.
     pub created_at: u64,
-    /// The id of its job, where it is known.
+    /// The id of its job, if known.
     pub job_id: Option<String>,
     /// The caller's own data, as JSON text.
     pub metadata: Option<String>,
@@ -58,7 +58,7 @@ impl Operation {
 }
 
 impl<H: Host> Client<H> {
-    /// The operations that the journal knows and has not seen end.
+    /// The open operations of the journal.
     ///
     /// # Errors
     /// `Journal`.
@@ -74,11 +74,11 @@ impl<H: Host> Client<H> {
         Ok(open.iter().map(|(operation, entry)| Operation::new(operation, entry)).collect())
     }
 
-    /// Looks again at an operation whose outcome is unknown: at the relay's report on it, at its job, at the job of the id
-    /// `job`, or through the caller's list of jobs. Sends nothing that charges.
+    /// Looks for the outcome of an unknown operation: in the relay's report, in its job, in the job of the id `job`, or in the
+    /// caller's list of jobs. Never charges.
     ///
     /// # Errors
-    /// `InvalidRequest` where the journal has no such operation, `Journal`, and those of a read.
+    /// `InvalidRequest` if the journal has no such operation, `Journal`, and those of a read.
     pub async fn settle(&self, operation: &str, job: Option<&str>) -> Result<Operation, Error<H::Value>> {
         let job = job.map(api::job_id).transpose().map_err(|refusal| Refusal { field: "jobId".into(), ..refusal })?;
         let key = self.key(operation);
@@ -112,7 +112,7 @@ impl<H: Host> Client<H> {
         Ok(Operation::new(operation, &self.bind(operation, text, &entry, &id).await?))
     }
 
-    /// Whether the job of this id shows that it was made by an unknown operation.
+    /// Whether the job proves that an unknown operation was charged.
     async fn proves(&self, operation: &str, entry: &Entry, id: &str, job: &H::Value) -> Result<bool, Error<H::Value>> {
         if !self.is_settled_by(entry, job) {
             return Ok(false);
@@ -120,27 +120,27 @@ impl<H: Host> Client<H> {
         Ok(entry.step == Step::Render || !self.is_bound_elsewhere(id, operation, entry.step).await?)
     }
 
-    /// Binds an unknown operation, whose entry is `text`, to a job: its entry from then on.
+    /// Binds an unknown operation, whose entry is `text`, to a job. Returns the new entry.
     async fn bind(&self, operation: &str, text: &str, entry: &Entry, id: &str) -> Result<Entry, Error<H::Value>> {
         let (key, mut bound) = (self.key(operation), entry.bound(id));
         if entry.step == Step::Render {
-            // Its job does not show by which operation it was rendered.
+            // The job does not show which operation rendered it.
             bound.charged = Charged::Maybe;
         }
         if !self.replace_entry(&key, text, &bound.encode()).await? {
-            // Another client knows more by now.
+            // Another client has changed the entry in the meantime.
             return Ok(self.known_entry(operation, &key).await?.1);
         }
         self.recall(operation, &bound);
         Ok(bound)
     }
 
-    /// Takes in a webhook that reports the job of this id: the job as it is now, and its operation, settled. `candidates` are
-    /// the parts of the webhook's address that may be the id of that: anybody can send a webhook, so it is the job's where the
-    /// journal has it for this job, or where its `webhook_url` had the id in it, and the job has that very address.
+    /// Handles a webhook for a job: fetches the job and settles its operation. `candidates` are the parts of the webhook's
+    /// URL that may be the operation id. Anybody can send a webhook, so an operation counts only if the journal has it for
+    /// this job, or if its `webhook_url` contained the id and is the job's.
     ///
     /// # Errors
-    /// `InvalidRequest` where `id` is no UUID, `Journal`, and those of a read.
+    /// `InvalidRequest` if `id` is no UUID, `Journal`, and those of a read.
     pub async fn handle_webhook(
         &self,
         id: &str,
@@ -148,7 +148,7 @@ impl<H: Host> Client<H> {
     ) -> Result<(H::Value, Option<Operation>), Error<H::Value>> {
         let id = api::job_id(id)?;
         let job = self.read_with_retries(api::Endpoint::Get, &id, None).await?;
-        // The open operations are looked through where the address names none.
+        // If the URL names no operation, the open ones are searched.
         let mut candidates: Vec<String> = candidates.into_iter().take(CANDIDATES).collect();
         candidates.reverse();
         let mut listed = false;
@@ -171,7 +171,7 @@ impl<H: Host> Client<H> {
         if let Some((operation, entry)) = &found {
             self.recall(operation, entry);
         }
-        // A worker may end with its answer.
+        // Awaited, since a worker may end with its response.
         if let Some(writing) = self.end(&job) {
             writing.await;
         }
@@ -184,20 +184,20 @@ impl<H: Host> Client<H> {
         Ok((job, Some(Operation::new(&operation, &entry))))
     }
 
-    /// The entry of an operation, settled, if the job is its own.
+    /// The settled entry of an operation, if the job is its own.
     async fn entry_of(&self, operation: &str, id: &str, job: &H::Value) -> Result<Option<Entry>, Error<H::Value>> {
         if api::check_operation(operation).is_err() {
             return Ok(None);
         }
         let Some(text) = self.read_entry_text(&self.key(operation)).await? else { return Ok(None) };
         let Some(mut entry) = self.decode(&text) else { return Ok(None) };
-        self.doubt(operation, &mut entry);
+        self.mark_unknown(operation, &mut entry);
         if entry.job.as_deref().is_some_and(|own| own != id) {
             return Ok(None);
         }
         match entry.state {
             State::Bound | State::Ended => Ok(Some(entry)),
-            // Its answer comes still.
+            // Its response may still arrive.
             State::Sending => Ok(Some(entry).filter(|entry| entry.webhook.is_some() && self.is_settled_by(entry, job))),
             State::Unknown => {
                 let is_named = entry.step == Step::Render || entry.webhook.is_some();
@@ -210,11 +210,11 @@ impl<H: Host> Client<H> {
         }
     }
 
-    /// The job of an operation, and the step that it was charged for: waits while the operation is in flight, here or in
-    /// another tab, and settles it first where its outcome is unknown. It never charges.
+    /// Resumes an operation: returns its job and its step. If it is in flight, here or in another tab, this waits; if its
+    /// outcome is unknown, this settles it first. Never charges.
     ///
     /// # Errors
-    /// `ChargeUnknown` where the outcome stays unknown; those of [`Client::settle`].
+    /// `ChargeUnknown` if the outcome stays unknown; those of [`Client::settle`].
     pub async fn resume(&self, operation: &str) -> Result<(H::Value, Step), Error<H::Value>> {
         let key = self.key(operation);
         while self.is_in_flight(operation) {
@@ -238,14 +238,14 @@ impl<H: Host> Client<H> {
         }
     }
 
-    /// Closes an unknown operation of which its owner knows that it was not charged: its id may be used again, and its
-    /// share of the budget is free.
+    /// Closes an unknown operation that was not charged, as its owner knows. Its id can be used again, and its share of the
+    /// budget is released.
     ///
     /// # Errors
-    /// `InvalidRequest` where the journal has no such operation, or it is in flight, or it was charged. `Journal`.
+    /// `InvalidRequest` if the journal has no such operation, or if it is in flight or was charged. `Journal`.
     pub async fn discard(&self, operation: &str) -> Result<(), Error<H::Value>> {
         let key = self.key(operation);
-        // Who charges for it, in another tab too, holds its lock.
+        // A call that charges for it holds its lock, also in another tab.
         let Some(_held) = self.until(self.host().now() + LOCK_PATIENCE, self.host().lock(&key)).await else {
             let refusal = Refusal::new("operation", "is in flight in another tab; wait for its outcome");
             return Err(Error::from(refusal).of_charge(operation, Charged::Maybe));
@@ -255,7 +255,7 @@ impl<H: Host> Client<H> {
             State::Unknown => {
                 let deleted = match self.delete_entry(&key, &text).await {
                     Ok(deleted) => deleted,
-                    // Its acknowledgement may be all that is missing.
+                    // It may be deleted, and only the acknowledgement lost.
                     Err(error) => match self.read_entry_text(&key).await {
                         Ok(None) => true,
                         _ => return Err(error.of_charge(operation, Charged::Maybe)),
@@ -275,11 +275,11 @@ impl<H: Host> Client<H> {
         Err(error.with_job_id(entry.job.as_deref()))
     }
 
-    /// The entry of an operation that the journal must have.
+    /// Reads the entry of an operation, or rejects if the journal has none.
     async fn known_entry(&self, operation: &str, key: &str) -> Result<(String, Entry), Error<H::Value>> {
         let found = self.read_entry_text(key).await.map_err(|error| error.of_charge(operation, Charged::Maybe))?;
         let (advice, charged) = match found {
-            // It began meanwhile.
+            // It started in the meantime.
             None if self.is_in_flight(operation) => ("is in flight; wait for its outcome", Charged::Maybe),
             None => ("is not in the journal: it was never sent, was refused, or has expired", Charged::No),
             Some(text) => match self.decode(&text) {
@@ -288,7 +288,7 @@ impl<H: Host> Client<H> {
                     Charged::Maybe,
                 ),
                 Some(mut entry) => {
-                    self.doubt(operation, &mut entry);
+                    self.mark_unknown(operation, &mut entry);
                     return Ok((text, entry));
                 }
             },
@@ -296,21 +296,21 @@ impl<H: Host> Client<H> {
         Err(Error::from(Refusal::new("operation", advice)).of_charge(operation, charged))
     }
 
-    /// An operation that is sending, and not by this client, is as good as unknown.
-    fn doubt(&self, operation: &str, entry: &mut Entry) {
+    /// Marks an operation as unknown if it is `sending`, but not by this client.
+    fn mark_unknown(&self, operation: &str, entry: &mut Entry) {
         if entry.state == State::Sending && !self.is_in_flight(operation) {
             entry.state = State::Unknown;
         }
     }
 
-    /// Remembers an operation that an earlier run charged for.
+    /// Remembers a charge of an earlier run.
     fn recall(&self, operation: &str, entry: &Entry) {
         let mut history = self.0.history.borrow_mut();
         let Some(job) = &entry.job else { return };
         if entry.state != State::Bound || history.find(job).is_some() {
             return;
         }
-        // Somebody may have set the clock in the meantime.
+        // The clock may have been set in the meantime.
         let waited = poll::between(self.host().wall() - entry.created_at as f64, 0.0, poll::LONGEST);
         let since = self.host().now() - waited;
         history.remember(KnownCharge { operation: operation.into(), entry: entry.clone(), template: None, since });
@@ -322,7 +322,7 @@ impl<H: Host> Client<H> {
         self.facts(job).is_some_and(|facts| charge::settles(entry, &facts, webhook, self.host().made_at(job)))
     }
 
-    /// The job of an operation in the caller's list of jobs: the one whose `webhook_url` carries the operation id.
+    /// Finds the job of an operation in the caller's list of jobs, by the operation id in its `webhook_url`.
     async fn find_listed(&self, entry: &Entry) -> Result<Option<String>, Error<H::Value>> {
         let deadline = self.host().now() + self.config().timeout;
         let unusable =
@@ -342,7 +342,7 @@ impl<H: Host> Client<H> {
         Ok(found.and_then(|job| self.facts(job)).map(|facts| facts.id))
     }
 
-    /// Whether a job was charged for by the same step of another operation.
+    /// Whether another operation has charged for the same step of a job.
     async fn is_bound_elsewhere(&self, job: &str, operation: &str, step: Step) -> Result<bool, Error<H::Value>> {
         let is_it =
             |other: &str, entry: &Entry| other != operation && entry.step == step && entry.job.as_deref() == Some(job);
@@ -360,7 +360,7 @@ impl<H: Host> Client<H> {
         }))
     }
 
-    /// The operations that are marked open, with their entries.
+    /// The open operations, with their entries.
     pub(super) async fn open_entries(&self) -> Result<Vec<(String, Entry)>, Error<H::Value>> {
         let prefix = self.open_key("");
         let mut open = Vec::new();
@@ -368,7 +368,7 @@ impl<H: Host> Client<H> {
             let Some(operation) = marker.strip_prefix(&prefix) else { continue };
             let key = self.key(operation);
             let Some(text) = self.read_entry_text(&key).await? else {
-                // Its entry was deleted, and then its process ended.
+                // Its process ended after it had deleted the entry.
                 self.delete_stale_marker(&marker, &key).await;
                 continue;
             };
@@ -377,17 +377,17 @@ impl<H: Host> Client<H> {
                 continue;
             };
             if entry.state == State::Ended {
-                // Its process ended, or was not answered, before the markers were written.
+                // Its process ended, or the journal failed, before the markers were written.
                 self.mark_ended(operation, &entry).await;
                 continue;
             }
-            self.doubt(operation, &mut entry);
+            self.mark_unknown(operation, &mut entry);
             open.push((operation.into(), entry));
         }
         Ok(open)
     }
 
-    /// The marker names its owner: one that another attempt has written meanwhile stays.
+    /// Deletes a marker only if it names this owner: another attempt may have written its own.
     async fn delete_stale_marker(&self, marker: &str, key: &str) {
         let owner = self.journal(Store::Configured, JournalCall::Read(marker)).await;
         if let Ok(JournalReply::Entry(Some(owner))) = owner
@@ -397,7 +397,7 @@ impl<H: Host> Client<H> {
         }
     }
 
-    // Markers of what is open and of what ended
+    // Markers of open and ended operations
 
     pub(super) async fn mark_open(&self, key: &str, entry: &Entry) -> Result<(), Error<H::Value>> {
         let operation = key.strip_prefix(&self.key("")).unwrap_or(key);
@@ -411,8 +411,8 @@ impl<H: Host> Client<H> {
         let _ = self.journal(Store::Configured, JournalCall::Delete(&marker, Some(&entry.owner))).await;
     }
 
-    /// Writes that the job of an operation was seen to end. At worst the operation is still pending after a reload, and
-    /// ends then.
+    /// Writes that the job of an operation has ended. If that fails, the operation is still pending after a reload, and ends
+    /// then.
     pub(super) async fn write_end(&self, charged: &KnownCharge) {
         let KnownCharge { operation, entry, .. } = charged;
         let ended = Entry { state: State::Ended, ..entry.clone() };
@@ -430,7 +430,7 @@ impl<H: Host> Client<H> {
         }
     }
 
-    /// Marks an operation as ended in this period, and not open.
+    /// Marks an operation as ended in this period, and no longer open.
     async fn mark_ended(&self, operation: &str, entry: &Entry) {
         let job = entry.job.as_deref().unwrap_or_default();
         let short = self.config().journal_in_memory && !entry.explicit;
@@ -462,7 +462,7 @@ impl<H: Host> Client<H> {
         }
     }
 
-    /// Deletes the entries, in the memory of this process, that ended an hour ago and whose ids nobody knows but us.
+    /// Deletes the entries with generated ids that ended an hour ago, in the memory of this process.
     async fn sweep_hours(&self) {
         let now = (self.host().wall() / HOUR_MS) as u64;
         let prefix = format!("{}h", self.ended_key(""));
@@ -481,7 +481,7 @@ impl<H: Host> Client<H> {
         }
     }
 
-    /// Deletes an entry that ended, and the marker. An entry that has changed since stays.
+    /// Deletes an ended entry and its marker, unless the entry has changed.
     async fn expire_one(&self, marker: &str) {
         let rest = marker.strip_prefix(&self.ended_key("")).unwrap_or_default();
         let Some(operation) = rest.splitn(3, '/').nth(2) else { return };
@@ -495,7 +495,7 @@ impl<H: Host> Client<H> {
         let _ = self.journal(Store::Configured, JournalCall::Delete(marker, None)).await;
     }
 
-    // The journal's calls, each with a limit of time
+    // Calls of the journal, each with a timeout
 
     pub(super) fn key(&self, operation: &str) -> String {
         format!("{}/{operation}", self.config().namespace)
@@ -509,7 +509,7 @@ impl<H: Host> Client<H> {
         format!("{}:ended/{period}", self.config().namespace)
     }
 
-    /// A call of a journal.
+    /// Calls a journal.
     pub(super) async fn journal(&self, store: Store, call: JournalCall<'_>) -> Result<JournalReply, Error<H::Value>> {
         self.in_time(self.host().journal(store, call)).await
     }
@@ -540,7 +540,7 @@ impl<H: Host> Client<H> {
         }
     }
 
-    /// The entry under a key, if there is one that can be read.
+    /// The entry under a key, if there is a readable one.
     pub(super) async fn read_entry(&self, key: &str) -> Result<Option<Entry>, Error<H::Value>> {
         Ok(self.read_entry_text(key).await?.and_then(|text| self.decode(&text)))
     }
@@ -561,7 +561,7 @@ impl<H: Host> Client<H> {
     }
 }
 
-/// The period of a time, in milliseconds since 1970.
+/// The number of the period that contains a time, in milliseconds since 1970.
 fn period(wall: f64) -> u64 {
     (wall / PERIOD_MS) as u64
 }

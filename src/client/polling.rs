@@ -1,6 +1,6 @@
-//! The waits for jobs: one loop, with one timer, polls all the jobs that a client waits for.
+//! The waits for jobs: one loop with one timer polls all jobs of a client.
 //!
-//! Where the calls of a client may not wake one another, each wait runs a loop of its own.
+//! If the calls of a client must not wake one another, each wait runs its own loop.
 
 use std::cell::RefCell;
 use std::future::Future;
@@ -16,41 +16,41 @@ use crate::api::{Endpoint, Goal, Status, job_id};
 use crate::error::{Error, ErrorKind};
 use crate::host::{Answer, Event, Host, OnUpdate, Reply, Update};
 use crate::job::JobFacts;
-use crate::poll::{self, Ending, HIDDEN, LONGEST, Memory, Urgency, Wish};
+use crate::poll::{self, Ending, HIDDEN, LONGEST, Memory, Terms, Urgency};
 use crate::retry;
 
-/// How long a wait lasts by default, in milliseconds: longer than any render that was reported.
+/// The default timeout of a wait, in milliseconds: longer than any reported render.
 const POLL_TIMEOUT: f64 = 1_800_000.0;
-/// After a poll that brought no answer the next one is no sooner than this, in milliseconds.
+/// The shortest interval after a failed poll, in milliseconds.
 const AFTER_FAILURE: f64 = 1_500.0;
-/// A timer that is later than this, in milliseconds, slept with its machine or its page: in hidden pages they come once a
+/// A timer that fires later than this, in milliseconds, was asleep with its machine or page. In hidden pages timers fire once a
 /// minute.
 const ASLEEP: f64 = 2.0 * HIDDEN;
-/// All jobs are gone through at most as often as this many milliseconds for each of them.
+/// The shortest time between two passes over all jobs, in milliseconds per job.
 const PASS: f64 = 0.01;
-/// Between polls, listeners get an update this often, in milliseconds.
+/// The interval of updates between polls, in milliseconds.
 const TICK: f64 = 1_000.0;
 
-/// How a job is waited for.
+/// The options of a wait.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct PollOptions {
-    /// What is waited for. By default the result of the last step that this client charged for, else the first `done`.
+    /// The result to wait for. By default that of the last step that this client charged for, otherwise the first `done`.
     pub until: Option<Goal>,
-    /// Milliseconds until the wait gives up; by default 30 minutes.
+    /// The timeout in milliseconds; by default 30 minutes.
     pub timeout: Option<f64>,
-    /// How long such jobs take, in milliseconds.
+    /// The expected duration of such jobs, in milliseconds.
     pub expected_ms: Option<f64>,
     /// The longest interval between two polls, in milliseconds.
     pub max_interval: Option<f64>,
-    /// Whether the caller listens for changes, and so wants them soon.
+    /// Whether the caller listens for updates, and so polls more often.
     pub attentive: bool,
-    /// How soon the end is wanted, at the price of more requests.
+    /// The trade of requests against lag.
     pub urgency: Urgency,
 }
 
 impl<H: Host> Client<H> {
-    /// Waits until a job's preview or video is there. `job` is the job as last seen, if it was. The wait begins at once, so
-    /// that the future, of which there may be thousands, holds little; dropping it ends the wait.
+    /// Waits for a job's preview or video. `job` is the job as last seen, if known. The wait starts at once, so that the future
+    /// stays small; there may be thousands. Dropping it ends the wait.
     ///
     /// # Errors
     /// `JobFailed`, `PollTimeout`, `IncompleteResult`, `InvalidRequest`, and `Api` with 401, 403 or 404.
@@ -72,7 +72,7 @@ impl<H: Host> Client<H> {
                 Begun::Shared(receiver, _waiting) => {
                     receiver.await.unwrap_or_else(|oneshot::Canceled| Err(Error::no_answer()))
                 }
-                // Boxed, so that the others stay small.
+                // Boxed, so that the other variants stay small.
                 Begun::Alone(receiver, waiting) => {
                     let watches = Rc::clone(&waiting.watches);
                     match race(receiver, Box::pin(client.watch(watches))).await {
@@ -85,7 +85,7 @@ impl<H: Host> Client<H> {
         }
     }
 
-    /// An error about a job, with the last charge for that job that this client knows.
+    /// Adds the last known charge for the job of an error.
     fn of_last_charge(&self, error: Error<H::Value>) -> Error<H::Value> {
         let history = self.0.history.borrow();
         let known = error.job_id().and_then(|id| history.find(id));
@@ -115,7 +115,7 @@ impl<H: Host> Client<H> {
             return Begun::Ended(Ok(job.clone()));
         }
         let now = self.host().now();
-        let wish = Wish {
+        let terms = Terms {
             goal,
             deadline: now + options.timeout.map_or(POLL_TIMEOUT, |ms| poll::between(ms, 0.0, LONGEST)),
             max_interval: options.max_interval.unwrap_or(LONGEST),
@@ -126,13 +126,13 @@ impl<H: Host> Client<H> {
         let number = self.0.last_waiter.get() + 1;
         self.0.last_waiter.set(number);
         let on_update = on_update.map(Rc::new);
-        let waiter = Waiter { number, wish, sender, on_update: on_update.clone() };
+        let waiter = Waiter { number, terms, sender, on_update: on_update.clone() };
 
         let shares = self.host().shares();
         let watches = if shares { Rc::clone(&self.0.watches) } else { Watches::new(self.host()) };
         let watch = if let Some(watch) = watches.find(&id) {
             let mut state = watch.state.borrow_mut();
-            state.due = state.due.min(now + wish.longest());
+            state.due = state.due.min(now + terms.longest());
             state.waiters.push(waiter);
             state.plan_sooner(now);
             drop(state);
@@ -141,7 +141,7 @@ impl<H: Host> Client<H> {
             let expected = options.expected_ms.or(timing.and_then(|timing| timing.expected));
             let mut state = State {
                 job,
-                // A job that has ended otherwise is polled once more before it is believed: the copy may be old.
+                // A final job is polled once more, since the caller's copy may be old.
                 facts: facts.filter(|facts| facts.status.is_active()),
                 memory: Memory::new(timing.map_or(now, |timing| timing.since), expected),
                 kind: timing.and_then(|timing| timing.kind),
@@ -168,10 +168,10 @@ impl<H: Host> Client<H> {
             watch
         };
         self.schedule(&watches, &watch, now);
-        watches.wake_at(wish.deadline);
+        watches.wake_at(terms.deadline);
         if let Some(on_update) = on_update {
             watches.wake_at(now + TICK);
-            // What is known already is an update at once.
+            // The first update is emitted at once.
             if let Some((job, news)) = self.news(&watch, now) {
                 on_update(news.update(&job, Ending::None));
             }
@@ -180,7 +180,7 @@ impl<H: Host> Client<H> {
         if shares { Begun::Shared(receiver, waiting) } else { Begun::Alone(receiver, waiting) }
     }
 
-    /// The job as last seen, and what is known of it now; `None` where nothing is believed yet.
+    /// The job as last polled, and its current update; `None` before the first poll.
     fn news(&self, watch: &Watch<H::Value>, now: f64) -> Option<(H::Value, News)> {
         let mut state = watch.state.borrow_mut();
         state.facts.as_ref()?;
@@ -188,7 +188,7 @@ impl<H: Host> Client<H> {
         Some((state.job.clone()?, news))
     }
 
-    /// Reads from the journal how long such jobs take. No poll is later for it.
+    /// Reads the duration of such jobs from the journal. It delays no poll.
     fn ask_duration(&self, watches: &Rc<Watches<H::Value>>, watch: &Rc<Watch<H::Value>>) {
         let Some(kind) = watch.state.borrow().kind else { return };
         if !self.0.history.borrow_mut().ask(&watch.id) {
@@ -211,7 +211,7 @@ impl<H: Host> Client<H> {
         });
     }
 
-    /// Polls jobs until nobody waits for any.
+    /// Polls jobs until there are no more waits.
     async fn watch(&self, watches: Rc<Watches<H::Value>>) {
         let host = self.host();
         let mut env = host.env();
@@ -221,11 +221,11 @@ impl<H: Host> Client<H> {
         }
         while !watches.jobs.borrow().is_empty() {
             let (now, until) = (host.now(), watches.until.get());
-            // A page that is shown again, or a network that came back, is worth one poll of every job.
+            // Poll every job once if the page is shown again or the network is back.
             let before = std::mem::replace(&mut env, host.env());
             let better = env.online && !before.online || env.visible && !before.visible || self.0.restored.take();
             if now >= until || better {
-                // Nobody could poll while the machine slept, so it was no time to wait.
+                // The time in which the machine slept does not count towards timeouts.
                 let slept = if now - until > ASLEEP { now - until } else { 0.0 };
                 self.pass(&watches, now, slept, better);
             }
@@ -239,14 +239,14 @@ impl<H: Host> Client<H> {
         }
     }
 
-    /// Goes through all jobs: ends waits whose time is over, and queues the polls that are due.
+    /// One pass over all jobs: ends the waits that have timed out, and queues the polls that are due.
     fn pass(&self, watches: &Watches<H::Value>, now: f64, slept: f64, better: bool) {
         watches.until.set(f64::INFINITY);
         let visible = self.host().env().visible;
         let jobs: Vec<_> = watches.jobs.borrow().iter().map(Rc::clone).collect();
         for watch in &jobs {
             let mut state = watch.state.borrow_mut();
-            state.waiters.iter_mut().for_each(|waiter| waiter.wish.deadline += slept);
+            state.waiters.iter_mut().for_each(|waiter| waiter.terms.deadline += slept);
             let deadline = state.expire(&watch.id, now);
             if better {
                 state.due = state.due.min(now);
@@ -258,11 +258,11 @@ impl<H: Host> Client<H> {
                 self.tick(watches, watch, now);
             }
         }
-        // What is due together is done together, so that ten thousand jobs cost no more passes than one.
+        // Polls that are due at nearly the same time share a pass, so that ten thousand jobs need no more passes than one.
         watches.until.set(watches.until.get().max(now + PASS * jobs.len() as f64));
     }
 
-    /// Gives those who listen to a job an update each second, without a request.
+    /// Emits an update to the listeners of a job each second, without a request.
     fn tick(&self, watches: &Watches<H::Value>, watch: &Watch<H::Value>, now: f64) {
         let mut state = watch.state.borrow_mut();
         if !state.is_listened_to() {
@@ -284,7 +284,7 @@ impl<H: Host> Client<H> {
         }
     }
 
-    /// Queues the poll of a job if it is due, else sees that the loop wakes up for it.
+    /// Queues the poll of a job if it is due, otherwise wakes the loop when it will be.
     fn schedule(&self, watches: &Watches<H::Value>, watch: &Rc<Watch<H::Value>>, now: f64) {
         let mut state = watch.state.borrow_mut();
         if !matches!(state.poll, Poll::Idle) || state.waiters.is_empty() {
@@ -299,7 +299,7 @@ impl<H: Host> Client<H> {
         watches.changed.notify();
     }
 
-    /// Begins the polls that are queued, as far as there are places.
+    /// Starts queued polls, up to the limit of polls in flight.
     fn start_due(&self, watches: &Rc<Watches<H::Value>>, now: f64) {
         if self.0.quiet_until.get() > now {
             if !watches.queue.borrow().is_empty() {
@@ -330,7 +330,7 @@ impl<H: Host> Client<H> {
         }
     }
 
-    /// One poll: the reply, and when it was requested, on the monotonic clock.
+    /// Polls once. Returns the time of the request, on the monotonic clock, and the reply.
     async fn poll_once(&self, id: &str, attempt: u32) -> (f64, Result<Reply<H::Value>, Error<H::Value>>) {
         let host = self.host();
         let turn = if host.shares() { host.turn(id).await } else { None };
@@ -342,7 +342,7 @@ impl<H: Host> Client<H> {
         (at, reply)
     }
 
-    /// Takes in the reply to a poll that was requested at `at`.
+    /// Handles the reply to a poll that was requested at `at`.
     fn polled(
         &self,
         watches: &Watches<H::Value>,
@@ -363,7 +363,7 @@ impl<H: Host> Client<H> {
             }
         };
         drop(state);
-        // A listener may leave waits, and begin others.
+        // Listeners may end waits and start others, so no borrow is held.
         if let Some(Seen { job, news, changed, listeners }) = seen {
             if changed {
                 self.host().emit(Event::Poll { job_id: &watch.id, in_ms: news.next_poll_ms });
@@ -376,13 +376,13 @@ impl<H: Host> Client<H> {
         if !unwatched {
             self.schedule(watches, watch, now);
         }
-        // A place is free.
+        // Another poll may start.
         if !watches.queue.borrow().is_empty() {
             watches.changed.notify();
         }
     }
 
-    /// Takes in a poll that brought the job.
+    /// Handles a successful poll.
     fn seen(
         &self,
         watch: &Rc<Watch<H::Value>>,
@@ -395,7 +395,7 @@ impl<H: Host> Client<H> {
         let facts = self.facts(&job)?;
         let changed = state.facts.as_ref() != Some(&facts) || state.memory.polls == 0;
         state.memory.observe(&facts, now);
-        // A copy in which nothing changed is not kept: the caller may still have the first.
+        // An unchanged job stays the same object, which the caller may still hold.
         if changed {
             state.job = Some(job.clone());
         }
@@ -403,12 +403,12 @@ impl<H: Host> Client<H> {
             state.step = Some(timing.step);
             state.memory.charged |= timing.goal == Goal::Video;
         }
-        let missing = facts.status == Status::Done && state.waiters.iter().any(|waiter| !facts.meets(waiter.wish.goal));
+        let missing = facts.status == Status::Done && state.waiters.iter().any(|waiter| !facts.meets(waiter.terms.goal));
         state.memory.miss(missing, now);
         state.facts = Some(facts.clone());
         state.plan(now);
         let news = state.news(now, self.host().env(), self.0.quiet_until.get());
-        let ending = |waiter: &Waiter<H::Value>, memory: &Memory| poll::ending(&facts, waiter.wish.goal, memory);
+        let ending = |waiter: &Waiter<H::Value>, memory: &Memory| poll::ending(&facts, waiter.terms.goal, memory);
         let memory = state.memory;
         let mut listeners = Vec::new();
         for waiter in &state.waiters {
@@ -441,7 +441,7 @@ impl<H: Host> Client<H> {
         Some(Seen { job, news, changed, listeners })
     }
 
-    /// Ends the waits for a video that nobody has charged for, unless another client has.
+    /// Ends the waits for a video without a known charge, unless another client has charged for it.
     async fn end_uncharged(&self, watch: &Watch<H::Value>) {
         let is_charged = self.is_charged(&watch.id, |step| step.goal() == Goal::Video).await;
         let mut state = watch.state.borrow_mut();
@@ -453,12 +453,12 @@ impl<H: Host> Client<H> {
         state.end(|waiter| {
             let message = "The job is done without a video, and the journal has no render of it.";
             let error = Error::new(ErrorKind::IncompleteResult { uncharged: true }, message).with_job_id(Some(&watch.id));
-            let is_over = poll::ending(&facts, waiter.wish.goal, &memory) == Ending::Uncharged;
+            let is_over = poll::ending(&facts, waiter.terms.goal, &memory) == Ending::Uncharged;
             is_over.then(|| Err(error.with_job(job.clone())))
         });
     }
 
-    /// Takes in a poll that brought no job.
+    /// Handles a failed poll.
     fn missed(&self, watch: &Watch<H::Value>, state: &mut State<H::Value>, failed: Failed<H::Value>, now: f64) {
         let Failed { error, .. } = failed;
         let status = error.status();
@@ -472,7 +472,7 @@ impl<H: Host> Client<H> {
         let wait = retry::backoff(state.memory.failures, self.host().random(), asked).max(AFTER_FAILURE);
         state.due = now + wait;
         state.memory.failures = state.memory.failures.saturating_add(1);
-        // One job's `Retry-After` is every job's.
+        // `Retry-After` holds back all jobs.
         let quiet = if status == Some(429) { asked.or(Some(wait)) } else { asked };
         if let Some(quiet) = quiet {
             let until = &self.0.quiet_until;
@@ -492,7 +492,7 @@ impl<H: Host> Client<H> {
         Error::new(ErrorKind::JobFailed { reason: reason.into() }, message)
     }
 
-    /// The environment has changed, or the page was `restored` from the back-forward cache.
+    /// Reports that the environment has changed, or that the page was `restored` from the back-forward cache.
     pub fn environment_changed(&self, restored: bool) {
         if restored {
             self.0.restored.set(true);
@@ -500,8 +500,8 @@ impl<H: Host> Client<H> {
         self.0.watches.changed.notify();
     }
 
-    /// Another tab of the account has polled a job: its answer, and when it was requested, in milliseconds since 1970.
-    pub fn hear(&self, id: &str, asked_at: f64, answer: Answer<H::Value>) {
+    /// Receives the response to another tab's poll, which was requested at `asked_at`, in milliseconds since 1970.
+    pub fn receive(&self, id: &str, asked_at: f64, answer: Answer<H::Value>) {
         let Some(watch) = self.0.watches.find(id) else { return };
         let asked = self.host().now() - self.host().wall() + asked_at;
         let facts = match &answer.body {
@@ -513,10 +513,10 @@ impl<H: Host> Client<H> {
         let good = {
             let state = watch.state.borrow();
             if asked >= state.memory.polled_at {
-                // What ends a wait otherwise than by the job (401, 403, 404), or is no answer, each tab learns for itself.
+                // Each tab must see failures that end a wait (401, 403, 404) itself.
                 facts.is_some() || answer.status > 404
             } else {
-                // It is older than the wait or its last poll: only that the job goes on is believed, where nothing is known.
+                // It is older than the wait or its last poll: use it only if nothing is known yet and the job is still active.
                 state.facts.is_none() && facts.is_some_and(|facts| facts.status.is_active())
             }
         };

@@ -1,4 +1,4 @@
-//! The relay's report on an operation whose answer was lost.
+//! The relay's report on an operation whose response was lost.
 
 use super::Client;
 use crate::api::{self, Endpoint};
@@ -6,8 +6,8 @@ use crate::charge::Report;
 use crate::host::Host;
 
 impl<H: Host> Client<H> {
-    /// The relay's report on an operation; `None` without a relay, or where it does not answer with one. The relay itself waits
-    /// for the outcome of an operation that is in flight there.
+    /// Reads the relay's report on an operation; `None` without a relay or without a valid report. The relay waits for the
+    /// outcome of an operation that is in flight there.
     pub(super) async fn report(&self, operation: &str) -> Option<Report> {
         if !self.config().relay {
             return None;

@@ -12,7 +12,7 @@ use crate::api::Step;
 use crate::error::{Error, ErrorKind};
 use crate::host::{Env, Host, OnUpdate, Update};
 use crate::job::JobFacts;
-use crate::poll::{self, Ending, HIDDEN, Mark, Memory, Wish};
+use crate::poll::{self, Ending, HIDDEN, Mark, Memory, Terms};
 
 /// The jobs that are polled by one loop: those of a client if its calls may wake one another, otherwise those of one call.
 pub(super) struct Watches<V> {
@@ -120,7 +120,7 @@ impl News {
 /// A call that waits for a job.
 pub(super) struct Waiter<V> {
     pub number: u64,
-    pub wish: Wish,
+    pub terms: Terms,
     pub sender: oneshot::Sender<Outcome<V>>,
     pub on_update: Option<Rc<OnUpdate<V>>>,
 }
@@ -128,15 +128,15 @@ pub(super) struct Waiter<V> {
 impl<V: Clone> State<V> {
     pub fn plan(&mut self, now: f64) {
         let Some(facts) = &self.facts else { return };
-        let urgency = self.waiters.iter().map(|waiter| waiter.wish.urgency).max().unwrap_or_default();
+        let urgency = self.waiters.iter().map(|waiter| waiter.terms.urgency).max().unwrap_or_default();
         let wait = poll::next(facts, &self.memory, urgency, now);
         if self.memory.incomplete > 0 && !self.memory.charged {
             // A job that is done without a known charge for more is polled ever less often, whatever `max_interval` says.
-            let hurried = self.waiters.iter().any(|waiter| waiter.wish.max_interval < wait);
+            let hurried = self.waiters.iter().any(|waiter| waiter.terms.max_interval < wait);
             self.due = now + if hurried { wait.min(poll::while_incomplete(&self.memory)) } else { wait };
             return;
         }
-        self.due = now + self.waiters.iter().fold(wait, |wait, waiter| wait.min(waiter.wish.longest()));
+        self.due = now + self.waiters.iter().fold(wait, |wait, waiter| wait.min(waiter.terms.longest()));
     }
 
     /// Plans anew with what became known; no poll is later for it.
@@ -197,9 +197,9 @@ impl<V: Clone> State<V> {
         self.end(|waiter| {
             let message = "The job was still running at the end of the timeout.";
             let error = || Error::new(ErrorKind::PollTimeout, message).with_job_id(Some(id)).with_job(job.clone());
-            (waiter.wish.deadline <= now).then(|| Err(error()))
+            (waiter.terms.deadline <= now).then(|| Err(error()))
         });
-        self.waiters.iter().fold(f64::INFINITY, |next, waiter| next.min(waiter.wish.deadline))
+        self.waiters.iter().fold(f64::INFINITY, |next, waiter| next.min(waiter.terms.deadline))
     }
 }
 

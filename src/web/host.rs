@@ -58,7 +58,7 @@ extern "C" {
 extern "C" {
     type Tabs;
     #[wasm_bindgen(constructor)]
-    fn new(name: &str, hear: &Function) -> Tabs;
+    fn new(name: &str, receive: &Function) -> Tabs;
     #[wasm_bindgen(method, structural)]
     fn turn(this: &Tabs, id: &str) -> Option<JsTurn>;
     #[wasm_bindgen(method, structural)]
@@ -129,7 +129,7 @@ pub struct WebHost {
 /// The functions that JavaScript calls.
 struct Closures {
     changed: Closure<dyn Fn(JsValue)>,
-    _hear: Closure<dyn Fn(String, f64, JsValue)>,
+    _receive: Closure<dyn Fn(String, f64, JsValue)>,
 }
 
 /// The headers of a request, and the secrets in them.
@@ -246,15 +246,15 @@ impl WebHost {
             }
         });
         let weak = client.downgrade();
-        let hear = Closure::<dyn Fn(String, f64, JsValue)>::new(move |id: String, at: f64, data: JsValue| {
+        let receive = Closure::<dyn Fn(String, f64, JsValue)>::new(move |id: String, at: f64, data: JsValue| {
             if let Some(client) = weak.upgrade() {
-                client.hear(&id, at, answer_of(&data));
+                client.receive(&id, at, answer_of(&data));
             }
         });
         if has_tabs() {
-            let _ = host.tabs.set(Tabs::new(namespace, hear.as_ref().unchecked_ref()));
+            let _ = host.tabs.set(Tabs::new(namespace, receive.as_ref().unchecked_ref()));
         }
-        let _ = host.closures.set(Closures { changed, _hear: hear });
+        let _ = host.closures.set(Closures { changed, _receive: receive });
     }
 
     /// The secrets that no error and no event may hold.

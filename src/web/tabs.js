@@ -12,17 +12,17 @@ import { Lock } from "./platform.js";
 const MOMENT = 900; // ms for which a response is recent: less than the core's shortest interval
 const REPLY = 80; // ms to wait for the reply of another tab
 
-/** The tabs of an account. `hear(id, at, answer)` receives the responses that other tabs polled. */
+/** The tabs of an account. `receive(id, at, answer)` receives the responses that other tabs polled. */
 export class Tabs {
   #name;
-  #hear;
+  #receive;
   #channel;
   #alone = false; // whether the last question had no reply, and no other tab has asked since
   #turns = new Map(); // id of a job -> this tab's turn
 
-  constructor(name, hear) {
+  constructor(name, receive) {
     this.#name = name;
-    this.#hear = hear;
+    this.#receive = receive;
   }
 
   /** The turn to poll a job, with `ready`, `publish` and `free`; undefined if nothing can be shared. */
@@ -72,7 +72,7 @@ export class Tabs {
     const { id, status, at } = data ?? {};
     this.#alone = false;
     if (status) {
-      if (typeof id === "string" && typeof at === "number") this.#hear(id, at, data);
+      if (typeof id === "string" && typeof at === "number") this.#receive(id, at, data);
       return;
     }
     const turn = this.#turns.get(id);

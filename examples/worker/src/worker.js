@@ -1,9 +1,9 @@
-// A relay for pages: it keeps the key, keeps users apart, and limits what each of them may spend.
+// A relay for pages: it keeps the key, separates users, and limits the credits of each.
 
 import { createRelay } from "custom-template-jobs/relay";
 import { RelayAccount, durableObjectStore } from "custom-template-jobs/relay/cloudflare";
 
-/** YOUR LOGIN GOES HERE. Returns who sent the request, such as `{ id: session.userId }`. Until you write it, everybody is refused. */
+/** YOUR LOGIN GOES HERE. Return the user who sent the request, such as `{ id: session.userId }`. Until then every request is refused. */
 async function userOf(request, env) {
   return null;
 }
@@ -11,7 +11,7 @@ async function userOf(request, env) {
 const relay = createRelay((env) => ({
   apiId: env.CREATIFY_API_ID,
   apiKey: env.CREATIFY_API_KEY,
-  baseUrl: env.CREATIFY_URL, // unset, it is the provider
+  baseUrl: env.CREATIFY_URL, // default: the provider
   authorize: (request) => userOf(request, env),
   templates: env.TEMPLATES,
   store: durableObjectStore(env.ACCOUNTS),
@@ -20,7 +20,7 @@ const relay = createRelay((env) => ({
   origins: env.PAGE_ORIGIN ? [env.PAGE_ORIGIN] : [],
 }));
 
-/** One user's account: a Durable Object with the user's money, jobs and journal. */
+/** One user's account: a Durable Object with the user's budget, jobs and journal. */
 export class Account extends RelayAccount {
   relay = relay;
 }

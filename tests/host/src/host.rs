@@ -417,7 +417,7 @@ impl Host for TestHost {
             }
             let Some(client) = other.client.borrow().as_ref().and_then(WeakClient::upgrade) else { continue };
             let (job, answer) = (job.clone(), answer.clone());
-            self.0.world.executor.spawn(other.scope, async move { client.hear(&job, asked_at, answer) });
+            self.0.world.executor.spawn(other.scope, async move { client.receive(&job, asked_at, answer) });
         }
     }
 

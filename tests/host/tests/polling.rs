@@ -809,7 +809,7 @@ fn shared_answer(status: u16, body: &str) -> Answer<Value> {
 /// After `ms`, another tab shares an answer that it has just received.
 fn share(client: &Client<TestHost>, world: &World, ms: f64, status: u16, body: String) {
     let (client, clock) = (client.clone(), world.clone());
-    world.after(ms, move || client.hear(ID, clock.wall() - 1.0, shared_answer(status, &body)));
+    world.after(ms, move || client.receive(ID, clock.wall() - 1.0, shared_answer(status, &body)));
 }
 
 #[test]
@@ -864,7 +864,9 @@ fn an_end_that_was_received_before_the_call_is_ignored() {
         let (client, world) = client_of(|_| (1_000.0, answer(200, &job("running", ""))));
         let (other, body, clock) = (client.clone(), done.clone(), world.clone());
         // A preview that was done before the call may be from before a render elsewhere.
-        world.after(100.0, move || other.hear(ID, clock.wall() - if old { 200.0 } else { 50.0 }, shared_answer(200, &body)));
+        world.after(100.0, move || {
+            other.receive(ID, clock.wall() - if old { 200.0 } else { 50.0 }, shared_answer(200, &body))
+        });
         let ended = world.run_for(500.0, client.poll(ID, None, PollOptions::default(), None)).is_some();
         assert_eq!(ended, ends, "old: {old}");
     }
@@ -877,7 +879,7 @@ fn a_recent_running_status_from_another_tab_is_used_if_nothing_newer_is_known() 
     for (ms, ago, progress) in [(10.0, 800.0, 0.2), (20.0, 800.0, 0.1)] {
         let (other, clock) = (client.clone(), world.clone());
         let body = job("running", &format!(r#","progress":{progress}"#));
-        world.after(ms, move || other.hear(ID, clock.wall() - ago, shared_answer(200, &body)));
+        world.after(ms, move || other.receive(ID, clock.wall() - ago, shared_answer(200, &body)));
     }
     world.pass(1_400.0);
     assert_eq!(*log.borrow(), ["running 0.2"], "nothing older than the known state");
@@ -889,7 +891,7 @@ fn retry_after_received_by_another_tab_delays_this_client() {
     let (other, clock) = (client.clone(), world.clone());
     world.after(1_000.0, move || {
         let answer = Answer { retry_after_ms: Some(30_000.0), ..shared_answer(429, "{}") };
-        other.hear(ID, clock.wall() - 1.0, answer);
+        other.receive(ID, clock.wall() - 1.0, answer);
     });
     let options = PollOptions { max_interval: Some(2_000.0), ..video() };
     assert!(world.run_for(32_000.0, client.poll(ID, None, options, None)).is_none());
@@ -926,9 +928,9 @@ fn an_invalid_message_from_another_tab_changes_nothing() {
             let (client, clock, rubbish) = (client.clone(), world.clone(), rubbish.clone());
             world.after(f64::from(second) * 1_000.0 + 50.0, move || {
                 for (ago, status, body) in &rubbish[..count] {
-                    client.hear(ID, clock.wall() - ago, shared_answer(*status, body));
-                    client.hear("no id", clock.wall(), shared_answer(*status, body));
-                    client.hear(ID, f64::NAN, shared_answer(*status, body));
+                    client.receive(ID, clock.wall() - ago, shared_answer(*status, body));
+                    client.receive("no id", clock.wall(), shared_answer(*status, body));
+                    client.receive(ID, f64::NAN, shared_answer(*status, body));
                 }
             });
         }

@@ -1,7 +1,7 @@
 //! When each client polls: ours as `poll.rs` says, peers as they were measured, and rules that depend on no job.
 
 use custom_template_jobs::api::Goal;
-use custom_template_jobs::poll::{self, LONGEST, Memory, Urgency, Wish};
+use custom_template_jobs::poll::{self, LONGEST, Memory, Terms, Urgency};
 use sandbox::random::Random;
 
 use crate::SECOND;
@@ -62,7 +62,7 @@ fn poll(world: &World, job: &Job, mut pause: impl FnMut(f64, Option<f64>) -> f64
 /// Ours, from the answer that made the job on, as `client/polling.rs` does it. `expected` is what is remembered of such
 /// jobs, in milliseconds.
 pub fn ours(world: &World, job: &Job, expected: Option<f64>, watched: bool, urgency: Urgency) -> Wait {
-    let wish = Wish { goal: Goal::Video, deadline: LONGEST, max_interval: LONGEST, attentive: watched, urgency };
+    let terms = Terms { goal: Goal::Video, deadline: LONGEST, max_interval: LONGEST, attentive: watched, urgency };
     let mut memory = Memory::new(0.0, expected);
     let mut facts = world.facts(job, 0.0);
     poll(world, job, |now, read| {
@@ -70,7 +70,7 @@ pub fn ours(world: &World, job: &Job, expected: Option<f64>, watched: bool, urge
             facts = world.facts(job, read);
             memory.observe(&facts, now);
         }
-        poll::next(&facts, &memory, urgency, now).min(wish.longest())
+        poll::next(&facts, &memory, urgency, now).min(terms.longest())
     })
 }
 
