@@ -1,5 +1,5 @@
-// Decides whether the example's worker, once it has a login, is a relay for pages, and refuses everybody before. What a relay
-// must hold to is in `tests/relay`.
+// Tests of the example's worker: with a login it is a relay for pages; without one it refuses everybody. The rules of a relay are
+// tested in `tests/relay`.
 
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";

@@ -1,4 +1,4 @@
-// Decides whether a page of the Angular CLI works with no configuration: served while developing, and built.
+// Tests of the package in a page of the Angular CLI without configuration: served in development, and built.
 
 import { join } from "node:path";
 import { test } from "node:test";

@@ -1,4 +1,4 @@
-// Decides whether Astro's pages and endpoints work with no configuration: while developing, and built for Node.
+// Tests of the package in Astro's pages and endpoints without configuration: in development, and built for Node.
 
 import { test } from "node:test";
 import { STORY, heldToTheTable, pins, project, run, serve, stage, told, visit, works } from "./harness.mjs";

@@ -1,5 +1,4 @@
-// Decides whether a page that a bundler built from the main entry works with no configuration, and still does where its
-// .wasm is not served.
+// Tests of pages that bundlers build from the main entry without configuration, also if the .wasm is not served.
 
 import { test } from "node:test";
 import { html, policy as policyOf, serving, strictest } from "../runtimes/browser.mjs";

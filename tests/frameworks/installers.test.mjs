@@ -1,4 +1,4 @@
-// Decides whether it runs where other package managers than npm put it: pnpm's links, and Yarn's archives without node_modules.
+// Tests of the package under other package managers: pnpm's links, and Yarn's archives without node_modules.
 
 import { copyFile, writeFile } from "node:fs/promises";
 import { join, resolve } from "node:path";

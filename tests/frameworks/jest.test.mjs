@@ -1,4 +1,4 @@
-// Decides whether Jest runs it with no configuration but Babel's for `import`: in Node and in jsdom, as CommonJS and as modules.
+// Tests of the package in Jest, configured only with Babel for `import`: in Node and jsdom, as CommonJS and as modules.
 
 import { test } from "node:test";
 import { STORY, heldToTheTable, pins, project, run } from "./harness.mjs";

@@ -1,4 +1,4 @@
-// Decides whether Next.js works with no configuration, with webpack and with Turbopack: on the server, at the edge and in a page.
+// Tests of the package in Next.js without configuration, with webpack and Turbopack: on the server, at the edge and in a page.
 
 import assert from "node:assert/strict";
 import { after, test } from "node:test";

@@ -1,4 +1,4 @@
-// Decides whether Nuxt works with no configuration: while developing, and built, run from a copy elsewhere.
+// Tests of the package in Nuxt without configuration: in development, and built and run from a copy.
 
 import assert from "node:assert/strict";
 import { join } from "node:path";

@@ -1,4 +1,4 @@
-// Decides whether React Router's framework mode works with no configuration: a loader on the server, and a component in the page.
+// Tests of the package in React Router's framework mode without configuration: a loader on the server, a component in the page.
 
 import { test } from "node:test";
 import { STORY, heldToTheTable, pins, project, run, serve, stage, told, visit, works } from "./harness.mjs";

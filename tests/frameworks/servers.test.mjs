@@ -1,4 +1,4 @@
-// Decides whether what tools make for servers runs from a copy elsewhere: traced functions, bundles and single executables.
+// Tests of server builds that run from a copy: traced functions, bundles and single executables.
 
 import { cp, mkdir } from "node:fs/promises";
 import { dirname, join } from "node:path";

@@ -1,5 +1,5 @@
-// Decides whether SvelteKit's pages and server routes work with no configuration: while developing, and built for Node and for
-// Vercel, whose function is run from a copy that has nothing but what was deployed.
+// Tests of the package in SvelteKit's pages and server routes without configuration: in development, and built for Node and for
+// Vercel, whose function runs from a copy of the deployed files.
 
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";

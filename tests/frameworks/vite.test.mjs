@@ -1,4 +1,4 @@
-// Decides whether a page and a worker of each version of Vite work with no configuration: while developing, and built.
+// Tests of a page and a worker in each version of Vite without configuration: in development, and built.
 
 import { test } from "node:test";
 import { PAGE_AND_WORKER, heldToTheTable, pins, project, run, serve, stage, visit, withoutTheWasm, works } from "./harness.mjs";

@@ -1,4 +1,4 @@
-// Decides whether Vitest runs it with no configuration: in Node, jsdom and happy-dom.
+// Tests of the package in Vitest without configuration: in Node, jsdom and happy-dom.
 
 import { test } from "node:test";
 import { STORY, heldToTheTable, pins, project, run } from "./harness.mjs";

@@ -1,5 +1,5 @@
-// Decides whether the packed client polls over loopback as the replay of `tests/polling` finds, in real time. REPLAY names the
-// file that `polling --loopback` wrote.
+// Compares the polls of the packed client over loopback, in real time, with the replay of `tests/polling`. REPLAY is the file
+// that `polling --loopback` wrote.
 
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";

@@ -1,4 +1,4 @@
-// Decides, in Node and in workerd, whether a relay keeps the key, forwards what it lists, and answers everything else clearly.
+// Tests of a relay's access in Node and workerd: the key, the listed calls and templates, and clear responses to everything else.
 
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";

@@ -1,4 +1,4 @@
-// Decides, in Node and in workerd, whether a relay loses nothing that was paid for: lost answers, kills, and timers.
+// Tests of a relay after lost responses, kills and timers, in Node and workerd: nothing that was paid for is lost.
 
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";

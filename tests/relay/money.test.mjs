@@ -1,4 +1,4 @@
-// Decides, in Node and in workerd, whether a relay keeps users apart and within their limits, and makes one charge of one key.
+// Tests of a relay's users and limits, in Node and workerd: users are separate, and one key is one charge.
 
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";

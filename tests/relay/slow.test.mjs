@@ -1,4 +1,4 @@
-// Decides whether a relay waits for a slow provider, whatever the patience of the page. It waits in real time, beside the others.
+// Test of a relay with a slow provider, whatever the page's timeout. It waits in real time, in parallel with the other files.
 
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";

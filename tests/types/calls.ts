@@ -52,7 +52,7 @@ holds<Same<Step, "submit" | "preview" | "render">>();
 holds<Same<Variable["type"], "text" | "image" | "video" | "audio" | "avatar" | "voiceover">>();
 // A word that the provider adds later.
 export const status: Status = "archived";
-// @ts-expect-error A picture is told by its URL.
+// @ts-expect-error An image has a URL, no content.
 export const variable: Variable = { type: "image", properties: { content: "a.png" } };
 
 export const jobs = new TemplateJobs({ baseUrl: "/relay", headers: () => new Headers(), timeout: 1_000, prices: prices.perSecond });
@@ -152,7 +152,7 @@ export async function calls(signal: AbortSignal): Promise<void> {
       holds<Same<typeof update, Update>>();
       holds<Same<typeof update.progress, number | null>>();
       holds<Same<typeof update.step, Step | undefined>>();
-      // @ts-expect-error Nothing is known of how far a job is before something tells it.
+      // @ts-expect-error The progress may be unknown.
       update.progress.toFixed();
       // @ts-expect-error The last update has no poll after it.
       update.nextPollMs.toFixed();

@@ -83,7 +83,7 @@ fn command(lab: &mut Lab) -> Result<Command> {
     Ok(command)
 }
 
-/// Tells cargo what runs WebAssembly. In a variable of the environment a path with a space would be two words.
+/// The cargo option that sets the runner of WebAssembly. An environment variable would split a path at its spaces.
 pub fn with_runner(runner: &Path) -> [String; 2] {
     let path = serde_json::Value::from(runner.to_string_lossy());
     ["--config".to_owned(), format!("target.{}.runner = [{path}]", wasm::TARGET)]
