@@ -13,7 +13,7 @@ export async function sandboxTemplates() {
 export async function sandboxCharge(operation) {
   const ledger = await control("ledger");
   if (!Array.isArray(ledger?.charges)) return null;
-  return { jobId: ledger.charges.find((charge) => charge.idempotency_key === operation)?.job_id ?? null };
+  return { jobId: ledger.charges.find((charge) => charge.idempotency_key === encodeURIComponent(operation))?.job_id ?? null };
 }
 
 async function control(name) {

@@ -71,7 +71,7 @@ function over(source, options) {
     const id = IDS.find((known) => String(url).includes(known)) ?? IDS[1];
     const fetched = source.fetched(id);
     if (method === "POST") {
-      const operation = headers.get("idempotency-key") ?? "";
+      const operation = decodeURIComponent(headers.get("idempotency-key") ?? "");
       const before = posts.get(operation) ?? [];
       const free = ({ status, code }) => REFUSALS.includes(status) || status === undefined && NEVER_SENT.includes(code);
       assert.ok(!operation || before.every(free), `${operation} is sent a second time after ${JSON.stringify(before)}`);
