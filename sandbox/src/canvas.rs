@@ -189,6 +189,22 @@ impl Face {
         text.chars().map(|c| self.font.metrics(c, size).advance_width).sum()
     }
 
+    /// As much of `text` as fits into `width` at `size`, with an ellipsis if it is cut; `None` if no character fits.
+    pub fn cut(&self, text: &str, size: f32, width: f32) -> Option<String> {
+        if self.width(text, size) <= width {
+            return Some(text.to_owned());
+        }
+        let mut kept = text;
+        while let Some((last, _)) = kept.char_indices().next_back() {
+            kept = kept.get(..last).unwrap_or_default().trim_end();
+            let cut = format!("{kept}…");
+            if self.width(&cut, size) <= width {
+                return Some(cut).filter(|_| !kept.is_empty());
+            }
+        }
+        None
+    }
+
     /// Breaks `text` into lines of at most `width` at `size`. Longer words are split.
     pub fn wrap(&self, text: &str, size: f32, width: f32) -> Vec<String> {
         let mut lines = Vec::new();
@@ -281,5 +297,17 @@ mod tests {
         let lines = face.wrap(&text, 20.0, 200.0);
         assert!(lines.iter().all(|line| face.width(line, 20.0) <= 200.0), "{lines:?}");
         assert_eq!(lines.concat().replace(' ', ""), text.replace(' ', ""));
+    }
+    #[test]
+    fn a_text_of_any_length_is_cut_to_fit() {
+        let face = Face::new(include_bytes!("../assets/Inter-Bold.otf")).unwrap();
+        assert_eq!(face.cut("short", 20.0, 200.0).as_deref(), Some("short"));
+        let text = "a word after another ".repeat(50);
+        for width in [40.0, 60.0, 200.0, 1_000.0] {
+            let cut = face.cut(&text, 20.0, width).unwrap();
+            assert!(face.width(&cut, 20.0) <= width && cut.ends_with('…'), "{width}: {cut}");
+            assert!(text.starts_with(cut.trim_end_matches('…')) && !cut.contains(" …"), "{width}: {cut}");
+        }
+        assert_eq!(face.cut(&text, 20.0, 3.0), None);
     }
 }

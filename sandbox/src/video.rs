@@ -338,14 +338,7 @@ impl<'a> Painter<'a> {
 
     /// Draws a line, cut to `width`.
     fn draw_within(&mut self, frame: &mut YuvFrame, text: &str, place: (f32, f32), size: f32, width: f32) {
-        let mut text = text.to_owned();
-        while self.medium.width(&text, size) > width && text.pop().is_some() {
-            text.truncate(text.trim_end_matches(['…', ' ']).len());
-            text.push('…');
-            if text.chars().count() < 2 {
-                return;
-            }
-        }
+        let Some(text) = self.medium.cut(text, size, width) else { return };
         self.medium.draw(frame, &text, place, size, Color::new(WHITE), 0.9);
     }
 
