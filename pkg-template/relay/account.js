@@ -4,7 +4,7 @@
 // storage is a journal, which the client shares:
 //
 //   relay:op/KEY     an operation: the page's key, the token by which the client and webhooks know it, its request and credits
-//   relay:job/ID     a job that the user owns
+//   relay:job/ID     a job that the user owns, whose operations have expired; before, they show its owner
 //   other keys       the client's own entries, under the token
 //
 // Nothing is awaited between the check of a limit and the reservation, so concurrent requests cannot exceed it together.
@@ -191,7 +191,7 @@ export class Account {
 
   /* ---- jobs and their owner ------------------------------------------------------------------ */
 
-  /** The client's journal. Before it binds an operation to a job, it records the job's owner and the operation's job. */
+  /** The client's journal. Before it binds an operation to a job, it records the job, which is then its user's. */
   #watched(journal) {
     const first = async (id, entry) => {
       const slash = id.indexOf("/");
@@ -207,10 +207,7 @@ export class Account {
 
   async #own(operation, jobId) {
     const record = this.#withToken(operation);
-    if (!record || record.jobId) return;
-    const { template, model } = record;
-    await this.#journal.write(JOB + jobId, JSON.stringify({ template, model, at: Date.now() }));
-    await this.#change(record, { state: "bound", jobId });
+    if (record && !record.jobId) await this.#change(record, { state: "bound", jobId });
   }
 
   #withToken(operation) {
@@ -218,7 +215,9 @@ export class Account {
     return undefined;
   }
 
+  /** The template and model of a job of the user; undefined if it is not the user's. */
   async #owned(id) {
+    for (const record of this.#records.values()) if (record.jobId === id) return record;
     const text = await this.#journal.read(JOB + id);
     return text ? JSON.parse(text) : undefined;
   }
@@ -311,6 +310,8 @@ export class Account {
   }
 
   async #forget(record) {
+    const { jobId, template, model, createdAt: at } = record;
+    if (jobId) await this.#journal.write(JOB + jobId, JSON.stringify({ template, model, at }));
     this.#records.delete(record.key);
     await this.#journal.delete(OPERATION + record.key);
   }
