@@ -295,13 +295,14 @@ export class Account {
   async tick() {
     await (this.#ready ??= this.#load());
     const now = Date.now();
-    for (const record of [...this.#records.values()]) {
-      if (this.#busy.has(record.key)) continue;
-      if (now - record.createdAt > KEPT_MS) await this.#forget(record);
-      else await this.#settle(record);
+    const idle = [...this.#records.values()].filter(({ key }) => !this.#busy.has(key));
+    const isExpired = ({ createdAt }) => now - createdAt > KEPT_MS;
+    await this.#forget(idle.filter(isExpired));
+    for (const record of idle) {
+      if (isExpired(record)) continue;
+      await this.#settle(record);
       if (record.state === "bound") await this.#get(record.jobId).catch(() => {});
     }
-    await this.#jobs.pending().catch(() => {}); // which removes the client's entries that have expired
     await this.#forgetJobs(now);
     const open = [...this.#records.values()].some(({ state }) => state !== "ended" && state !== "rejected");
     this.#check = Math.min(this.#check * 2, LAST_CHECK_MS);
@@ -309,11 +310,17 @@ export class Account {
     return this.#records.size > 0;
   }
 
-  async #forget(record) {
-    const { jobId, template, model, createdAt: at } = record;
-    if (jobId) await this.#journal.write(JOB + jobId, JSON.stringify({ template, model, at }));
-    this.#records.delete(record.key);
-    await this.#journal.delete(OPERATION + record.key);
+  /** Removes operations and the client's entries for them. Their jobs keep their owner. */
+  async #forget(records) {
+    const tokens = new Set(records.map(({ token }) => token));
+    const names = tokens.size ? await this.#journal.list("") : [];
+    const isTheirs = (name) => !name.startsWith("relay:") && tokens.has(name.slice(name.lastIndexOf("/") + 1));
+    for (const name of names.filter(isTheirs)) await this.#journal.delete(name);
+    for (const { key, jobId, template, model, createdAt: at } of records) {
+      if (jobId) await this.#journal.write(JOB + jobId, JSON.stringify({ template, model, at }));
+      this.#records.delete(key);
+      await this.#journal.delete(OPERATION + key);
+    }
   }
 
   async #forgetJobs(now) {

@@ -22,11 +22,12 @@ globalThis.fetch = (input, init) => {
 const never = new Promise(() => {});
 const json = (status, body) => new Response(JSON.stringify(body), { status, headers: { "content-type": "application/json" } });
 
-/** A provider whose jobs end as soon as they are read. `isOpen` keeps them running. */
+/** A provider whose jobs end when they are read. `isOpen` keeps them running, `share` is the part of the price that they cost. */
 function startProvider() {
   const jobs = new Map();
   const charges = [];
-  const shown = ({ steps, isOpen, ...job }) => ({ ...job, credits_used: isOpen ? 0 : steps.reduce((sum, step) => sum + PRICES[step], 0) });
+  const cost = (steps) => steps.reduce((sum, step) => sum + PRICES[step], 0) * provider.share;
+  const shown = ({ steps, isOpen, ...job }) => ({ ...job, credits_used: isOpen ? 0 : cost(steps) });
   const end = (job) => {
     if (job.isOpen) return;
     job.status = "done";
@@ -40,7 +41,7 @@ function startProvider() {
     job.updated_at = new Date().toISOString();
   };
   const provider = {
-    jobs, charges, reads: 0, isOpen: false,
+    jobs, charges, reads: 0, isOpen: false, share: 1, breaks: false,
     /** Lets a running job end. */
     finish: (id) => (jobs.get(id).isOpen = false),
     async answer(request) {
@@ -131,6 +132,9 @@ export async function createWorld(options = {}) {
         // The request leaves the process before it dies, and arrives later.
         if (how === "late" && request.method === "POST" && life.points + 1 === at) late.push(request.clone());
         const answer = await around(() => provider.answer(request), () => new TypeError("fetch failed"));
+        // With `breaks`, the next charge and all that follows loses its answer.
+        life.isBroken = provider.breaks && (life.isBroken || request.method === "POST");
+        if (life.isBroken) throw new TypeError("fetch failed");
         life.isAnswered ||= request.method === "POST";
         return answer;
       },
