@@ -62,8 +62,8 @@ export async function visit(url) {
 }
 
 /** What a server says at this address. */
-export async function told(url) {
-  const answer = await fetch(url);
+export async function told(url, init) {
+  const answer = await fetch(url, init);
   const text = await answer.text();
   assert.match(text, /^\{[^]*\}\s*$/, `${answer.status} ${text}`);
   return JSON.parse(text);

@@ -1,6 +1,8 @@
 // Tests of the package in Next.js without configuration, with webpack and Turbopack: on the server, at the edge and in a page.
 
 import assert from "node:assert/strict";
+import { rm } from "node:fs/promises";
+import { join } from "node:path";
 import { after, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { startStage } from "../runtimes/harness.mjs";
@@ -69,6 +71,72 @@ const files = {
     export const GET = async () => Response.json(await wait().catch(({ name, message }) => ({ name, message })));`,
 };
 
+/** A video behind a login: all that a user of the package writes. Its route is closed without the cookie that `login` sets. */
+const RELAY = {
+  // Otherwise Next.js redirects each call to its path without the last slash.
+  "next.config.mjs": "export default { skipTrailingSlashRedirect: true };",
+  "app/login/route.js": `
+    import { cookies } from "next/headers";
+    export async function GET() {
+      (await cookies()).set("session", "ada", { httpOnly: true, sameSite: "lax" });
+      return new Response("Welcome");
+    }`,
+  "app/relay/[...path]/route.js": `
+    import { createRelay, fileStore } from "custom-template-jobs/relay";
+    import { cookies } from "next/headers";
+    const relay = createRelay(() => ({
+      apiId: process.env.CREATIFY_ID,
+      apiKey: process.env.CREATIFY_KEY,
+      baseUrl: process.env.CREATIFY_URL,
+      authorize: async () => {
+        const session = (await cookies()).get("session");
+        return session ? { id: session.value } : null;
+      },
+      templates: { "${stage.setting.template}": { seconds: 15 } },
+      store: fileStore("./relay-store"),
+      limits: { maxCredits: 100, budgetPeriod: "month" },
+    }));
+    export const GET = (request) => relay.fetch(request);
+    export const POST = GET;`,
+  "app/video/page.jsx": `
+    "use client";
+    import { useState } from "react";
+    import { TemplateJobs, text } from "custom-template-jobs";
+    export default function Page() {
+      const [video, setVideo] = useState();
+      async function make() {
+        const jobs = new TemplateJobs({ relay: "/relay" });
+        const request = { template_id: "${stage.setting.template}", variables: { title: text("Hello") } };
+        const { video_output } = await jobs.submit(request, { operation: "order 7" }).wait();
+        setVideo(video_output);
+      }
+      return video ? <video src={video} controls /> : <button onClick={make}>Make the video</button>;
+    }`,
+};
+
+/** The same page, which clicks by itself once the browser is logged in, and gives the video to the test. */
+const CLICKS = {
+  "app/watched/page.jsx": `
+    "use client";
+    import { useEffect } from "react";
+    import Page from "../video/page.jsx";
+    async function click() {
+      await fetch("/login");
+      for (const _ of [1, 2]) document.querySelector("button")?.click();
+      for (;;) {
+        const video = document.querySelector("video");
+        if (video) return { video: video.src };
+        await new Promise(requestAnimationFrame);
+      }
+    }
+    export default function Watched() {
+      useEffect(() => {
+        globalThis.told ??= click();
+      }, []);
+      return <Page />;
+    }`,
+};
+
 /** What a server component left in the page's HTML. */
 async function rendered(url) {
   const html = await (await fetch(url)).text();
@@ -93,7 +161,38 @@ const BUNDLERS = {
   16: { webpack: { build: ["build", "--webpack"], dev: ["dev", "--webpack"] }, Turbopack: { build: ["build"], dev: ["dev"] } },
 };
 
+test("a_video_behind_a_login_takes_under_40_lines_of_the_user", () => {
+  const lines = Object.values(RELAY).flatMap((file) => file.split("\n")).filter((line) => line.trim());
+  assert.ok(lines.length < 40, `${lines.length} lines`);
+});
+
 for (const [version, dependencies] of pins("next")) {
+  /** A page behind a login makes one video by the relay, and nobody else is let in. */
+  const relays = async (directory, args) => {
+    await rm(join(directory, "relay-store"), { recursive: true, force: true });
+    const env = { CREATIFY_ID: "sandbox", CREATIFY_KEY: "sandbox", CREATIFY_URL: stage.url };
+    return serve(directory, "next", [...args, "-p", "{port}"], { env, ready: "/login" }, async (address) => {
+      const url = address.replace("127.0.0.1", "localhost");
+      await stage.reset();
+      assert.equal((await fetch(`${url}/relay/api/custom_templates/`)).status, 401);
+      const { video } = await visit(`${url}/watched`);
+      assert.match(video, /^http/);
+      const headers = { cookie: "session=ada" };
+      const operation = await told(`${url}/relay/operations?key=order%207`, { headers });
+      assert.equal(operation.state, "bound");
+      assert.equal((await fetch(`${url}/relay/api/custom_template_jobs/${operation.job_id}/`, { headers: { cookie: "session=bob" } })).status, 404);
+      assert.equal((await stage.ledger()).charges.length, 1);
+    });
+  };
+
+  const { build, dev } = Object.values(BUNDLERS[version]).findLast(({ build }) => build);
+  test(`next_${version}_relays_the_jobs_of_a_page_behind_a_login`, async () => {
+    const directory = await project(`next-${version}-relay`, { dependencies, files: { "app/layout.jsx": files["app/layout.jsx"], ...RELAY, ...CLICKS }, manifest: { type: undefined } });
+    await run(directory, "next", build);
+    await relays(directory, ["start"]);
+    await relays(directory, dev);
+  });
+
   const plays = (directory, args, how) =>
     serve(directory, "next", [...args, "-p", "{port}"], { ready: "/client" }, async (address) => {
       // While developing, Next.js serves what a page loads under the name that it prints, and no other.
