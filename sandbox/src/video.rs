@@ -50,7 +50,7 @@ impl Default for Videos {
 }
 
 impl Videos {
-    /// Starts to render a video ahead, unless [`AHEAD`] others are in progress.
+    /// Starts to render a video ahead, unless `AHEAD` others are in progress.
     pub fn prepare(&self, token: Uuid, board: impl Future<Output = Storyboard> + Send + 'static) {
         if let Ok(permit) = Arc::clone(&self.ahead).try_acquire_owned() {
             let task = self.task(token, board);

@@ -865,7 +865,7 @@ fn an_end_that_was_received_before_the_call_is_ignored() {
         let (other, body, clock) = (client.clone(), done.clone(), world.clone());
         // A preview that was done before the call may be from before a render elsewhere.
         world.after(100.0, move || {
-            other.receive(ID, clock.wall() - if old { 200.0 } else { 50.0 }, shared_answer(200, &body))
+            other.receive(ID, clock.wall() - if old { 200.0 } else { 50.0 }, shared_answer(200, &body));
         });
         let ended = world.run_for(500.0, client.poll(ID, None, PollOptions::default(), None)).is_some();
         assert_eq!(ended, ends, "old: {old}");
