@@ -250,7 +250,7 @@ export class Account {
     const late = new Promise((resolve) => (timer = setTimeout(resolve, PATIENCE_MS)));
     await Promise.race([this.#busy.get(key)?.promise, late]);
     clearTimeout(timer);
-    if (!this.#busy.has(key)) await this.#settle(record);
+    await this.#settle(record);
     const { step, state, jobId, createdAt } = record;
     const shown = state === "ended" ? "bound" : state;
     return { operation: key, state: shown, step, created_at: new Date(createdAt).toISOString(), ...(jobId && { job_id: jobId }) };
@@ -258,7 +258,7 @@ export class Account {
 
   /** Looks for the outcome of an operation. Never charges. */
   async #settle(record) {
-    if (record.state !== "sending" && record.state !== "unknown") return;
+    if (this.#busy.has(record.key) || (record.state !== "sending" && record.state !== "unknown")) return;
     await this.#alone(record.key, undefined, async () => {
       try {
         const { jobId, state } = await this.#jobs.settle(record.token);

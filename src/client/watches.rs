@@ -139,7 +139,7 @@ impl<V: Clone> State<V> {
         self.due = now + self.waiters.iter().fold(wait, |wait, waiter| wait.min(waiter.terms.longest()));
     }
 
-    /// Plans anew with what became known; no poll is later for it.
+    /// Plans the next poll again after something became known. It never moves the poll to a later time.
     pub fn plan_sooner(&mut self, now: f64) {
         let due = self.due;
         self.plan(now);
