@@ -30,6 +30,8 @@ pub enum Outcome {
 pub struct Fetch {
     pub at: f64,
     pub host: usize,
+    /// Whether it renders. Once an operation is discarded, its id may be sent again for another step.
+    renders: bool,
     outcome: Outcome,
     /// The token of the journal entry under which it was sent; empty if that was discarded before.
     owner: String,
@@ -165,6 +167,7 @@ impl Checker {
         operation.fetches.push(Fetch {
             at: sent.at,
             host: sent.host,
+            renders: operation.render.is_some(),
             outcome: Outcome::Open,
             owner: if written {
                 entry.map(|entry| entry.text("owner").to_owned()).unwrap_or_default()
@@ -407,13 +410,15 @@ impl Checker {
         let mut broken = None;
         for (place, Logged { at, host, event }) in log.iter().enumerate() {
             let Event::Verdict { operation, job_id: Some(job), .. } = event else { continue };
-            let render = self.operations.get(operation).filter(|operation| operation.render.is_some());
-            let of_another =
-                |fetch: &Fetch| fetch.crossed && !fetch.replayed && fetch.host == *host && fetch.answered_at == Some(*at);
-            if render.is_some_and(|operation| operation.fetches.iter().any(of_another)) {
+            let known = self.operations.get(operation);
+            let of_another = |fetch: &Fetch| {
+                let is_answer = fetch.host == *host && fetch.answered_at == Some(*at);
+                is_answer && fetch.renders && fetch.crossed && !fetch.replayed
+            };
+            if known.is_some_and(|operation| operation.fetches.iter().any(of_another)) {
                 broken = Some(format!("{operation} is bound by an answer about another job"));
             }
-            let render = render.is_some();
+            let render = known.is_some_and(|operation| operation.render.is_some());
             // The client knows a job once its entry is written and was not settled with another job before.
             let written = |(since, other): &(f64, &str)| {
                 let is_sure = |one: &Operation| {
