@@ -27,6 +27,7 @@ pub enum Outcome {
 
 /// A charging request.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "the facts are independent")]
 pub struct Fetch {
     pub at: f64,
     pub host: usize,
